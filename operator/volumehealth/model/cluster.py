@@ -1,0 +1,82 @@
+"""What the cluster says, reduced to the fields in use.
+
+These rows are what the cluster view keeps of each object, so they are small on purpose: at 100,000 claims
+every field costs megabytes. Strings that repeat (drivers, classes, namespaces, nodes) are interned by the view.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from volumehealth.model.ids import ClaimRef
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A PersistentVolumeClaim joined with the PersistentVolume it is bound to."""
+
+    ref: ClaimRef
+    uid: str
+    labels: Mapping[str, str]
+    storage_class: str
+    """`spec.storageClassName`, or that of the volume; empty if neither names one."""
+    phase: str
+    """`Pending`, `Bound` or `Lost`. Only a Bound claim can be selected."""
+    volume: str
+    """Name of the PersistentVolume; empty while unbound or if the volume is not in the view."""
+    driver: str
+    """CSI driver name; empty if the volume is not CSI (see `unsupported`)."""
+    handle: str
+    """CSI `volumeHandle`; empty if the volume is not CSI."""
+    unsupported: str = ""
+    """Why no CSI driver can be asked: the in-tree plugin's field name, such as `nfs` or `awsElasticBlockStore`."""
+    access_modes: tuple[str, ...] = ()
+    block: bool = False
+    """True if `volumeMode` is Block."""
+    deleting: bool = False
+    """True if the claim carries a deletionTimestamp."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A Pod that uses at least one claim."""
+
+    namespace: str
+    name: str
+    uid: str
+    node: str
+    """`spec.nodeName`; empty while unscheduled."""
+    phase: str
+    claims: tuple[str, ...]
+    """Names of the claims it uses, generic ephemeral volumes resolved to theirs (`<pod>-<volume>`)."""
+    deleting: bool = False
+
+    @property
+    def finished(self) -> bool:
+        """True if its containers will never run again."""
+        return self.phase in ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace, for `namespaceSelector`."""
+
+    name: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ViewState:
+    """How far the cluster view can be trusted.
+
+    Attributes:
+        complete: every resource was listed at least once.
+        age: seconds since the least recently confirmed resource was known to be current.
+        stale: why it must not be trusted now ("" if it can be): which resource, since when, what error.
+        stale_since: when it became stale.
+    """
+
+    complete: bool
+    age: float
+    stale: str = ""
+    stale_since: datetime | None = None

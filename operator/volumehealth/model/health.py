@@ -1,0 +1,337 @@
+"""Statements about volumes and what is believed of them.
+
+The words are those of the design: a *source* makes statements (*answers*); an adverse one that lasted becomes a
+*finding*; all findings of a claim make its *verdict*.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import NamedTuple
+
+from volumehealth.model.ids import ClaimRef, VolumeId
+
+
+class Source(StrEnum):
+    """Whose statement it is; part of a finding's identity."""
+
+    CONTROLLER = "Controller"
+    """The driver's controller plugin."""
+    NODE = "Node"
+    """The driver's node plugin, or the node's own mount table."""
+    KUBERNETES = "Kubernetes"
+    """API objects: node readiness, attachments, phases."""
+
+
+class Via(StrEnum):
+    """Who carried a statement here; no part of a finding's identity."""
+
+    OPERATOR = "Operator"
+    AGENT = "Agent"
+    KUBELET = "Kubelet"
+    MONITOR = "Monitor"
+
+
+DATA_LOSS = "DataLoss"
+INACCESSIBLE = "Inaccessible"
+DEGRADED = "Degraded"
+
+
+def severity(status: str) -> int:
+    """Rank a status, worst highest: DataLoss 3, Inaccessible 2, a value we do not know 1, Degraded 0."""
+    return {DATA_LOSS: 3, INACCESSIBLE: 2, DEGRADED: 0}.get(status, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One adverse statement about a volume, cleaned and bounded (reason 256 B, message 1,024 B).
+
+    Attributes:
+        status: DataLoss, Inaccessible, Degraded, or a newer value kept as it came.
+        reason: CamelCase. Legacy text that no rule classified is `Degraded` / `VolumeConditionAbnormal`.
+        message: what the driver said.
+    """
+
+    status: str
+    reason: str
+    message: str = ""
+
+
+class Identity(NamedTuple):
+    """What makes two statements the same finding. The message is not part of it."""
+
+    source: Source
+    node: str
+    status: str
+    reason: str
+
+
+class Outcome(StrEnum):
+    """The kinds of answer a source can give about one volume."""
+
+    HEALTHY = "Healthy"
+    """Explicitly healthy, or absent where absence was confirmed to mean healthy."""
+    ADVERSE = "Adverse"
+    """At least one condition."""
+    SILENT = "Silent"
+    """The source should speak and does not: no answer, a nil condition, an error, a stale agent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one source says of one volume, as of `at`.
+
+    Attributes:
+        source: whose statement.
+        outcome: healthy, adverse, or silent.
+        at: when it was heard, by our clock.
+        node: the node's name for Node statements, else empty.
+        via: who carried it.
+        conditions: the adverse conditions; not empty exactly if `outcome` is ADVERSE.
+        reason: CamelCase reason of a silence (`DriverUnreachable`, `NoCondition`, `DeadlineExceeded`).
+        message: a person's sentence for that silence.
+        acquits: whether HEALTHY from here is a driver's word. False for the mount table and the Kubernetes
+            source, which may accuse and never acquit: their HEALTHY clears their own findings only.
+    """
+
+    source: Source
+    outcome: Outcome
+    at: datetime
+    node: str = ""
+    via: Via = Via.OPERATOR
+    conditions: tuple[Condition, ...] = ()
+    reason: str = ""
+    message: str = ""
+    acquits: bool = True
+
+
+class SourceState(StrEnum):
+    """How a driver answers (`status.drivers[].state`)."""
+
+    ANSWERING = "Answering"
+    UNREACHABLE = "Unreachable"
+    CIRCUIT_OPEN = "CircuitOpen"
+    NOT_ABLE = "NotAble"
+    """It has no health call that we could make."""
+    NOT_HEARD = "NotHeard"
+    """Nobody here is connected to it."""
+
+
+class HealthAPI(StrEnum):
+    """Which generation of health calls a driver speaks (`status.drivers[].healthAPI`)."""
+
+    VOLUME_HEALTH = "VolumeHealth"
+    """CSI 1.13: ControllerListVolumeHealth, ControllerGetVolumeHealth."""
+    VOLUME_CONDITION = "VolumeCondition"
+    """CSI 1.3 to 1.12: VolumeCondition in ListVolumes and ControllerGetVolume."""
+    NONE = "None"
+
+
+@dataclass(frozen=True, slots=True)
+class DriverState:
+    """What a driver can tell and how it answers (`status.drivers[]`).
+
+    Attributes:
+        name: the driver's name, as in `spec.csi.driver`.
+        state: how it answers now.
+        since: since when it is in that state.
+        health_api: the generation it speaks.
+        methods: the CSI methods a check calls, such as `ListVolumes`.
+        message: why it is not Answering, or a mismatch between its capabilities and its behaviour; may be empty.
+        hint: what would make it tell more; may be empty.
+        next_try: when an open circuit is tried again.
+        round_seconds: how long one round over all of its volumes takes by get; 0 for lists.
+    """
+
+    name: str
+    state: SourceState
+    since: datetime
+    health_api: HealthAPI = HealthAPI.NONE
+    methods: tuple[str, ...] = ()
+    message: str = ""
+    hint: str = ""
+    next_try: datetime | None = None
+    round_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DriverAnswers:
+    """The newest controller-plane answers of one driver, for all volumes that were asked about.
+
+    Healthy volumes are a plain set of handles, all else is in `others`: nearly every volume is healthy, and a set
+    comparison is what keeps a steady check cheap.
+
+    Attributes:
+        driver: its state; with `NOT_ABLE` or `NOT_HEARD` there are no answers and claims are Unmonitored.
+        at: when the newest of these answers was heard.
+        healthy: handles with a fresh HEALTHY answer.
+        others: handles with an ADVERSE or SILENT answer.
+        silence: what to assume for a handle in neither (not asked yet, or the driver is down); its `outcome`
+            is SILENT. A driver that is down has empty `healthy`, its SILENT here, and only explicit adverse
+            answers in `others`.
+    """
+
+    driver: DriverState
+    at: datetime
+    healthy: frozenset[str]
+    others: Mapping[str, Answer]
+    silence: Answer
+
+    def about(self, handle: str) -> Answer:
+        """Return the answer about one volume."""
+        other = self.others.get(handle)
+        if other is not None:
+            return other
+        if handle in self.healthy:
+            return Answer(Source.CONTROLLER, Outcome.HEALTHY, self.at)
+        return self.silence
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything all sources say now, as the judge takes it.
+
+    Attributes:
+        drivers: controller-plane answers by driver name. A driver that is missing here is NotHeard.
+        claims: further answers by claim (node plane, Kubernetes source); sparse.
+        volumes: further answers by volume, for every claim on it; sparse.
+        distrust: not empty if the cluster view is stale: then every verdict that would be Healthy is Unknown
+            and nothing recovers.
+    """
+
+    drivers: Mapping[str, DriverAnswers]
+    claims: Mapping[ClaimRef, tuple[Answer, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    volumes: Mapping[VolumeId, tuple[Answer, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    distrust: str = ""
+
+
+class Verdict(StrEnum):
+    """What is believed of one claim. Exactly one of four."""
+
+    HEALTHY = "Healthy"
+    UNHEALTHY = "Unhealthy"
+    UNKNOWN = "Unknown"
+    UNMONITORED = "Unmonitored"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """An adverse statement that lasted long enough to be believed.
+
+    Attributes:
+        source, node, status, reason: its identity.
+        message: what the source said last (a normalised-equal text does not replace it).
+        via: who carried it first.
+        since: when the statement was first heard, by our clock.
+        believed: when it became a finding.
+        episode: 1 for the first time this identity is seen on this claim, then counting; an Event is one episode.
+        stale: True while its source is silent: frozen.
+        clear_since: since when its source no longer says it; None while it does.
+        told: when people were last told (event or reminder); None if not yet.
+    """
+
+    source: Source
+    status: str
+    reason: str
+    message: str
+    since: datetime
+    believed: datetime
+    node: str = ""
+    via: Via = Via.OPERATOR
+    episode: int = 1
+    stale: bool = False
+    clear_since: datetime | None = None
+    told: datetime | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """What makes another statement the same finding."""
+        return Identity(self.source, self.node, self.status, self.reason)
+
+    @property
+    def headline(self) -> str:
+        """`Inaccessible/VolumeNotFound (Controller)`; a node's finding names the node."""
+        where = f"{self.source} {self.node}" if self.node else str(self.source)
+        return f"{self.status}/{self.reason} ({where})"
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An adverse statement that did not last long enough yet; kept in memory only."""
+
+    source: Source
+    status: str
+    reason: str
+    message: str
+    since: datetime
+    node: str = ""
+    via: Via = Via.OPERATOR
+
+    @property
+    def identity(self) -> Identity:
+        """What makes another statement the same."""
+        return Identity(self.source, self.node, self.status, self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A line of a record's history: a finding came or went, a policy took over."""
+
+    time: datetime
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimHealth:
+    """All that is remembered of one claim between checks; absent for a healthy claim with no past.
+
+    Attributes:
+        uid: of the claim; a claim that was created anew starts with a clean slate.
+        findings: believed, worst first.
+        pending: not yet believed.
+        verdict: the last verdict.
+        episodes: how often each identity was a finding so far.
+        history: the last ten turns, newest last.
+        recovered: when the last finding was cleared; None while there is one. Its record stays for
+            `recordRetention` after this.
+        unknown_reason, unknown_message: why the verdict is Unknown.
+        ignored: True if a rule ignored a statement in the last check.
+    """
+
+    uid: str
+    findings: tuple[Finding, ...] = ()
+    pending: tuple[Pending, ...] = ()
+    verdict: Verdict = Verdict.UNKNOWN
+    episodes: Mapping[Identity, int] = field(default_factory=lambda: MappingProxyType({}))
+    history: tuple[Turn, ...] = ()
+    recovered: datetime | None = None
+    unknown_reason: str = ""
+    unknown_message: str = ""
+    ignored: bool = False
+
+    @property
+    def frozen(self) -> bool:
+        """True if it has findings and every one is stale."""
+        return bool(self.findings) and all(finding.stale for finding in self.findings)
+
+
+class TransitionKind(StrEnum):
+    """What the judge can announce."""
+
+    FOUND = "Found"
+    """A statement became a finding: VolumeConditionAbnormal."""
+    RECOVERED = "Recovered"
+    """A finding was cleared: VolumeConditionNormal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A turn that people are told about."""
+
+    kind: TransitionKind
+    claim: ClaimRef
+    uid: str
+    finding: Finding
+    time: datetime

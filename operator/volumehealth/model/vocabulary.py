@@ -1,0 +1,114 @@
+"""The closed lists: names that appear in objects, events and metrics, each with a sentence.
+
+`docs/vocabulary.md` holds the same tables; a test compares them.
+"""
+
+from enum import StrEnum
+
+GROUP = "volumehealth.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+POLICY_KIND = "VolumeHealthPolicy"
+POLICIES = "volumehealthpolicies"
+RECORD_KIND = "VolumeHealth"
+RECORDS = "volumehealths"
+COMPONENT = "volumehealth"
+"""Our name as reporting component, field manager and event source."""
+
+
+class Described(StrEnum):
+    """A name with the sentence that explains it."""
+
+    description: str
+
+    def __new__(cls, value: str, description: str) -> "Described":
+        """Make a member from its name and its sentence."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.description = description
+        return member
+
+
+class ConditionType(Described):
+    """`status.conditions[].type` of a policy: exactly these three."""
+
+    READY = "Ready", "The spec is valid and checks advance; never about volumes."
+    SOURCES_AVAILABLE = "SourcesAvailable", "Drivers, agents and the view of the API answer."
+    VOLUMES_HEALTHY = "VolumesHealthy", "No selected claim is unhealthy or unknown."
+
+
+class ReadyReason(Described):
+    """Reasons of `Ready`."""
+
+    CHECKING = "Checking", "Checks advance at the policy's interval."
+    INVALID_SPEC = "InvalidSpec", "The spec cannot be used; the last good one stays in force."
+    SUSPENDED = "Suspended", "spec.suspend is true: everything stays as it is."
+    NOT_YET_CHECKED = "NotYetChecked", "No check has finished yet."
+
+
+class SourcesReason(Described):
+    """Reasons of `SourcesAvailable`."""
+
+    ALL_AVAILABLE = "AllAvailable", "Every source that should speak does."
+    DRIVER_UNREACHABLE = "DriverUnreachable", "At least one driver does not answer."
+    AGENT_SILENT = "AgentSilent", "At least one agent has stopped reporting."
+    VIEW_STALE = "ViewStale", "The API server cannot be followed; what is known of objects is old."
+
+
+class VolumesReason(Described):
+    """Reasons of `VolumesHealthy`."""
+
+    ALL_HEALTHY = "AllHealthy", "Every monitored claim is healthy."
+    VOLUMES_UNHEALTHY = "VolumesUnhealthy", "At least one claim is unhealthy."
+    DRIVER_WIDE_PROBLEM = (
+        "DriverWideProblem",
+        "At least 20 claims and half of a driver's claims are unhealthy for one reason.",
+    )
+    SOME_UNKNOWN = "SomeUnknown", "No claim is unhealthy, but a source that should speak does not."
+    NOTHING_SELECTED = "NothingSelected", "The policy selects no claim: a typo must not look healthy."
+    NOT_YET_CHECKED = "NotYetChecked", "No check has finished yet."
+    SUSPENDED = "Suspended", "spec.suspend is true: everything stays as it is."
+
+
+class EventReason(Described):
+    """Reasons of the Events we write."""
+
+    VOLUME_CONDITION_ABNORMAL = "VolumeConditionAbnormal", "On a PVC and its Pods: the volume became unhealthy."
+    VOLUME_CONDITION_NORMAL = "VolumeConditionNormal", "On a PVC and its Pods: the volume recovered."
+    NODE_FAILED = "NodeFailed", "On a PVC and its Pods: the node that uses the volume failed."
+    NODE_RECOVERED = "NodeRecovered", "On a PVC and its Pods: that node is back."
+    VOLUMES_UNHEALTHY = "VolumesUnhealthy", "On a policy: claims became unhealthy."
+    VOLUMES_HEALTHY = "VolumesHealthy", "On a policy: no claim is unhealthy any more."
+    SOURCE_SILENT = "SourceSilent", "On a policy: a driver stopped answering."
+    SOURCE_ANSWERING = "SourceAnswering", "On a policy: a driver answers again."
+    AGENT_SILENT = "AgentSilent", "On a policy: an agent stopped reporting."
+    AGENT_REPORTING = "AgentReporting", "On a policy: an agent reports again."
+
+
+class Reason(Described):
+    """Reasons of conditions that we give ourselves, beside those that drivers give."""
+
+    VOLUME_NOT_FOUND = "VolumeNotFound", "The driver's controller says the volume does not exist, confirmed."
+    VOLUME_CONDITION_ABNORMAL = "VolumeConditionAbnormal", "A legacy driver says abnormal; no rule knows its text."
+    OUT_OF_CAPACITY = "OutOfCapacity", "The volume, or the storage behind it, is full."
+    FILESYSTEM_CORRUPTED = "FilesystemCorrupted", "The filesystem is damaged."
+    VOLUME_UNMOUNTED = "VolumeUnmounted", "A volume that should be mounted is not."
+    FILESYSTEM_READ_ONLY = "FilesystemReadOnly", "A volume asked for read-write is mounted read-only."
+    NOT_ATTACHED = "NotAttached", "The storage says that the node is not attached to the volume."
+    BACKEND_ERROR = "BackendError", "The storage behind the volume reports an error."
+    HEALTH_CHECK_STUCK = "HealthCheckStuck", "The driver's own check of the volume does not return."
+
+
+class SilenceReason(Described):
+    """Why a source that should speak does not (`Unknown`)."""
+
+    NOT_YET_ASKED = "NotYetAsked", "The volume was not asked about yet."
+    NO_CONDITION = "NoCondition", "The driver answered without a condition; that is never read as healthy."
+    NOT_LISTED = "NotListed", "The volume is not in the driver's list, and that is not confirmed yet."
+    LIST_INCOMPLETE = "ListIncomplete", "The driver's list ended early; absence means nothing."
+    DRIVER_UNREACHABLE = "DriverUnreachable", "The driver does not answer."
+    SOURCE_DOWN = "SourceDown", "Errors for at least half and at least ten of the driver's volumes at once."
+    CALL_FAILED = "CallFailed", "The call for this volume failed."
+    ANSWER_OUTDATED = "AnswerOutdated", "The last answer is too old to be believed."
+    VIEW_STALE = "ViewStale", "The API server cannot be followed."
+    AGENT_SILENT = "AgentSilent", "The node's agent stopped reporting."
