@@ -1,2 +1,1 @@
-"""LAW: the operator process: Kopf handlers (wiring only), the composition root, leader election, health endpoints.
-"""
+"""LAW: the operator process: Kopf handlers (wiring only), the composition root, leader election, health endpoints."""

@@ -1,2 +1,1 @@
-"""LAW: one file for each command: parse, call, print. No logic that a library user would miss.
-"""
+"""LAW: one file for each command: parse, call, print. No logic that a library user would miss."""
