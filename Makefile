@@ -1,0 +1,55 @@
+# Two commands do everything on a machine that has Python and make: `make demo` and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup tools demo test unit lint format protos lock clean
+
+help: ## Show what there is
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## Make .venv with the command .venv/bin/volumehealth
+
+$(STAMP): requirements-dev.lock pyproject.toml
+	@echo "==> Installing the pinned packages into $(VENV) (about a minute, once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+tools: $(STAMP) ## Find or build etcd, kube-apiserver and kubectl (minutes when cold, once)
+	@$(BIN)/volumehealth sandbox tools
+
+demo: $(STAMP) ## See it work on a real local API server; ONCE=1 ends by itself
+	@$(BIN)/volumehealth sandbox demo $(if $(ONCE),--once)
+
+test: $(STAMP) tools ## Run all tests, on the real API server
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+unit: $(STAMP) ## Run the tests that need no API server
+	@$(BIN)/python -m pytest -q -m "not cluster and not e2e" $(ARGS)
+
+lint: $(STAMP) ## Check style, types, layers and generated code
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy -p volumehealth
+	@$(BIN)/mypy tests
+	@$(BIN)/lint-imports --no-logo
+
+format: $(STAMP) ## Put the code in its form
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+protos: $(STAMP) ## Generate the code for protos/
+	@$(BIN)/python protos/generate.py
+
+lock: $(STAMP) ## Compile the lock files from pyproject.toml
+	@$(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --universal --python-version 3.11 \
+		--custom-compile-command "make lock" -o requirements.lock pyproject.toml > /dev/null
+	@$(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --universal --python-version 3.11 \
+		--custom-compile-command "make lock" --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml > /dev/null
+
+clean: ## Remove what was made here
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

@@ -1,0 +1,6 @@
+"""`python -m volumehealth`."""
+
+from volumehealth.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Every Kopf decorator, in one file. Handlers are wiring: each makes one call into the engine."""
+
+import asyncio
+import dataclasses
+from typing import Any, Protocol
+
+import kopf
+
+from volumehealth.model.vocabulary import COMPONENT, GROUP, POLICIES, VERSION
+
+TICK_SECONDS = 0.1
+"""Pause between two turns of a policy. A turn itself waits until the policy is due, so this costs nothing and does
+not limit `spec.interval` (Kopf's own interval is fixed when the handler is declared)."""
+
+
+class Turns(Protocol):
+    """What the timers drive."""
+
+    async def turn(self, uid: str, /) -> bool:
+        """Wait until the policy is due and check it once; False if the policy is gone for good."""
+
+    def connection(self) -> kopf.ConnectionInfo:
+        """Return the server and the credentials that Kopf shall use."""
+
+
+def make_registry(engine: Turns) -> kopf.OperatorRegistry:
+    """Make the handlers of one operator process.
+
+    The timer puts no finalizer on a policy: an operator that is gone must never block `kubectl delete`.
+    """
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.startup(registry=registry)
+    def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
+        settings.posting.enabled = False  # log lines are no events
+        settings.posting.reporting_component = COMPONENT
+        settings.scanning.disabled = True  # one known resource: no cluster-wide discovery rights
+        settings.execution.default_backoff = 5  # a turn that failed is tried again soon
+        settings.process.ultimate_exiting_timeout = 10
+
+    @kopf.on.login(registry=registry)
+    def login(**_: Any) -> kopf.ConnectionInfo:
+        return engine.connection()
+
+    @kopf.timer(GROUP, VERSION, POLICIES, interval=TICK_SECONDS, registry=registry)
+    async def check(uid: str, **_: Any) -> None:
+        if not await engine.turn(uid):
+            _end_own_timer()
+
+    _without_finalizer(registry)
+    return registry
+
+
+def _end_own_timer() -> None:
+    """End the timer that calls this.
+
+    Without a finalizer Kopf forgets a deleted object but not its timer, which would tick for ever. Cancelling the
+    task from inside is the one way out of its loop: a PermanentError only ends the turn.
+    """
+    raise asyncio.CancelledError
+
+
+def _without_finalizer(registry: kopf.OperatorRegistry) -> None:
+    """Turn off the finalizer that Kopf puts on objects with timers; no public option of Kopf 1.45 does.
+
+    `tests/integration/test_kopf_timer.py` holds what we rely on.
+    """
+    handlers = registry._spawning._handlers
+    handlers[:] = [dataclasses.replace(handler, requires_finalizer=False) for handler in handlers]

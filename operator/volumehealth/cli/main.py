@@ -1,0 +1,48 @@
+"""The command `volumehealth`."""
+
+from importlib import import_module
+
+import click
+
+from volumehealth import __version__
+from volumehealth.errors import SettingsError, VolumeHealthError
+
+_COMMANDS = {
+    "operator": "volumehealth.cli.operator",
+    "check": "volumehealth.cli.check",
+    "sandbox": "volumehealth.cli.sandbox",
+}
+
+
+class _Lazy(click.Group):
+    """Imports a command when it is called: an agent must not pay for what the operator needs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name)
+        return command
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="volumehealth")
+def cli() -> None:
+    """Volume health monitoring for every Kubernetes cluster with CSI storage."""
+
+
+def main() -> None:
+    """Run the command line; expected failures end in one clear message and exit status 2."""
+    try:
+        cli.main(prog_name="volumehealth", standalone_mode=True)
+    except SettingsError as error:
+        for fault in error.faults:
+            click.echo(f"Error: {fault}", err=True)
+        raise SystemExit(2) from None
+    except VolumeHealthError as error:
+        click.echo(f"Error: {error}", err=True)
+        raise SystemExit(2) from None

@@ -1,0 +1,74 @@
+"""Log lines for people (text) or machines (json), with their fields.
+
+A line's fields are what a call passes in `extra`; policy, driver and claim are named alike everywhere.
+"""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    "settings",
+    "k8s_skip",
+    "k8s_ref",
+}
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    return {key: value for key, value in vars(record).items() if key not in _STANDARD and value is not None}
+
+
+def _moment(record: logging.LogRecord) -> str:
+    return (
+        datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )
+
+
+class TextFormatter(logging.Formatter):
+    """`time LEVEL logger: message key=value ...`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line, and the traceback below it if there is one."""
+        tail = "".join(f" {key}={value}" for key, value in _fields(record).items())
+        line = f"{_moment(record)} {record.levelname:<7} {record.name}: {record.getMessage()}{tail}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, then the fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line; a traceback becomes the field `exception`."""
+        entry: dict[str, Any] = {
+            "time": _moment(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        entry |= _fields(record)
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, default=str, ensure_ascii=False)
+
+
+def configure_logs(*, log_format: str, level: str) -> None:
+    """Send every log line of the process to standard error.
+
+    Args:
+        log_format: `text` or `json`.
+        level: `debug`, `info`, `warning` or `error`. Libraries speak from warning up, unless it is debug.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    ours = getattr(logging, level.upper())
+    root.setLevel(logging.DEBUG if level == "debug" else max(ours, logging.WARNING))
+    logging.getLogger("volumehealth").setLevel(ours)
+    for noisy in ("asyncio", "aiohttp.access", "kubernetes", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
