@@ -1,0 +1,198 @@
+"""A driver as typed calls, in both generations of CSI health."""
+
+import re
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from volumehealth.csi import decode, methods
+from volumehealth.csi.channel import Channel
+from volumehealth.csi.endpoint import Endpoint
+from volumehealth.csi.pb import csi_pb2 as pb
+from volumehealth.csi.text import clean_message
+from volumehealth.csi.types import (
+    DriverInfo,
+    HealthPage,
+    LegacyCondition,
+    NodeInfo,
+    StorageCondition,
+    VolumePage,
+    VolumeStats,
+)
+from volumehealth.errors import CallNotSupported, CsiError, GarbledAnswer
+from volumehealth.model.health import Condition
+
+_DRIVER_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9._]{0,61}[A-Za-z0-9])?")
+_CONTROLLER_SERVICE = pb.PluginCapability.Service.CONTROLLER_SERVICE
+
+
+class CsiClient:
+    """The calls that we make to one driver, over one connection.
+
+    An asynchronous context manager. Each method takes `timeout`, the seconds one call may take, and raises only
+    `CsiError` and its subclasses: `DriverUnreachable` without connection or answer, `GarbledAnswer`,
+    `VolumeNotFound`, `TokenRejected`, `CallNotSupported`, or `CsiError` itself with the gRPC code.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self._channel = Channel(endpoint)
+
+    async def __aenter__(self) -> Self:
+        await self._channel.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._channel.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connection; a second time does nothing."""
+        await self._channel.aclose()
+
+    # ---- Identity ----
+
+    async def identify(self, timeout: float) -> DriverInfo:
+        """Ask who the driver is and what its controller can do; up to four calls of `timeout` seconds each.
+
+        A driver whose controller service is not served on this socket (as on a node plugin's) has none.
+
+        Raises:
+            GarbledAnswer: if the name it gives is no CSI driver name.
+        """
+        name, version = await self._plugin_info(timeout)
+        ready = await self.probe(timeout)
+        reply = await self._channel.call(
+            methods.GET_PLUGIN_CAPABILITIES, pb.GetPluginCapabilitiesRequest(), timeout=timeout
+        )
+        advertised = any(capability.service.type == _CONTROLLER_SERVICE for capability in reply.capabilities)
+        capabilities = await self._controller_capabilities(timeout) if advertised else None
+        return DriverInfo(
+            name=name,
+            vendor_version=version,
+            ready=ready,
+            controller_service=capabilities is not None,
+            controller=capabilities or frozenset(),
+        )
+
+    async def identify_node(self, timeout: float) -> NodeInfo:
+        """Ask who the driver is and what its node plugin can do; two calls of `timeout` seconds each."""
+        name, version = await self._plugin_info(timeout)
+        reply = await self._channel.call(
+            methods.NODE_GET_CAPABILITIES, pb.NodeGetCapabilitiesRequest(), timeout=timeout
+        )
+        return NodeInfo(name, version, decode.node_capabilities(reply))
+
+    async def probe(self, timeout: float) -> bool:
+        """Ask whether the driver is ready. Saying nothing means yes; FAILED_PRECONDITION means no."""
+        try:
+            reply = await self._channel.call(methods.PROBE, pb.ProbeRequest(), timeout=timeout)
+        except CsiError as error:
+            if error.code == "FAILED_PRECONDITION":
+                return False
+            raise
+        return reply.ready.value if reply.HasField("ready") else True
+
+    async def _plugin_info(self, timeout: float) -> tuple[str, str]:
+        reply = await self._channel.call(methods.GET_PLUGIN_INFO, pb.GetPluginInfoRequest(), timeout=timeout)
+        if not _DRIVER_NAME.fullmatch(reply.name):
+            raise GarbledAnswer(
+                f"GetPluginInfo: {clean_message(reply.name)!r} is no CSI driver name", code="INTERNAL"
+            )
+        return reply.name, clean_message(reply.vendor_version)
+
+    async def _controller_capabilities(self, timeout: float) -> frozenset[str] | None:
+        try:
+            reply = await self._channel.call(
+                methods.CONTROLLER_GET_CAPABILITIES, pb.ControllerGetCapabilitiesRequest(), timeout=timeout
+            )
+        except CallNotSupported:
+            return None
+        return decode.controller_capabilities(reply)
+
+    # ---- Controller, legacy ----
+
+    async def list_volumes(self, max_entries: int, token: str, *, timeout: float) -> VolumePage:
+        """Ask for a page of all volumes with their conditions; `max_entries` 0 is no limit, token "" the start."""
+        request = pb.ListVolumesRequest(max_entries=max_entries, starting_token=token)
+        return decode.volume_page(await self._channel.call(methods.LIST_VOLUMES, request, timeout=timeout))
+
+    async def get_volume(self, handle: str, timeout: float) -> LegacyCondition | None:
+        """Ask about one volume; None if the driver sends no condition.
+
+        The id in the answer is not looked at: some drivers send another, or no volume at all (facts D5).
+        """
+        request = pb.ControllerGetVolumeRequest(volume_id=handle)
+        reply = await self._channel.call(methods.CONTROLLER_GET_VOLUME, request, timeout=timeout)
+        sent = reply.status.HasField("volume_condition")
+        return decode.legacy(reply.status.volume_condition) if sent else None
+
+    # ---- Controller, CSI 1.13 ----
+
+    async def list_volume_health(
+        self, max_entries: int, token: str, *, secrets: Mapping[str, str], timeout: float
+    ) -> HealthPage:
+        """Ask for a page of adverse volumes; `max_entries` 0 is no limit, token "" the start."""
+        request = pb.ControllerListVolumeHealthRequest(
+            max_entries=max_entries, starting_token=token, secrets=secrets
+        )
+        reply = await self._channel.call(methods.CONTROLLER_LIST_VOLUME_HEALTH, request, timeout=timeout)
+        return decode.health_page(reply)
+
+    async def get_volume_health(
+        self, handle: str, *, secrets: Mapping[str, str], timeout: float
+    ) -> tuple[Condition, ...] | None:
+        """Ask about one volume; no conditions is explicitly healthy, None an answer without any health."""
+        request = pb.ControllerGetVolumeHealthRequest(volume_id=handle, secrets=secrets)
+        reply = await self._channel.call(methods.CONTROLLER_GET_VOLUME_HEALTH, request, timeout=timeout)
+        return (
+            decode.conditions(reply.volume_health.health_statuses)
+            if reply.HasField("volume_health")
+            else None
+        )
+
+    # ---- Node ----
+
+    async def node_get_volume_stats(
+        self, handle: str, volume_path: str, *, staging_path: str, timeout: float
+    ) -> VolumeStats:
+        """Ask a node plugin how full a volume is, and a legacy one for its condition.
+
+        Args:
+            handle: the volume.
+            volume_path: where it is published or staged on this node.
+            staging_path: where it is staged; empty if the driver does not stage.
+            timeout: seconds.
+        """
+        request = pb.NodeGetVolumeStatsRequest(
+            volume_id=handle, volume_path=volume_path, staging_target_path=staging_path
+        )
+        reply = await self._channel.call(methods.NODE_GET_VOLUME_STATS, request, timeout=timeout)
+        sent = reply.HasField("volume_condition")
+        return VolumeStats(
+            usage=tuple(map(decode.usage, reply.usage)),
+            condition=decode.legacy(reply.volume_condition) if sent else None,
+        )
+
+    async def node_get_volume_health(
+        self, handle: str, *, publish_path: str, staging_path: str, timeout: float
+    ) -> tuple[Condition, ...] | None:
+        """Ask a CSI 1.13 node plugin about one volume; see `get_volume_health`. Paths may be empty."""
+        request = pb.NodeGetVolumeHealthRequest(
+            volume_id=handle, volume_publish_path=publish_path, staging_target_path=staging_path
+        )
+        reply = await self._channel.call(methods.NODE_GET_VOLUME_HEALTH, request, timeout=timeout)
+        return (
+            decode.conditions(reply.volume_health.health_statuses)
+            if reply.HasField("volume_health")
+            else None
+        )
+
+    async def node_get_storage_health(
+        self, *, secrets: Mapping[str, str], timeout: float
+    ) -> tuple[StorageCondition, ...]:
+        """Ask a CSI 1.13 node plugin about the storage behind its node; empty means healthy."""
+        request = pb.NodeGetStorageHealthRequest(secrets=secrets)
+        reply = await self._channel.call(methods.NODE_GET_STORAGE_HEALTH, request, timeout=timeout)
+        return tuple(map(decode.storage_condition, reply.backend_health))

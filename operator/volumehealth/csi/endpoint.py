@@ -1,0 +1,51 @@
+"""Where a driver answers."""
+
+from dataclasses import dataclass
+
+from volumehealth.settings import TlsFiles, address_fault, is_loopback
+
+_UNIX = "unix://"
+_TCP = "tcp://"
+_LONGEST_SOCKET = 107  # bytes that a sockaddr_un holds
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address that was checked.
+
+    Attributes:
+        target: as gRPC takes it: `unix:///path`, or `host:port`.
+        tls: files for mutual TLS; None on a unix socket, and on loopback if none were given.
+    """
+
+    target: str
+    tls: TlsFiles | None = None
+
+    def __str__(self) -> str:
+        return self.target
+
+
+def parse_endpoint(text: str, tls: TlsFiles | None = None) -> Endpoint:
+    """Read an endpoint: `unix:///path`, `host:port`, or `tcp://host:port`.
+
+    Args:
+        text: the address.
+        tls: used for every TCP address, on loopback too.
+
+    Raises:
+        ValueError: if it is no address, or plain TCP to another machine.
+    """
+    fault = address_fault(text)
+    if fault:
+        raise ValueError(fault)
+    if text.startswith(_UNIX):
+        path = text.removeprefix(_UNIX)
+        if len(path.encode()) > _LONGEST_SOCKET:
+            raise ValueError(
+                f"{text!r} is too long: a unix socket's path has {_LONGEST_SOCKET} bytes at most"
+            )
+        return Endpoint(text)
+    target = text.removeprefix(_TCP)
+    if tls is None and not is_loopback(target.rpartition(":")[0]):
+        raise ValueError(f"{target} is not on loopback: TCP to another machine needs mutual TLS")
+    return Endpoint(target, tls)

@@ -1,0 +1,1 @@
+"""LAW: generated from `protos/` by `make protos`; never edited, never imported outside `csi` and `testing`."""
