@@ -1,0 +1,45 @@
+"""What one check hands to everything that tells."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from volumehealth.judge.policy import PolicyJudgement
+from volumehealth.model.cluster import Claim, ViewState
+from volumehealth.model.health import DriverState
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.policy import FieldError, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Agents:
+    """`status.agents`: who should report, who does, and who fell silent."""
+
+    expected: int = 0
+    reporting: int = 0
+    silent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One policy as of one check.
+
+    Attributes:
+        policy: with the spec in force; its `generation` is what `observedGeneration` says.
+        now: the moment of the check.
+        judgement: what was judged; None if there was no check (suspended, or nothing can be checked yet).
+        claims: the view's rows.
+        drivers: the state of every driver whose claims the policy selects, and no other.
+        view: how far the view is trusted.
+        agents: those whose nodes carry claims of this policy.
+        invalid: why the newest spec cannot be used; `policy.spec` is then the last good one.
+    """
+
+    policy: Policy
+    now: datetime
+    judgement: PolicyJudgement | None
+    claims: Mapping[ClaimRef, Claim]
+    drivers: Mapping[str, DriverState]
+    view: ViewState
+    agents: Agents = Agents()
+    invalid: tuple[FieldError, ...] = ()
