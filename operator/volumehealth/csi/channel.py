@@ -111,12 +111,12 @@ class Channel:
         try:
             answer: bytes = await ask(request, timeout=timeout)
         except grpc.aio.AioRpcError as error:
-            raise _translated(method.name, error) from error
+            raise _translated(error, method=method.name, timeout=timeout) from error
         except asyncio.CancelledError as error:
             if _we_are_cancelled():
                 raise
-            # gRPC raises this for a driver's own status CANCELLED, too; uncaught it would end our task silently.
-            raise CsiError(f"{method.name}: the driver cancelled the call", code="CANCELLED") from error
+            # A closed channel ends its calls this way; uncaught it would look like the end of our own task.
+            raise DriverUnreachable(f"{method.name}: the connection was closed", code="CANCELLED") from error
         return answer
 
 
@@ -136,10 +136,12 @@ def _credentials(files: TlsFiles) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials(ca, key, certificate)
 
 
-def _translated(method: str, error: grpc.aio.AioRpcError) -> CsiError:
+def _translated(error: grpc.aio.AioRpcError, *, method: str, timeout: float) -> CsiError:
     code = error.code()
-    details = clean_message(error.details() or "")
-    return _ERRORS.get(code, CsiError)(f"{method}: {details or code.name}", code=code.name)
+    details = clean_message(error.details() or "") or code.name
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        details = f"no answer within {timeout:g} s"  # gRPC's own words are about streams
+    return _ERRORS.get(code, CsiError)(f"{method}: {details}", code=code.name)
 
 
 def _we_are_cancelled() -> bool:
