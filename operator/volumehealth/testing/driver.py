@@ -13,6 +13,7 @@ import grpc
 import grpc.aio
 
 from volumehealth.csi.pb import csi_pb2_grpc as rpc
+from volumehealth.testing.driver_control import ControlService
 from volumehealth.testing.driver_controller import Controller
 from volumehealth.testing.driver_gate import Gate
 from volumehealth.testing.driver_identity import Identity
@@ -21,6 +22,7 @@ from volumehealth.testing.driver_node import Node
 from volumehealth.testing.driver_state import DriverState, Generation
 
 DEFAULT_NAME = "sim.volumehealth.dev"
+_ANSWER_FIRST = 0.05  # seconds
 _UNLIMITED = -1
 _MEBIBYTE = 1024 * 1024
 _OPTIONS = (
@@ -82,6 +84,7 @@ class SimulatedDriver(DriverState):
         self._credentials = credentials
         self._mounts = mounts or Markers()
         self._server: grpc.aio.Server | None = None
+        self._outage: asyncio.Task[None] | None = None
         self._exit = ExitStack()
 
     async def __aenter__(self) -> Self:
@@ -94,8 +97,21 @@ class SimulatedDriver(DriverState):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._outage is not None:
+            self._outage.cancel()
+            await asyncio.wait([self._outage])
         await self.crash()
         self._exit.close()
+
+    def vanish(self, seconds: float) -> None:
+        """Crash in a moment and come back after so many seconds; the caller is answered before."""
+        self._outage = asyncio.create_task(self._out_for(seconds))
+
+    async def _out_for(self, seconds: float) -> None:
+        await asyncio.sleep(_ANSWER_FIRST)
+        await self.crash()
+        await asyncio.sleep(seconds)
+        await self.restart()
 
     async def crash(self) -> None:
         """Vanish: calls under way are broken off, the socket is gone. A second time does nothing."""
@@ -114,6 +130,8 @@ class SimulatedDriver(DriverState):
         rpc.add_IdentityServicer_to_server(Identity(self), server)
         rpc.add_ControllerServicer_to_server(Controller(self), server)
         rpc.add_NodeServicer_to_server(Node(self, self._mounts), server)
+        control = ControlService(self, vanish=self.vanish)
+        server.add_generic_rpc_handlers([control.handler()])
         self._bind(server)
         await server.start()
         self._server = server
