@@ -1,12 +1,22 @@
-"""Which claims a policy holds, and why it does not hold the others; pure and incremental."""
+"""Which claims a policy holds, and why it does not hold the others; pure and incremental.
 
-from collections.abc import Collection, Mapping
+A claim belongs to one policy: of those that select it the one with the highest `spec.priority`, then the oldest, then
+the first by name. Only Bound claims are selected, once the view knows their volume.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import MappingProxyType
+from typing import TypeVar
 
 from volumehealth.model.cluster import Claim, Namespace
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.policy import Policy
+from volumehealth.model.policy import LabelExpression, LabelSelector, Policy
+
+_Rank = tuple[int, datetime, str]
+_ANY = LabelSelector()
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +43,18 @@ class Members:
         return sum(self.claims_of.values())
 
 
+_NOBODY = Members()
+
+
 class Selection:
     """Who holds which claim."""
+
+    def __init__(self) -> None:
+        self._candidates: dict[str, _Candidate] = {}
+        self._namespaces: dict[str, Namespace] = {}
+        self._held: dict[ClaimRef, _Held] = {}
+        self._rolls: dict[str, _Roll] = {}
+        self._orders: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def update(
         self,
@@ -51,12 +71,244 @@ class Selection:
             namespaces: the view's namespaces, by name.
             changed: claims that came, changed or went since the last update; None if it may be any.
         """
-        raise NotImplementedError
+        moved = self._follow_namespaces(namespaces)
+        touched = self._follow_policies(policies)
+        refs: Collection[ClaimRef]
+        if changed is None:
+            refs = self._held.keys() | claims.keys()
+        elif moved:
+            refs = {*changed, *(ref for ref in claims if ref.namespace in moved)}
+        else:
+            refs = changed
+        if touched and changed is not None:
+            for ref, claim in claims.items():
+                self._reconsider(ref, claim, touched)
+        for ref in refs:
+            self._consider(ref, claims.get(ref))
 
     def members(self, policy_uid: str) -> Members:
         """Return the claims of one policy; none if the policy is not known."""
-        raise NotImplementedError
+        roll = self._rolls.get(policy_uid)
+        return roll.members(self._candidates) if roll else _NOBODY
 
     def owner(self, ref: ClaimRef) -> str | None:
         """Return the uid of the policy that owns a claim; None if no policy selects it."""
-        raise NotImplementedError
+        held = self._held.get(ref)
+        return held.holders[0] if held else None
+
+    def _follow_namespaces(self, namespaces: Mapping[str, Namespace]) -> frozenset[str]:
+        """Return the namespaces whose claims may have changed hands."""
+        before, self._namespaces = self._namespaces, dict(namespaces)
+        moved = frozenset(
+            name
+            for name in before.keys() | self._namespaces.keys()
+            if before.get(name) != self._namespaces.get(name)
+        )
+        choosy = [policy for policy in self._candidates.values() if policy.minds_namespaces]
+        for policy in choosy:
+            policy.forget_namespaces(moved)
+        return moved if choosy else frozenset()
+
+    def _follow_policies(self, policies: Mapping[str, Policy]) -> frozenset[str]:
+        """Return the policies that are new, gone, or select or rank otherwise than before."""
+        before = self._candidates
+        self._candidates = {
+            uid: old if (old := before.get(uid)) and old.is_for(policy) else _Candidate(policy)
+            for uid, policy in policies.items()
+        }
+        self._rolls = {uid: self._rolls.get(uid) or _Roll() for uid in policies}
+        touched = frozenset(
+            uid
+            for uid in before.keys() | self._candidates.keys()
+            if before.get(uid) is not self._candidates.get(uid)
+        )
+        if touched:
+            self._orders.clear()
+        return touched
+
+    def _consider(self, ref: ClaimRef, claim: Claim | None) -> None:
+        """Ask every policy about one claim; None if the claim is gone."""
+        if claim is None:
+            self._place(ref, None)
+        else:
+            self._place(ref, _Held(claim, self._ordered(self._selecting(claim, self._candidates))))
+
+    def _reconsider(self, ref: ClaimRef, claim: Claim, touched: frozenset[str]) -> None:
+        """Ask the touched policies only: the others still say what they said."""
+        held = self._held.get(ref)
+        keep = [uid for uid in held.holders if uid not in touched] if held else []
+        new = self._selecting(claim, touched & self._candidates.keys())
+        if held or new:
+            self._place(ref, _Held(claim, self._ordered([*keep, *new])))
+
+    def _selecting(self, claim: Claim, uids: Iterable[str]) -> list[str]:
+        if claim.phase != "Bound" or not (claim.driver or claim.unsupported):
+            return []
+        return [uid for uid in uids if self._candidates[uid].selects(claim, self._namespaces)]
+
+    def _ordered(self, holders: Iterable[str]) -> tuple[str, ...]:
+        """Return holders with the winner first, one tuple for all claims that are held alike."""
+        key = tuple(holders)
+        order = self._orders.get(key)
+        if order is None:
+            order = tuple(sorted(key, key=lambda uid: self._candidates[uid].rank))
+            self._orders[key] = order = self._orders.setdefault(order, order)
+        return order
+
+    def _place(self, ref: ClaimRef, new: "_Held | None") -> None:
+        old = self._held.get(ref)
+        if new is not None and new.holders:
+            self._held[ref] = new
+        else:
+            self._held.pop(ref, None)
+            new = None
+        if old is None or new is None or not old.counts_like(new):
+            self._count(ref, old, add=False)
+            self._count(ref, new, add=True)
+
+    def _count(self, ref: ClaimRef, held: "_Held | None", *, add: bool) -> None:
+        if held is None:
+            return
+        winner, *losers = held.holders
+        if winner in self._rolls:
+            self._rolls[winner].own(ref, held.claim, add=add)
+        for uid in losers:
+            if uid in self._rolls:
+                self._rolls[uid].lose_to(winner, add=add)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A claim and the policies that select it, the winner first."""
+
+    claim: Claim
+    holders: tuple[str, ...]
+
+    def counts_like(self, other: "_Held") -> bool:
+        """Tell whether no policy's members differ between the two."""
+        mine, its = self.claim, other.claim
+        return self.holders == other.holders and (
+            mine is its
+            or (mine.driver, mine.handle, mine.unsupported) == (its.driver, its.handle, its.unsupported)
+        )
+
+
+class _Candidate:
+    """A policy as the selection asks it."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.name = policy.name
+        self.rank: _Rank = (-policy.spec.priority, policy.created, policy.name)
+        self._selector = selector = policy.spec.selector
+        self._drivers = frozenset(selector.drivers)
+        self._classes = frozenset(selector.storage_class_names)
+        self._any_claim = selector.claim_selector == _ANY
+        self.minds_namespaces = selector.namespace_selector != _ANY
+        self._namespaces: dict[str, bool] = {}
+
+    def is_for(self, policy: Policy) -> bool:
+        """Tell whether the policy still selects and ranks like this."""
+        spec = policy.spec
+        return self.rank == (-spec.priority, policy.created, policy.name) and self._selector == spec.selector
+
+    def forget_namespaces(self, names: Iterable[str]) -> None:
+        """Look at these namespaces' labels again."""
+        for name in names:
+            self._namespaces.pop(name, None)
+
+    def selects(self, claim: Claim, namespaces: Mapping[str, Namespace]) -> bool:
+        """Tell whether all that is given matches."""
+        return (
+            (not self._drivers or claim.driver in self._drivers)
+            and (not self._classes or claim.storage_class in self._classes)
+            and (self._any_claim or matches(self._selector.claim_selector, claim.labels))
+            and (not self.minds_namespaces or self._in_scope(claim.ref.namespace, namespaces))
+        )
+
+    def _in_scope(self, name: str, namespaces: Mapping[str, Namespace]) -> bool:
+        known = self._namespaces.get(name)
+        if known is None:
+            # Labels that were not seen yet match nothing: `NotIn` would else take what it is there to keep out.
+            space = namespaces.get(name)
+            known = space is not None and matches(self._selector.namespace_selector, space.labels)
+            self._namespaces[name] = known
+        return known
+
+
+class _Roll:
+    """The claims of one policy, kept in place; what was handed out is copied before it is changed."""
+
+    def __init__(self) -> None:
+        self._drivers: dict[str, dict[str, tuple[ClaimRef, ...]]] = {}
+        self._claims_of: dict[str, int] = {}
+        self._lost: dict[str, int] = {}
+        self._unsupported = 0
+        self._ours: set[str] = set()
+        self._members: Members | None = None
+
+    def own(self, ref: ClaimRef, claim: Claim, *, add: bool) -> None:
+        """Add or remove a claim that the policy owns."""
+        self._members = None
+        if not claim.driver:
+            self._unsupported += 1 if add else -1
+            return
+        if claim.driver not in self._ours:
+            self._drivers[claim.driver] = dict(self._drivers.get(claim.driver, {}))
+            self._ours.add(claim.driver)
+        handles = self._drivers[claim.driver]
+        others = tuple(other for other in handles.get(claim.handle, ()) if other != ref)
+        refs = tuple(sorted((*others, ref))) if add else others
+        _put(handles, claim.handle, refs)
+        _put(self._drivers, claim.driver, handles)
+        _put(self._claims_of, claim.driver, self._claims_of.get(claim.driver, 0) + (1 if add else -1))
+        if claim.driver not in self._drivers:
+            self._ours.discard(claim.driver)
+
+    def lose_to(self, winner: str, *, add: bool) -> None:
+        """Add or remove a claim that the policy selects and another one owns."""
+        self._members = None
+        _put(self._lost, winner, self._lost.get(winner, 0) + (1 if add else -1))
+
+    def members(self, candidates: Mapping[str, _Candidate]) -> Members:
+        """Return what it holds now."""
+        if self._members is None:
+            self._ours.clear()
+            self._members = Members(
+                MappingProxyType(dict(self._drivers)),
+                MappingProxyType(dict(self._claims_of)),
+                MappingProxyType(
+                    {candidates[uid].name: n for uid, n in self._lost.items() if uid in candidates}
+                ),
+                self._unsupported,
+            )
+        return self._members
+
+
+def matches(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
+    """Tell whether labels match a Kubernetes label selector; the empty one matches everything."""
+    return all(labels.get(key) == value for key, value in selector.match_labels.items()) and all(
+        _holds(expression, labels) for expression in selector.match_expressions
+    )
+
+
+def _holds(expression: LabelExpression, labels: Mapping[str, str]) -> bool:
+    value = labels.get(expression.key)
+    match expression.operator:
+        case "In":
+            return value is not None and value in expression.values
+        case "NotIn":  # a missing label is not in any set
+            return value is None or value not in expression.values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+        case operator:
+            raise ValueError(f"no label selector operator: {operator}")
+
+
+def _put(table: dict[str, _Value], key: str, value: _Value) -> None:
+    """Keep a value, or the absence of an empty one."""
+    if value:
+        table[key] = value
+    else:
+        table.pop(key, None)
