@@ -1,45 +1,253 @@
 """Everything that is exported at `/metrics`; no other module knows Prometheus.
 
-`docs/metrics.md` lists every name; a test compares the two.
+`docs/metrics.md` lists every name with its labels; a test compares the two. What describes objects is built from
+the newest check when somebody asks, so a series vanishes with what it was about.
 """
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from volumehealth import __version__
 from volumehealth.model.cluster import ViewState
+from volumehealth.model.health import Finding, SourceState, severity
 from volumehealth.report.picture import Picture
+from volumehealth.report.text import clean, fit
+
+_SERIES = 1000
+"""Unhealthy claims that have a series of their own, worst first: a burst must not overrun the one who scrapes."""
+_LABEL = 100
+_CALL_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0)
+_CHECK_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_VERDICTS = ("healthy", "unhealthy", "unknown", "unmonitored")
+_COUNTS = ("selected", *_VERDICTS, "ignored", "overridden", "unsupported")
+
+_BAD = ("namespace", "persistentvolumeclaim", "driver", "policy", "source", "node", "status", "reason")
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What is exported of a policy: its newest check and its conditions' statuses."""
+
+    picture: Picture
+    conditions: tuple[tuple[str, str], ...]
 
 
 class Metrics:
     """The process's metrics, in a registry of their own."""
 
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._calls = Histogram(
+            "volumehealth_csi_call_duration_seconds",
+            "CSI calls by driver, method and gRPC status code, and how long they took.",
+            ("driver", "method", "code"),
+            buckets=_CALL_SECONDS,
+            registry=self.registry,
+        )
+        self._checks = Histogram(
+            "volumehealth_check_duration_seconds",
+            "Checks of a policy, and how long they took.",
+            ("policy",),
+            buckets=_CHECK_SECONDS,
+            registry=self.registry,
+        )
+        self._events = Counter(
+            "volumehealth_events",
+            "Events written, by their reason and what came of it.",
+            ("reason", "result"),
+            registry=self.registry,
+        )
+        self._writes = Counter(
+            "volumehealth_writes",
+            "Requests that write to the API server, by what they write and what came of them.",
+            ("kind", "result"),
+            registry=self.registry,
+        )
+        self._state = _State()
+        self.registry.register(self._state)
+
     def observe_call(self, driver: str, method: str, code: str, seconds: float) -> None:
         """Count a CSI call: the method (`ListVolumes`), the gRPC status name (`OK`), how long it took."""
-        raise NotImplementedError
+        self._calls.labels(driver, method, code).observe(seconds)
 
     def check_finished(self, policy: str, seconds: float, at: datetime) -> None:
-        """Count a check and how long it took."""
-        raise NotImplementedError
+        """Count a check of a policy and how long it took."""
+        self._checks.labels(policy).observe(seconds)
+        self._state.checked[policy] = at.timestamp()
 
-    def publish(self, picture: Picture) -> None:
-        """Show a policy's newest judgement; what it no longer says vanishes."""
-        raise NotImplementedError
+    def publish(self, picture: Picture, conditions: Iterable[tuple[str, str]]) -> None:
+        """Show a policy's newest check; what it no longer says vanishes.
+
+        Args:
+            picture: the check.
+            conditions: type and status of each condition.
+        """
+        name = picture.policy.name
+        before = self._state.policies.get(name)
+        if picture.judgement is None and before is not None:
+            picture = before.picture
+        self._state.policies[name] = _Shown(picture, tuple(conditions))
 
     def forget(self, policy: str) -> None:
         """Let every series of a policy vanish."""
-        raise NotImplementedError
+        self._state.policies.pop(policy, None)
+        self._state.checked.pop(policy, None)
+        self._checks.remove_by_labels({"policy": policy})
+
+    def forget_driver(self, driver: str) -> None:
+        """Let the calls to a driver vanish that nobody is connected to any more."""
+        self._calls.remove_by_labels({"driver": driver})
 
     def event_written(self, reason: str, result: str) -> None:
-        """Count a write of an Event."""
-        raise NotImplementedError
+        """Count an Event by its reason and what came of it."""
+        self._events.labels(reason, result).inc()
 
     def write_done(self, kind: str, result: str) -> None:
-        """Count a try to write: `status`, `record`, `event`."""
-        raise NotImplementedError
+        """Count a try to write: `status`, `record` or `event`."""
+        self._writes.labels(kind, result).inc()
+
+    def waiting(self, writes: int) -> None:
+        """Show how many writes wait or are on their way."""
+        self._state.waiting = writes
 
     def view(self, state: ViewState) -> None:
-        """Show how old the view is."""
-        raise NotImplementedError
+        """Show how far the view of the cluster can be trusted."""
+        self._state.view = state
 
     def render(self) -> bytes:
         """Write all of them in Prometheus' text format."""
-        raise NotImplementedError
+        return generate_latest(self.registry)
+
+
+class _State(Collector):
+    """Gauges of what is, built when somebody asks."""
+
+    def __init__(self) -> None:
+        self.policies: dict[str, _Shown] = {}
+        self.checked: dict[str, float] = {}
+        self.waiting = 0
+        self.view = ViewState(complete=False, age=0.0)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every gauge."""
+        yield from self._process()
+        yield from self._policy_gauges()
+        yield from self._driver_gauges()
+        yield from self._claims()
+
+    def _process(self) -> Iterator[Metric]:
+        yield _gauge(
+            "build_info", "1, with the version of this program.", ("version",), [((__version__,), 1)]
+        )
+        yield _gauge("writes_waiting", "Writes that wait or are on their way.", (), [((), self.waiting)])
+        age = "Seconds since the view of the cluster was last known to be current."
+        yield _gauge("view_age_seconds", age, (), [((), self.view.age)])
+        trusted = self.view.complete and not self.view.stale
+        yield _gauge("view_trusted", "1 if the view is complete and current.", (), [((), trusted)])
+
+    def _policy_gauges(self) -> Iterator[Metric]:
+        yield _gauge(
+            "policy_claims",
+            "Claims of a policy by state; the four verdicts add up to selected.",
+            ("policy", "state"),
+            (
+                ((name, state), getattr(shown.picture.judgement.counts, state))
+                for name, shown in self.policies.items()
+                if shown.picture.judgement is not None
+                for state in _COUNTS
+            ),
+        )
+        yield _gauge(
+            "policy_condition",
+            "1 for the status that a condition of a policy has, 0 for the others.",
+            ("policy", "type", "status"),
+            (
+                ((name, kind, status), status == is_now)
+                for name, shown in self.policies.items()
+                for kind, is_now in shown.conditions
+                for status in ("True", "False", "Unknown")
+            ),
+        )
+        yield _gauge(
+            "policy_last_check_timestamp_seconds",
+            "When the last check of a policy finished.",
+            ("policy",),
+            (((name,), at) for name, at in self.checked.items()),
+        )
+
+    def _driver_gauges(self) -> Iterator[Metric]:
+        yield _gauge(
+            "driver_claims",
+            "Claims of a policy by driver and verdict.",
+            ("policy", "driver", "verdict"),
+            (
+                ((name, driver, verdict), getattr(counts, verdict))
+                for name, shown in self.policies.items()
+                if shown.picture.judgement is not None
+                for driver, counts in shown.picture.judgement.drivers.items()
+                for verdict in _VERDICTS
+            ),
+        )
+        drivers = {
+            name: driver for shown in self.policies.values() for name, driver in shown.picture.drivers.items()
+        }
+        yield _gauge(
+            "driver_state",
+            "1 for the state that a driver is in, 0 for the others.",
+            ("driver", "state"),
+            (((name, s), driver.state is s) for name, driver in drivers.items() for s in SourceState),
+        )
+        yield _gauge(
+            "driver_round_seconds",
+            "How long it takes to ask about each volume of a driver once; 0 if they are listed.",
+            ("driver",),
+            (((name,), driver.round_seconds) for name, driver in drivers.items()),
+        )
+
+    def _claims(self) -> Iterator[Metric]:
+        bad = sorted(self._bad())
+        yield _gauge(
+            "claim_unhealthy",
+            f"1 for every finding of an unhealthy claim; {_SERIES} at most, worst first.",
+            _BAD,
+            ((labels, 1) for _, labels in bad[:_SERIES]),
+        )
+        left_out = max(0, len(bad) - _SERIES)
+        yield _gauge(
+            "claim_unhealthy_truncated", "Findings left out of claim_unhealthy.", (), [((), left_out)]
+        )
+
+    def _bad(self) -> Iterator[tuple[int, tuple[str, ...]]]:
+        for name, shown in self.policies.items():
+            judgement = shown.picture.judgement
+            if judgement is None:
+                continue
+            for ref, health in judgement.healths.items():
+                claim = shown.picture.claims.get(ref) if health.findings else None
+                if claim is not None:
+                    for finding in health.findings:
+                        labels = (ref.namespace, ref.name, claim.driver, name, *_of(finding))
+                        yield -severity(finding.status), labels
+
+
+def _of(finding: Finding) -> tuple[str, str, str, str]:
+    status, reason = (fit(clean(text), _LABEL) for text in (finding.status, finding.reason))
+    return (str(finding.source), finding.node, status, reason)
+
+
+def _gauge(
+    name: str,
+    text: str,
+    labels: tuple[str, ...],
+    samples: Iterable[tuple[tuple[str, ...], float]],
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"volumehealth_{name}", text, labels=labels)
+    for values, number in samples:
+        family.add_metric(values, float(number))
+    return family

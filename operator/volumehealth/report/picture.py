@@ -1,12 +1,12 @@
 """What one check hands to everything that tells."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from volumehealth.judge.policy import PolicyJudgement
 from volumehealth.model.cluster import Claim, ViewState
-from volumehealth.model.health import DriverState
+from volumehealth.model.health import DriverState, SourceState
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import FieldError, Policy
 
@@ -33,6 +33,8 @@ class Picture:
         view: how far the view is trusted.
         agents: those whose nodes carry claims of this policy.
         invalid: why the newest spec cannot be used; `policy.spec` is then the last good one.
+        generation: `metadata.generation` of the object; None if it is the policy's own.
+        raw_spec: the spec as written; only for how much room it takes on the describe page.
     """
 
     policy: Policy
@@ -43,3 +45,11 @@ class Picture:
     view: ViewState
     agents: Agents = Agents()
     invalid: tuple[FieldError, ...] = ()
+    generation: int | None = None
+    raw_spec: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def silent_drivers(self) -> tuple[DriverState, ...]:
+        """The drivers that should answer and do not, by name."""
+        silent = (SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN)
+        return tuple(driver for _, driver in sorted(self.drivers.items()) if driver.state in silent)

@@ -351,7 +351,8 @@ class WriteQueue:
             case errors.Forbidden():
                 self._observe(entry.kind, "Forbidden")
                 self._complain(entry.kind, "a right is missing; trying again later", error)
-                return self._limits.forbidden_backoff * min(10, 2 ** min(entry.failures, 4)) * self._jitter()
+                times = min(10.0, 2.0 ** min(entry.failures, 4))
+                return self._limits.forbidden_backoff * times * self._jitter()
             case _ if error.status >= 500:
                 self._observe(entry.kind, "Retried")
                 return self._backoff(entry.failures + 1, error.retry_after)
@@ -361,7 +362,7 @@ class WriteQueue:
 
     def _backoff(self, failures: int, retry_after: float | None) -> float:
         limits = self._limits
-        grown = min(limits.last_backoff, limits.first_backoff * 2 ** min(failures - 1, 16))
+        grown = min(limits.last_backoff, limits.first_backoff * 2.0 ** min(failures - 1, 16))
         return max(retry_after or 0.0, grown * self._jitter())
 
     def _jitter(self) -> float:

@@ -1,0 +1,168 @@
+"""The three conditions of a policy. `lastTransitionTime` changes with the status and with nothing else."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from volumehealth.model.clock import rfc3339
+from volumehealth.model.health import SourceState
+from volumehealth.model.vocabulary import ConditionType, ReadyReason, SourcesReason, VolumesReason
+from volumehealth.report.phrases import headline, monitored, named, silent_drivers, unmonitored
+from volumehealth.report.picture import Picture
+from volumehealth.report.problems import Problem
+from volumehealth.report.text import count, fit, moment, span
+
+_LONGEST = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Condition:
+    status: str
+    reason: str
+    message: str
+
+
+def conditions(
+    picture: Picture, problems: Sequence[Problem], previous: Mapping[str, Mapping[str, object]]
+) -> list[dict[str, object]]:
+    """Write `status.conditions`.
+
+    Args:
+        picture: the check.
+        problems: worst first.
+        previous: the conditions that are there, by type.
+    """
+    now = {
+        ConditionType.READY: _ready(picture),
+        ConditionType.SOURCES_AVAILABLE: _sources(picture)
+        or _kept(previous, ConditionType.SOURCES_AVAILABLE),
+        ConditionType.VOLUMES_HEALTHY: _volumes(picture, problems, previous),
+    }
+    return [
+        {
+            "type": str(kind),
+            "status": condition.status,
+            "reason": str(condition.reason),
+            "message": fit(condition.message, _LONGEST),
+            "lastTransitionTime": _since(picture, condition, previous.get(kind, {})),
+        }
+        for kind, condition in now.items()
+    ]
+
+
+def _since(picture: Picture, condition: _Condition, before: Mapping[str, object]) -> str:
+    since = before.get("lastTransitionTime")
+    if isinstance(since, str) and before.get("status") == condition.status:
+        return since
+    return rfc3339(picture.now)
+
+
+def _kept(previous: Mapping[str, Mapping[str, object]], kind: ConditionType) -> _Condition:
+    """Return what was said before, or, for a policy that was never checked, that nobody looked yet."""
+    before = previous.get(kind)
+    if before is None:
+        return _Condition("Unknown", SourcesReason.VIEW_STALE, "nothing was asked yet")
+    return _Condition(*(str(before.get(name, "")) for name in ("status", "reason", "message")))
+
+
+def _ready(picture: Picture) -> _Condition:
+    spec = picture.policy.spec
+    if picture.invalid:
+        kept = "; the last good spec stays in force" if picture.judgement is not None else ""
+        return _Condition("False", ReadyReason.INVALID_SPEC, "; ".join(map(str, picture.invalid)) + kept)
+    if spec.suspend:
+        return _Condition("False", ReadyReason.SUSPENDED, "spec.suspend is true: everything stays as it is")
+    if picture.judgement is None:
+        return _Condition(
+            "Unknown", ReadyReason.NOT_YET_CHECKED, picture.view.stale or "the first check is near"
+        )
+    return _Condition("True", ReadyReason.CHECKING, f"checked every {span(spec.interval)}")
+
+
+def _sources(picture: Picture) -> _Condition | None:
+    """Say whether drivers, agents and the API server answer; None if nobody looked."""
+    if picture.view.stale:
+        return _Condition("False", SourcesReason.VIEW_STALE, picture.view.stale)
+    if picture.judgement is None:
+        return None
+    if picture.silent_drivers:
+        return _Condition("False", SourcesReason.DRIVER_UNREACHABLE, silent_drivers(picture))
+    if picture.agents.silent:
+        silent = picture.agents.silent
+        message = (
+            f"{len(silent)} of {count(picture.agents.expected, 'agent')} silent: {named(silent, 'agent')}"
+        )
+        return _Condition("False", SourcesReason.AGENT_SILENT, message)
+    return _Condition("True", SourcesReason.ALL_AVAILABLE, _who_answers(picture))
+
+
+def _who_answers(picture: Picture) -> str:
+    by_state = {
+        state: sorted(name for name, driver in picture.drivers.items() if driver.state is state)
+        for state in (SourceState.ANSWERING, SourceState.NOT_ABLE, SourceState.NOT_HEARD)
+    }
+    said = []
+    if answering := by_state[SourceState.ANSWERING]:
+        said.append(f"answering: {named(answering, 'driver')}")
+    if unable := by_state[SourceState.NOT_ABLE]:
+        said.append(f"without a health API: {named(unable, 'driver')}")
+    if unheard := by_state[SourceState.NOT_HEARD]:
+        said.append(f"not connected: {named(unheard, 'driver')}")
+    return "; ".join(said) or "no driver is concerned"
+
+
+def _volumes(
+    picture: Picture, problems: Sequence[Problem], previous: Mapping[str, Mapping[str, object]]
+) -> _Condition:
+    if picture.policy.spec.suspend:
+        return _suspended(picture, previous.get(ConditionType.VOLUMES_HEALTHY))
+    judgement = picture.judgement
+    if judgement is None:
+        if ConditionType.VOLUMES_HEALTHY in previous:
+            return _kept(previous, ConditionType.VOLUMES_HEALTHY)
+        return _Condition("Unknown", VolumesReason.NOT_YET_CHECKED, "no check has finished yet")
+    counts, rest = judgement.counts, unmonitored(picture) or "0 not monitored"
+    if counts.unhealthy:
+        wide = bool(judgement.driver_wide)
+        reason = VolumesReason.DRIVER_WIDE_PROBLEM if wide else VolumesReason.VOLUMES_UNHEALTHY
+        return _Condition("False", reason, f"{_unhealthy(picture, problems)}; {rest}")
+    if not counts.selected:
+        return _Condition("Unknown", VolumesReason.NOTHING_SELECTED, nothing_selected(picture))
+    if counts.unknown:
+        words = f"{counts.unknown} of {count(monitored(picture), 'monitored claim')} unknown"
+        why = f": {judgement.unknown[0].message or judgement.unknown[0].reason}" if judgement.unknown else ""
+        return _Condition("Unknown", VolumesReason.SOME_UNKNOWN, f"{fit(words + why, 600)}; {rest}")
+    if not monitored(picture):
+        return _Condition("True", VolumesReason.ALL_HEALTHY, f"no claim is monitored; {rest}")
+    return _Condition(
+        "True", VolumesReason.ALL_HEALTHY, f"{count(monitored(picture), 'monitored claim')}; {rest}"
+    )
+
+
+def _suspended(picture: Picture, before: Mapping[str, object] | None) -> _Condition:
+    if before is None or before.get("reason") == VolumesReason.NOT_YET_CHECKED:
+        return _Condition("Unknown", VolumesReason.SUSPENDED, "never checked")
+    if before.get("reason") == VolumesReason.SUSPENDED:
+        return _Condition("Unknown", VolumesReason.SUSPENDED, str(before.get("message", "")))
+    words = f"not checked since {moment(picture.now, picture.now)}; then {before.get('status')}: {before.get('message')}"
+    return _Condition("Unknown", VolumesReason.SUSPENDED, words)
+
+
+def _unhealthy(picture: Picture, problems: Sequence[Problem]) -> str:
+    counts = picture.judgement.counts if picture.judgement is not None else None
+    number = counts.unhealthy if counts is not None else 0
+    words = f"{number} of {count(monitored(picture), 'monitored claim')} unhealthy"
+    if not problems:
+        return words
+    worst = problems[0]
+    return f"{words}, worst {headline(worst)} ({count(worst.claims, 'claim')} of {worst.group.driver})"
+
+
+def nothing_selected(picture: Picture) -> str:
+    """Say why a policy holds no claim."""
+    counts = picture.judgement.counts if picture.judgement is not None else None
+    words = "no bound claim of a CSI volume is selected"
+    if counts is not None and counts.overridden:
+        words += f"; {count(counts.overridden, 'matching claim')} held by other policies"
+    if counts is not None and counts.unsupported:
+        words += f"; {count(counts.unsupported, 'matching claim')} not CSI"
+    return words

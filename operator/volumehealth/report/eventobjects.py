@@ -1,0 +1,245 @@
+"""Event objects: their names, their bodies, and how one comes to be there exactly once.
+
+The name follows from what is told, so a second writer, a retried request and a restarted operator all meet the same
+object: a POST that is refused with 409 means that people know already.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+
+from volumehealth.model.clock import Clock, parse_rfc3339, rfc3339
+from volumehealth.model.vocabulary import COMPONENT, EventReason
+from volumehealth.report.writes import Outcome, Priority, Result, Write, WriteQueue
+
+_LONGEST_NAME = 253
+_MERGE_PATCH = "application/merge-patch+json"
+NORMAL = frozenset(
+    {
+        EventReason.VOLUME_CONDITION_NORMAL,
+        EventReason.NODE_RECOVERED,
+        EventReason.VOLUMES_HEALTHY,
+        EventReason.SOURCE_ANSWERING,
+        EventReason.AGENT_REPORTING,
+    }
+)
+"""Events of type Normal; all others are Warnings."""
+
+
+_FOLLOW_UP = Priority.CLAIM_EVENT
+"""What was begun is brought to its end before anything new of lower priority; it cannot be refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """The object that an Event is about; `namespace` is empty for one of cluster scope."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    api_version: str = "v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What is to be told.
+
+    Attributes:
+        about: on which object.
+        reason: the Event's reason.
+        identity: with the object's uid and the reason it makes the Event's name.
+        message: builds the sentence when it is sent.
+        action: the Event's `action`, in CamelCase.
+    """
+
+    about: About
+    reason: EventReason
+    identity: str
+    message: Callable[[], str]
+    action: str
+
+    @property
+    def namespace(self) -> str:
+        """Where the Event lives: Events on objects of cluster scope are in `default`."""
+        return self.about.namespace or "default"
+
+    @property
+    def name(self) -> str:
+        """`<object name>.<hash>`, 253 characters at most."""
+        told = "\0".join((self.about.uid, self.reason, self.identity))
+        digest = hashlib.sha256(told.encode()).hexdigest()[:16]
+        return f"{self.about.name[: _LONGEST_NAME - 17].rstrip('.-')}.{digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What an Event object says of itself."""
+
+    count: int
+    first: datetime
+    last: datetime
+
+
+class _Series(msgspec.Struct, rename="camel"):
+    """The fields in use of a core/v1 Event that is there already."""
+
+    count: int = 0
+    first_timestamp: str | None = None
+    last_timestamp: str | None = None
+
+
+OnSeen = Callable[[Seen | None], None]
+"""Told what the Event says now; None if it can never be written: its object is gone, or the server refuses it."""
+
+
+class EventSink:
+    """Makes Events be there. One for the process.
+
+    Args:
+        queue: where writes go.
+        clock: for timestamps.
+        observe: told the reason of each Event and what came of it: `Created`, `Raised`, `Known`, `Gone`, `Invalid`.
+    """
+
+    def __init__(self, queue: WriteQueue, *, clock: Clock, observe: Callable[[str, str], None]) -> None:
+        self.queue = queue
+        self.clock = clock
+        self.observe = observe
+
+    def ensure(
+        self,
+        notice: Notice,
+        *,
+        seen: Seen | None,
+        older_than: timedelta,
+        priority: Priority,
+        on_seen: OnSeen,
+        paced: bool = False,
+    ) -> bool:
+        """Make an Event be there and be told again if it was told longer ago than `older_than`.
+
+        Args:
+            notice: what to tell.
+            seen: what the Event said when it was last written or read, and its count is to be raised now;
+                None if that is not known: then it is created, or looked at if it exists.
+            older_than: how old `lastTimestamp` of an existing Event must be for its count to be raised.
+            priority: of the writes.
+            on_seen: called once, when it is there (or can never be).
+            paced: see `WriteQueue.put`.
+
+        Returns:
+            False if the queue refused it; then `on_seen` is not called.
+        """
+        telling = _Telling(self, notice, older_than, on_seen, paced)
+        return telling.create(None, priority) if seen is None else telling.raise_count(seen, priority)
+
+
+@dataclass(frozen=True, slots=True)
+class _Telling:
+    """One Event on its way: create; if it exists look; if it is old raise its count; if it expired create again."""
+
+    sink: EventSink
+    notice: Notice
+    older_than: timedelta
+    on_seen: OnSeen
+    paced: bool
+
+    def create(self, before: Seen | None, priority: Priority = _FOLLOW_UP) -> bool:
+        """POST it; `before` is what an expired predecessor said, so that its count goes on."""
+
+        def make() -> Write:
+            seen = self._raised(before)
+            path = f"/api/v1/namespaces/{self.notice.namespace}/events"
+            return Write("POST", path, event_body(self.notice, seen))
+
+        def done(outcome: Outcome) -> None:
+            if outcome.result is Result.CONFLICT:
+                self._look()
+            else:
+                self._end(outcome, "Created", self._read(outcome))
+
+        return self._put(make, done, priority)
+
+    def raise_count(self, seen: Seen, priority: Priority = _FOLLOW_UP) -> bool:
+        """PATCH count, time and message. The numbers are absolute: a repeated request changes nothing more."""
+
+        def make() -> Write:
+            raised = self._raised(seen)
+            body = {
+                "count": raised.count,
+                "lastTimestamp": rfc3339(raised.last),
+                "message": self.notice.message(),
+            }
+            return Write("PATCH", self._path(), body, content_type=_MERGE_PATCH)
+
+        def done(outcome: Outcome) -> None:
+            if outcome.result is Result.NOT_FOUND:
+                self.create(seen)
+            else:
+                self._end(outcome, "Raised", self._read(outcome))
+
+        return self._put(make, done, priority)
+
+    def _look(self) -> None:
+        def done(outcome: Outcome) -> None:
+            seen = self._read(outcome)
+            if outcome.result is Result.NOT_FOUND:
+                self.create(None)
+            elif seen is not None and self.sink.clock.now() - seen.last >= self.older_than:
+                self.raise_count(seen)
+            else:
+                self._end(outcome, "Known", seen)
+
+        self._put(lambda: Write("GET", self._path()), done, _FOLLOW_UP)
+
+    def _put(self, make: Callable[[], Write], done: Callable[[Outcome], None], priority: Priority) -> bool:
+        key = (self.notice.namespace, self.notice.name)
+        return self.sink.queue.put(key, make, kind="event", priority=priority, on_done=done, paced=self.paced)
+
+    def _path(self) -> str:
+        return f"/api/v1/namespaces/{self.notice.namespace}/events/{self.notice.name}"
+
+    def _raised(self, seen: Seen | None) -> Seen:
+        now = self.sink.clock.now()
+        return Seen(1, now, now) if seen is None else Seen(seen.count + 1, seen.first, now)
+
+    def _read(self, outcome: Outcome) -> Seen | None:
+        if outcome.result is not Result.DONE:
+            return None
+        series = msgspec.json.decode(outcome.body, type=_Series)
+        now = self.sink.clock.now()
+        last = parse_rfc3339(series.last_timestamp) if series.last_timestamp else now
+        first = parse_rfc3339(series.first_timestamp) if series.first_timestamp else last
+        return Seen(series.count, first, last)
+
+    def _end(self, outcome: Outcome, well: str, seen: Seen | None) -> None:
+        self.sink.observe(self.notice.reason, well if seen is not None else outcome.result)
+        self.on_seen(seen)
+
+
+def event_body(notice: Notice, seen: Seen) -> dict[str, object]:
+    """Write a core/v1 Event."""
+    about = notice.about
+    involved = {"apiVersion": about.api_version, "kind": about.kind, "name": about.name, "uid": about.uid}
+    if about.namespace:
+        involved["namespace"] = about.namespace
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": notice.name, "namespace": notice.namespace},
+        "involvedObject": involved,
+        "type": "Normal" if notice.reason in NORMAL else "Warning",
+        "reason": notice.reason,
+        "message": notice.message(),
+        "action": notice.action,
+        "count": seen.count,
+        "firstTimestamp": rfc3339(seen.first),
+        "lastTimestamp": rfc3339(seen.last),
+        "source": {"component": COMPONENT},
+        "reportingComponent": COMPONENT,
+        "reportingInstance": COMPONENT,
+    }

@@ -1,0 +1,64 @@
+"""The sentences of Events: `Status/Reason (Source): ` first, the next command to type last, 1,024 bytes at most."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from volumehealth.model.cluster import Pod
+from volumehealth.model.health import Finding, Source, TransitionKind
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.vocabulary import EventReason
+from volumehealth.report.text import clean, count, fit, moment, span
+
+LONGEST = 1024
+"""Bytes of an Event's message that the API server takes."""
+_PODS_NAMED = 3
+
+
+def event_reason(kind: TransitionKind, finding: Finding) -> EventReason:
+    """Choose the Event's reason for a finding that came or went."""
+    came = kind is TransitionKind.FOUND
+    if finding.source is Source.KUBERNETES and finding.reason == EventReason.NODE_FAILED:
+        return EventReason.NODE_FAILED if came else EventReason.NODE_RECOVERED
+    return EventReason.VOLUME_CONDITION_ABNORMAL if came else EventReason.VOLUME_CONDITION_NORMAL
+
+
+def found_on_claim(finding: Finding, driver: str, claim: ClaimRef, pods: Sequence[Pod]) -> str:
+    """Tell a PVC's reader that its volume has a finding, and who uses it."""
+    return _compose(finding, _words(finding, driver), f"{_users(pods)}; {_next(claim)}")
+
+
+def found_on_pod(finding: Finding, driver: str, claim: ClaimRef) -> str:
+    """Tell a Pod's reader that a volume it uses has a finding."""
+    return _compose(finding, f"PVC {claim.name}: {_words(finding, driver)}", _next(claim))
+
+
+def cleared(finding: Finding, claim: ClaimRef, *, at: datetime, remaining: int) -> str:
+    """Tell that a finding is over, how long it lasted, and how many others the claim still has."""
+    lasted = f"lasted {span(at - finding.since)}, {moment(finding.since, at)} to {moment(at, at)}"
+    rest = f"{count(remaining, 'other finding')} left" if remaining else "no other finding"
+    return _compose(finding, f"PVC {claim.name}: not reported any more; {lasted}; {rest}", _next(claim))
+
+
+def _compose(finding: Finding, words: str, end: str) -> str:
+    head, tail = f"{fit(clean(finding.headline), 400)}: ", f"; {fit(end, 500)}"
+    return head + fit(words, LONGEST - len(head.encode()) - len(tail.encode())) + tail
+
+
+def _words(finding: Finding, driver: str) -> str:
+    said = clean(finding.message) or "no further words"
+    words = said if finding.source is Source.KUBERNETES else f"{driver} says: {said}"
+    return f"{words} (not confirmed now: this source fell silent)" if finding.stale else words
+
+
+def _users(pods: Sequence[Pod]) -> str:
+    if not pods:
+        return "no Pod uses it"
+    named = [f"{pod.name} on {pod.node}" if pod.node else pod.name for pod in pods[:_PODS_NAMED]]
+    if len(pods) == 1:
+        return f"Pod {fit(named[0], 300)} uses it"
+    more = len(pods) - len(named)
+    return fit(f"Pods {', '.join([*named, f'{more} more'] if more else named)}", 300) + " use it"
+
+
+def _next(claim: ClaimRef) -> str:
+    return f"see: kubectl describe vh {claim.name} -n {claim.namespace}"

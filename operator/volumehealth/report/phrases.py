@@ -1,0 +1,66 @@
+"""Sentences that the summary and the conditions share."""
+
+from collections.abc import Sequence
+
+from volumehealth.model.health import SourceState
+from volumehealth.report.picture import Picture
+from volumehealth.report.problems import Problem
+from volumehealth.report.text import clean, count, fit
+
+_NAMED = 2
+
+
+def monitored(picture: Picture) -> int:
+    """Return how many claims something here can give a health answer for."""
+    counts = picture.judgement.counts if picture.judgement is not None else None
+    return counts.selected - counts.unmonitored if counts is not None else 0
+
+
+def unmonitored(picture: Picture) -> str:
+    """`3115 not monitored: ebs.csi.aws.com has no health API`; empty if all are monitored."""
+    judgement = picture.judgement
+    if judgement is None or not judgement.counts.unmonitored:
+        return ""
+    worst = sorted(judgement.unmonitored.items(), key=lambda item: (-item[1], item[0]))
+    reasons = [f"{name} {_why_not(picture, name)}" for name, number in worst[:_NAMED] if number]
+    more = len(worst) - len(reasons)
+    if more > 0 and reasons:
+        reasons.append(f"{count(more, 'more driver')}")
+    why = ", ".join(reasons)
+    return (
+        f"{judgement.counts.unmonitored} not monitored: {why}"
+        if why
+        else f"{judgement.counts.unmonitored} not monitored"
+    )
+
+
+def _why_not(picture: Picture, driver: str) -> str:
+    state = picture.drivers.get(driver)
+    if state is not None and state.state is SourceState.NOT_ABLE:
+        return "has no health API"
+    return "is not connected"
+
+
+def headline(problem: Problem) -> str:
+    """`Inaccessible/VolumeNotFound`, made safe for a line."""
+    return fit(clean(f"{problem.group.status}/{problem.group.reason}"), 80)
+
+
+def silent_drivers(picture: Picture) -> str:
+    """Say which drivers do not answer and what they are known to say instead."""
+    drivers = picture.silent_drivers
+    said = [
+        f"{driver.name}: {fit(clean(driver.message), 200)}"
+        if driver.message
+        else f"{driver.name} does not answer"
+        for driver in drivers[:_NAMED]
+    ]
+    more = len(drivers) - len(said)
+    return "; ".join([*said, f"{count(more, 'more driver')} silent"] if more else said)
+
+
+def named(names: Sequence[str], noun: str) -> str:
+    """`a, b and 3 more nodes`; all of them if they are few."""
+    if len(names) <= _NAMED:
+        return ", ".join(names)
+    return f"{', '.join(names[:_NAMED])} and {count(len(names) - _NAMED, f'more {noun}')}"

@@ -1,0 +1,158 @@
+"""Events on a policy: its own turns, grouped, never one for each claim."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from volumehealth.model.health import DriverState, TransitionKind
+from volumehealth.model.policy import Policy
+from volumehealth.model.vocabulary import API_VERSION, POLICY_KIND, EventReason
+from volumehealth.report.eventobjects import About, EventSink, Notice
+from volumehealth.report.phrases import headline, monitored
+from volumehealth.report.picture import Picture
+from volumehealth.report.problems import Group, Problem, group_of
+from volumehealth.report.text import clean, count, fit, moment
+from volumehealth.report.writes import Priority
+
+_SEPARATE = 3
+"""This many problems have an Event of their own within an hour; further ones share one, so that the page stays short."""
+_GROWING = timedelta(minutes=1)
+"""A problem that grows is told again after this long at the earliest."""
+_AT_ONCE = timedelta(0)
+_HOUR = timedelta(hours=1)
+
+
+@dataclass(eq=False, slots=True)
+class _Story:
+    """What was told of a problem: of how many claims, and when; `own` if it has an Event of its own."""
+
+    claims: int
+    told: datetime | None
+    own: bool = True
+
+
+@dataclass(eq=False, slots=True)
+class _Known:
+    """What a policy's readers know."""
+
+    stories: dict[Group, _Story]
+    silent: set[str]
+
+
+class PolicyEventWriter:
+    """Tells a policy's readers of problems and of silent drivers. One for the process.
+
+    Args:
+        sink: makes Events be there.
+    """
+
+    def __init__(self, sink: EventSink) -> None:
+        self._sink = sink
+        self._known: dict[str, _Known] = {}
+
+    def tell(self, picture: Picture, problems: Sequence[Problem]) -> None:
+        """Tell what turned in this check. What was there before the process started is not told again."""
+        if picture.judgement is None:
+            return
+        known = self._known.setdefault(picture.policy.uid, _Known({}, set()))
+        self._tell_problems(picture, problems, known)
+        self._tell_drivers(picture, known)
+
+    def forget(self, policy_uid: str) -> None:
+        """The policy is gone."""
+        self._known.pop(policy_uid, None)
+
+    def _tell_problems(self, picture: Picture, problems: Sequence[Problem], known: _Known) -> None:
+        turns = picture.judgement.transitions if picture.judgement is not None else ()
+        found = {
+            group_of(claim.driver, turn.finding)
+            for turn in turns
+            if turn.kind is TransitionKind.FOUND and (claim := picture.claims.get(turn.claim)) is not None
+        }
+        for group in known.stories.keys() - {problem.group for problem in problems}:
+            del known.stories[group]
+        others = [problem for problem in problems if self._shares(picture, problem, known, found)]
+        if others:
+            claims = sum(problem.claims for problem in others)
+            words = (
+                f"{count(len(others), 'more problem')} on {count(claims, 'claim')}, worst {headline(others[0])} of "
+                f"{others[0].group.driver}; see: kubectl describe vhp {picture.policy.name}"
+            )
+            self._write(picture.policy, EventReason.VOLUMES_UNHEALTHY, "more", words, _GROWING)
+        if not problems and any(turn.kind is TransitionKind.RECOVERED for turn in turns):
+            self._write(picture.policy, EventReason.VOLUMES_HEALTHY, "", _recovered(picture), _AT_ONCE)
+
+    def _shares(self, picture: Picture, problem: Problem, known: _Known, found: set[Group]) -> bool:
+        """Tell a problem if it is new or has grown; return True if it has to share an Event and is to be told."""
+        now, story = picture.now, known.stories.get(problem.group)
+        if story is None:
+            recent = sum(
+                1
+                for one in known.stories.values()
+                if one.own and one.told is not None and now - one.told < _HOUR
+            )
+            story = _Story(problem.claims, None, own=recent < _SEPARATE)
+            known.stories[problem.group] = story
+            if problem.group not in found:
+                return False
+        elif problem.claims <= story.claims or problem.group not in found:
+            story.claims = min(story.claims, problem.claims)
+            return False
+        elif story.told is not None and now - story.told < _GROWING:
+            return False
+        story.told, story.claims = now, problem.claims
+        if story.own:
+            identity = "|".join(problem.group)
+            self._write(
+                picture.policy,
+                EventReason.VOLUMES_UNHEALTHY,
+                identity,
+                _unhealthy(picture, problem),
+                _AT_ONCE,
+            )
+        return not story.own
+
+    def _tell_drivers(self, picture: Picture, known: _Known) -> None:
+        """Tell of drivers that are silent for as long as it takes to believe a statement, and when they are back."""
+        silent = {driver.name: driver for driver in picture.silent_drivers}
+        wait = picture.policy.spec.unhealthy_after
+        for name, driver in silent.items():
+            if name not in known.silent and picture.now - driver.since >= wait:
+                known.silent.add(name)
+                words = _silent(picture, driver)
+                self._write(picture.policy, EventReason.SOURCE_SILENT, name, words, _HOUR / 2)
+        for name in known.silent - silent.keys():
+            known.silent.discard(name)
+            if name in picture.drivers:
+                words = f"{name} answers again"
+                self._write(picture.policy, EventReason.SOURCE_ANSWERING, name, words, _AT_ONCE)
+
+    def _write(
+        self, policy: Policy, reason: EventReason, identity: str, words: str, older_than: timedelta
+    ) -> None:
+        about = About(POLICY_KIND, "", policy.name, policy.uid, API_VERSION)
+        notice = Notice(about, reason, identity, lambda: fit(words, 1024), "Checked")
+        self._sink.ensure(
+            notice, seen=None, older_than=older_than, priority=Priority.STATUS, on_seen=lambda _: None
+        )
+
+
+def _unhealthy(picture: Picture, problem: Problem) -> str:
+    number = count(problem.claims, "claim")
+    if problem.wide_of:
+        number = f"DRIVER-WIDE: {problem.claims} of {problem.wide_of} claims"
+    since = moment(problem.since, picture.now)
+    return f"{number} of {problem.group.driver}: {headline(problem)} ({problem.group.source}) since {since}"
+
+
+def _recovered(picture: Picture) -> str:
+    unknown = picture.judgement.counts.unknown if picture.judgement is not None else 0
+    rest = f"; {unknown} unknown" if unknown else ""
+    return f"none of {count(monitored(picture), 'monitored claim')} is unhealthy any more{rest}"
+
+
+def _silent(picture: Picture, driver: DriverState) -> str:
+    counts = picture.judgement.drivers.get(driver.name) if picture.judgement is not None else None
+    why = f" ({fit(clean(driver.message), 300)})" if driver.message else ""
+    claims = f"; {count(counts.unknown, 'claim')} Unknown" if counts is not None else ""
+    return f"{driver.name} has not answered since {moment(driver.since, picture.now)}{why}{claims}"

@@ -1,0 +1,117 @@
+"""Findings of many claims as a few problems: grouped by driver, source, status and reason, worst first."""
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from volumehealth.judge.policy import PolicyJudgement
+from volumehealth.model.cluster import Pod
+from volumehealth.model.health import Finding, Source, severity
+from volumehealth.model.ids import ClaimRef
+from volumehealth.report.picture import Picture
+
+_EXAMPLES = 3
+
+PodsOf = Callable[[ClaimRef], Sequence[Pod]]
+
+
+class Group(NamedTuple):
+    """What findings have in common that make one problem."""
+
+    driver: str
+    source: Source
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One group of findings.
+
+    Attributes:
+        group: what they have in common.
+        claims: how many claims have such a finding.
+        stale: how many of those are frozen.
+        examples: three at most, the oldest first.
+        message: what the source says of the first example.
+        since: when the oldest was first heard.
+        nodes: the nodes that are named, for findings of source Node.
+        namespaces: how many namespaces these claims are in.
+        wide_of: if it is driver-wide, how many claims of the driver there are; else 0.
+        used_on: if it is driver-wide, on how many nodes Pods use these claims; else 0.
+    """
+
+    group: Group
+    claims: int
+    stale: int
+    examples: tuple[ClaimRef, ...]
+    message: str
+    since: datetime
+    nodes: frozenset[str]
+    namespaces: int
+    wide_of: int = 0
+    used_on: int = 0
+
+
+@dataclass(slots=True)
+class _Gathered:
+    findings: dict[ClaimRef, Finding] = field(default_factory=dict)
+    nodes: set[str] = field(default_factory=set)
+
+
+def group_of(driver: str, finding: Finding) -> Group:
+    """Say to which problem a finding belongs."""
+    return Group(driver, finding.source, finding.status, finding.reason)
+
+
+def find_problems(picture: Picture, pods_of: PodsOf) -> tuple[Problem, ...]:
+    """Group the findings of a policy's claims; worst first: by severity, then by claims, then by age."""
+    if picture.judgement is None:
+        return ()
+    gathered: dict[Group, _Gathered] = {}
+    for ref, health in picture.judgement.healths.items():
+        if health.findings and (claim := picture.claims.get(ref)) is not None:
+            for finding in health.findings:
+                group = gathered.setdefault(group_of(claim.driver, finding), _Gathered())
+                _gather(group, ref, finding)
+    wide = wide_groups(picture.judgement)
+    problems = (_problem(group, found, wide.get(group, 0), pods_of) for group, found in gathered.items())
+    return tuple(sorted(problems, key=_rank))
+
+
+def wide_groups(judgement: PolicyJudgement) -> dict[Group, int]:
+    """Return the driver-wide groups, and how many claims of the driver there are."""
+    return {
+        Group(wide.driver, wide.source, wide.status, wide.reason): wide.of for wide in judgement.driver_wide
+    }
+
+
+def _gather(group: _Gathered, ref: ClaimRef, finding: Finding) -> None:
+    """Add a finding; of several on one claim (several nodes) the oldest live one stands for it."""
+    known = group.findings.get(ref)
+    if known is None or (finding.stale, finding.since) < (known.stale, known.since):
+        group.findings[ref] = finding
+    if finding.node:
+        group.nodes.add(finding.node)
+
+
+def _problem(group: Group, found: _Gathered, wide_of: int, pods_of: PodsOf) -> Problem:
+    first = heapq.nsmallest(_EXAMPLES, ((finding.since, ref) for ref, finding in found.findings.items()))
+    return Problem(
+        group=group,
+        claims=len(found.findings),
+        stale=sum(finding.stale for finding in found.findings.values()),
+        examples=tuple(ref for _, ref in first),
+        message=found.findings[first[0][1]].message,
+        since=first[0][0],
+        nodes=frozenset(found.nodes),
+        namespaces=len({ref.namespace for ref in found.findings}),
+        wide_of=wide_of,
+        used_on=len({pod.node for ref in found.findings for pod in pods_of(ref)} - {""}) if wide_of else 0,
+    )
+
+
+def _rank(problem: Problem) -> tuple[int, int, datetime, Group]:
+    return (-severity(problem.group.status), -problem.claims, problem.since, problem.group)

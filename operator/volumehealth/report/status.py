@@ -1,0 +1,180 @@
+"""A policy's status: the product's front page. Pure.
+
+`kubectl describe` prints a line for every scalar, so what is shown in detail depends on how much room is left of 70
+lines; counts and conditions are always whole.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from volumehealth.model.clock import rfc3339
+from volumehealth.model.health import DriverState, SourceState
+from volumehealth.report.conditions import conditions
+from volumehealth.report.picture import Picture
+from volumehealth.report.problems import Problem
+from volumehealth.report.summary import LINES, summarize
+from volumehealth.report.text import clean, fit
+
+PAGE = 70
+"""Lines of `kubectl describe volumehealthpolicy` at most."""
+_AROUND = 13 + 3 + 3
+"""Lines that kubectl adds: metadata and headings; the heading of the Events, and three Events."""
+_LEAST = 39
+"""Lines that the status takes whatever the spec leaves: the fixed part, one problem, six lines of summary."""
+_SUMMARY_LEAST = 6
+_PROBLEMS = 10
+_DRIVERS = 10
+_NAMES = 5
+_POLICIES = 3
+_TEXT = 300
+_SUSPENDED = "SUSPENDED"
+_TROUBLE = {
+    SourceState.UNREACHABLE: 0,
+    SourceState.CIRCUIT_OPEN: 0,
+    SourceState.NOT_HEARD: 1,
+    SourceState.NOT_ABLE: 1,
+}
+
+
+def render_status(
+    picture: Picture, problems: Sequence[Problem], previous: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Write what a policy's status should be.
+
+    Args:
+        picture: the check; without a judgement what was said before is kept, and only conditions change.
+        problems: worst first.
+        previous: the status that is there.
+    """
+    before = previous or {}
+    known = {str(one.get("type")): one for one in before.get("conditions") or []}
+    status: dict[str, Any] = {
+        "observedGeneration": picture.generation or picture.policy.generation,
+        "conditions": conditions(picture, problems, known),
+    }
+    if picture.judgement is None:
+        return _carried_on(status, before, picture)
+    status |= _base(picture)
+    return _fill(status, picture, problems)
+
+
+def differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Tell whether two statuses say something different; when the check was, or the next try will be, is not news."""
+    return _news(old) != _news(new)
+
+
+def printed_lines(value: object) -> int:
+    """Count the lines that `kubectl describe` prints of the inside of a value."""
+    if isinstance(value, Mapping):
+        return sum(1 if _scalar(inner) else 1 + printed_lines(inner) for inner in value.values())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return sum(1 if _scalar(item) else printed_lines(item) for item in value)
+    return 1
+
+
+def _scalar(value: object) -> bool:
+    return isinstance(value, str) or not isinstance(value, Mapping | Sequence)
+
+
+def _news(status: Mapping[str, Any]) -> dict[str, Any]:
+    news = {name: value for name, value in status.items() if name != "lastCheckTime"}
+    news["drivers"] = [
+        {name: value for name, value in driver.items() if name not in ("nextTry", "roundSeconds")}
+        for driver in status.get("drivers") or []
+    ]
+    return news
+
+
+def _carried_on(status: dict[str, Any], before: Mapping[str, Any], picture: Picture) -> dict[str, Any]:
+    """Keep what was said while nobody checks, and say that nobody does."""
+    carried = {name: value for name, value in before.items() if name not in status}
+    lines = [line for line in carried.get("summary") or [] if not line.startswith((_SUSPENDED, "NOT YET"))]
+    if picture.policy.spec.suspend:
+        as_of = f"{_SUSPENDED}: as of the last check" if lines else _SUSPENDED
+        carried["summary"] = [as_of, *lines][:LINES]
+    else:
+        carried["summary"] = lines or summarize(picture, ())
+    return status | carried
+
+
+def _base(picture: Picture) -> dict[str, Any]:
+    judgement = picture.judgement
+    if judgement is None:
+        return {}
+    counts = judgement.counts
+    claims = {
+        name: getattr(counts, name) for name in ("selected", "healthy", "unhealthy", "unknown", "unmonitored")
+    }
+    claims |= {
+        name: number for name in ("ignored", "overridden", "unsupported") if (number := getattr(counts, name))
+    }
+    base: dict[str, Any] = {"claims": claims, "lastCheckTime": rfc3339(picture.now)}
+    if picture.agents.expected:
+        base["agents"] = _agents(picture)
+    if judgement.members.overridden:
+        worst = sorted(judgement.members.overridden.items(), key=lambda item: (-item[1], item[0]))
+        base["overriddenBy"] = [{"policy": name, "claims": number} for name, number in worst[:_POLICIES]]
+    return base
+
+
+def _agents(picture: Picture) -> dict[str, Any]:
+    agents = picture.agents
+    told: dict[str, Any] = {"expected": agents.expected, "reporting": agents.reporting}
+    if agents.silent:
+        told |= {"silent": len(agents.silent), "silentNames": sorted(agents.silent)[:_NAMES]}
+    return told
+
+
+def _fill(status: dict[str, Any], picture: Picture, problems: Sequence[Problem]) -> dict[str, Any]:
+    """Add the summary, then details in order of importance, while there is room on the page."""
+    room = max(PAGE - _AROUND - printed_lines(picture.raw_spec), _LEAST) - printed_lines(status) - 1
+    details = list(_details(picture, problems))
+    first = printed_lines(details[0][1]) + 1 if details else 0
+    status["summary"] = summarize(picture, problems, limit=max(_SUMMARY_LEAST, min(LINES, room - first)))
+    room -= len(status["summary"])
+    for number, (kind, detail) in enumerate(details):
+        needed = printed_lines(detail) + (kind not in status)
+        if number and needed > room:
+            break
+        status.setdefault(kind, []).append(detail)
+        room -= needed
+    return status
+
+
+def _details(picture: Picture, problems: Sequence[Problem]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the worst problem, silent drivers, the other problems, the other drivers."""
+    drivers = sorted(
+        picture.drivers.values(), key=lambda driver: (_TROUBLE.get(driver.state, 2), driver.name)
+    )
+    silent = len(picture.silent_drivers)
+    yield from (("problems", _problem(problem, examples=3)) for problem in problems[:1])
+    yield from (("drivers", _driver(picture, driver)) for driver in drivers[: min(silent, _DRIVERS)])
+    yield from (("problems", _problem(problem, examples=1)) for problem in problems[1:_PROBLEMS])
+    yield from (("drivers", _driver(picture, driver)) for driver in drivers[silent:_DRIVERS])
+
+
+def _problem(problem: Problem, *, examples: int) -> dict[str, Any]:
+    told = {
+        **problem.group._asdict(),
+        "claims": problem.claims,
+        "examples": [str(claim) for claim in problem.examples[:examples]],
+        "since": rfc3339(problem.since),
+    }
+    return told | ({"message": fit(clean(problem.message), _TEXT)} if problem.message else {})
+
+
+def _driver(picture: Picture, driver: DriverState) -> dict[str, Any]:
+    counts = picture.judgement.drivers.get(driver.name) if picture.judgement is not None else None
+    told = {
+        "name": driver.name,
+        "state": str(driver.state),
+        "since": rfc3339(driver.since),
+        "claims": counts.claims if counts is not None else 0,
+        "healthAPI": str(driver.health_api),
+        "methods": list(driver.methods),
+        "message": fit(clean(driver.message), _TEXT),
+        "hint": fit(clean(driver.hint), _TEXT),
+        "nextTry": rfc3339(driver.next_try) if driver.next_try is not None else "",
+        "roundSeconds": round(driver.round_seconds) or "",
+    }
+    return {name: value for name, value in told.items() if value not in ("", [])}

@@ -1,0 +1,168 @@
+"""`status.summary`: what a person needs at 3 a.m., in twelve lines at most, each about 120 characters at most.
+
+Times are absolute (UTC), so that a line changes only when what it tells has changed.
+"""
+
+from collections.abc import Sequence
+
+from volumehealth.judge.policy import PolicyJudgement, UnknownGroup
+from volumehealth.report.conditions import nothing_selected
+from volumehealth.report.phrases import headline, monitored, unmonitored
+from volumehealth.report.picture import Picture
+from volumehealth.report.problems import Problem
+from volumehealth.report.text import clean, count, fit, moment
+
+WIDTH = 120
+LINES = 12
+_UNKNOWN_GROUPS = 3
+
+
+def summarize(picture: Picture, problems: Sequence[Problem], *, limit: int = LINES) -> list[str]:
+    """Write the summary of a check.
+
+    Args:
+        picture: of a check, with a judgement.
+        problems: worst first.
+        limit: lines at most; five at least.
+    """
+    judgement = picture.judgement
+    if judgement is None:
+        return [*_banners(picture), "NOT YET CHECKED"]
+    if not judgement.counts.selected:
+        return [*_banners(picture), _line("NOTHING SELECTED", nothing_selected(picture)), *_beside(judgement)]
+    banners, unknown, beside = _banners(picture), _unknown(judgement), _beside(judgement)
+    head, where = _head(picture, problems), _where(problems)
+    alone = len(problems) == 1 and problems[0].wide_of > 0
+    taken = sum(map(len, (banners, head, unknown, beside, where)))
+    rows = [] if alone else _rows(picture, problems, max(1, limit - taken))
+    return [*banners, *head, *rows, *unknown, *beside, *where][:limit]
+
+
+def _line(word: str, text: str) -> str:
+    return fit(f"{word:<9} {clean(text)}", WIDTH)
+
+
+def _banners(picture: Picture) -> list[str]:
+    lines = []
+    if picture.invalid:
+        more = f" (and {len(picture.invalid) - 1} more)" if len(picture.invalid) > 1 else ""
+        lines.append(_line("INVALID SPEC", f"{fit(str(picture.invalid[0]), 90)}{more}"))
+    if picture.view.stale:
+        lines.append(_line("STALE VIEW", picture.view.stale))
+    return lines
+
+
+def _head(picture: Picture, problems: Sequence[Problem]) -> list[str]:
+    """Say how many are unhealthy, or that the others are healthy, and how many nobody looks at."""
+    judgement, total, aside = picture.judgement, monitored(picture), unmonitored(picture)
+    if judgement is None:
+        return []
+    counts = judgement.counts
+    if not total:
+        return [_line("NOT MONITORED", aside)]
+    if counts.unhealthy:
+        if len(problems) == 1 and problems[0].wide_of:
+            return _with_aside("UNHEALTHY", _wide(picture, problems[0]), aside)
+        return _with_aside("UNHEALTHY", f"{counts.unhealthy} of {count(total, 'monitored claim')}", aside)
+    if not counts.unknown:
+        return _with_aside("HEALTHY", f"all of {count(total, 'monitored claim')}", aside)
+    if counts.healthy:
+        return _with_aside("HEALTHY", f"{counts.healthy} of {count(total, 'monitored claim')}", aside)
+    return [_line("NOT MONITORED", aside)] if aside else []
+
+
+def _with_aside(word: str, text: str, aside: str) -> list[str]:
+    one = f"{word:<9} {text} ({aside})" if aside else f"{word:<9} {text}"
+    if len(one) <= WIDTH or not aside:
+        return [fit(one, WIDTH)]
+    return [_line(word, text), _line("NOT MONITORED", aside)]
+
+
+def _wide(picture: Picture, problem: Problem) -> str:
+    where = [count(problem.namespaces, "namespace")]
+    if problem.used_on:
+        where.append(count(problem.used_on, "node"))
+    return (
+        f"DRIVER-WIDE: {problem.claims} of {problem.wide_of} claims of {problem.group.driver}, {headline(problem)}, "
+        f"{', '.join(where)}, since {moment(problem.since, picture.now)}"
+    )
+
+
+def _rows(picture: Picture, problems: Sequence[Problem], room: int) -> list[str]:
+    """Write a numbered line for each problem, and one for those that there is no room for."""
+    shown = problems if len(problems) <= room else problems[: room - 1]
+    columns = [_columns(picture, problem) for problem in shown]
+    widths = [max(map(len, column)) for column in zip(*columns, strict=True)]
+    lines = []
+    for number, (problem, cells) in enumerate(zip(shown, columns, strict=True), 1):
+        padded = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        lines.append(_with_examples(f"{number}. {padded}", problem))
+    rest = problems[len(shown) :]
+    if rest:
+        claims = sum(problem.claims for problem in rest)
+        lines.append(f"{len(shown) + 1}. {count(len(rest), 'more problem')} on {count(claims, 'claim')}")
+    return lines
+
+
+def _columns(picture: Picture, problem: Problem) -> tuple[str, str, str, str]:
+    wide = f"DRIVER-WIDE {headline(problem)}" if problem.wide_of else headline(problem)
+    number = (
+        f"{problem.claims} of {problem.wide_of} claims" if problem.wide_of else count(problem.claims, "claim")
+    )
+    frozen = " (frozen)" if problem.stale == problem.claims else ""
+    since = f"since {moment(problem.since, picture.now)}"
+    return (fit(wide, 50), number + frozen, fit(problem.group.driver + _on(problem), 50), since)
+
+
+def _on(problem: Problem) -> str:
+    if not problem.nodes:
+        return ""
+    return (
+        f" on {next(iter(problem.nodes))}" if len(problem.nodes) == 1 else f" on {len(problem.nodes)} nodes"
+    )
+
+
+def _with_examples(line: str, problem: Problem) -> str:
+    """Add as many of the examples as fit, one at least if the line has any room."""
+    for shown in range(len(problem.examples), 0, -1):
+        rest = problem.claims - shown
+        names = ", ".join(map(str, problem.examples[:shown])) + (f", {rest} more" if rest else "")
+        if len(line) + 2 + len(names) <= WIDTH:
+            return f"{line}  {names}"
+    return fit(line.rstrip(), WIDTH)
+
+
+def _unknown(judgement: PolicyJudgement) -> list[str]:
+    lines = [_unknown_line(group) for group in judgement.unknown[:_UNKNOWN_GROUPS]]
+    rest = judgement.unknown[_UNKNOWN_GROUPS:]
+    if rest:
+        claims = sum(group.claims for group in rest)
+        lines[-1] = _line(
+            "UNKNOWN", f"{claims + judgement.unknown[_UNKNOWN_GROUPS - 1].claims} claims for other reasons"
+        )
+    return lines
+
+
+def _unknown_line(group: UnknownGroup) -> str:
+    why = clean(group.message) or group.reason
+    who = "" if group.driver in why else f"{group.driver}: "
+    return _line("UNKNOWN", f"{count(group.claims, 'claim')}: {who}{why}")
+
+
+def _beside(judgement: PolicyJudgement) -> list[str]:
+    """Say what else matched, in one line."""
+    counts, said = judgement.counts, []
+    if counts.overridden:
+        said.append(f"{counts.overridden} more held by other policies")
+    if counts.unsupported:
+        said.append(f"{counts.unsupported} more not CSI")
+    if counts.ignored:
+        said.append(f"{count(counts.ignored, 'claim')} with statements ignored by a rule")
+    return [_line("ALSO", ", ".join(said))] if said and counts.selected else []
+
+
+def _where(problems: Sequence[Problem]) -> list[str]:
+    if not problems:
+        return []
+    namespace, name = problems[0].examples[0]
+    return [f"All: kubectl get vh -A    One: kubectl describe vh {name} -n {namespace}"]
