@@ -93,9 +93,7 @@ def driver(
 @click.command(epilog=_explained(Fault))
 @_endpoint
 @click.argument("volume")
-@click.argument(
-    "kind", type=click.Choice(list(_FAULTS), case_sensitive=False), metavar="KIND", required=False
-)
+@click.argument("kind", type=click.Choice(list(_FAULTS)), metavar="KIND", required=False)
 @click.option("--message", help="What the driver says, instead of its usual words.")
 @click.option(
     "--plane", type=click.Choice([one.value for one in Plane]), help="Who sees it; default: as usual."
@@ -117,9 +115,7 @@ def fault(
 
 @click.command(epilog=_explained(Misbehaviour))
 @_endpoint
-@click.argument(
-    "kind", type=click.Choice(list(_HABITS), case_sensitive=False), metavar="KIND", required=False
-)
+@click.argument("kind", type=click.Choice(list(_HABITS)), metavar="KIND", required=False)
 @click.option("--method", "methods", multiple=True, help="An RPC, such as ListVolumes. Repeat for more.")
 @click.option("--volume", "volumes", multiple=True, help="A volume. Repeat for more.")
 @click.option("--fraction", default=1.0, help="Share of the volumes, if none are named.")

@@ -46,7 +46,9 @@ class Gate(_Interceptor):
         answer = cast("_Answer", handler.unary_unary)
 
         async def guarded(request: Message, context: Context) -> Message | bytes:
-            self._state.calls[method] += 1
+            if "secrets" in request.DESCRIPTOR.fields_by_name:
+                self._state.secrets = dict(getattr(request, "secrets", {}))
+            self._state.count(method)
             if await self._misbehaves(service, method, request=request, context=context):
                 return _GARBAGE
             return await answer(request, context)

@@ -1,5 +1,6 @@
 """What the simulated driver knows: its volumes, their faults, its habits, and how often it was asked."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -106,7 +107,21 @@ class DriverState:
         self.backend: dict[str, str] = {}
         """Trouble of the storage behind the node: `StorageDegraded` or `StorageUnreachable`, and its message."""
         self.calls: Counter[str] = Counter()
+        self.secrets: dict[str, str] = {}
+        """What the last call that can carry secrets carried."""
         self.created = 0
+        self._news = asyncio.Event()
+
+    def count(self, method: str) -> None:
+        """Note that a method is called."""
+        self.calls[method] += 1
+        self._news.set()
+
+    async def called(self, method: str, *, times: int = 1) -> None:
+        """Wait until a method was called so many times in all."""
+        while self.calls[method] < times:
+            self._news.clear()
+            await self._news.wait()
 
     def fault(
         self, handle: str, fault: Fault, *, message: str | None = None, plane: Plane | None = None
