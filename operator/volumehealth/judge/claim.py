@@ -1,12 +1,33 @@
-"""What is believed of one claim."""
+"""What is believed of one claim: hysteresis, freezing, verdict, transitions."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
+from volumehealth.judge.hearing import MOST_CONDITIONS, Hearing, Statement, hear
 from volumehealth.judge.rules import CompiledRules
-from volumehealth.model.health import Answer, ClaimHealth, Transition, Verdict
+from volumehealth.judge.text import same_text
+from volumehealth.model.health import (
+    Answer,
+    ClaimHealth,
+    Finding,
+    Identity,
+    Pending,
+    Transition,
+    TransitionKind,
+    Turn,
+    Verdict,
+    severity,
+)
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.vocabulary import SilenceReason
+
+_TURNS = 10
+_EPISODES = 64
+"""Identities whose past episodes are remembered; a driver that invents reasons must not fill the memory."""
+_QUOTED = 200
+"""Characters of a message that history quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +95,229 @@ def judge_claim(
         distrust: why the cluster view must not be trusted; then nothing recovers and nothing is Healthy.
         before: the last verdict, where `previous` does not remember one.
     """
-    raise NotImplementedError
+    if previous is not None and previous.uid != uid:
+        previous, before = None, Verdict.UNKNOWN
+    past = previous or ClaimHealth(uid, verdict=before)
+    hearing = hear(answers, driver=driver, rules=settings.rules, patience=settings.unhealthy_after, now=now)
+    kept, cleared = _follow_findings(past.findings, hearing, settings.healthy_after, frozen=bool(distrust))
+    pending = _take_up(_follow_pending(past.pending, hearing), kept, hearing)
+    waiting, believed = _believe(pending, hearing, past.episodes, now)
+    said = [wait for wait in waiting if _statement(hearing, wait) is not None]
+    findings = tuple(sorted((*kept, *believed), key=_worst_first))
+    verdict = _verdict(findings, said, hearing, past.verdict, distrust)
+    reason, message = _why(verdict, said, hearing, distrust)
+    health = ClaimHealth(
+        uid=uid,
+        findings=findings,
+        pending=tuple(sorted(waiting, key=_worst_first)),
+        verdict=verdict,
+        episodes=_episodes(past.episodes, believed, findings),
+        history=_history(past.history, cleared, believed, now),
+        recovered=None if findings else now if cleared else past.recovered,
+        unknown_reason=reason,
+        unknown_message=message,
+        ignored=hearing.ignored,
+    )
+    health = _forget(health, settings.record_retention, now)
+    return Judgement(
+        _memorable(health, previous),
+        verdict,
+        (
+            *(Transition(TransitionKind.RECOVERED, ref, uid, finding, now) for finding in cleared),
+            *(Transition(TransitionKind.FOUND, ref, uid, finding, now) for finding in believed),
+        ),
+        reason,
+        message,
+        hearing.ignored,
+        _due(kept, said, hearing, settings.healthy_after),
+    )
 
 
 def hand_over(health: ClaimHealth, policy_name: str, now: datetime) -> ClaimHealth:
     """Return what the next policy remembers: all of it and a line of history; nobody is told."""
-    raise NotImplementedError
+    turn = Turn(now, f"handed over to policy {policy_name}")
+    return replace(health, history=(*health.history, turn)[-_TURNS:])
+
+
+def _follow_findings(
+    findings: Iterable[Finding], hearing: Hearing, healthy_after: timedelta, *, frozen: bool
+) -> tuple[list[Finding], list[Finding]]:
+    """Return the findings that stay, as they are now, and those that are cleared."""
+    kept: list[Finding] = []
+    cleared: list[Finding] = []
+    for finding in findings:
+        statement = _statement(hearing, finding)
+        gone = None if frozen else _gone_at(hearing, finding)
+        if statement is not None:
+            kept.append(_said_again(finding, statement))
+        elif gone is None:
+            kept.append(replace(finding, stale=True))
+        else:
+            since = finding.clear_since or gone
+            following = replace(finding, stale=False, clear_since=since)
+            (cleared if gone - since >= healthy_after else kept).append(following)
+    return kept, cleared
+
+
+def _said_again(finding: Finding, statement: Statement) -> Finding:
+    message = finding.message if same_text(finding.message, statement.message) else statement.message
+    return replace(finding, message=message, stale=False, clear_since=None)
+
+
+def _follow_pending(pending: Iterable[Pending], hearing: Hearing) -> list[Pending]:
+    """Return what is not denied; silence neither drops nor believes it."""
+    return [wait for wait in pending if _gone_at(hearing, wait) is None]
+
+
+def _take_up(pending: list[Pending], findings: Sequence[Finding], hearing: Hearing) -> list[Pending]:
+    """Add what is said for the first time, the worst first, and no more than a record can hold."""
+    held = {wait.identity for wait in pending} | {finding.identity for finding in findings}
+    new = [
+        (identity, statement)
+        for place in hearing.places.values()
+        for identity, statement in place.said.items()
+        if identity not in held
+    ]
+    for identity, statement in sorted(new, key=lambda found: _order(found[0])):
+        # A worse one always finds room; so there are at most 16 of each severity.
+        rank = severity(identity.status)
+        if sum(severity(other.status) >= rank for other in held) < MOST_CONDITIONS:
+            held.add(identity)
+            source, node, status, reason = identity
+            pending.append(
+                Pending(source, status, reason, statement.message, statement.first, node, statement.via)
+            )
+    return pending
+
+
+def _believe(
+    pending: Iterable[Pending], hearing: Hearing, episodes: Mapping[Identity, int], now: datetime
+) -> tuple[list[Pending], list[Finding]]:
+    """Return what still waits, and what was said long enough."""
+    waiting: list[Pending] = []
+    believed: list[Finding] = []
+    for wait in sorted(pending, key=_worst_first):
+        statement = _statement(hearing, wait)
+        if statement is None:
+            waiting.append(wait)
+        elif statement.last - wait.since < statement.after:
+            same = same_text(wait.message, statement.message)
+            waiting.append(wait if same else replace(wait, message=statement.message))
+        else:
+            believed.append(_finding(wait, statement, episodes.get(wait.identity, 0) + 1, now))
+    return waiting, believed
+
+
+def _finding(wait: Pending, statement: Statement, episode: int, now: datetime) -> Finding:
+    return Finding(
+        source=wait.source,
+        status=wait.status,
+        reason=wait.reason,
+        message=statement.message,
+        since=wait.since,
+        believed=now,
+        node=wait.node,
+        via=wait.via,
+        episode=episode,
+    )
+
+
+def _verdict(
+    findings: Sequence[Finding], said: Sequence[Pending], hearing: Hearing, was: Verdict, distrust: str
+) -> Verdict:
+    if findings:
+        return Verdict.UNHEALTHY
+    if not hearing.answerable:
+        return Verdict.UNMONITORED
+    # What is said but not yet believed leaves the verdict as it was.
+    healthy = hearing.positive or (bool(said) and was is Verdict.HEALTHY)
+    return Verdict.HEALTHY if healthy and not distrust else Verdict.UNKNOWN
+
+
+def _why(verdict: Verdict, said: Sequence[Pending], hearing: Hearing, distrust: str) -> tuple[str, str]:
+    """Return reason and sentence of an Unknown."""
+    if verdict is not Verdict.UNKNOWN:
+        return "", ""
+    if said:
+        worst = min(said, key=_worst_first)
+        return str(SilenceReason.NOT_YET_BELIEVED), f"{worst.status}/{worst.reason}: {worst.message}"
+    if hearing.silence is not None and not hearing.positive:
+        return hearing.silence.reason, hearing.silence.message
+    if distrust:
+        return str(SilenceReason.VIEW_STALE), distrust
+    return str(SilenceReason.NO_CONDITION), ""
+
+
+def _episodes(
+    past: Mapping[Identity, int], believed: Sequence[Finding], findings: Sequence[Finding]
+) -> Mapping[Identity, int]:
+    if not believed:
+        return past
+    counted = dict(past)
+    for finding in believed:
+        counted.pop(finding.identity, None)
+        counted[finding.identity] = finding.episode
+    present = {finding.identity for finding in findings}
+    old = [identity for identity in counted if identity not in present]
+    for identity in old[: max(0, len(counted) - _EPISODES)]:
+        del counted[identity]
+    return MappingProxyType(counted)
+
+
+def _history(
+    past: tuple[Turn, ...], cleared: Sequence[Finding], believed: Sequence[Finding], now: datetime
+) -> tuple[Turn, ...]:
+    gone = (Turn(now, f"{finding.headline} recovered") for finding in cleared)
+    come = (Turn(now, f"{finding.headline}: {_quote(finding.message)}") for finding in believed)
+    return (*past, *gone, *come)[-_TURNS:]
+
+
+def _quote(message: str) -> str:
+    return message if len(message) <= _QUOTED else message[: _QUOTED - 1] + "…"
+
+
+def _forget(health: ClaimHealth, retention: timedelta, now: datetime) -> ClaimHealth:
+    """Drop the past of a claim that recovered long ago."""
+    if health.recovered is None or now < health.recovered + retention:
+        return health
+    return replace(health, recovered=None, episodes=MappingProxyType({}), history=())
+
+
+def _memorable(health: ClaimHealth, previous: ClaimHealth | None) -> ClaimHealth | None:
+    """Return what must be remembered; the very same object if nothing changed."""
+    plain = health.verdict in (Verdict.HEALTHY, Verdict.UNMONITORED)
+    if plain and not (health.findings or health.pending or health.recovered or health.ignored):
+        return None
+    return previous if health == previous else health
+
+
+def _due(
+    findings: Iterable[Finding], said: Iterable[Pending], hearing: Hearing, healthy_after: timedelta
+) -> datetime | None:
+    clearing = [
+        finding.clear_since + healthy_after
+        for finding in findings
+        if finding.clear_since is not None and not finding.stale
+    ]
+    believing = [
+        wait.since + statement.after for wait in said if (statement := _statement(hearing, wait)) is not None
+    ]
+    return min((*clearing, *believing), default=None)
+
+
+def _statement(hearing: Hearing, item: Finding | Pending) -> Statement | None:
+    place = hearing.places.get((item.source, item.node))
+    return place.said.get(item.identity) if place else None
+
+
+def _gone_at(hearing: Hearing, item: Finding | Pending) -> datetime | None:
+    place = hearing.places.get((item.source, item.node))
+    return place.gone_at(item.identity, item.message) if place else None
+
+
+def _worst_first(item: Finding | Pending) -> tuple[int, str, str, str, str]:
+    return _order(item.identity)
+
+
+def _order(identity: Identity) -> tuple[int, str, str, str, str]:
+    return (-severity(identity.status), identity.status, identity.reason, identity.source, identity.node)

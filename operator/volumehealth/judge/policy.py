@@ -1,13 +1,26 @@
 """One check's judgement: every claim of a policy, and the numbers and groups that its report needs."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 
-from volumehealth.judge.claim import JudgeSettings
+from volumehealth.judge.claim import Judgement, JudgeSettings, judge_claim
+from volumehealth.judge.groups import DriverWide as DriverWide  # part of what a judgement holds
+from volumehealth.judge.groups import UnknownGroup as UnknownGroup
+from volumehealth.judge.groups import driver_wide, group_unknown
 from volumehealth.model.cluster import Claim
-from volumehealth.model.health import ClaimHealth, Evidence, Source, Transition
-from volumehealth.model.ids import ClaimRef
+from volumehealth.model.health import (
+    Answer,
+    ClaimHealth,
+    DriverAnswers,
+    Evidence,
+    Outcome,
+    SourceState,
+    Transition,
+    Verdict,
+)
+from volumehealth.model.ids import ClaimRef, VolumeId
 from volumehealth.select import Members
 
 
@@ -35,49 +48,6 @@ class DriverCounts:
     unhealthy: int = 0
     unknown: int = 0
     unmonitored: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class UnknownGroup:
-    """Claims that are Unknown for one reason.
-
-    Attributes:
-        driver: of the claims.
-        reason: as the source's silence named it.
-        message: one of the messages; messages that differ only in numbers and names are one group.
-        claims: how many.
-        examples: the first three by name.
-    """
-
-    driver: str
-    reason: str
-    message: str
-    claims: int
-    examples: tuple[ClaimRef, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DriverWide:
-    """One story for at least 20 claims and half of a driver's claims.
-
-    Attributes:
-        driver, source, status, reason: what they have in common.
-        claims: how many have it.
-        of: how many claims of the driver the policy owns.
-        namespaces: in how many namespaces.
-        since: when the first of them was first heard.
-        message: of that first one.
-    """
-
-    driver: str
-    source: Source
-    status: str
-    reason: str
-    claims: int
-    of: int
-    namespaces: int
-    since: datetime
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +92,9 @@ def judge_policy(
 ) -> PolicyJudgement:
     """Judge every claim of a policy.
 
+    Claims whose driver says they are healthy, of which nothing is remembered and nobody says anything else, are
+    only counted; the others are judged one by one.
+
     Args:
         previous: what is remembered of its claims; what belongs to no claim of `members` is left out of the result.
         members: the policy's claims.
@@ -132,4 +105,203 @@ def judge_policy(
         last: the last judgement of this policy. It tells a claim that was healthy from one that is new, so that
             a pending statement leaves the verdict as it was; without it such a claim is Unknown while it pends.
     """
-    raise NotImplementedError
+    remembered = _by_driver(previous, claims)
+    accused = _by_driver(evidence.claims, claims)
+    drivers = {
+        driver: _Driver(
+            driver, handles, evidence, previous=previous, claims=claims, settings=settings, now=now, last=last
+        )
+        for driver, handles in sorted(members.by_driver.items())
+    }
+    for name, driver in drivers.items():
+        driver.judge(members.claims_of[name], remembered.get(name, ()), accused.get(name, ()))
+    counts = [driver.counts for driver in drivers.values()]
+    healths = {ref: health for driver in drivers.values() for ref, health in driver.healths.items()}
+    return PolicyJudgement(
+        healths=MappingProxyType(healths),
+        counts=Counts(
+            selected=sum(count.claims for count in counts),
+            healthy=sum(count.healthy for count in counts),
+            unhealthy=sum(count.unhealthy for count in counts),
+            unknown=sum(count.unknown for count in counts),
+            unmonitored=sum(count.unmonitored for count in counts),
+            ignored=sum(health.ignored for health in healths.values()),
+            overridden=sum(members.overridden.values()),
+            unsupported=members.unsupported,
+        ),
+        transitions=tuple(turn for driver in drivers.values() for turn in driver.transitions),
+        unknown=group_unknown({name: driver.healths for name, driver in drivers.items()}),
+        unmonitored=MappingProxyType(
+            {name: driver.counts.unmonitored for name, driver in drivers.items() if driver.counts.unmonitored}
+        ),
+        drivers=MappingProxyType({name: driver.counts for name, driver in drivers.items()}),
+        driver_wide=driver_wide(
+            {name: driver.healths for name, driver in drivers.items()}, members.claims_of
+        ),
+        next_due=min((driver.due for driver in drivers.values() if driver.due), default=None),
+        members=members,
+        evidence=evidence,
+        healthy=frozenset(ref for driver in drivers.values() for ref in driver.healthy),
+    )
+
+
+class _Driver:
+    """The claims of one driver while they are judged."""
+
+    def __init__(
+        self,
+        name: str,
+        handles: Mapping[str, tuple[ClaimRef, ...]],
+        evidence: Evidence,
+        *,
+        previous: Mapping[ClaimRef, ClaimHealth],
+        claims: Mapping[ClaimRef, Claim],
+        settings: JudgeSettings,
+        now: datetime,
+        last: PolicyJudgement | None,
+    ) -> None:
+        self.healths: dict[ClaimRef, ClaimHealth] = {}
+        self.transitions: list[Transition] = []
+        self.healthy: list[ClaimRef] = []
+        self.due: datetime | None = None
+        self.counts = DriverCounts()
+        self._name = name
+        self._handles = handles
+        self._evidence = evidence
+        self._answers = _speaking(evidence.drivers.get(name))
+        self._previous = previous
+        self._claims = claims
+        self._settings = settings
+        self._now = now
+        self._last = last
+
+    def judge(self, count: int, remembered: Iterable[ClaimRef], accused: Iterable[ClaimRef]) -> None:
+        """Judge all of them.
+
+        Args:
+            count: how many they are.
+            remembered: those that may be remembered from the last check.
+            accused: those of which other sources say something.
+        """
+        single = {ref for handle in self._doubtful() for ref in self._handles[handle]}
+        single.update(ref for ref in remembered if self._owns(ref))
+        single.update(ref for ref in accused if self._owns(ref))
+        # The view may be ahead of the selection: a claim that is gone is no longer counted.
+        there = sorted(ref for ref in single if ref in self._claims)
+        verdicts = dict.fromkeys(Verdict, 0)
+        verdicts[Verdict.HEALTHY if self._answers else Verdict.UNMONITORED] += count - len(single)
+        for ref in there:
+            verdicts[self._judge(ref)] += 1
+        self.counts = DriverCounts(
+            count - len(single) + len(there),
+            verdicts[Verdict.HEALTHY],
+            verdicts[Verdict.UNHEALTHY],
+            verdicts[Verdict.UNKNOWN],
+            verdicts[Verdict.UNMONITORED],
+        )
+
+    def _doubtful(self) -> Collection[str]:
+        """Return the handles whose claims are not plainly what the rest of the driver's claims are."""
+        told = {
+            volume.handle
+            for volume in self._evidence.volumes
+            if volume.driver == self._name and volume.handle in self._handles
+        }
+        if self._answers is None:
+            return told
+        if self._evidence.distrust:
+            return self._handles.keys()
+        told |= self._handles.keys() - self._answers.healthy
+        told |= self._handles.keys() & self._answers.others.keys()
+        return told
+
+    def _owns(self, ref: ClaimRef) -> bool:
+        return ref in self._handles.get(self._claims[ref].handle, ())
+
+    def _judge(self, ref: ClaimRef) -> Verdict:
+        previous = self._previous.get(ref)
+        claim = self._claims[ref]
+        answers = tuple(self._heard(claim))
+        unchanged = _still_silent(previous, claim, answers)
+        if unchanged is not None:
+            self.healths[ref] = unchanged
+            return unchanged.verdict
+        judgement = judge_claim(
+            previous,
+            answers,
+            ref=ref,
+            uid=claim.uid,
+            driver=self._name,
+            settings=self._settings,
+            now=self._now,
+            distrust=self._evidence.distrust,
+            before=self._before(ref, claim),
+        )
+        self._keep(ref, judgement)
+        return judgement.verdict
+
+    def _heard(self, claim: Claim) -> Iterator[Answer]:
+        if self._answers is not None:
+            yield self._answers.about(claim.handle)
+        if self._evidence.volumes:
+            yield from self._evidence.volumes.get(VolumeId(claim.driver, claim.handle), ())
+        if self._evidence.claims:
+            yield from self._evidence.claims.get(claim.ref, ())
+
+    def _before(self, ref: ClaimRef, claim: Claim) -> Verdict:
+        """Return the last verdict of a claim of which nothing is remembered."""
+        if self._last is None or ref in self._last.healths or self._last.evidence.distrust:
+            return Verdict.UNKNOWN
+        if ref in self._last.healthy:
+            return Verdict.HEALTHY
+        then = _speaking(self._last.evidence.drivers.get(self._name))
+        owned = ref in self._last.members.by_driver.get(self._name, {}).get(claim.handle, ())
+        plain = then is not None and claim.handle in then.healthy and claim.handle not in then.others
+        return Verdict.HEALTHY if owned and plain else Verdict.UNKNOWN
+
+    def _keep(self, ref: ClaimRef, judgement: Judgement) -> None:
+        if judgement.health is not None:
+            self.healths[ref] = judgement.health
+        elif judgement.verdict is Verdict.HEALTHY:
+            self.healthy.append(ref)
+        self.transitions += judgement.transitions
+        if judgement.due is not None and (self.due is None or judgement.due < self.due):
+            self.due = judgement.due
+
+
+def _speaking(answers: DriverAnswers | None) -> DriverAnswers | None:
+    """Return the answers of a driver that can answer at all."""
+    if answers is None or answers.driver.state in (SourceState.NOT_ABLE, SourceState.NOT_HEARD):
+        return None
+    return answers
+
+
+def _still_silent(
+    previous: ClaimHealth | None, claim: Claim, answers: tuple[Answer, ...]
+) -> ClaimHealth | None:
+    """Return what is remembered of a claim that was Unknown and is so for the same reason.
+
+    A driver that is down makes all of its claims Unknown at once, check after check.
+    """
+    if previous is None or len(answers) != 1 or previous.verdict is not Verdict.UNKNOWN:
+        return None
+    silence = answers[0]
+    same = (
+        silence.outcome is Outcome.SILENT
+        and silence.acquits
+        and previous.uid == claim.uid
+        and previous.unknown_reason == silence.reason
+        and previous.unknown_message == silence.message
+        and not (previous.findings or previous.pending or previous.recovered or previous.ignored)
+    )
+    return previous if same else None
+
+
+def _by_driver(refs: Iterable[ClaimRef], claims: Mapping[ClaimRef, Claim]) -> Mapping[str, list[ClaimRef]]:
+    """Sort claims that the view still has by their driver."""
+    sorted_refs: dict[str, list[ClaimRef]] = {}
+    for ref in refs:
+        claim = claims.get(ref)
+        if claim is not None:
+            sorted_refs.setdefault(claim.driver, []).append(ref)
+    return sorted_refs

@@ -112,3 +112,4 @@ class SilenceReason(Described):
     ANSWER_OUTDATED = "AnswerOutdated", "The last answer is too old to be believed."
     VIEW_STALE = "ViewStale", "The API server cannot be followed."
     AGENT_SILENT = "AgentSilent", "The node's agent stopped reporting."
+    NOT_YET_BELIEVED = "NotYetBelieved", "The driver says something adverse that has not lasted long enough."

@@ -1,0 +1,174 @@
+"""What every source says of one claim, after the rules, sorted by the place it speaks from.
+
+A place is a source and a node: what two carriers bring from one place (agent and kubelet) is one voice, and of two
+that differ the worse is heard.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from volumehealth.judge.rules import CompiledRules, Ruled
+from volumehealth.judge.text import normalise
+from volumehealth.model.health import DATA_LOSS, Answer, Identity, Outcome, Source, Via
+from volumehealth.model.vocabulary import Reason
+
+MOST_CONDITIONS = 16
+"""Kubernetes' bound of health conditions of one volume (facts C3). Who says so many may have left some out."""
+
+_NO_WAIT = timedelta(0)
+_VIAS = tuple(Via)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One thing that a place says now.
+
+    Attributes:
+        message: of the carrier that comes first in `Via`.
+        via: that carrier.
+        first, last: when it was heard, over all carriers.
+        after: how long it must last before it is believed.
+    """
+
+    message: str
+    via: Via
+    first: datetime
+    last: datetime
+    after: timedelta
+
+
+@dataclass(slots=True)
+class Place:
+    """What one source on one node says now.
+
+    Attributes:
+        said: its adverse statements by identity.
+        clear_at: when it last spoke of the volume in such a way that what it did not say is gone; None if its
+            not saying something proves nothing.
+        hushed: normalised texts that a rule ignored, and when they were last heard.
+        acquits: True if a driver says from here that the volume is healthy, or says only what a rule ignores.
+    """
+
+    said: dict[Identity, Statement] = field(default_factory=dict)
+    clear_at: datetime | None = None
+    hushed: dict[str, datetime] = field(default_factory=dict)
+    acquits: bool = False
+
+    def gone_at(self, identity: Identity, message: str) -> datetime | None:
+        """Return when this place last made clear that something it said before is no longer so; None if it did not.
+
+        A statement that a rule has begun to ignore is gone as well.
+        """
+        if identity in self.said:
+            return None
+        if self.clear_at is None and self.hushed:
+            return self.hushed.get(normalise(message))
+        return self.clear_at
+
+
+@dataclass(slots=True)
+class Hearing:
+    """What is said of one claim now.
+
+    Attributes:
+        places: by source and node, those that are not silent.
+        answerable: True if a driver could say that the volume is healthy.
+        positive: True if a driver says so from a place where nothing adverse is said.
+        silence: of the drivers' sources that should speak and do not, the first.
+        ignored: True if a rule ignored a statement.
+    """
+
+    places: dict[tuple[Source, str], Place] = field(default_factory=dict)
+    answerable: bool = False
+    positive: bool = False
+    silence: Answer | None = None
+    ignored: bool = False
+
+
+def hear(
+    answers: Sequence[Answer], *, driver: str, rules: CompiledRules, patience: timedelta, now: datetime
+) -> Hearing:
+    """Sort what every source says of one claim.
+
+    Args:
+        answers: in any order; the order changes nothing.
+        driver: of the claim's volume, for the rules.
+        rules: what is made of each statement.
+        patience: the policy's `unhealthyAfter`.
+        now: answers from the future were heard now.
+    """
+    hearing = Hearing()
+    silent = [answer for answer in answers if answer.outcome is Outcome.SILENT]
+    dumb = {(answer.source, answer.node) for answer in silent}
+    hearing.answerable = any(answer.acquits for answer in answers)
+    hearing.silence = min((answer for answer in silent if answer.acquits), key=_silence_order, default=None)
+    for answer in answers:
+        if answer.outcome is Outcome.SILENT:
+            continue
+        key = (answer.source, answer.node)
+        place = hearing.places.get(key)
+        if place is None:
+            place = hearing.places[key] = Place()
+        at = min(answer.at, now)
+        ruled = [rules.apply(driver, answer.source, condition) for condition in answer.conditions]
+        _note(place, answer, ruled, at=at, patience=patience)
+        hushed = [rule for rule in ruled if rule.ignored]
+        hearing.ignored = hearing.ignored or bool(hushed)
+        if answer.acquits and len(hushed) == len(ruled):
+            place.acquits = True
+        # One text of a legacy driver may hide another, and a full answer may have left some out. Who may not
+        # acquit speaks for itself only: while the driver is silent there, nothing of the driver's is gone.
+        if (
+            (answer.acquits or key not in dumb)
+            and len(ruled) < MOST_CONDITIONS
+            and not _hides(answer, ruled)
+            and (place.clear_at is None or at > place.clear_at)
+        ):
+            place.clear_at = at
+    hearing.positive = any(place.acquits and not place.said for place in hearing.places.values())
+    return hearing
+
+
+def _note(place: Place, answer: Answer, ruled: Iterable[Ruled], *, at: datetime, patience: timedelta) -> None:
+    """Write down what one answer says."""
+    for rule in ruled:
+        condition = rule.condition
+        if rule.ignored:
+            text = normalise(condition.message)
+            place.hushed[text] = max(at, place.hushed.get(text, at))
+            continue
+        identity = Identity(answer.source, answer.node, condition.status, condition.reason)
+        new = Statement(condition.message, answer.via, at, at, _patience(rule, patience))
+        old = place.said.get(identity)
+        place.said[identity] = new if old is None else _merge(old, new)
+
+
+def _merge(one: Statement, other: Statement) -> Statement:
+    """Make one statement of two; which came first changes nothing."""
+    leading = min(one, other, key=lambda statement: (_VIAS.index(statement.via), statement.message))
+    return Statement(
+        leading.message,
+        leading.via,
+        min(one.first, other.first),
+        max(one.last, other.last),
+        min(one.after, other.after),
+    )
+
+
+def _patience(rule: Ruled, patience: timedelta) -> timedelta:
+    if rule.unhealthy_after is not None:
+        return rule.unhealthy_after
+    return _NO_WAIT if rule.condition.status == DATA_LOSS else patience
+
+
+def _hides(answer: Answer, ruled: Sequence[Ruled]) -> bool:
+    """Tell whether a rule ignored the one text that a legacy driver gives."""
+    return any(
+        rule.ignored and condition.reason == Reason.VOLUME_CONDITION_ABNORMAL
+        for rule, condition in zip(ruled, answer.conditions, strict=True)
+    )
+
+
+def _silence_order(answer: Answer) -> tuple[str, str, str, str]:
+    return (answer.source, answer.node, answer.reason, answer.message)
