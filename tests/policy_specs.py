@@ -44,7 +44,7 @@ _EXPRESSION_AT = "spec.selector.claimSelector.matchExpressions[0]"
 
 REFUSED: Mapping[str, Refused] = {
     # The spec itself
-    "no spec at all": Refused(None, "spec", "", "is required"),
+    "no spec at all": Refused(None, "spec", "Required value", "is required"),
     "a spec that is a list": Refused([], "spec", "must be of type object", "must be an object"),
     # Durations
     "an interval too short for any driver": Refused(
@@ -99,7 +99,7 @@ REFUSED: Mapping[str, Refused] = {
     "a priority beyond its range": Refused(
         {"priority": 1_000_001},
         "spec.priority",
-        "should be less than or equal to 1e+06",
+        "should be less than or equal to 1000000",
         "must be from -1000000 to",
     ),
     "a priority with a fraction": Refused(
@@ -202,7 +202,7 @@ REFUSED: Mapping[str, Refused] = {
     "an operator that does not exist": Refused(
         _claims({"key": "team", "operator": "Equals", "values": ["a"]}),
         f"{_EXPRESSION_AT}.operator",
-        'supported values: "DoesNotExist", "Exists", "In", "NotIn"',
+        'supported values: "In", "NotIn", "Exists", "DoesNotExist"',
         "must be In, NotIn, Exists or DoesNotExist",
     ),
     "an operator in lower case": Refused(
@@ -288,7 +288,7 @@ REFUSED: Mapping[str, Refused] = {
     "a rule that sets a status of its own": Refused(
         _rule(ignore=False, set={"status": "Broken"}),
         "spec.rules[0].set.status",
-        'supported values: "DataLoss", "Degraded", "Inaccessible"',
+        'supported values: "DataLoss", "Inaccessible", "Degraded"',
         "must be one of DataLoss, Inaccessible, Degraded",
     ),
     "a rule that acquits": Refused(
@@ -317,7 +317,7 @@ REFUSED: Mapping[str, Refused] = {
     "a source that does not exist": Refused(
         _match(source="Agent"),
         f"{_MATCH_AT}.source",
-        'supported values: "Controller", "Kubernetes", "Node"',
+        'supported values: "Controller", "Node", "Kubernetes"',
         "must be one of Controller, Node, Kubernetes",
     ),
     "a rule for a driver with a pattern": Refused(_match(driver="csi-.*"), f"{_MATCH_AT}.driver", _DRIVER),
