@@ -139,7 +139,9 @@ def _note(place: Place, answer: Answer, ruled: Iterable[Ruled], *, at: datetime,
             place.hushed[text] = max(at, place.hushed.get(text, at))
             continue
         identity = Identity(answer.source, answer.node, condition.status, condition.reason)
-        new = Statement(condition.message, answer.via, at, at, _patience(rule, patience))
+        new = Statement(
+            condition.message, answer.via, min(at, answer.since or at), at, _patience(rule, patience)
+        )
         old = place.said.get(identity)
         place.said[identity] = new if old is None else _merge(old, new)
 

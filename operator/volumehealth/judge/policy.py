@@ -1,7 +1,7 @@
 """One check's judgement: every claim of a policy, and the numbers and groups that its report needs."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 
@@ -21,7 +21,10 @@ from volumehealth.model.health import (
     Verdict,
 )
 from volumehealth.model.ids import ClaimRef, VolumeId
+from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.select import Members
+
+_DOWN = (SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +245,7 @@ class _Driver:
 
     def _heard(self, claim: Claim) -> Iterator[Answer]:
         if self._answers is not None:
-            yield self._answers.about(claim.handle)
+            yield _dated(self._answers.about(claim.handle), self._answers)
         if self._evidence.volumes:
             yield from self._evidence.volumes.get(VolumeId(claim.driver, claim.handle), ())
         if self._evidence.claims:
@@ -274,6 +277,19 @@ def _speaking(answers: DriverAnswers | None) -> DriverAnswers | None:
     if answers is None or answers.driver.state in (SourceState.NOT_ABLE, SourceState.NOT_HEARD):
         return None
     return answers
+
+
+def _dated(answer: Answer, answers: DriverAnswers) -> Answer:
+    """Return an adverse answer as what it is now.
+
+    A driver that goes on saying the same keeps one Answer, dated when that was first heard; how fresh it is, all
+    of its answers say together. One that no longer answers at all says nothing, whatever it said before.
+    """
+    if answer.outcome is not Outcome.ADVERSE:
+        return answer
+    if answers.driver.state in _DOWN and answers.silence.reason == SilenceReason.DRIVER_UNREACHABLE:
+        return answers.silence
+    return replace(answer, at=max(answer.at, answers.at), since=answer.since or answer.at)
 
 
 def _still_silent(

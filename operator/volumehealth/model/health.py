@@ -94,6 +94,7 @@ class Answer:
         message: a person's sentence for that silence.
         acquits: whether HEALTHY from here is a driver's word. False for the mount table and the Kubernetes
             source, which may accuse and never acquit: their HEALTHY clears their own findings only.
+        since: since when the source has said the same without a break; None if no earlier than `at`.
     """
 
     source: Source
@@ -105,6 +106,7 @@ class Answer:
     reason: str = ""
     message: str = ""
     acquits: bool = True
+    since: datetime | None = None
 
 
 class SourceState(StrEnum):
