@@ -1,0 +1,112 @@
+"""Command lines of the control plane's programs, as pure functions of where their files and ports are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# Nobody here makes service accounts for pods, or takes the finalizers of protected claims and volumes off again.
+_NOT_ADMITTING = "ServiceAccount,StorageObjectInUseProtection"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Files and ports of one control plane."""
+
+    home: Path
+    etcd_port: int
+    etcd_peer_port: int
+    apiserver_port: int
+
+    @property
+    def url(self) -> str:
+        """The API server's address."""
+        return f"https://127.0.0.1:{self.apiserver_port}"
+
+    @property
+    def certificates(self) -> Path:
+        """Directory in which the API server makes its certificate."""
+        return self.home / "certs"
+
+    @property
+    def ca_file(self) -> Path:
+        """The API server's certificate with the CA that signed it."""
+        return self.certificates / "apiserver.crt"
+
+    @property
+    def key_file(self) -> Path:
+        """The API server's key; it signs service account tokens as well."""
+        return self.certificates / "apiserver.key"
+
+    @property
+    def tokens(self) -> Path:
+        """The static tokens."""
+        return self.home / "tokens.csv"
+
+    @property
+    def audit_log(self) -> Path:
+        """One JSON event a line."""
+        return self.home / "audit.log"
+
+    @property
+    def audit_policy(self) -> Path:
+        """What the audit log holds."""
+        return self.home / "audit-policy.json"
+
+
+def etcd_command(program: Path, layout: Layout) -> tuple[str | Path, ...]:
+    """Etcd on loopback that does not wait for the disk: nothing here outlives a power cut."""
+    client = f"http://127.0.0.1:{layout.etcd_port}"
+    peer = f"http://127.0.0.1:{layout.etcd_peer_port}"
+    return (
+        program,
+        "--name=default",
+        f"--data-dir={layout.home / 'etcd'}",
+        f"--listen-client-urls={client}",
+        f"--advertise-client-urls={client}",
+        f"--listen-peer-urls={peer}",
+        f"--initial-advertise-peer-urls={peer}",
+        f"--initial-cluster=default={peer}",
+        "--unsafe-no-fsync",
+        "--log-level=warn",
+    )
+
+
+def apiserver_command(
+    program: Path, layout: Layout, *, feature_gates: Sequence[str]
+) -> tuple[str | Path, ...]:
+    """An API server with RBAC, on loopback; it makes its own certificate at the first start."""
+    gates = [f"--feature-gates={','.join(feature_gates)}"] if feature_gates else []
+    return (
+        program,
+        f"--etcd-servers=http://127.0.0.1:{layout.etcd_port}",
+        "--bind-address=127.0.0.1",
+        f"--secure-port={layout.apiserver_port}",
+        f"--cert-dir={layout.certificates}",
+        "--endpoint-reconciler-type=none",
+        "--service-cluster-ip-range=10.96.0.0/16",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        f"--service-account-key-file={layout.key_file}",
+        f"--service-account-signing-key-file={layout.key_file}",
+        "--authorization-mode=RBAC",
+        f"--token-auth-file={layout.tokens}",
+        f"--disable-admission-plugins={_NOT_ADMITTING}",
+        f"--audit-policy-file={layout.audit_policy}",
+        f"--audit-log-path={layout.audit_log}",
+        "--shutdown-delay-duration=0s",
+        *gates,
+    )
+
+
+def controller_manager_command(
+    program: Path, layout: Layout, *, kubeconfig: Path, controllers: Sequence[str]
+) -> tuple[str | Path, ...]:
+    """A controller manager that runs the named controllers and nothing else."""
+    return (
+        program,
+        f"--kubeconfig={kubeconfig}",
+        f"--controllers={','.join(controllers)}",
+        f"--service-account-private-key-file={layout.key_file}",
+        "--leader-elect=false",
+        "--secure-port=0",
+        "--pvclaimbinder-sync-period=2s",
+    )

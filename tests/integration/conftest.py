@@ -1,0 +1,81 @@
+"""Tests against a real API server, one for the whole session; what a test makes bears a name of its own.
+
+In: programs that `volumehealth.sandbox.tools` finds or builds. Out: fixtures. The user's own kubeconfig and
+caches are never touched, and everything started here dies with pytest.
+"""
+
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from volumehealth.sandbox.assets import asset
+from volumehealth.sandbox.controlplane import ControlPlane
+from volumehealth.testing.cluster import ClusterObjects
+
+Kubectl = Callable[..., str]
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """One API server for the session, started at first use. Never restart it: see `fresh_control_plane`."""
+    with ControlPlane(tmp_path_factory.mktemp("control-plane"), say=print) as running:
+        yield running
+
+
+@pytest.fixture
+def fresh_control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., ControlPlane]]:
+    """Start control planes of one's own, with ControlPlane's arguments; for tests that stop or restart them."""
+    with ExitStack() as stack:
+
+        def start(**arguments: Any) -> ControlPlane:
+            home = tmp_path_factory.mktemp("control-plane")
+            return stack.enter_context(ControlPlane(home, say=print, **arguments))
+
+        yield start
+
+
+@pytest.fixture
+def kubectl(control_plane: ControlPlane) -> Kubectl:
+    """Run kubectl as admin: `kubectl("get", "pods", input=None) -> str`; SandboxError if it fails."""
+    return control_plane.kubectl
+
+
+@pytest.fixture(scope="session")
+def crds() -> list[dict[str, Any]]:
+    """The project's CustomResourceDefinitions as objects."""
+    return read_crds()
+
+
+def read_crds() -> list[dict[str, Any]]:
+    """Read every CustomResourceDefinition of `crds/`."""
+    objects = (
+        one
+        for file in sorted(Path(asset("crds")).glob("*.yaml"))
+        for one in yaml.safe_load_all(file.read_text())
+    )
+    return [one for one in objects if one and one.get("kind") == "CustomResourceDefinition"]
+
+
+@pytest.fixture
+async def cluster_objects(
+    control_plane: ControlPlane, crds: list[dict[str, Any]]
+) -> AsyncIterator[ClusterObjects]:
+    """Builders of claims, Pods and classes on the session's API server; the CRDs are installed."""
+    async with ClusterObjects(control_plane.kubeconfig) as objects:
+        await objects.install_crds(crds)
+        yield objects
+
+
+@pytest.fixture
+async def namespace(cluster_objects: ClusterObjects) -> str:
+    """A namespace that no other test uses."""
+    name = f"test-{next(_numbers)}"
+    await cluster_objects.make_namespace(name)
+    return name
