@@ -256,8 +256,8 @@ class WriteQueue:
         self._wake.set()
 
     def _release_delayed(self) -> None:
-        delayed, now = self._heaps.delayed, _time()
-        while delayed and (delayed[0][0] <= now or not self._current(delayed[0][2])):
+        delayed = self._heaps.delayed
+        while delayed and (_due(delayed[0][0]) or not self._current(delayed[0][2])):
             entry = heapq.heappop(delayed)[2]
             if self._current(entry):
                 self._place(entry, 0)
@@ -265,14 +265,13 @@ class WriteQueue:
     def _next(self) -> _Entry | None:
         """Take the entry to send now, if one may be sent."""
         limit = 1 if self._troubles else self._limits.in_flight
-        now = _time()
-        if len(self._in_flight) >= limit or now < self._gate:
+        if len(self._in_flight) >= limit or not _due(self._gate):
             return None
         entry = self._pop(self._heaps.ready)
-        if entry is None and now >= self._next_paced:
+        if entry is None and _due(self._next_paced):
             entry = self._pop(self._heaps.paced)
             if entry is not None:
-                self._next_paced = max(now - 1, self._next_paced) + 1 / self._limits.paced_per_second
+                self._next_paced = max(_time() - 1, self._next_paced) + 1 / self._limits.paced_per_second
         if entry is not None:
             del self._entries[entry.key]
             self._in_flight.add(entry.key)
@@ -289,7 +288,7 @@ class WriteQueue:
         """Wait for a put, the end of a request, or the next moment at which something may be sent."""
         moments = [self._heaps.delayed[0][0]] if self._heaps.delayed else []
         if self._heaps.ready or self._heaps.paced:
-            moments.extend(moment for moment in (self._gate, self._next_paced) if moment > _time())
+            moments.extend(moment for moment in (self._gate, self._next_paced) if not _due(moment))
         try:
             async with asyncio.timeout_at(min(moments, default=None)):
                 await self._wake.wait()
@@ -387,3 +386,8 @@ def _in_trouble(error: errors.ApiError) -> bool:
 
 def _time() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _due(moment: float) -> bool:
+    """Tell whether a moment has come; a loop's timers may fire early by the resolution of its clock."""
+    return moment <= _time() + 0.001

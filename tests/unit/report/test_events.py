@@ -1,0 +1,367 @@
+"""Events on claims and Pods: told once for each episode, reminded of rarely, never lost, never repeated."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from random import Random
+
+import pytest
+
+from volumehealth import errors
+from volumehealth.judge.policy import DriverCounts, DriverWide
+from volumehealth.model.cluster import Pod
+from volumehealth.model.health import INACCESSIBLE, Source
+from volumehealth.model.ids import ClaimRef
+from volumehealth.report.eventobjects import EventSink
+from volumehealth.report.events import EventWriter
+from volumehealth.report.picture import Picture
+from volumehealth.report.problems import wide_groups
+from volumehealth.report.writes import WriteQueue
+from volumehealth.testing.fakeapi import FakeApi
+from volumehealth.testing.health import (
+    DRIVER,
+    START,
+    SteppedClock,
+    cleared,
+    found,
+    make_claim,
+    make_finding,
+    make_health,
+    make_picture,
+    make_pod,
+)
+
+pytestmark = pytest.mark.looptime
+
+CLAIM, FINDING = make_claim(), make_finding()
+BAD = (CLAIM, make_health(CLAIM, FINDING))
+EVENTS = "/api/v1/namespaces/shop/events"
+PVC, POD = "PersistentVolumeClaim", "Pod"
+
+
+class World:
+    """An EventWriter, the Pods it sees, and the API server it writes to."""
+
+    def __init__(self, api: FakeApi, clock: SteppedClock) -> None:
+        self.api = api
+        self.clock = clock
+        self.pods: list[Pod] = []
+        self.told: list[ClaimRef] = []
+        self.outcomes: list[tuple[str, str]] = []
+        self.restart()
+
+    def restart(self) -> None:
+        """Start the operator anew: everything in memory is gone."""
+        self.queue = WriteQueue(self.api, random=Random(1), observe=lambda *_: None)
+        sink = EventSink(
+            self.queue,
+            clock=self.clock,
+            observe=lambda reason, result: self.outcomes.append((reason, result)),
+        )
+        self.events = EventWriter(
+            sink,
+            clock=self.clock,
+            pods_of=lambda ref: [pod for pod in self.pods if ref.name in pod.claims],
+            on_told=self.told.append,
+        )
+
+    async def check(self, picture: Picture, *, seconds: float = 300) -> None:
+        """Tell what a check found, and let the writes go out."""
+        assert picture.judgement is not None
+        self.events.tell(picture, wide_groups(picture.judgement))
+        await self.write(seconds)
+
+    async def write(self, seconds: float = 300) -> None:
+        task = asyncio.create_task(self.queue.run())
+        await self.queue.drain(seconds)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    def picture(self, *healths: object, **changes: object) -> Picture:
+        return make_picture(healths, now=self.clock.now(), **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def world(api: FakeApi, clock: SteppedClock) -> World:
+    return World(api, clock)
+
+
+async def test_a_finding_is_told_on_the_claim_and_on_each_of_its_pods(world: World) -> None:
+    world.pods = [make_pod("orders-db-0"), make_pod("orders-db-1", node="worker-3")]
+    await world.check(world.picture(BAD, turns=[found(*BAD[:1], FINDING)]))
+    assert len(world.api.events("VolumeConditionAbnormal", about=PVC)) == 1
+    pods = world.api.events("VolumeConditionAbnormal", about=POD)
+    assert {event["involvedObject"]["name"] for event in pods} == {"orders-db-0", "orders-db-1"}
+    assert world.told == [CLAIM.ref]
+
+
+async def test_an_event_is_one_that_kubernetes_takes_and_kubectl_shows_on_the_object(world: World) -> None:
+    await world.check(world.picture(BAD))
+    (event,) = world.api.events()
+    assert event == {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": event["metadata"]["name"], "namespace": "shop"},
+        "involvedObject": {
+            "apiVersion": "v1",
+            "kind": PVC,
+            "namespace": "shop",
+            "name": "orders-db",
+            "uid": "uid-shop-orders-db",
+        },
+        "type": "Warning",
+        "reason": "VolumeConditionAbnormal",
+        "message": "Inaccessible/VolumeNotFound (Controller): csi-powerstore.dellemc.com says: the volume is not found "
+        "on the array; no Pod uses it; see: kubectl describe vh orders-db -n shop",
+        "action": "Found",
+        "count": 1,
+        "firstTimestamp": "2026-11-23T03:02:11Z",
+        "lastTimestamp": "2026-11-23T03:02:11Z",
+        "source": {"component": "volumehealth"},
+        "reportingComponent": "volumehealth",
+        "reportingInstance": "volumehealth",
+    }
+
+
+async def test_further_checks_that_say_the_same_write_nothing(world: World) -> None:
+    world.pods = [make_pod()]
+    for _ in range(10):
+        await world.check(world.picture(BAD))
+        world.clock.advance(minutes=1)
+    assert len(world.api.requests) == 2
+
+
+async def test_a_reminder_raises_the_count_of_the_same_event_with_one_request(world: World) -> None:
+    world.pods = [make_pod()]
+    for _ in range(65):
+        await world.check(world.picture(BAD))
+        world.clock.advance(minutes=1)
+    assert [event["count"] for event in world.api.events()] == [3, 3]
+    assert world.api.count("GET") == 0
+    assert {event["lastTimestamp"] for event in world.api.events()} == {"2026-11-23T04:02:11Z"}
+    assert {event["firstTimestamp"] for event in world.api.events()} == {"2026-11-23T03:02:11Z"}
+
+
+async def test_a_reminder_makes_an_expired_event_again_and_goes_on_counting(world: World) -> None:
+    await world.check(world.picture(BAD))
+    world.api.objects.clear()
+    world.clock.advance(minutes=31)
+    await world.check(world.picture(BAD))
+    (event,) = world.api.events()
+    assert event["count"] == 2
+    assert event["firstTimestamp"] == "2026-11-23T03:02:11Z"
+
+
+async def test_after_a_restart_what_was_told_lately_is_not_asked_about(world: World) -> None:
+    await world.check(world.picture(BAD))
+    world.restart()
+    world.api.requests.clear()
+    told = (CLAIM, make_health(CLAIM, make_finding(told=START)))
+    world.clock.advance(minutes=5)
+    await world.check(world.picture(told))
+    assert world.api.requests == []
+
+
+async def test_after_a_restart_a_pod_that_knows_is_not_told_again(world: World) -> None:
+    world.pods = [make_pod()]
+    await world.check(world.picture(BAD))
+    world.restart()
+    world.clock.advance(minutes=5)
+    await world.check(world.picture((CLAIM, make_health(CLAIM, make_finding(told=START)))))
+    assert [event["count"] for event in world.api.events()] == [1, 1]
+
+
+async def test_after_a_crash_before_the_record_was_written_nothing_is_told_twice(world: World) -> None:
+    await world.check(world.picture(BAD))
+    world.restart()
+    world.clock.advance(minutes=1)
+    await world.check(world.picture(BAD))
+    assert [event["count"] for event in world.api.events()] == [1]
+    assert world.outcomes[-1] == ("VolumeConditionAbnormal", "Known")
+
+
+async def test_after_a_restart_the_next_reminder_raises_the_count_that_is_there(world: World) -> None:
+    await world.check(world.picture(BAD))
+    world.restart()
+    world.clock.advance(minutes=31)
+    await world.check(world.picture((CLAIM, make_health(CLAIM, make_finding(told=START)))))
+    assert [event["count"] for event in world.api.events()] == [2]
+
+
+async def test_an_answer_that_got_lost_makes_no_second_event(world: World) -> None:
+    world.api.lose_answers = 1
+    await world.check(world.picture(BAD))
+    assert [event["count"] for event in world.api.events()] == [1]
+    assert world.api.count("POST") == 2
+
+
+async def test_a_reminder_whose_answer_got_lost_counts_once(world: World) -> None:
+    await world.check(world.picture(BAD))
+    world.clock.advance(minutes=31)
+    world.api.lose_answers = 1
+    await world.check(world.picture(BAD))
+    assert [event["count"] for event in world.api.events()] == [2]
+
+
+async def test_recovery_is_told_as_a_normal_event_on_the_claim_and_its_pods(world: World) -> None:
+    world.pods = [make_pod()]
+    await world.check(world.picture(BAD))
+    world.clock.advance(minutes=41)
+    turn = cleared(CLAIM, FINDING, at=world.clock.now())
+    await world.check(world.picture((CLAIM, make_health(CLAIM, recovered=world.clock.now())), turns=[turn]))
+    normal = world.api.events("VolumeConditionNormal")
+    assert {event["involvedObject"]["kind"] for event in normal} == {PVC, POD}
+    assert {event["type"] for event in normal} == {"Normal"}
+    assert (
+        normal[0]["message"]
+        == "Inaccessible/VolumeNotFound (Controller): PVC orders-db: not reported any more; lasted "
+        "41m, 03:02Z to 03:43Z; no other finding; see: kubectl describe vh orders-db -n shop"
+    )
+
+
+async def test_a_new_episode_is_a_new_event(world: World) -> None:
+    await world.check(world.picture(BAD))
+    gone = make_health(CLAIM, recovered=START)
+    await world.check(world.picture((CLAIM, gone), turns=[cleared(CLAIM, FINDING)]))
+    await world.check(world.picture((CLAIM, make_health(CLAIM, make_finding(episode=2)))))
+    assert [event["count"] for event in world.api.events("VolumeConditionAbnormal")] == [1, 1]
+
+
+async def test_a_claim_made_anew_under_the_old_name_is_told_anew(world: World) -> None:
+    await world.check(world.picture(BAD))
+    anew = make_claim()
+    anew = type(anew)(anew.ref, "another-uid", *[getattr(anew, name) for name in anew.__slots__[2:]])
+    await world.check(world.picture((anew, make_health(anew, FINDING))))
+    assert len(world.api.events(about=PVC)) == 2
+
+
+async def test_a_pod_that_comes_to_an_unhealthy_claim_later_is_told_once(world: World) -> None:
+    await world.check(world.picture(BAD))
+    world.pods = [make_pod("late")]
+    world.clock.advance(minutes=3)
+    for _ in range(3):
+        await world.check(world.picture(BAD))
+    assert [event["involvedObject"]["name"] for event in world.api.events(about=POD)] == ["late"]
+
+
+async def test_a_nodes_finding_is_told_to_the_pods_on_that_node_only(world: World) -> None:
+    world.pods = [make_pod("here", node="worker-2"), make_pod("there", node="worker-3")]
+    finding = make_finding(source=Source.NODE, node="worker-2")
+    await world.check(world.picture((CLAIM, make_health(CLAIM, finding))))
+    (event,) = world.api.events(about=POD)
+    assert event["involvedObject"]["name"] == "here"
+    assert event["message"].startswith("Inaccessible/VolumeNotFound (Node worker-2): ")
+
+
+async def test_a_finished_pod_is_told_nothing(world: World) -> None:
+    done = make_pod()
+    world.pods = [Pod(done.namespace, done.name, done.uid, done.node, "Succeeded", done.claims)]
+    await world.check(world.picture(BAD))
+    assert world.api.events(about=POD) == []
+
+
+async def test_two_policies_that_hand_a_claim_over_tell_it_once(world: World) -> None:
+    await world.check(world.picture(BAD))
+    await world.check(
+        world.picture(BAD, policy=type(world.picture().policy)("other", "u", 1, START, _spec(world)))
+    )
+    assert len(world.api.requests) == 1
+
+
+def _spec(world: World):  # type: ignore[no-untyped-def]
+    return world.picture().policy.spec
+
+
+async def test_an_event_whose_namespace_is_going_is_let_go(world: World) -> None:
+    world.api.refusals = [errors.Forbidden("because it is being terminated", status=403)]
+    for _ in range(3):
+        await world.check(world.picture(BAD))
+    assert len(world.api.requests) == 1
+
+
+async def test_a_burst_over_an_api_server_that_is_away_loses_no_event_and_repeats_none(world: World) -> None:
+    claims = [make_claim(f"claim-{number}") for number in range(1000)]
+    bad = [(claim, make_health(claim, FINDING)) for claim in claims]
+    world.api.away = True
+    asyncio.get_running_loop().call_later(40, setattr, world.api, "away", False)
+    for _ in range(5):
+        await world.check(world.picture(*bad, healthy=9000), seconds=10)
+        world.clock.advance(seconds=10)
+    await world.write()
+    assert len(world.api.events(about=PVC)) == 1000
+    assert len(world.api.requests) == 1000
+
+
+def _wide(number: int) -> DriverWide:
+    return DriverWide(
+        DRIVER,
+        Source.CONTROLLER,
+        INACCESSIBLE,
+        "VolumeNotFound",
+        number,
+        number,
+        1,
+        START,
+        "the array is gone",
+    )
+
+
+async def test_a_driver_wide_problem_leaves_pods_alone_and_paces_the_claims(world: World) -> None:
+    claims = [make_claim(f"claim-{number}") for number in range(100)]
+    world.pods = [make_pod(f"pod-{number}", claim=f"claim-{number}") for number in range(100)]
+    bad = [(claim, make_health(claim, FINDING)) for claim in claims]
+    start = asyncio.get_running_loop().time()
+    await world.check(world.picture(*bad, wide=[_wide(100)]))
+    assert len(world.api.events(about=PVC)) == 100
+    assert world.api.events(about=POD) == []
+    assert asyncio.get_running_loop().time() - start > 1
+
+
+async def test_when_it_is_over_for_the_whole_driver_pods_are_left_alone_too(world: World) -> None:
+    claims = [make_claim(f"claim-{number}") for number in range(100)]
+    world.pods = [make_pod(f"pod-{number}", claim=f"claim-{number}") for number in range(100)]
+    turns = [cleared(claim, FINDING) for claim in claims]
+    counts = {DRIVER: DriverCounts(claims=100, healthy=100)}
+    await world.check(world.picture(others=claims, turns=turns, judgement={"drivers": counts}))
+    assert len(world.api.events("VolumeConditionNormal", about=PVC)) == 100
+    assert world.api.events(about=POD) == []
+
+
+async def test_a_record_waits_for_its_event_but_not_for_ever(world: World) -> None:
+    assert not world.events.unsettled(CLAIM.ref)
+    world.events.tell(world.picture(BAD), ())
+    assert world.events.unsettled(CLAIM.ref)
+    world.clock.advance(seconds=11)
+    assert not world.events.unsettled(CLAIM.ref)
+
+
+async def test_the_record_learns_when_people_were_told_first(world: World) -> None:
+    assert world.events.first_told(CLAIM.ref, CLAIM.uid, FINDING) is None
+    await world.check(world.picture(BAD))
+    for _ in range(40):
+        world.clock.advance(minutes=1)
+        await world.check(world.picture(BAD))
+    assert world.events.first_told(CLAIM.ref, CLAIM.uid, FINDING) == START
+
+
+async def test_a_deleted_policys_claims_are_forgotten_in_silence(world: World) -> None:
+    await world.check(world.picture(BAD))
+    world.events.forget("storage")
+    await world.write()
+    assert len(world.api.requests) == 1
+    assert world.events.first_told(CLAIM.ref, CLAIM.uid, FINDING) is None
+
+
+async def test_a_frozen_finding_says_in_its_reminder_that_it_is_not_confirmed(world: World) -> None:
+    await world.check(world.picture(BAD))
+    world.clock.advance(minutes=31)
+    await world.check(world.picture((CLAIM, make_health(CLAIM, make_finding(stale=True)))))
+    (event,) = world.api.events()
+    assert "(not confirmed now: this source fell silent)" in event["message"]
+
+
+Check = Callable[[Picture], Awaitable[None]]
+
+
+def test_reminders_are_shorter_than_the_life_of_an_event() -> None:
+    assert make_picture().policy.spec.events.remind_every < timedelta(hours=1)

@@ -1,0 +1,270 @@
+"""The write queue: the newest write of each key goes out, in order, whatever the API server does."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+import pytest
+
+from volumehealth import errors
+from volumehealth.report.writes import Limits, Outcome, Priority, Result, Write, WriteQueue
+from volumehealth.testing.fakeapi import FakeApi
+
+pytestmark = pytest.mark.looptime
+
+Counted = list[tuple[str, str]]
+
+
+@asynccontextmanager
+async def running(queue: WriteQueue) -> AsyncIterator[None]:
+    task = asyncio.create_task(queue.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def an_object(name: str) -> Write:
+    return Write("POST", "/things", {"kind": "Thing", "metadata": {"name": name}})
+
+
+def put(queue: WriteQueue, name: str, **how: Any) -> bool:
+    how = {"kind": "thing", "priority": Priority.RECORD} | how
+    return queue.put(name, how.pop("make", lambda: an_object(name)), **how)
+
+
+async def test_a_write_is_sent_and_its_end_is_told(api: FakeApi, queue: WriteQueue, counted: Counted) -> None:
+    ends: list[Outcome] = []
+    async with running(queue):
+        put(queue, "a", on_done=ends.append)
+        assert await queue.drain(5) == 0
+    assert api.count("POST") == 1
+    assert [end.result for end in ends] == [Result.DONE]
+    assert counted == [("thing", "Done")]
+
+
+async def test_only_the_newest_write_of_a_key_is_sent(api: FakeApi, queue: WriteQueue) -> None:
+    put(queue, "key", make=lambda: an_object("old"))
+    put(queue, "key", make=lambda: an_object("new"))
+    async with running(queue):
+        await queue.drain(5)
+    assert list(api.objects) == ["/things/new"]
+
+
+async def test_the_body_is_built_when_it_is_sent_and_may_say_that_nothing_is_wanted(
+    api: FakeApi, queue: WriteQueue
+) -> None:
+    ends: list[Outcome] = []
+    put(queue, "a", make=lambda: None, on_done=ends.append)
+    async with running(queue):
+        await queue.drain(5)
+    assert api.requests == []
+    assert ends == [Outcome(Result.UNWANTED)]
+
+
+async def test_a_key_never_has_two_requests_at_once_and_the_newest_still_goes_out(
+    api: FakeApi, queue: WriteQueue
+) -> None:
+    async with running(queue):
+        put(queue, "key", make=lambda: an_object("first"))
+        await asyncio.sleep(0.005)
+        put(queue, "key", make=lambda: an_object("second"))
+        put(queue, "key", make=lambda: an_object("third"))
+        await queue.drain(5)
+    assert api.most_in_flight == 1
+    assert list(api.objects) == ["/things/first", "/things/third"]
+
+
+async def test_more_important_writes_go_first_and_equal_ones_in_order(api: FakeApi) -> None:
+    queue = WriteQueue(api, random=Random(1), observe=lambda *_: None, limits=Limits(in_flight=1))
+    for priority in reversed(Priority):
+        for turn in "12":
+            put(queue, f"{priority.name}{turn}", priority=priority)
+    async with running(queue):
+        await queue.drain(5)
+    names = [name.removeprefix("/things/") for name in api.objects]
+    assert names == [f"{priority.name}{turn}" for priority in Priority for turn in "12"]
+
+
+async def test_ten_thousand_writes_all_arrive_with_sixteen_at_once(api: FakeApi, queue: WriteQueue) -> None:
+    for number in range(10_000):
+        put(queue, str(number))
+    async with running(queue):
+        assert await queue.drain(60) == 0
+    assert len(api.objects) == 10_000
+    assert api.most_in_flight == 16
+
+
+async def test_an_api_server_that_goes_away_in_a_burst_loses_nothing_and_gets_nothing_twice(
+    api: FakeApi, queue: WriteQueue
+) -> None:
+    for number in range(500):
+        put(queue, str(number))
+    async with running(queue):
+        await asyncio.sleep(0.1)
+        api.away = True
+        await asyncio.sleep(60)
+        api.away = False
+        assert await queue.drain(120) == 0
+    assert len(api.objects) == 500
+    assert len(api.requests) == 500
+
+
+async def test_an_api_server_that_is_away_is_tried_ever_more_rarely_by_one_request_at_a_time(
+    api: FakeApi, queue: WriteQueue, counted: Counted
+) -> None:
+    api.away = True
+    for number in range(50):
+        put(queue, str(number))
+    async with running(queue):
+        await asyncio.sleep(1)
+        counted.clear()
+        await asyncio.sleep(300)
+    assert 5 <= len(counted) <= 20
+    assert set(counted) == {("thing", "Retried")}
+
+
+async def test_retry_after_is_honoured(api: FakeApi, queue: WriteQueue) -> None:
+    api.refusals = [errors.TooManyRequests("slow down", status=429, retry_after=20.0)]
+    loop = asyncio.get_running_loop()
+    async with running(queue):
+        put(queue, "a")
+        start = loop.time()
+        await queue.drain(60)
+    assert loop.time() - start >= 20
+
+
+async def test_one_write_that_the_server_chokes_on_does_not_hold_up_the_others(
+    api: FakeApi, queue: WriteQueue
+) -> None:
+    api.refuse = lambda _, path: errors.ApiError("internal", status=500) if path == "/choke" else None
+    async with running(queue):
+        put(queue, "bad", make=lambda: Write("POST", "/choke"))
+        await asyncio.sleep(5)
+        put(queue, "good")
+        await asyncio.sleep(0.1)
+        assert "/things/good" in api.objects
+        assert "bad" in queue
+
+
+@pytest.mark.parametrize(
+    ("method", "error", "result"),
+    [
+        pytest.param("POST", errors.Conflict("exists", status=409), Result.CONFLICT, id="it exists already"),
+        pytest.param("PATCH", errors.NotFound("no", status=404), Result.NOT_FOUND, id="it is not there"),
+        pytest.param("POST", errors.NotFound("no", status=404), Result.GONE, id="its namespace is not there"),
+        pytest.param(
+            "POST",
+            errors.Forbidden("namespace shop because it is being terminated", status=403),
+            Result.GONE,
+            id="its namespace is going",
+        ),
+        pytest.param("POST", errors.Invalid("bad", status=422), Result.INVALID, id="it is not valid"),
+        pytest.param("POST", errors.ApiError("too large", status=413), Result.INVALID, id="it is too large"),
+    ],
+)
+async def test_what_another_try_would_not_change_is_told_at_once(
+    api: FakeApi, queue: WriteQueue, method: str, error: errors.ApiError, result: Result
+) -> None:
+    api.refusals = [error]
+    ends: list[Outcome] = []
+    async with running(queue):
+        put(queue, "a", make=lambda: Write(method, "/things/a", {}), on_done=ends.append)
+        assert await queue.drain(5) == 0
+    assert ends == [Outcome(result)]
+    assert len(api.requests) == 1
+
+
+async def test_a_missing_right_is_tried_again_slowly_and_logged_once(
+    api: FakeApi, queue: WriteQueue, caplog: pytest.LogCaptureFixture, counted: Counted
+) -> None:
+    forbidden = errors.Forbidden("events is forbidden", status=403)
+    api.refuse = lambda *_: forbidden
+    async with running(queue):
+        for number in range(20):
+            put(queue, str(number))
+        await asyncio.sleep(40)
+        assert len(api.requests) == 20
+        api.refuse = lambda *_: None
+        await asyncio.sleep(60)
+    assert len(api.objects) == 20
+    assert counted.count(("thing", "Forbidden")) == 20
+    assert [record.message for record in caplog.records] == ["a right is missing; trying again later"]
+
+
+async def test_paced_writes_wait_for_all_others_and_keep_their_rate(api: FakeApi) -> None:
+    queue = WriteQueue(api, random=Random(1), observe=lambda *_: None, limits=Limits(paced_per_second=10))
+    for number in range(100):
+        put(queue, f"paced{number}", priority=Priority.CLAIM_EVENT, paced=True)
+    put(queue, "other", priority=Priority.POD_EVENT)
+    async with running(queue):
+        await asyncio.sleep(3)
+        assert next(iter(api.objects)) == "/things/other"
+        assert 25 <= len(api.objects) <= 45
+        assert await queue.drain(20) == 0
+
+
+async def test_a_delayed_write_may_be_replaced_before_its_time(api: FakeApi, queue: WriteQueue) -> None:
+    async with running(queue):
+        put(queue, "key", make=lambda: an_object("delayed"), delay=15)
+        await asyncio.sleep(10)
+        assert api.requests == []
+        put(queue, "key", make=lambda: an_object("instead"))
+        await asyncio.sleep(20)
+    assert list(api.objects) == ["/things/instead"]
+
+
+async def test_what_is_discarded_is_not_sent(api: FakeApi, queue: WriteQueue) -> None:
+    put(queue, "a")
+    queue.discard("a")
+    async with running(queue):
+        assert await queue.drain(5) == 0
+    assert api.requests == []
+
+
+async def test_pod_events_are_refused_when_too_much_waits_and_nothing_else_is(
+    api: FakeApi, counted: Counted
+) -> None:
+    queue = WriteQueue(
+        api, random=Random(1), observe=lambda *what: counted.append(what), limits=Limits(refusable=3)
+    )
+    accepted = [put(queue, str(number), priority=Priority.POD_EVENT) for number in range(5)]
+    assert accepted == [True, True, True, False, False]
+    assert put(queue, "claim", priority=Priority.CLAIM_EVENT)
+    assert counted == [("thing", "Refused")] * 2
+
+
+async def test_the_end_of_a_write_may_put_the_next_one(api: FakeApi, queue: WriteQueue) -> None:
+    def then(_: Outcome) -> None:
+        put(queue, "a", make=lambda: an_object("second"))
+
+    async with running(queue):
+        put(queue, "a", make=lambda: an_object("first"), on_done=then)
+        assert await queue.drain(5) == 0
+    assert list(api.objects) == ["/things/first", "/things/second"]
+
+
+async def test_draining_gives_up_in_time_and_says_what_is_left(api: FakeApi, queue: WriteQueue) -> None:
+    api.away = True
+    async with running(queue):
+        put(queue, "a")
+        assert await queue.drain(3) == 1
+
+
+async def test_an_idle_queue_does_not_wake_up(queue: WriteQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    wakes = 0
+    sleep: Callable[[], Any] = queue._sleep
+
+    async def counting() -> None:
+        nonlocal wakes
+        wakes += 1
+        await sleep()
+
+    monkeypatch.setattr(queue, "_sleep", counting)
+    async with running(queue):
+        put(queue, "a")
+        await asyncio.sleep(3600)
+    assert wakes <= 4
