@@ -1,0 +1,25 @@
+"""Which claims changed, told to each consumer at its own pace."""
+
+from volumehealth.model.ids import ClaimRef
+
+
+class Changes:
+    """What changed since a consumer looked last."""
+
+    _MOST = 100_000
+    """A consumer that never looks must not hold the names of every claim that ever was."""
+
+    def __init__(self) -> None:
+        self._changed: set[ClaimRef] | None = None
+
+    def take(self) -> frozenset[ClaimRef] | None:
+        """Return the claims that came, changed or went since the last call; None means any of them, as at first."""
+        changed, self._changed = self._changed, set()
+        return None if changed is None else frozenset(changed)
+
+    def add(self, ref: ClaimRef) -> None:
+        """A claim came, changed or went."""
+        if self._changed is not None:
+            self._changed.add(ref)
+            if len(self._changed) > self._MOST:
+                self._changed = None

@@ -1,0 +1,364 @@
+"""Kubernetes objects as they come, naming only the fields in use, and the rows that are kept of them.
+
+Everything here is pure. Strings of rows are interned: a claim's name, its volume's name and their uids stand in
+several objects, and namespaces, drivers and classes in thousands.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from sys import intern
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from volumehealth.model.cluster import Namespace, Pod
+from volumehealth.model.ids import ClaimRef, VolumeId
+
+Item = TypeVar("Item")
+
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
+_NOT_A_SOURCE = frozenset(
+    (
+        "accessModes",
+        "capacity",
+        "claimRef",
+        "mountOptions",
+        "nodeAffinity",
+        "persistentVolumeReclaimPolicy",
+        "storageClassName",
+        "volumeAttributesClassName",
+        "volumeMode",
+    )
+)
+"""Fields of a PersistentVolume's spec that do not say where the data is."""
+
+
+class ListMeta(msgspec.Struct, rename={"resource_version": "resourceVersion", "token": "continue"}):
+    """`metadata` of a list; `token` asks for the next page."""
+
+    resource_version: str = ""
+    token: str = ""
+
+
+class Page(msgspec.Struct, Generic[Item]):
+    """One page of a list."""
+
+    items: list[Item]
+    metadata: ListMeta = msgspec.field(default_factory=ListMeta)
+
+
+class WatchLine(msgspec.Struct, Generic[Item]):
+    """One line of a watch: ADDED, MODIFIED, DELETED, BOOKMARK or ERROR."""
+
+    type: str
+    object: Item
+
+
+class OwnerReference(msgspec.Struct):
+    """An entry of `metadata.ownerReferences`."""
+
+    kind: str = ""
+    uid: str = ""
+
+
+class ObjectMeta(msgspec.Struct, rename="camel"):
+    """`metadata` of every object, as far as it is used."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    labels: dict[str, str] | None = None
+    deletion_timestamp: str | None = None
+    owner_references: list[OwnerReference] | None = None
+
+
+class ClaimReference(msgspec.Struct):
+    """`spec.claimRef` of a volume."""
+
+    namespace: str = ""
+    name: str = ""
+    uid: str = ""
+
+
+class CsiSource(msgspec.Struct, rename="camel"):
+    """`spec.csi` of a volume."""
+
+    driver: str
+    volume_handle: str
+
+
+class _VolumeSpec(msgspec.Struct, rename="camel"):
+    csi: CsiSource | None = None
+    claim_ref: ClaimReference | None = None
+    storage_class_name: str = ""
+
+
+class PersistentVolume(msgspec.Struct):
+    """A PersistentVolume; the spec is read in a second step because any field of it may be the source."""
+
+    metadata: ObjectMeta
+    spec: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class _ClaimSpec(msgspec.Struct, rename="camel"):
+    storage_class_name: str | None = None
+    volume_name: str = ""
+    access_modes: tuple[str, ...] | None = None
+    volume_mode: str | None = None
+
+
+class _Phase(msgspec.Struct):
+    phase: str = ""
+
+
+class PersistentVolumeClaim(msgspec.Struct):
+    """A PersistentVolumeClaim."""
+
+    metadata: ObjectMeta
+    spec: _ClaimSpec = msgspec.field(default_factory=_ClaimSpec)
+    status: _Phase = msgspec.field(default_factory=_Phase)
+
+
+class _ClaimVolume(msgspec.Struct, rename="camel"):
+    claim_name: str
+
+
+class _PodVolume(msgspec.Struct, rename="camel"):
+    name: str
+    persistent_volume_claim: _ClaimVolume | None = None
+    ephemeral: msgspec.Raw | None = None
+
+
+class _PodSpec(msgspec.Struct, rename="camel"):
+    node_name: str = ""
+    volumes: list[_PodVolume] | None = None
+
+
+class PodObject(msgspec.Struct):
+    """A Pod."""
+
+    metadata: ObjectMeta
+    spec: _PodSpec = msgspec.field(default_factory=_PodSpec)
+    status: _Phase = msgspec.field(default_factory=_Phase)
+
+
+class NamespaceObject(msgspec.Struct):
+    """A Namespace."""
+
+    metadata: ObjectMeta
+
+
+class RecordObject(msgspec.Struct):
+    """A VolumeHealth."""
+
+    metadata: ObjectMeta
+    status: msgspec.Raw = msgspec.Raw(b"")
+
+
+class PolicyObject(msgspec.Struct):
+    """A VolumeHealthPolicy: few of them, read as they are."""
+
+    metadata: dict[str, Any]
+    spec: Any = None
+    status: dict[str, Any] | None = None
+
+
+class ClaimRow(msgspec.Struct, frozen=True, gc=False):
+    """What is kept of a PersistentVolumeClaim until it is joined with its volume."""
+
+    ref: ClaimRef
+    uid: str
+    labels: Mapping[str, str]
+    storage_class: str
+    phase: str
+    volume: str
+    """`spec.volumeName`."""
+    access_modes: tuple[str, ...]
+    block: bool
+    deleting: bool
+
+
+class VolumeRow(msgspec.Struct, frozen=True, gc=False):
+    """What is kept of a PersistentVolume.
+
+    Attributes:
+        name: of the object.
+        id: driver and handle; None if the volume is not CSI.
+        unsupported: the in-tree plugin's field name, if it is not.
+        storage_class: `spec.storageClassName`.
+        claim, claim_uid: of `spec.claimRef`; the uid is empty while nobody is bound.
+    """
+
+    name: str
+    id: VolumeId | None
+    unsupported: str
+    storage_class: str
+    claim: ClaimRef | None
+    claim_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class RawPolicy:
+    """A VolumeHealthPolicy as the API server holds it.
+
+    Attributes:
+        manifest: `metadata` and `spec`, as `cluster.policy.parse_policy` reads them.
+        status: as it was written last; empty if there is none.
+    """
+
+    name: str
+    uid: str
+    generation: int
+    manifest: Mapping[str, Any]
+    status: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RawRecord:
+    """A VolumeHealth as the API server holds it.
+
+    Attributes:
+        ref: of the record, which is that of its claim.
+        uid: of the record.
+        owner_uid: uid of the claim that owns it; empty if none does.
+        labels: of the record.
+        status: JSON; empty if there is none.
+    """
+
+    ref: ClaimRef
+    uid: str
+    owner_uid: str
+    labels: Mapping[str, str]
+    status: bytes
+
+
+class LabelPool:
+    """Lets equal label maps be one object; most claims of an application carry the same labels."""
+
+    _MOST = 10_000
+    """When there are so many different ones, start again: sharing ends for the old ones, nothing leaks."""
+
+    def __init__(self) -> None:
+        self._known: dict[frozenset[tuple[str, str]], Mapping[str, str]] = {}
+
+    def share(self, labels: Mapping[str, str] | None) -> Mapping[str, str]:
+        """Return the one read-only map that equals the given one."""
+        if not labels:
+            return _NO_LABELS
+        key = frozenset(labels.items())
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= self._MOST:
+                self._known.clear()
+            own = {intern(name): intern(value) for name, value in labels.items()}
+            known = self._known[key] = MappingProxyType(own)
+        return known
+
+
+_volume_spec = msgspec.json.Decoder(_VolumeSpec)
+_any_spec = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_modes: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+
+def volume_row(volume: PersistentVolume) -> VolumeRow:
+    """Reduce a PersistentVolume."""
+    spec = _volume_spec.decode(volume.spec)
+    claim = spec.claim_ref
+    return VolumeRow(
+        name=intern(volume.metadata.name),
+        id=VolumeId(intern(spec.csi.driver), spec.csi.volume_handle) if spec.csi else None,
+        unsupported="" if spec.csi else _source_of(volume.spec),
+        storage_class=intern(spec.storage_class_name),
+        claim=ClaimRef(intern(claim.namespace), intern(claim.name)) if claim else None,
+        claim_uid=intern(claim.uid) if claim else "",
+    )
+
+
+def _source_of(spec: msgspec.Raw) -> str:
+    """Name the one field of a volume's spec that says where the data is, whatever it is called."""
+    for name, value in _any_spec.decode(spec).items():
+        if name not in _NOT_A_SOURCE and bytes(value[:1]) == b"{":
+            return intern(name)
+    return "unknown"
+
+
+def claim_row(claim: PersistentVolumeClaim, labels: LabelPool) -> ClaimRow:
+    """Reduce a PersistentVolumeClaim."""
+    metadata, spec = claim.metadata, claim.spec
+    modes = spec.access_modes or ()
+    return ClaimRow(
+        ref=ref_of(metadata),
+        uid=intern(metadata.uid),
+        labels=labels.share(metadata.labels),
+        storage_class=intern(spec.storage_class_name or ""),
+        phase=intern(claim.status.phase),
+        volume=intern(spec.volume_name),
+        access_modes=_modes.setdefault(modes, modes),
+        block=spec.volume_mode == "Block",
+        deleting=metadata.deletion_timestamp is not None,
+    )
+
+
+def pod_row(pod: PodObject) -> Pod | None:
+    """Reduce a Pod; None if it uses no claim."""
+    metadata = pod.metadata
+    claims = tuple(
+        dict.fromkeys(
+            name for volume in pod.spec.volumes or () if (name := _claim_name(volume, metadata.name))
+        )
+    )
+    if not claims:
+        return None
+    return Pod(
+        namespace=intern(metadata.namespace),
+        name=metadata.name,
+        uid=metadata.uid,
+        node=intern(pod.spec.node_name),
+        phase=intern(pod.status.phase),
+        claims=claims,
+        deleting=metadata.deletion_timestamp is not None,
+    )
+
+
+def _claim_name(volume: _PodVolume, pod: str) -> str:
+    if volume.persistent_volume_claim is not None:
+        return intern(volume.persistent_volume_claim.claim_name)
+    return intern(f"{pod}-{volume.name}") if volume.ephemeral is not None else ""
+
+
+def namespace_row(namespace: NamespaceObject, labels: LabelPool) -> Namespace:
+    """Reduce a Namespace."""
+    metadata = namespace.metadata
+    return Namespace(intern(metadata.name), labels.share(metadata.labels))
+
+
+def record_row(record: RecordObject, labels: LabelPool) -> RawRecord:
+    """Reduce a VolumeHealth."""
+    metadata = record.metadata
+    owners = metadata.owner_references or ()
+    return RawRecord(
+        ref=ref_of(metadata),
+        uid=metadata.uid,
+        owner_uid=next((owner.uid for owner in owners if owner.kind == "PersistentVolumeClaim"), ""),
+        labels=labels.share(metadata.labels),
+        status=bytes(record.status),  # a copy: a Raw would keep its whole page
+    )
+
+
+def policy_row(policy: PolicyObject) -> RawPolicy:
+    """Reduce a VolumeHealthPolicy."""
+    metadata = {name: value for name, value in policy.metadata.items() if name != "managedFields"}
+    return RawPolicy(
+        name=str(metadata.get("name", "")),
+        uid=str(metadata.get("uid", "")),
+        generation=int(metadata.get("generation", 0)),
+        manifest={"metadata": metadata, "spec": policy.spec},
+        status=policy.status or {},
+    )
+
+
+def ref_of(metadata: ObjectMeta) -> ClaimRef:
+    """Return namespace and name."""
+    return ClaimRef(intern(metadata.namespace), intern(metadata.name))

@@ -1,0 +1,98 @@
+"""The resources that are followed, each with its path, its struct and its row."""
+
+from functools import partial
+from operator import attrgetter
+from typing import Any, Protocol
+
+from volumehealth.cluster import objects
+from volumehealth.cluster.objects import LabelPool, ObjectMeta, RawPolicy, RawRecord
+from volumehealth.cluster.reflector import Resource
+from volumehealth.model.cluster import Namespace, Pod
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.vocabulary import API_VERSION, POLICIES, RECORDS
+
+
+class _WithMetadata(Protocol):
+    metadata: ObjectMeta
+
+
+def _version(item: _WithMetadata) -> str:
+    return item.metadata.resource_version
+
+
+def volumes() -> Resource[objects.PersistentVolume, objects.VolumeRow]:
+    """PersistentVolumes."""
+    return Resource(
+        "persistentvolumes",
+        "/api/v1/persistentvolumes",
+        objects.PersistentVolume,
+        read=objects.volume_row,
+        key=attrgetter("name"),
+        version=_version,
+    )
+
+
+def claims(labels: LabelPool) -> Resource[objects.PersistentVolumeClaim, objects.ClaimRow]:
+    """PersistentVolumeClaims."""
+    return Resource(
+        "persistentvolumeclaims",
+        "/api/v1/persistentvolumeclaims",
+        objects.PersistentVolumeClaim,
+        read=partial(objects.claim_row, labels=labels),
+        key=attrgetter("ref"),
+        version=_version,
+    )
+
+
+def pods() -> Resource[objects.PodObject, Pod]:
+    """Pods that use claims."""
+
+    def key(pod: Pod) -> ClaimRef:
+        return ClaimRef(pod.namespace, pod.name)
+
+    return Resource(
+        "pods", "/api/v1/pods", objects.PodObject, read=objects.pod_row, key=key, version=_version
+    )
+
+
+def namespaces(labels: LabelPool) -> Resource[objects.NamespaceObject, Namespace]:
+    """Namespaces, for `namespaceSelector`."""
+    return Resource(
+        "namespaces",
+        "/api/v1/namespaces",
+        objects.NamespaceObject,
+        read=partial(objects.namespace_row, labels=labels),
+        key=attrgetter("name"),
+        version=_version,
+    )
+
+
+def policies() -> Resource[objects.PolicyObject, RawPolicy]:
+    """VolumeHealthPolicies."""
+
+    def version(policy: objects.PolicyObject) -> str:
+        found: Any = policy.metadata.get("resourceVersion", "")
+        return str(found)
+
+    return Resource(
+        POLICIES,
+        f"/apis/{API_VERSION}/{POLICIES}",
+        objects.PolicyObject,
+        read=objects.policy_row,
+        key=attrgetter("name"),
+        version=version,
+        optional=True,
+    )
+
+
+def records(labels: LabelPool) -> Resource[objects.RecordObject, RawRecord]:
+    """VolumeHealth records."""
+    return Resource(
+        RECORDS,
+        f"/apis/{API_VERSION}/{RECORDS}",
+        objects.RecordObject,
+        read=partial(objects.record_row, labels=labels),
+        key=attrgetter("ref"),
+        version=_version,
+        optional=True,
+    )

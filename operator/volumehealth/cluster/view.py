@@ -1,0 +1,244 @@
+"""The cluster as the process sees it: claims with their volumes, the Pods that use them, namespaces, our own objects.
+
+StorageClasses are not watched: policies select them by name, which claims and volumes carry.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from random import Random
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+
+from volumehealth.cluster.changes import Changes
+from volumehealth.cluster.joins import ClaimJoin, PodIndex
+from volumehealth.cluster.objects import (
+    ClaimRow,
+    LabelPool,
+    RawPolicy,
+    RawRecord,
+    VolumeRow,
+)
+from volumehealth.cluster.reflector import Pace, Reflector, Requests, Resource, Sink
+from volumehealth.cluster.resources import claims, namespaces, pods, policies, records, volumes
+from volumehealth.cluster.trust import trust
+from volumehealth.model.clock import Clock
+from volumehealth.model.cluster import Claim, Namespace, Pod, ViewState
+from volumehealth.model.ids import ClaimRef, VolumeId
+
+STALE_AFTER = 90.0
+"""Seconds without a word about a resource after which the view is not trusted. In a quiet cluster the only word is the
+bookmark that the API server sends on each watch once a minute."""
+
+Key = TypeVar("Key")
+Row = TypeVar("Row")
+
+
+class Part(StrEnum):
+    """What of the view has changed."""
+
+    CLAIMS = "claims"
+    """Claims or volumes; `Changes` says which claims."""
+    PODS = "pods"
+    NAMESPACES = "namespaces"
+    POLICIES = "policies"
+    RECORDS = "records"
+    STATE = "state"
+    """The view is complete now, became stale, or is itself again."""
+
+
+Listener = Callable[[Part], None]
+
+
+class ClusterView:
+    """Follows the cluster while `run` runs; everything else only reads what is known.
+
+    Args:
+        api: a connection (`cluster.api.Api`).
+        clock: time.
+        random: spreads waiting times.
+        own: whether our own objects (policies and records) are followed too.
+        pace: how resources are followed.
+        stale_after: seconds.
+
+    Attributes:
+        claims: every claim, joined with its volume, by reference. A live view: it changes between awaits.
+        namespaces: by name.
+        policies: by name.
+        records: by reference.
+    """
+
+    def __init__(
+        self,
+        api: Requests,
+        *,
+        clock: Clock,
+        random: Random,
+        own: bool = True,
+        pace: Pace | None = None,
+        stale_after: float = STALE_AFTER,
+    ) -> None:
+        self._clock = clock
+        self._stale_after = stale_after
+        self._started, self._started_at = clock.monotonic(), clock.now()
+        self._subscribers: list[Changes] = []
+        self._listeners: list[Listener] = []
+        self._complete = asyncio.Event()
+        self._join = ClaimJoin(self._claim_changed)
+        self._pods = PodIndex()
+        self._namespaces: dict[str, Namespace] = {}
+        self._policies: dict[str, RawPolicy] = {}
+        self._records: dict[ClaimRef, RawRecord] = {}
+        self.claims: Mapping[ClaimRef, Claim] = self._join.claims
+        self.namespaces: Mapping[str, Namespace] = MappingProxyType(self._namespaces)
+        self.policies: Mapping[str, RawPolicy] = MappingProxyType(self._policies)
+        self.records: Mapping[ClaimRef, RawRecord] = MappingProxyType(self._records)
+
+        def follow(resource: Resource[Any, Row], sink: Sink[Row], part: Part) -> Reflector[Any, Row]:
+            return Reflector(
+                api,
+                resource,
+                sink,
+                clock=clock,
+                random=random,
+                pace=pace or Pace(),
+                news=lambda: self._tell(part),
+            )
+
+        labels = LabelPool()
+        self._reflectors: list[Reflector[Any, Any]] = [
+            follow(volumes(), _Volumes(self._join), Part.CLAIMS),
+            follow(claims(labels), _Claims(self._join), Part.CLAIMS),
+            follow(pods(), self._pods, Part.PODS),
+            follow(namespaces(labels), _Table(self._namespaces, _name), Part.NAMESPACES),
+        ]
+        if own:
+            self._reflectors += [
+                follow(policies(), _Table(self._policies, _name), Part.POLICIES),
+                follow(records(labels), _Table(self._records, _ref), Part.RECORDS),
+            ]
+
+    async def run(self) -> None:
+        """Follow the cluster until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for reflector in self._reflectors:
+                group.create_task(reflector.run(), name=f"follow {reflector.name}")
+            group.create_task(self._watch_state(), name="watch the view's age")
+
+    async def complete(self) -> None:
+        """Wait until every resource was listed once."""
+        await self._complete.wait()
+
+    def pods_of(self, ref: ClaimRef) -> tuple[Pod, ...]:
+        """Return the Pods that use a claim, finished ones too."""
+        return self._pods.users_of(ref)
+
+    def claims_on(self, volume: VolumeId) -> tuple[ClaimRef, ...]:
+        """Return the claims that a CSI volume backs; more than one only with hand-made volumes."""
+        return self._join.claims_on(volume)
+
+    def subscribe(self) -> Changes:
+        """Return a consumer's own account of the claims that change from now on."""
+        changes = Changes()
+        self._subscribers.append(changes)
+        return changes
+
+    def listen(self, listener: Listener) -> None:
+        """Have a function called after each batch of changes; it must not block."""
+        self._listeners.append(listener)
+
+    def state(self) -> ViewState:
+        """Tell how far the view can be trusted now."""
+        return trust(
+            self._reflectors,
+            now=self._clock.monotonic(),
+            stale_after=self._stale_after,
+            started=(self._started, self._started_at),
+        )
+
+    def ages(self) -> Mapping[str, float]:
+        """Return, by resource, the seconds since it was last known to be current; infinite before its first list."""
+        now = self._clock.monotonic()
+        return {one.name: now - one.confirmed if one.synced else float("inf") for one in self._reflectors}
+
+    async def _watch_state(self) -> None:
+        """Tell when trust is lost or won: the one change that comes from time alone."""
+        before = (False, False)
+        while True:
+            state = self.state()
+            now = (state.complete, bool(state.stale))
+            if state.complete:
+                self._complete.set()
+            if now != before:
+                before = now
+                self._tell(Part.STATE)
+            await asyncio.sleep(1.0)
+
+    def _claim_changed(self, ref: ClaimRef) -> None:
+        for changes in self._subscribers:
+            changes.add(ref)
+
+    def _tell(self, part: Part) -> None:
+        if not self._complete.is_set() and all(one.synced for one in self._reflectors):
+            self._complete.set()
+        for listener in self._listeners:
+            listener(part)
+
+
+def _name(row: Namespace | RawPolicy) -> str:
+    return row.name
+
+
+def _ref(row: RawRecord) -> ClaimRef:
+    return row.ref
+
+
+class _Table(Generic[Key, Row]):
+    """Rows in a dict."""
+
+    def __init__(self, rows: dict[Key, Row], key: Callable[[Row], Key]) -> None:
+        self._rows = rows
+        self._key = key
+
+    def put(self, row: Row) -> None:
+        key = self._key(row)
+        if self._rows.get(key) != row:
+            self._rows[key] = row
+
+    def drop(self, key: Key) -> None:
+        self._rows.pop(key, None)
+
+    def known(self) -> set[Key]:
+        return set(self._rows)
+
+
+class _Claims:
+    """The claims' side of the join."""
+
+    def __init__(self, join: ClaimJoin) -> None:
+        self._join = join
+
+    def put(self, row: ClaimRow) -> None:
+        self._join.put_claim(row)
+
+    def drop(self, key: ClaimRef) -> None:
+        self._join.drop_claim(key)
+
+    def known(self) -> set[ClaimRef]:
+        return self._join.claim_keys()
+
+
+class _Volumes:
+    """The volumes' side of the join."""
+
+    def __init__(self, join: ClaimJoin) -> None:
+        self._join = join
+
+    def put(self, row: VolumeRow) -> None:
+        self._join.put_volume(row)
+
+    def drop(self, key: str) -> None:
+        self._join.drop_volume(key)
+
+    def known(self) -> set[str]:
+        return self._join.volume_keys()
