@@ -11,6 +11,7 @@ from volumehealth.model.health import (
     Answer,
     ClaimHealth,
     Condition,
+    Identity,
     Outcome,
     Source,
     TransitionKind,
@@ -72,6 +73,7 @@ class Court:
         self.now = START
         self.health: ClaimHealth | None = None
         self.told: list[tuple[str, str, int]] = []
+        self.turns: list[tuple[TransitionKind, Identity, int]] = []
 
     def hears(self, *answers: Answer, after: float = 0, uid: str = "uid-1", distrust: str = "") -> Judgement:
         """Judge what is said `after` so many more minutes."""
@@ -90,6 +92,9 @@ class Court:
         self.health, self.before = judgement.health, judgement.verdict
         self.told += [
             (str(turn.kind), turn.finding.reason, turn.finding.episode) for turn in judgement.transitions
+        ]
+        self.turns += [
+            (turn.kind, turn.finding.identity, turn.finding.episode) for turn in judgement.transitions
         ]
         return judgement
 
