@@ -81,6 +81,7 @@ class Board:
             self._lists.accuse(handle)
             self.gets.adverse_now(handle, now, conditions)
         else:
+            self._changes += self._plan.lists
             self._lists.acquit(handle)
             self.gets.healthy_now(handle, now)
 

@@ -312,6 +312,8 @@ class ControllerProber:
         finally:
             self._worked(start.mono)
             self._meter.batch(self._clock.monotonic() - start.mono)
+        if len(self._queue) != len(self._board.targets):  # an answer settled what a list had left open
+            self._queue.retarget(self._board.targets)
 
     async def _ask(self, calls: Calls, plan: Plan, handle: str) -> None:
         start = self._clock.monotonic()

@@ -159,6 +159,8 @@ class Gets:
 
     def _spoke(self, handle: str, now: Moment) -> None:
         self._settle(handle, now)
+        if any(record.said is Said.NOT_FOUND for record in self.others.values()):
+            self.changes += 1  # this answer may be what makes another volume's NOT_FOUND believed
         self._speakers = [(handle, now.mono), *(one for one in self._speakers if one[0] != handle)][:2]
 
     def _settle(self, handle: str, now: Moment) -> None:

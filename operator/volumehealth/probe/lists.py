@@ -96,8 +96,14 @@ class Lists:
         self._acquitted.discard(handle)
 
     def acquit(self, handle: str) -> None:
-        """Remember that a volume is not bad any more, although a finding about it may live on for a while."""
+        """Take a get's word that a volume is healthy.
+
+        It is not bad any more, although a finding about it may live on for a while; and what a CSI 1.13 list left
+        open about it is settled.
+        """
         self._acquit((handle,))
+        if not self._legacy and self.open.pop(handle, None) is not None:
+            self.healthy |= {handle}
 
     def expire(self) -> None:
         """Forget the list, which is too old; what was learnt of volumes that were bad stays."""
