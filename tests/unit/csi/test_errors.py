@@ -78,7 +78,9 @@ async def test_garbage_is_garbled_and_leaves_no_traceback_in_the_log(
 
 async def test_a_driver_that_was_never_there_is_unreachable() -> None:
     async with CsiClient(parse_endpoint("unix:///nonexistent/csi.sock")) as client:
-        with pytest.raises(DriverUnreachable) as caught:
+        with pytest.raises(
+            DriverUnreachable, match=r"^Probe: no connection: No such file or directory$"
+        ) as caught:
             await client.probe(1.0)
     assert caught.value.code == "UNAVAILABLE"
 
