@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import kopf
@@ -19,12 +20,13 @@ class Turns(Protocol):
     async def turn(self, uid: str, /) -> bool:
         """Wait until the policy is due and check it once; False if the policy is gone for good."""
 
-    def connection(self) -> kopf.ConnectionInfo:
-        """Return the server and the credentials that Kopf shall use."""
 
-
-def make_registry(engine: Turns) -> kopf.OperatorRegistry:
+def make_registry(engine: Turns, connection: Callable[[], kopf.ConnectionInfo]) -> kopf.OperatorRegistry:
     """Make the handlers of one operator process.
+
+    Args:
+        engine: what the timers drive.
+        connection: the server and the credentials that Kopf shall use; asked again after they were refused.
 
     The timer puts no finalizer on a policy: an operator that is gone must never block `kubectl delete`.
     """
@@ -40,7 +42,7 @@ def make_registry(engine: Turns) -> kopf.OperatorRegistry:
 
     @kopf.on.login(registry=registry)
     def login(**_: Any) -> kopf.ConnectionInfo:
-        return engine.connection()
+        return connection()
 
     @kopf.timer(GROUP, VERSION, POLICIES, interval=TICK_SECONDS, registry=registry)
     async def check(uid: str, **_: Any) -> None:

@@ -1,7 +1,7 @@
 """Reads VolumeHealthPolicy objects, from the API server or from a file."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,9 @@ import yaml
 from volumehealth.cluster.policy_checks import check_name, check_spec
 from volumehealth.cluster.policy_decode import decode
 from volumehealth.errors import InvalidSpec
-from volumehealth.model.clock import parse_rfc3339
+from volumehealth.model.clock import LONG_AGO, parse_rfc3339
 from volumehealth.model.policy import FieldError, Policy, PolicySpec
 from volumehealth.model.vocabulary import API_VERSION, GROUP, POLICY_KIND
-
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def parse_policy(raw: Mapping[str, Any]) -> Policy:
@@ -79,12 +77,12 @@ def _mapping(raw: object) -> Mapping[str, Any]:
 def _created(raw: object, faults: list[FieldError]) -> datetime:
     """Read the creation time; a policy from a file has none, which counts as the oldest."""
     if not isinstance(raw, str):
-        return _LONG_AGO
+        return LONG_AGO
     try:
         return parse_rfc3339(raw)
     except ValueError as error:
         faults.append(FieldError("metadata.creationTimestamp", str(error)))
-        return _LONG_AGO
+        return LONG_AGO
 
 
 def _spec(raw: object, faults: list[FieldError]) -> PolicySpec:

@@ -4,6 +4,9 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+"""Stands for a time that nobody told."""
+
 
 class Clock(Protocol):
     """Where a process takes its time from."""

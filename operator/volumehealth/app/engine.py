@@ -1,0 +1,253 @@
+"""What the Kopf timers drive: when a policy is due, and what happens in its turn."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from volumehealth.app.policies import Entry, PolicyBook
+from volumehealth.check import Checker
+from volumehealth.cluster.view import ClusterView, Part
+from volumehealth.model.clock import Clock
+from volumehealth.model.health import ClaimHealth, HealthAPI, SourceState
+from volumehealth.model.ids import ClaimRef
+from volumehealth.report.metrics import Metrics
+from volumehealth.report.picture import Picture
+from volumehealth.report.reporter import Reporter
+
+log = logging.getLogger(__name__)
+
+GRACE = 60.0
+"""Seconds by which a check may be late before /healthz says that checks do not advance."""
+SWEEP = 60.0
+"""Seconds between two looks for records that belong to no policy."""
+_APPEAR = 10.0
+"""Seconds for which Kopf may know a policy that the view does not know yet."""
+_SETTLE = 0.05
+"""Seconds in which changes of the view are taken together."""
+
+
+@dataclass(slots=True)
+class _Slot:
+    """When a policy's turn comes. Times are monotonic seconds."""
+
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    due: float = 0.0
+    turned: float | None = None
+
+
+class Engine:
+    """Knows the policies, wakes them, and runs their turns.
+
+    Args:
+        view: the cluster view.
+        checker: the pipeline.
+        reporter: what tells.
+        metrics: what counts.
+        clock: time.
+    """
+
+    def __init__(
+        self, *, view: ClusterView, checker: Checker, reporter: Reporter, metrics: Metrics, clock: Clock
+    ) -> None:
+        self._view = view
+        self._checker = checker
+        self._reporter = reporter
+        self._metrics = metrics
+        self._clock = clock
+        self._changes = view.subscribe()
+        self._changed = asyncio.Event()
+        view.listen(self._view_news)
+        self._book = PolicyBook()
+        self._slots: dict[str, _Slot] = {}
+        self._following = asyncio.Event()
+        self._begun = clock.monotonic()
+        self._stopping = False
+
+    async def run(self) -> None:
+        """Follow policies until cancelled; takes up what an earlier process wrote once the view is complete."""
+        await self._view.complete()
+        self._start()
+        swept = self._clock.monotonic()
+        while True:
+            await self._change()
+            self._follow_policies()
+            if self._clock.monotonic() - swept >= SWEEP:
+                swept = self._clock.monotonic()
+                self._sweep()
+
+    async def started(self) -> None:
+        """Wait until the policies are known and earlier records were taken up."""
+        await self._following.wait()
+
+    def stop(self) -> None:
+        """Let every turn end; no check starts after this."""
+        self._stopping = True
+        for slot in self._slots.values():
+            slot.wake.set()
+
+    def driver_news(self, driver: str) -> None:
+        """A driver said something new: the policies that select it are due."""
+        for uid in self._checker.users_of(driver):
+            self._wake(uid)
+
+    async def turn(self, uid: str, /) -> bool:
+        """Wait until the policy is due and check it once; False if the policy is gone for good."""
+        if uid not in self._book and not await self._appears(uid):
+            return False
+        slot = self._slots.setdefault(uid, _Slot())
+        await self._until_due(slot)
+        if self._stopping:
+            return True
+        if uid not in self._book:
+            return False
+        self._check(self._book[uid], slot)
+        return True
+
+    def advancing(self) -> tuple[bool, str]:
+        """Whether every policy was checked as its interval demands (/healthz)."""
+        now = self._clock.monotonic()
+        late = []
+        for entry in self._book.entries():
+            slot = self._slots.get(entry.raw.uid)
+            last = slot.turned if slot is not None and slot.turned is not None else self._begun
+            overdue = now - last - _interval(entry)
+            if overdue > GRACE:
+                late.append(f"{entry.raw.name} by {overdue:.0f} s")
+        if late:
+            return False, f"checks do not advance: {', '.join(sorted(late))}"
+        return True, "checks advance"
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether the view is complete (/readyz)."""
+        if self._following.is_set():
+            return True, "the cluster view is complete"
+        return False, "the cluster view is not complete yet"
+
+    # ---- policies ----
+
+    def _view_news(self, part: Part) -> None:
+        if part is Part.POLICIES:
+            self._changed.set()
+        elif part is Part.STATE:
+            for uid in self._slots:
+                self._wake(uid)
+
+    async def _change(self) -> None:
+        """Wait for a change of policies, and a moment more: changes come in swarms."""
+        try:
+            async with asyncio.timeout(SWEEP):
+                await self._changed.wait()
+            await asyncio.sleep(_SETTLE)
+        except TimeoutError:
+            pass
+        self._changed.clear()
+
+    def _start(self) -> None:
+        self._follow_policies()
+        self._changes.take()
+        self._checker.follow(self._book.usable(), None)
+        owned: dict[str, dict[ClaimRef, ClaimHealth]] = {}
+        for healths in self._reporter.resume(self._view.records).values():
+            for ref, health in healths.items():
+                uid, claim = self._checker.owner(ref), self._view.claims.get(ref)
+                if uid is not None and claim is not None and claim.uid == health.uid:
+                    owned.setdefault(uid, {})[ref] = health
+        self._checker.resume(owned, _heard(self._book))
+        self._sweep()
+        log.info("view complete", extra={"claims": len(self._view.claims), "policies": len(self._book)})
+        self._following.set()
+
+    def _follow_policies(self) -> None:
+        """Take the policies that exist now; a changed spec acts at once, a deleted policy takes back what it told."""
+        changed, gone = self._book.refresh(self._view.policies.values())
+        for uid in changed:
+            self._wake(uid)
+        for entry in gone:
+            slot = self._slots.pop(entry.raw.uid, None)
+            if slot is not None:
+                slot.wake.set()
+            log.info("policy deleted", extra={"policy": entry.raw.name})
+            self._reporter.forget(entry.shown)
+        if gone:
+            self._checker.follow(self._book.usable(), ())
+            for uid in self._slots:  # the claims it leaves may be another's now
+                self._wake(uid)
+
+    def _sweep(self) -> None:
+        self._reporter.sweep(self._view.records, {entry.raw.name for entry in self._book.entries()})
+
+    def _wake(self, uid: str) -> None:
+        slot = self._slots.setdefault(uid, _Slot())
+        slot.due = 0.0
+        slot.wake.set()
+
+    # ---- turns ----
+
+    async def _appears(self, uid: str) -> bool:
+        """Wait for the view to know a policy that Kopf saw first; patiently while the view is stale."""
+        waited = 0.0
+        while uid not in self._book and not self._stopping:
+            if waited >= _APPEAR and not self._view.state().stale:
+                return False
+            waited += 0.5
+            await asyncio.sleep(0.5)
+        return True
+
+    async def _until_due(self, slot: _Slot) -> None:
+        wait = slot.due - self._clock.monotonic()
+        if wait > 0:
+            try:
+                async with asyncio.timeout(wait):
+                    await slot.wake.wait()
+            except TimeoutError:
+                pass
+        slot.wake.clear()
+
+    def _check(self, entry: Entry, slot: _Slot) -> None:
+        started = self._clock.monotonic()
+        slot.due = started + _interval(entry)
+        self._checker.follow(self._book.usable(), self._changes.take())
+        self._reporter.report(self._picture(entry), previous_status=entry.raw.status)
+        slot.turned = self._clock.monotonic()
+        if entry.checks:
+            self._metrics.check_finished(entry.raw.name, slot.turned - started, self._clock.now())
+
+    def _picture(self, entry: Entry) -> Picture:
+        if not entry.checks:
+            return Picture(
+                policy=entry.shown,
+                now=self._clock.now(),
+                judgement=None,
+                claims=self._view.claims,
+                drivers={},
+                view=self._view.state(),
+                invalid=entry.faults,
+            )
+        checked = self._checker.check(entry.shown)
+        return Picture(
+            policy=entry.shown,
+            now=checked.now,
+            judgement=checked.judgement,
+            claims=self._view.claims,
+            drivers=checked.drivers,
+            view=checked.view,
+            invalid=entry.faults,
+        )
+
+
+def _interval(entry: Entry) -> float:
+    return entry.shown.spec.interval.total_seconds()
+
+
+def _heard(book: PolicyBook) -> set[str]:
+    """Return the drivers that were connected when the statuses were written."""
+    unheard = {SourceState.NOT_HEARD.value, SourceState.NOT_ABLE.value}
+    drivers: list[Mapping[str, object]] = [
+        driver for entry in book.entries() for driver in entry.raw.status.get("drivers", ())
+    ]
+    return {
+        str(driver.get("name"))
+        for driver in drivers
+        if driver.get("state") not in unheard and driver.get("healthAPI") != HealthAPI.NONE.value
+    }

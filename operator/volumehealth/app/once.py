@@ -1,0 +1,203 @@
+"""One check without an operator: read the cluster, ask the drivers once, judge what they say now."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from volumehealth.app.secrets import SecretFiles
+from volumehealth.check import Checked, Checker
+from volumehealth.cluster.api import Api
+from volumehealth.cluster.policy import policy_from_file
+from volumehealth.cluster.view import ClusterView
+from volumehealth.csi.endpoint import parse_endpoint
+from volumehealth.errors import ApiError, SettingsError
+from volumehealth.judge.rules import compile_rules
+from volumehealth.model.clock import LONG_AGO, SystemClock
+from volumehealth.model.cluster import Claim
+from volumehealth.model.health import Answer, Outcome
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.policy import Policy, PolicySpec
+from volumehealth.model.vocabulary import ConditionType, SilenceReason
+from volumehealth.probe.demand import ProbeLimits
+from volumehealth.probe.probers import Probers
+from volumehealth.report.metrics import Metrics
+from volumehealth.report.picture import Picture
+from volumehealth.report.problems import find_problems
+from volumehealth.report.status import render_status
+from volumehealth.settings import Settings
+
+_UNSETTLED = frozenset((SilenceReason.NOT_YET_ASKED, SilenceReason.NOT_LISTED))
+_POLL = 0.05
+_EXIT = {"True": 0, "False": 1, "Unknown": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be checked.
+
+    Attributes:
+        policy: selects the claims and judges them.
+        explain: a claim to tell all about; None for the overview.
+        wait: seconds to wait for drivers at most.
+    """
+
+    policy: Policy
+    explain: ClaimRef | None
+    wait: float
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One answer about the explained claim, and what the rules make of each of its conditions."""
+
+    answer: Answer
+    rulings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OneCheck:
+    """The result.
+
+    Attributes:
+        checked: the judgement.
+        claims: the view's rows.
+        status: as a policy's status would tell it.
+        explained: the claim to explain and what was said of it; None for the overview.
+    """
+
+    checked: Checked
+    claims: Mapping[ClaimRef, Claim]
+    status: Mapping[str, Any]
+    explained: tuple[Claim, tuple[Statement, ...]] | None
+
+    @property
+    def exit_status(self) -> int:
+        """0 healthy, 1 unhealthy, 3 nothing unhealthy but something unknown, or nothing selected."""
+        for condition in self.status["conditions"]:
+            if condition["type"] == ConditionType.VOLUMES_HEALTHY:
+                return _EXIT[condition["status"]]
+        return 3
+
+
+def parse_question(*, filename: str | None, explain: str | None, wait: str | None) -> Question:
+    """Read the command's own arguments.
+
+    Raises:
+        SettingsError: for bad arguments.
+        InvalidSpec: if the file holds no policy that can be used.
+    """
+    faults = []
+    ref = None
+    if explain is not None:
+        namespace, slash, name = explain.partition("/")
+        ref = ClaimRef(namespace, name)
+        if not (namespace and slash and name) or "/" in name:
+            faults.append(f"--explain: {explain!r} is no NAMESPACE/CLAIM")
+    if wait is not None and not (wait.isdigit() and 0 < int(wait) <= 3600):
+        faults.append(f"--wait: {wait!r} is no whole number of seconds from 1 to 3600")
+    if faults:
+        raise SettingsError(faults)
+    policy = policy_from_file(Path(filename)) if filename else Policy("check", "", 0, LONG_AGO, PolicySpec())
+    return Question(replace(policy, uid="check"), ref, float(wait or 60))
+
+
+async def run(settings: Settings, question: Question) -> OneCheck:
+    """Check once.
+
+    Raises:
+        ApiError: if the API server cannot be reached, or refuses to be read.
+    """
+    clock, random = SystemClock(), Random()
+    now_matters = replace(question.policy.spec, unhealthy_after=timedelta(), healthy_after=timedelta())
+    policy = replace(question.policy, spec=now_matters)
+    async with await Api.connect(settings.kubeconfig or None) as api, asyncio.TaskGroup() as group:
+        await api.request("GET", "/version")
+        view = ClusterView(api, clock=clock, random=random, own=False)
+        probers = Probers(
+            [(parse_endpoint(one.address, settings.csi_tls), one.driver) for one in settings.csi_endpoints],
+            clock=clock,
+            on_news=lambda _: None,
+            metrics=Metrics(),
+            secrets=SecretFiles(settings.csi_secrets_dir),
+            random=random,
+            # Nobody is asked again and again here, so one pass may go as fast as its calls allow.
+            limits=ProbeLimits(gets_in_flight=settings.csi_gets_in_flight, duty=1.0, jitter=0.0),
+        )
+        tasks = [group.create_task(view.run()), group.create_task(probers.run())]
+        try:
+            await _view_complete(view, question.wait)
+            checker = Checker(view=view, drivers=probers, clock=clock)
+            hurried = replace(policy, spec=replace(policy.spec, interval=timedelta(seconds=1)))
+            checker.follow({policy.uid: hurried}, None)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(question.wait):
+                    await _answers_settled(
+                        probers, policy.spec.timeout.total_seconds() + 1.0, checker, hurried
+                    )
+            checked = checker.check(policy)
+            return _result(question, policy, checked, view, checker)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def _view_complete(view: ClusterView, wait: float) -> None:
+    try:
+        async with asyncio.timeout(wait):
+            await view.complete()
+    except TimeoutError:
+        reason = view.state().stale or "lists take too long"
+        raise ApiError(f"the cluster cannot be read: {reason}") from None
+
+
+async def _answers_settled(probers: Probers, names_within: float, checker: Checker, policy: Policy) -> None:
+    """Wait until every driver told its name, or had time to, and every selected volume was asked about."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(names_within):
+            while probers.unresolved:
+                await asyncio.sleep(_POLL)
+    checker.follow({policy.uid: policy}, ())
+    while not checker.settled(policy.uid, _UNSETTLED):
+        await asyncio.sleep(_POLL)
+
+
+def _result(
+    question: Question, policy: Policy, checked: Checked, view: ClusterView, checker: Checker
+) -> OneCheck:
+    picture = Picture(
+        policy=policy,
+        now=checked.now,
+        judgement=checked.judgement,
+        claims=view.claims,
+        drivers=checked.drivers,
+        view=checked.view,
+    )
+    status = render_status(picture, find_problems(picture, view.pods_of), {})
+    explained = None
+    if question.explain is not None:
+        claim = view.claims.get(question.explain)
+        if claim is None:
+            raise ApiError(f"there is no claim {question.explain}")
+        answers = checker.statements(policy, claim)
+        explained = (claim, tuple(_statement(question.policy, claim, answer) for answer in answers))
+    return OneCheck(checked, view.claims, status, explained)
+
+
+def _statement(policy: Policy, claim: Claim, answer: Answer) -> Statement:
+    """Say which rule matched, and how long the statement would have to last before it is believed."""
+    rules = compile_rules(policy.spec.rules)
+    rulings = []
+    for condition in answer.conditions:
+        ruled = rules.apply(claim.driver, answer.source, condition)
+        wait = ruled.unhealthy_after if ruled.unhealthy_after is not None else policy.spec.unhealthy_after
+        after = "ignored" if ruled.ignored else f"believed once it lasted {wait}"
+        rulings.append(
+            f"{ruled.condition.status}/{ruled.condition.reason}: {condition.message or 'no message'} "
+            f"[rule: {ruled.rule or 'none'}; {after}]"
+        )
+    return Statement(answer, tuple(rulings) if answer.outcome is Outcome.ADVERSE else ())

@@ -1,0 +1,88 @@
+"""The policies of the cluster as the operator uses them: parsed, with the last good spec kept."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from volumehealth.cluster.objects import RawPolicy
+from volumehealth.cluster.policy import parse_policy
+from volumehealth.errors import InvalidSpec
+from volumehealth.model.clock import LONG_AGO
+from volumehealth.model.policy import FieldError, Policy, PolicySpec
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One policy object.
+
+    Attributes:
+        raw: what the API server holds.
+        policy: its spec, or the last good one; None if it never had one that could be used.
+        faults: why the present spec cannot be used; empty if it can.
+    """
+
+    raw: RawPolicy
+    policy: Policy | None
+    faults: tuple[FieldError, ...] = ()
+
+    @property
+    def checks(self) -> bool:
+        """Whether there is anything to check: a usable spec that is not suspended."""
+        return self.policy is not None and not self.policy.spec.suspend
+
+    @property
+    def shown(self) -> Policy:
+        """The policy as its status shows it: of the newest generation, with the spec in force."""
+        if self.policy is None:
+            return Policy(self.raw.name, self.raw.uid, self.raw.generation, LONG_AGO, PolicySpec())
+        return self.policy
+
+
+class PolicyBook:
+    """Parses each generation of each policy once."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+
+    def __getitem__(self, uid: str) -> Entry:
+        """Return a policy by uid. Raises KeyError if it is not there."""
+        return self._entries[uid]
+
+    def __contains__(self, uid: object) -> bool:
+        return uid in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def entries(self) -> Collection[Entry]:
+        """Return all policies."""
+        return self._entries.values()
+
+    def usable(self) -> Mapping[str, Policy]:
+        """Return, by uid, the policies that hold claims: those with a good spec, suspended ones too."""
+        return {uid: entry.policy for uid, entry in self._entries.items() if entry.policy is not None}
+
+    def refresh(self, raws: Iterable[RawPolicy]) -> tuple[frozenset[str], tuple[Entry, ...]]:
+        """Take the policies that exist now.
+
+        Returns:
+            The uids whose spec is new or changed, and the policies that are gone.
+        """
+        before, self._entries = self._entries, {}
+        changed: set[str] = set()
+        for raw in raws:
+            old = before.get(raw.uid)
+            if old is not None and old.raw.generation == raw.generation:
+                self._entries[raw.uid] = old if old.raw is raw else replace(old, raw=raw)
+            else:
+                changed.add(raw.uid)
+                self._entries[raw.uid] = _parse(raw, last_good=old.policy if old else None)
+        gone = tuple(entry for uid, entry in before.items() if uid not in self._entries)
+        return frozenset(changed), gone
+
+
+def _parse(raw: RawPolicy, *, last_good: Policy | None) -> Entry:
+    try:
+        return Entry(raw, parse_policy(raw.manifest))
+    except InvalidSpec as error:
+        policy = replace(last_good, generation=raw.generation) if last_good is not None else None
+        return Entry(raw, policy, error.errors)

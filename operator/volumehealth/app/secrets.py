@@ -1,0 +1,46 @@
+"""Secrets for CSI 1.13's health calls, from mounted files: the operator has no right to read Secrets."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+log = logging.getLogger(__name__)
+
+
+class SecretFiles:
+    """A directory with one file for each driver, named after it, holding a YAML or JSON map of strings.
+
+    Args:
+        directory: its path; empty means that no driver gets secrets.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._directory = Path(directory) if directory else None
+        self._read: dict[str, tuple[int, Mapping[str, str]]] = {}
+
+    def __call__(self, driver: str) -> Mapping[str, str]:
+        """Return a driver's secrets; none if it has no file. A file that was replaced is read again."""
+        if self._directory is None:
+            return {}
+        path = self._directory / driver
+        try:
+            changed = path.stat().st_mtime_ns
+            known = self._read.get(driver)
+            if known is None or known[0] != changed:
+                known = self._read[driver] = (changed, _parse(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            # Never the error's own text: a parser quotes what it could not read.
+            log.warning("secrets not readable", extra={"driver": driver, "error": type(error).__name__})
+            return {}
+        return known[1]
+
+
+def _parse(text: str) -> Mapping[str, str]:
+    content = yaml.safe_load(text)
+    if not isinstance(content, dict):
+        raise ValueError("no map")
+    return {str(key): str(value) for key, value in content.items()}

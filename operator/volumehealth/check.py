@@ -1,0 +1,251 @@
+"""The pipeline on one screen: select claims, ask their drivers, judge; what was found is told by `report`.
+
+A check never waits for a driver. It judges what the drivers said last; drivers are asked by tasks of their own, and
+what they say of importance wakes the policies that select them. So a driver that hangs delays nobody's check.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from volumehealth.judge.claim import JudgeSettings, hand_over
+from volumehealth.judge.policy import PolicyJudgement, judge_policy
+from volumehealth.judge.rules import CompiledRules, compile_rules
+from volumehealth.model.clock import Clock
+from volumehealth.model.cluster import Claim, Namespace, ViewState
+from volumehealth.model.health import (
+    Answer,
+    ClaimHealth,
+    DriverAnswers,
+    DriverState,
+    Evidence,
+    Outcome,
+    Source,
+    SourceState,
+)
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.policy import Policy
+from volumehealth.model.vocabulary import SilenceReason
+from volumehealth.probe.demand import Demand
+from volumehealth.select import Members, Selection
+
+NOT_HEARD = "nobody here is connected to its controller: give the operator its socket (--csi-endpoint)"
+SWITCHED_OFF = "spec.checks.controller.enabled is false"
+
+
+class View(Protocol):
+    """What a check needs of the cluster view."""
+
+    @property
+    def claims(self) -> Mapping[ClaimRef, Claim]:
+        """The claims, by reference."""
+
+    @property
+    def namespaces(self) -> Mapping[str, Namespace]:
+        """The namespaces, by name."""
+
+    def state(self) -> ViewState:
+        """How far the view can be trusted."""
+
+
+class Drivers(Protocol):
+    """What a check needs of the probers."""
+
+    def demand(self, wanted: Mapping[str, Demand], /) -> None:
+        """Say which volumes of which driver are wanted, and how often."""
+
+    def answers(self) -> Mapping[str, DriverAnswers]:
+        """Return the newest answers, by driver."""
+
+    @property
+    def unresolved(self) -> Sequence[str]:
+        """Endpoints that never answered, so that nobody knows their driver's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What one check found, for those who tell."""
+
+    policy: Policy
+    now: datetime
+    judgement: PolicyJudgement
+    drivers: Mapping[str, DriverState]
+    view: ViewState
+
+
+class Checker:
+    """Runs checks, and holds what is remembered between them.
+
+    Args:
+        view: the cluster view.
+        drivers: the probers.
+        clock: time.
+    """
+
+    def __init__(self, *, view: View, drivers: Drivers, clock: Clock) -> None:
+        self._view = view
+        self._drivers = drivers
+        self._clock = clock
+        self._selection = Selection()
+        self._policies: Mapping[str, Policy] = {}
+        self._last: dict[str, PolicyJudgement] = {}
+        self._healths: dict[str, dict[ClaimRef, ClaimHealth]] = {}
+        self._compiled: dict[str, tuple[Policy, CompiledRules]] = {}
+        self._volumes: dict[str, tuple[Members, Mapping[str, frozenset[str]]]] = {}
+        self._once_heard: frozenset[str] = frozenset()
+        self._stand_ins: dict[tuple[str, str], DriverAnswers] = {}
+
+    def resume(self, healths: Mapping[str, Mapping[ClaimRef, ClaimHealth]], heard: Iterable[str]) -> None:
+        """Take up what an earlier process wrote.
+
+        Args:
+            healths: by the uid of the policy that owns the claim now.
+            heard: drivers that answered then. While an endpoint has not told its driver's name, the claims of
+                these are Unknown, not Unmonitored.
+        """
+        self._healths = {uid: dict(of_policy) for uid, of_policy in healths.items()}
+        self._once_heard = frozenset(heard)
+
+    def follow(self, policies: Mapping[str, Policy], changed: Collection[ClaimRef] | None) -> None:
+        """Follow policies and claims: who holds what now, and what is wanted of which driver.
+
+        Args:
+            policies: all with a usable spec, by uid.
+            changed: claims that came, changed or went; None if it may be any.
+        """
+        if policies != self._policies or changed is None or changed:
+            self._selection.update(policies, self._view.claims, self._view.namespaces, changed)
+            self._move(policies)
+        self._policies = policies
+        self._drivers.demand(self._wanted())
+
+    def owner(self, ref: ClaimRef) -> str | None:
+        """Return the uid of the policy that owns a claim; None if none does."""
+        return self._selection.owner(ref)
+
+    def users_of(self, driver: str) -> list[str]:
+        """Return the uids of the policies that own claims of a driver."""
+        return [uid for uid in self._policies if driver in self._selection.members(uid).by_driver]
+
+    def check(self, policy: Policy) -> Checked:
+        """Judge a policy's claims by what is known now, and remember what was found."""
+        now = self._clock.now()
+        members = self._selection.members(policy.uid)
+        view = self._view.state()
+        answers = self._answers(policy, members, now)
+        judgement = judge_policy(
+            self._healths.get(policy.uid, {}),
+            members,
+            self._view.claims,
+            Evidence(drivers=answers, distrust=view.stale),
+            settings=self._settings(policy),
+            now=now,
+            last=self._last.get(policy.uid),
+        )
+        self._last[policy.uid] = judgement
+        self._healths[policy.uid] = dict(judgement.healths)
+        drivers = {name: answers[name].driver for name in members.by_driver}
+        return Checked(policy, now, judgement, drivers, view)
+
+    def statements(self, policy: Policy, claim: Claim) -> tuple[Answer, ...]:
+        """Return what every source says now of one claim."""
+        members = self._selection.members(policy.uid)
+        answers = self._answers(policy, members, self._clock.now()).get(claim.driver)
+        return (answers.about(claim.handle),) if answers is not None else ()
+
+    def settled(self, uid: str, unsettled: Collection[str]) -> bool:
+        """Tell whether no volume of a policy is silent for one of these reasons."""
+        heard = self._drivers.answers()
+        return not any(
+            answer.outcome is Outcome.SILENT and answer.reason in unsettled
+            for driver, handles in self._volumes_of(uid).items()
+            if driver in heard
+            for answer in map(heard[driver].about, handles)
+        )
+
+    def _settings(self, policy: Policy) -> JudgeSettings:
+        known = self._compiled.get(policy.uid)
+        if known is None or known[0] is not policy:
+            known = self._compiled[policy.uid] = (policy, compile_rules(policy.spec.rules))
+        spec = policy.spec
+        return JudgeSettings(spec.unhealthy_after, spec.healthy_after, known[1], spec.record_retention)
+
+    def _move(self, policies: Mapping[str, Policy]) -> None:
+        """Let what is remembered go with its claim to the policy that owns it now."""
+        now = self._clock.now()
+        for uid, healths in list(self._healths.items()):
+            for ref in [ref for ref in healths if self._selection.owner(ref) != uid]:
+                health = healths.pop(ref)
+                heir = self._selection.owner(ref)
+                if heir is not None:
+                    moved = hand_over(health, policies[heir].name, now)
+                    self._healths.setdefault(heir, {})[ref] = moved
+            if uid not in policies:
+                for memory in (self._healths, self._last, self._compiled, self._volumes):
+                    memory.pop(uid, None)
+
+    def _wanted(self) -> dict[str, Demand]:
+        """Add up what all policies want: each volume once, the shortest interval, the longest timeout."""
+        wanted: dict[str, Demand] = {}
+        for uid, policy in self._policies.items():
+            spec = policy.spec
+            if spec.suspend or not spec.checks.controller.enabled:
+                continue
+            for driver, volumes in self._volumes_of(uid).items():
+                adverse = self._adverse(uid, driver)
+                other = wanted.get(driver)
+                if other is None:
+                    wanted[driver] = Demand(volumes, spec.interval, spec.timeout, adverse)
+                else:
+                    wanted[driver] = Demand(
+                        other.volumes | volumes,
+                        min(other.interval, spec.interval),
+                        max(other.timeout, spec.timeout),
+                        other.adverse | adverse,
+                    )
+        return wanted
+
+    def _volumes_of(self, uid: str) -> Mapping[str, frozenset[str]]:
+        members = self._selection.members(uid)
+        known = self._volumes.get(uid)
+        if known is None or known[0] is not members:
+            volumes = {driver: frozenset(handles) for driver, handles in members.by_driver.items()}
+            known = self._volumes[uid] = (members, volumes)
+        return known[1]
+
+    def _adverse(self, uid: str, driver: str) -> frozenset[str]:
+        claims = (
+            self._view.claims.get(ref)
+            for ref, health in self._healths.get(uid, {}).items()
+            if health.findings
+        )
+        return frozenset(claim.handle for claim in claims if claim is not None and claim.driver == driver)
+
+    def _answers(self, policy: Policy, members: Members, now: datetime) -> dict[str, DriverAnswers]:
+        heard = self._drivers.answers() if policy.spec.checks.controller.enabled else {}
+        hint = NOT_HEARD if policy.spec.checks.controller.enabled else SWITCHED_OFF
+        return {name: heard.get(name) or self._unheard(name, hint, now) for name in members.by_driver}
+
+    def _unheard(self, driver: str, hint: str, now: datetime) -> DriverAnswers:
+        """Stand in for a driver that no endpoint is known to belong to."""
+        if driver in self._once_heard and self._drivers.unresolved and hint is NOT_HEARD:
+            endpoints = ", ".join(sorted(self._drivers.unresolved))
+            state, message = (
+                SourceState.UNREACHABLE,
+                f"{endpoints} has not answered since the operator started",
+            )
+        else:
+            state, message = SourceState.NOT_HEARD, ""
+        known = self._stand_ins.get((driver, hint))
+        if known is None or known.driver.state is not state or known.driver.message != message:
+            silence = Answer(
+                Source.CONTROLLER,
+                Outcome.SILENT,
+                now,
+                reason=SilenceReason.DRIVER_UNREACHABLE,
+                message=message,
+            )
+            told = DriverState(driver, state, now, message=message, hint="" if message else hint)
+            known = self._stand_ins[driver, hint] = DriverAnswers(told, now, frozenset(), {}, silence)
+        return known

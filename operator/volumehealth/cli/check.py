@@ -1,0 +1,49 @@
+"""`volumehealth check`."""
+
+import asyncio
+from typing import Any
+
+import click
+
+from volumehealth.cli.options import cluster_options, csi_options, log_options, option
+from volumehealth.logs import configure_logs
+from volumehealth.settings import parse_settings
+
+
+@click.command()
+@click.option(
+    "-f", "--filename", metavar="FILE", help="A VolumeHealthPolicy. Default: every bound CSI claim."
+)
+@cluster_options
+@csi_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json", "yaml"]),
+    default="table",
+    show_default=True,
+    help="Form.",
+)
+@click.option("--explain", metavar="NAMESPACE/CLAIM", help="Show every statement about one claim instead.")
+@option("--wait", "CHECK_WAIT", "Seconds to wait for drivers at most. Default: 60.", metavar="SECONDS")
+@log_options
+def check(filename: str | None, output: str, explain: str | None, wait: str | None, **flags: Any) -> None:
+    """Check once: read-only, nothing installed, no CRD needed.
+
+    What a driver says now is shown at once, without the policy's unhealthyAfter and healthyAfter.
+
+    Exit status: 0 healthy, 1 unhealthy, 3 nothing unhealthy but something unknown (or nothing selected), 2 usage or
+    connection error.
+    """
+    if flags.get("log_level") is None:
+        flags["log_level"] = "error"
+    settings = parse_settings(flags)
+    configure_logs(log_format=settings.log_format, level=settings.log_level)
+    from volumehealth.app.once import Question, parse_question, run  # after the flags: heavy
+
+    question: Question = parse_question(filename=filename, explain=explain, wait=wait)
+    result = asyncio.run(run(settings, question))
+    from volumehealth.cli.checkoutput import show
+
+    click.echo(show(result, output), nl=False)
+    raise SystemExit(result.exit_status)

@@ -1,0 +1,125 @@
+"""How `volumehealth check` prints what it found."""
+
+import io
+import json
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from volumehealth.app.once import OneCheck
+from volumehealth.model.health import Answer, Outcome
+from volumehealth.model.ids import ClaimRef
+
+_MOST_ROWS = 50
+
+
+def show(result: OneCheck, form: str) -> str:
+    """Return what to print.
+
+    Args:
+        result: what was found.
+        form: `table`, `json` or `yaml`.
+    """
+    if form == "table":
+        return _explained(result) if result.explained else _overview(result)
+    data = _data(result)
+    if form == "json":
+        return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+
+
+def _data(result: OneCheck) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "status": dict(result.status),
+        "unhealthy": [_row(*one) for one in _findings(result)],
+    }
+    if result.explained:
+        claim, statements = result.explained
+        data["explained"] = {
+            "claim": str(claim.ref),
+            "driver": claim.driver,
+            "volumeHandle": claim.handle,
+            "statements": [
+                {**_answer(statement.answer), "rulings": list(statement.rulings)} for statement in statements
+            ],
+        }
+    return data
+
+
+def _findings(result: OneCheck) -> list[tuple[ClaimRef, Any]]:
+    healths = result.checked.judgement.healths
+    return [(ref, finding) for ref in sorted(healths) for finding in healths[ref].findings]
+
+
+def _row(ref: ClaimRef, finding: Any) -> dict[str, str]:
+    return {
+        "namespace": ref.namespace,
+        "name": ref.name,
+        "status": finding.status,
+        "reason": finding.reason,
+        "source": str(finding.source),
+        "message": finding.message,
+    }
+
+
+def _answer(answer: Answer) -> dict[str, str]:
+    told = {"source": str(answer.source), "node": answer.node, "says": str(answer.outcome)}
+    if answer.outcome is Outcome.SILENT:
+        told |= {"reason": str(answer.reason), "message": answer.message}
+    return {key: value for key, value in told.items() if value}
+
+
+def _overview(result: OneCheck) -> str:
+    out = Console(file=io.StringIO(), width=160, highlight=False)
+    rows = [_row(*one) for one in _findings(result)]
+    if rows:
+        table = Table(box=None, pad_edge=False, header_style="")
+        for name in rows[0]:
+            table.add_column(name.upper(), overflow="fold" if name == "message" else "ellipsis")
+        for row in rows[:_MOST_ROWS]:
+            table.add_row(*row.values())
+        out.print(table)
+        if len(rows) > _MOST_ROWS:
+            out.print(f"... and {len(rows) - _MOST_ROWS} more (-o json shows all)")
+        out.print()
+    for driver in result.status.get("drivers", ()):
+        parts = (driver.get("message"), driver.get("hint"))
+        tail = "".join(f"; {part}" for part in parts if part)
+        methods = ", ".join(driver.get("methods", ())) or "no health call"
+        out.print(
+            f"driver {driver['name']}: {driver['claims']} claims, {driver['state']}, {methods}{tail}",
+            soft_wrap=True,
+        )
+    for line in result.status.get("summary", ()):
+        if "kubectl get v" not in line:  # no records are written by this command
+            out.print(line, soft_wrap=True, markup=False)
+    return _text(out)
+
+
+def _explained(result: OneCheck) -> str:
+    assert result.explained is not None  # noqa: S101 - the caller looked
+    claim, statements = result.explained
+    out = Console(file=io.StringIO(), width=160, highlight=False)
+    out.print(
+        f"{claim.ref}: {claim.phase}, volume {claim.volume or 'none'}, {claim.driver or claim.unsupported}",
+        markup=False,
+    )
+    if not statements:
+        out.print(
+            "No source can say anything about it: the policy does not select it, or its volume is not CSI."
+        )
+    for statement in statements:
+        answer = _answer(statement.answer)
+        head = f"{answer['source']} says {answer['says']}"
+        tail = ": ".join(answer[key] for key in ("reason", "message") if key in answer)
+        out.print(f"{head} {tail}".rstrip(), markup=False, soft_wrap=True)
+        for ruling in statement.rulings:
+            out.print(f"  {ruling}", markup=False, soft_wrap=True)
+    return _text(out)
+
+
+def _text(out: Console) -> str:
+    assert isinstance(out.file, io.StringIO)  # noqa: S101 - made above
+    return out.file.getvalue()
