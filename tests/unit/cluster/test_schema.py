@@ -5,7 +5,7 @@ import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -15,6 +15,7 @@ import yaml
 from volumehealth.cluster.durations import format_duration
 from volumehealth.cluster.policy_decode import camel_case
 from volumehealth.judge.policy import Counts
+from volumehealth.model.cluster import Claim, Pod
 from volumehealth.model.health import (
     DATA_LOSS,
     DEGRADED,
@@ -29,6 +30,7 @@ from volumehealth.model.health import (
     Turn,
     Via,
 )
+from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import PolicySpec
 from volumehealth.model.vocabulary import (
     GROUP,
@@ -39,6 +41,7 @@ from volumehealth.model.vocabulary import (
     VERSION,
     ConditionType,
 )
+from volumehealth.report.records import render
 
 CRDS = Path(__file__).parents[3] / "crds"
 Schema = dict[str, Any]
@@ -265,6 +268,49 @@ def test_a_record_holds_what_a_restart_needs() -> None:
     }  # the owner's, memory only, and what follows from the rest
     told_apart = {"health", "since", "policy", "driver", "volume", "volumeHandle", "pods", "podSummary"}
     assert properties(RECORDS, "status") == (api_names(ClaimHealth) - not_written) | told_apart
+
+
+def test_no_field_of_a_written_record_is_unknown_to_the_schema() -> None:
+    """The API server drops what it does not know, without a word."""
+    now = datetime(2026, 11, 23, 3, 2, 11, tzinfo=UTC)
+    finding = Finding(
+        Source.NODE,
+        "Inaccessible",
+        "VolumeUnmounted",
+        "gone",
+        now,
+        now,
+        node="n",
+        stale=True,
+        clear_since=now,
+    )
+    health = ClaimHealth(
+        uid="u",
+        findings=(finding,),
+        episodes={finding.identity: 1},
+        history=(Turn(now, "came"),),
+        recovered=now,
+        unknown_reason="AgentSilent",
+        unknown_message="the agent is silent",
+    )
+    claim = Claim(ClaimRef("shop", "db"), "u", {}, "fast", "Bound", "pv", "csi.example.com", "vol")
+    pod = Pod("shop", "db-0", "u", "n", "Running", ("db",))
+    written = render(health, claim=claim, policy="storage", pods=(pod,), told=lambda finding: now)
+    assert sorted(paths(written["status"], "status")) == sorted(
+        f"status.{path}" for path, _ in walk(at(RECORDS, "status")) if path and not path.endswith("[]")
+    )
+
+
+def paths(value: object, path: str) -> set[str]:
+    """Return the path of every field in a value."""
+    found: set[str] = set()
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            found |= {f"{path}.{name}"} | paths(inner, f"{path}.{name}")
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for item in value:
+            found |= paths(item, f"{path}[]")
+    return found
 
 
 @pytest.mark.parametrize("kind", [Finding, DriverState, Turn])
