@@ -140,7 +140,7 @@ def _note(place: Place, answer: Answer, ruled: Iterable[Ruled], *, at: datetime,
             continue
         identity = Identity(answer.source, answer.node, condition.status, condition.reason)
         new = Statement(
-            condition.message, answer.via, min(at, answer.since or at), at, _patience(rule, patience)
+            condition.message, answer.via, min(at, answer.since or at), at, patience_of(rule, patience)
         )
         old = place.said.get(identity)
         place.said[identity] = new if old is None else _merge(old, new)
@@ -158,7 +158,8 @@ def _merge(one: Statement, other: Statement) -> Statement:
     )
 
 
-def _patience(rule: Ruled, patience: timedelta) -> timedelta:
+def patience_of(rule: Ruled, patience: timedelta) -> timedelta:
+    """Return how long a statement must last: as its rule says, else not at all for a loss of data."""
     if rule.unhealthy_after is not None:
         return rule.unhealthy_after
     return _NO_WAIT if rule.condition.status == DATA_LOSS else patience

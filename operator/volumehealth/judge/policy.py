@@ -1,6 +1,6 @@
 """One check's judgement: every claim of a policy, and the numbers and groups that its report needs."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -148,6 +148,17 @@ def judge_policy(
     )
 
 
+def answers_about(claim: Claim, evidence: Evidence) -> tuple[Answer, ...]:
+    """Return what every source says of one claim, as it is judged."""
+    speaking = _speaking(evidence.drivers.get(claim.driver))
+    told = () if speaking is None else (_dated(speaking.about(claim.handle), speaking),)
+    return (
+        *told,
+        *evidence.volumes.get(VolumeId(claim.driver, claim.handle), ()),
+        *evidence.claims.get(claim.ref, ()),
+    )
+
+
 class _Driver:
     """The claims of one driver while they are judged."""
 
@@ -224,7 +235,7 @@ class _Driver:
     def _judge(self, ref: ClaimRef) -> Verdict:
         previous = self._previous.get(ref)
         claim = self._claims[ref]
-        answers = tuple(self._heard(claim))
+        answers = answers_about(claim, self._evidence)
         unchanged = _still_silent(previous, claim, answers)
         if unchanged is not None:
             self.healths[ref] = unchanged
@@ -242,14 +253,6 @@ class _Driver:
         )
         self._keep(ref, judgement)
         return judgement.verdict
-
-    def _heard(self, claim: Claim) -> Iterator[Answer]:
-        if self._answers is not None:
-            yield _dated(self._answers.about(claim.handle), self._answers)
-        if self._evidence.volumes:
-            yield from self._evidence.volumes.get(VolumeId(claim.driver, claim.handle), ())
-        if self._evidence.claims:
-            yield from self._evidence.claims.get(claim.ref, ())
 
     def _before(self, ref: ClaimRef, claim: Claim) -> Verdict:
         """Return the last verdict of a claim of which nothing is remembered."""

@@ -1,0 +1,354 @@
+"""A policy's claims judged together: counts, groups, and the same verdicts as one by one."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unit.judge.courtroom import DEAD, DRIVER, LOST, MINUTE, SLOW, START, adverse, healthy, settings, silent
+from volumehealth.judge.claim import JudgeSettings, judge_claim
+from volumehealth.judge.explain import explain_claim
+from volumehealth.judge.policy import PolicyJudgement, answers_about, judge_policy
+from volumehealth.model.cluster import Claim
+from volumehealth.model.health import (
+    Answer,
+    ClaimHealth,
+    DriverAnswers,
+    DriverState,
+    Evidence,
+    Outcome,
+    Source,
+    SourceState,
+    Transition,
+    Verdict,
+)
+from volumehealth.model.ids import ClaimRef, VolumeId
+from volumehealth.model.policy import Policy, PolicySpec, Rule, RuleMatch
+from volumehealth.select import Members, Selection
+
+AT_ONCE = settings(unhealthy_after=0, healthy_after=0)
+
+
+def claims_of(number: int, *, driver: str = DRIVER, shared: int = 1) -> dict[ClaimRef, Claim]:
+    """Return claims `shop/c000` and so on; `shared` of them on one volume."""
+    refs = [ClaimRef("shop", f"c{index:03}") for index in range(number)]
+    return {
+        ref: Claim(ref, f"uid-{ref.name}", {}, "fast", "Bound", "pv", driver, f"v{index // shared:03}")
+        for index, ref in enumerate(refs)
+    }
+
+
+def members_of(claims: Mapping[ClaimRef, Claim]) -> Members:
+    selection = Selection()
+    selection.update({"uid": Policy("storage", "uid", 1, START, PolicySpec())}, claims, {}, None)
+    return selection.members("uid")
+
+
+def says(
+    healthy: set[str] | frozenset[str] = frozenset(),
+    others: Mapping[str, Answer] | None = None,
+    *,
+    at: datetime = START,
+    state: SourceState = SourceState.ANSWERING,
+    silence: Answer | None = None,
+) -> DriverAnswers:
+    driver = DriverState(DRIVER, state, START)
+    return DriverAnswers(
+        driver, at, frozenset(healthy), others or {}, silence or silent(reason="NotYetAsked")
+    )
+
+
+class Bench:
+    """A policy's claims through time."""
+
+    def __init__(self, claims: Mapping[ClaimRef, Claim], given: JudgeSettings = AT_ONCE) -> None:
+        self.claims = dict(claims)
+        self.members = members_of(claims)
+        self.settings = given
+        self.now = START
+        self.last: PolicyJudgement | None = None
+
+    def judges(
+        self,
+        answers: DriverAnswers | None = None,
+        *,
+        after: int = 0,
+        claims: Mapping[ClaimRef, tuple[Answer, ...]] | None = None,
+        volumes: Mapping[VolumeId, tuple[Answer, ...]] | None = None,
+        distrust: str = "",
+    ) -> PolicyJudgement:
+        self.now += MINUTE * after
+        evidence = Evidence({DRIVER: answers} if answers else {}, claims or {}, volumes or {}, distrust)
+        self.last = judge_policy(
+            self.last.healths if self.last else {},
+            self.members,
+            self.claims,
+            evidence,
+            settings=self.settings,
+            now=self.now,
+            last=self.last,
+        )
+        return self.last
+
+
+def verdicts(judgement: PolicyJudgement) -> tuple[int, int, int, int]:
+    counts = judgement.counts
+    assert counts.selected == counts.healthy + counts.unhealthy + counts.unknown + counts.unmonitored
+    return (counts.healthy, counts.unhealthy, counts.unknown, counts.unmonitored)
+
+
+class TestCounts:
+    def test_the_four_verdicts_add_up_to_what_is_selected(self) -> None:
+        bench = Bench(claims_of(6))
+        others = {"v000": adverse(LOST), "v001": silent(reason="NoCondition")}
+        judgement = bench.judges(says({"v002", "v003"}, others))
+        assert verdicts(judgement) == (2, 1, 3, 0)
+        assert judgement.drivers[DRIVER].claims == 6
+
+    @pytest.mark.parametrize("state", [SourceState.NOT_ABLE, SourceState.NOT_HEARD])
+    def test_claims_of_a_driver_that_cannot_tell_are_unmonitored(self, state: SourceState) -> None:
+        judgement = Bench(claims_of(3)).judges(says(state=state))
+        assert verdicts(judgement) == (0, 0, 0, 3)
+        assert judgement.unmonitored == {DRIVER: 3}
+        assert judgement.unknown == ()
+
+    def test_claims_of_a_driver_that_nobody_knows_are_unmonitored(self) -> None:
+        assert verdicts(Bench(claims_of(3)).judges()) == (0, 0, 0, 3)
+
+    def test_another_source_that_may_acquit_makes_such_a_claim_monitored(self) -> None:
+        ref = ClaimRef("shop", "c001")
+        judgement = Bench(claims_of(3)).judges(claims={ref: (healthy(Source.NODE, "n1"),)})
+        assert verdicts(judgement) == (1, 0, 0, 2)
+
+    def test_claims_on_one_volume_share_its_fate(self) -> None:
+        judgement = Bench(claims_of(6, shared=3)).judges(says({"v001"}, {"v000": adverse(LOST)}))
+        assert verdicts(judgement) == (3, 3, 0, 0)
+        assert len(judgement.transitions) == 3
+
+    def test_an_answer_about_a_volume_counts_for_every_claim_on_it(self) -> None:
+        bench = Bench(claims_of(4, shared=2))
+        told = {VolumeId(DRIVER, "v000"): (adverse(LOST, source=Source.NODE, node="n1"),)}
+        assert verdicts(bench.judges(says({"v000", "v001"}), volumes=told)) == (2, 2, 0, 0)
+
+    def test_ignored_overridden_and_unsupported_are_counted_beside(self) -> None:
+        bench = Bench(claims_of(2), settings(rules=[Rule(RuleMatch(reason="Slow"), ignore=True)]))
+        bench.members = replace(bench.members, overridden={"team-a": 4}, unsupported=2)
+        judgement = bench.judges(says({"v000"}, {"v001": adverse(SLOW)}))
+        counts = judgement.counts
+        assert verdicts(judgement) == (2, 0, 0, 0)
+        assert (counts.ignored, counts.overridden, counts.unsupported) == (1, 4, 2)
+
+    def test_a_claim_that_the_view_lost_since_the_selection_is_not_counted(self) -> None:
+        bench = Bench(claims_of(3))
+        del bench.claims[ClaimRef("shop", "c001")]
+        assert verdicts(bench.judges(says())) == (0, 0, 2, 0)
+
+    def test_in_a_stale_view_no_claim_is_healthy(self) -> None:
+        judgement = Bench(claims_of(3)).judges(says({"v000", "v001", "v002"}), distrust="no watch")
+        assert verdicts(judgement) == (0, 0, 3, 0)
+        assert [(group.reason, group.claims) for group in judgement.unknown] == [("ViewStale", 3)]
+
+
+class TestMemory:
+    def test_healthy_claims_leave_nothing_to_remember(self) -> None:
+        assert Bench(claims_of(3)).judges(says({"v000", "v001", "v002"})).healths == {}
+
+    def test_a_claim_that_was_healthy_stays_so_while_a_statement_pends(self) -> None:
+        bench = Bench(claims_of(2), settings())
+        bench.judges(says({"v000", "v001"}))
+        judgement = bench.judges(says({"v001"}, {"v000": adverse(LOST)}, at=START + MINUTE), after=1)
+        assert verdicts(judgement) == (2, 0, 0, 0)
+        assert judgement.next_due is not None
+
+    def test_a_claim_judged_healthy_by_another_source_stays_so_as_well(self) -> None:
+        bench = Bench(claims_of(1), settings())
+        ref, node = ClaimRef("shop", "c000"), Source.NODE
+        bench.judges(claims={ref: (healthy(node, "n1"),)})
+        judgement = bench.judges(claims={ref: (adverse(LOST, source=node, node="n1"),)}, after=1)
+        assert verdicts(judgement) == (1, 0, 0, 0)
+
+    def test_a_claim_that_nobody_asked_about_yet_is_unknown_while_a_statement_pends(self) -> None:
+        bench = Bench(claims_of(1), settings())
+        bench.judges(says())
+        assert verdicts(bench.judges(says(others={"v000": adverse(LOST)}), after=1)) == (0, 0, 1, 0)
+
+    def test_what_belongs_to_no_member_any_more_is_left_out(self) -> None:
+        bench = Bench(claims_of(2))
+        bench.judges(says(others={"v000": adverse(LOST), "v001": adverse(LOST)}))
+        bench.members = members_of({ref: claim for ref, claim in bench.claims.items() if ref.name == "c001"})
+        judgement = bench.judges(says(others={"v000": adverse(LOST), "v001": adverse(LOST)}))
+        assert [ref.name for ref in judgement.healths] == ["c001"]
+        assert judgement.transitions == ()
+
+    def test_unknown_for_the_same_reason_is_the_same_object(self) -> None:
+        bench = Bench(claims_of(1))
+        ref = ClaimRef("shop", "c000")
+        first = bench.judges(says()).healths[ref]
+        assert bench.judges(says(), after=1).healths[ref] is first
+
+
+class TestFreshness:
+    def test_a_driver_that_goes_on_saying_the_same_keeps_one_answer_and_is_believed(self) -> None:
+        bench = Bench(claims_of(1), settings())
+        same = {"v000": adverse(LOST)}
+        bench.judges(says(others=same))
+        judgement = bench.judges(says(others=same, at=START + 2 * MINUTE), after=2)
+        assert len(judgement.transitions) == 1
+        assert judgement.transitions[0].finding.since == START
+
+    def test_a_driver_that_was_not_heard_again_is_not_believed(self) -> None:
+        bench = Bench(claims_of(1), settings())
+        bench.judges(says(others={"v000": adverse(LOST)}))
+        assert bench.judges(says(others={"v000": adverse(LOST)}), after=60).transitions == ()
+
+    @pytest.mark.parametrize("state", [SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN])
+    def test_what_a_driver_said_before_it_went_down_is_frozen(self, state: SourceState) -> None:
+        bench = Bench(claims_of(2))
+        said = {"v000": adverse(LOST)}
+        bench.judges(says({"v001"}, said))
+        judgement = bench.judges(says(others=said, state=state, silence=silent()), after=60)
+        assert verdicts(judgement) == (0, 1, 1, 0)
+        assert judgement.healths[ClaimRef("shop", "c000")].frozen
+
+    def test_what_it_says_while_half_of_its_volumes_fail_at_once_counts(self) -> None:
+        down = says(
+            others={"v000": adverse(DEAD)}, state=SourceState.UNREACHABLE, silence=silent(reason="SourceDown")
+        )
+        assert verdicts(Bench(claims_of(2)).judges(down)) == (0, 1, 1, 0)
+
+    def test_a_driver_that_is_heard_no_more_leaves_its_findings_frozen(self) -> None:
+        bench = Bench(claims_of(2))
+        bench.judges(says({"v001"}, {"v000": adverse(LOST)}))
+        judgement = bench.judges(says(state=SourceState.NOT_HEARD), after=60)
+        assert verdicts(judgement) == (0, 1, 0, 1)
+        assert judgement.healths[ClaimRef("shop", "c000")].frozen
+
+
+class TestGroups:
+    def test_unknown_claims_are_grouped_by_reason_and_text_without_numbers(self) -> None:
+        failed = {
+            f"v{number:03}": replace(silent(reason="CallFailed"), message=f"volume {number} timed out")
+            for number in range(5)
+        }
+        judgement = Bench(claims_of(7)).judges(says(others=failed))
+        first, second = judgement.unknown
+        assert (first.driver, first.reason, first.claims) == (DRIVER, "CallFailed", 5)
+        assert first.message == "volume 0 timed out"
+        assert [ref.name for ref in first.examples] == ["c000", "c001", "c002"]
+        assert (second.reason, second.claims) == ("NotYetAsked", 2)
+
+    WIDE = (
+        ("twenty claims of forty", 20, 40, True),
+        ("nineteen of nineteen", 19, 19, False),
+        ("twenty of forty-one", 20, 41, False),
+    )
+
+    @pytest.mark.parametrize(("bad", "of", "wide"), [row[1:] for row in WIDE], ids=[row[0] for row in WIDE])
+    def test_a_driver_wide_problem(self, bad: int, of: int, wide: bool) -> None:
+        others = {f"v{number:03}": adverse(LOST, SLOW) for number in range(bad)}
+        judgement = Bench(claims_of(of)).judges(says({f"v{number:03}" for number in range(bad, of)}, others))
+        stories = [
+            (story.status, story.claims, story.of, story.namespaces) for story in judgement.driver_wide
+        ]
+        assert stories == ([("Inaccessible", bad, of, 1), ("Degraded", bad, of, 1)] if wide else [])
+
+    def test_transitions_come_in_the_order_of_claims(self) -> None:
+        others = {f"v{number:03}": adverse(LOST) for number in range(30)}
+        judgement = Bench(claims_of(30)).judges(says(others=others))
+        told = [turn.claim for turn in judgement.transitions]
+        assert told == sorted(told)
+
+
+HANDLES = [f"v{number:03}" for number in range(4)]
+SAID = st.sampled_from(
+    [adverse(LOST), adverse(DEAD, SLOW), silent(reason="NoCondition"), silent(reason="CallFailed")]
+)
+DRIVERS = st.builds(
+    lambda good, others, state: says(good, others, state=state),
+    st.frozensets(st.sampled_from(HANDLES)),
+    st.dictionaries(st.sampled_from(HANDLES), SAID),
+    st.sampled_from([*SourceState, SourceState.ANSWERING]),
+)
+NODES = st.sampled_from([healthy(Source.NODE, "n1"), silent(Source.NODE, "n1")])
+ELSEWHERE = st.lists(NODES | st.just(adverse(SLOW, source=Source.NODE, node="n1")), max_size=2).map(tuple)
+EVIDENCE = st.builds(
+    lambda driver, claims, volumes, distrust: Evidence(
+        {DRIVER: driver},
+        {ClaimRef("shop", name): told for name, told in claims.items() if told},
+        {VolumeId(DRIVER, handle): told for handle, told in volumes.items() if told},
+        distrust,
+    ),
+    DRIVERS,
+    st.dictionaries(st.sampled_from(["c000", "c004", "gone"]), ELSEWHERE, max_size=2),
+    st.dictionaries(st.sampled_from(["v000", "v003", "v999"]), ELSEWHERE, max_size=2),
+    st.sampled_from(["", "", "no watch"]),
+)
+
+
+@given(st.lists(st.tuples(EVIDENCE, st.integers(0, 3)), min_size=1, max_size=6), st.sampled_from([0, 2]))
+def test_judging_together_is_judging_one_by_one(
+    rounds: list[tuple[Evidence, int]], unhealthy_after: int
+) -> None:
+    """The short cuts change nothing: same verdicts, same memory, same transitions."""
+    claims = claims_of(8, shared=2)
+    members = members_of(claims)
+    given = settings(unhealthy_after=unhealthy_after, healthy_after=1)
+    now = START
+    last: PolicyJudgement | None = None
+    alone: dict[ClaimRef, ClaimHealth] = {}
+    was: dict[ClaimRef, Verdict] = {}
+    for evidence, minutes in rounds:
+        now += timedelta(minutes=minutes)
+        told = replace(evidence.drivers[DRIVER], at=now)
+        evidence = replace(evidence, drivers={DRIVER: told})
+        last = judge_policy(
+            last.healths if last else {}, members, claims, evidence, settings=given, now=now, last=last
+        )
+        turns: list[Transition] = []
+        for ref, claim in claims.items():
+            judgement = judge_claim(
+                alone.get(ref),
+                answers_about(claim, evidence),
+                ref=ref,
+                uid=claim.uid,
+                driver=DRIVER,
+                settings=given,
+                now=now,
+                distrust=evidence.distrust,
+                before=was.get(ref, Verdict.UNKNOWN),
+            )
+            was[ref] = judgement.verdict
+            turns += judgement.transitions
+            alone.pop(ref, None)
+            if judgement.health is not None:
+                alone[ref] = judgement.health
+        assert last.healths == alone
+        assert last.transitions == tuple(turns)
+        assert verdicts(last) == tuple(
+            sum(verdict is wanted for verdict in was.values())
+            for wanted in (Verdict.HEALTHY, Verdict.UNHEALTHY, Verdict.UNKNOWN, Verdict.UNMONITORED)
+        )
+
+
+def test_an_explanation_names_the_rule_and_the_time_left() -> None:
+    given = settings(rules=[Rule(RuleMatch(reason="Slow"), ignore=True)])
+    bench = Bench(claims_of(1), given)
+    told = says(others={"v000": adverse(LOST, SLOW, DEAD)})
+    bench.judges(told)
+    judgement = bench.judges(replace(told, at=START + MINUTE), after=1)
+    ref = ClaimRef("shop", "c000")
+    (explained,) = explain_claim(
+        judgement.healths[ref],
+        answers_about(bench.claims[ref], judgement.evidence),
+        driver=DRIVER,
+        settings=given,
+        now=bench.now,
+    )
+    lost, slow, dead = explained.heard
+    assert (lost.since, lost.left, lost.ruled.rule) == (START, MINUTE, "")
+    assert (slow.ruled.ignored, slow.ruled.rule, slow.left) == (True, "spec.rules[0]", None)
+    assert (dead.believed, dead.after, dead.left) == (START, timedelta(0), None)
+    assert explained.answer.outcome is Outcome.ADVERSE
