@@ -51,7 +51,7 @@ _KUBERNETES = _Kind(
 _ETCD = _Kind("etcd", "go.etcd.io/etcd/server/v3", GOMOD / "etcd")
 _CSI_SANITY = _Kind("csi-sanity", "github.com/kubernetes-csi/csi-test/v5", None)
 
-_TOOLS: Mapping[str, _Tool] = {
+_ALL: Mapping[str, _Tool] = {
     "etcd": _Tool(_ETCD, "go.etcd.io/etcd/server/v3", "about a minute"),
     "kube-apiserver": _Tool(_KUBERNETES, "k8s.io/kubernetes/cmd/kube-apiserver", "4 to 7 minutes"),
     "kubectl": _Tool(
@@ -68,6 +68,9 @@ _TOOLS: Mapping[str, _Tool] = {
         _CSI_SANITY, "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity", "half a minute", ()
     ),
 }
+
+TOOLS = tuple(name for name, tool in _ALL.items() if tool.kind.directory)
+"""The programs that this package can build by itself."""
 
 
 def find_or_build(
@@ -94,7 +97,7 @@ def find_or_build(
     Raises:
         SandboxError: if it cannot be built; the message holds the end of the build's output.
     """
-    tool = _TOOLS[name]
+    tool = _ALL[name]
     directory = module_dir or tool.kind.directory
     if directory is None:
         raise SandboxError(f"{name}: module_dir must say where its go.mod is")

@@ -18,6 +18,7 @@ Object = dict[str, Any]
 
 _MERGE_PATCH = "application/merge-patch+json"
 _IN_FLIGHT = 32
+_IMAGE = "example.invalid/none"
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
@@ -281,7 +282,7 @@ def pod_object(name: str, claims: Sequence[str], *, node: str, labels: Mapping[s
     """Build a Pod whose one container mounts every claim; no kubelet will ever run it."""
     volumes = [{"name": claim, "persistentVolumeClaim": {"claimName": claim}} for claim in claims]
     mounts = [{"name": claim, "mountPath": f"/mnt/{claim}"} for claim in claims]
-    container = {"name": "main", "image": "example.invalid/none", "volumeMounts": mounts}
+    container = {"name": "main", "image": _IMAGE, "volumeMounts": mounts}
     spec: Object = {"containers": [container], "volumes": volumes, "terminationGracePeriodSeconds": 0}
     return {
         "metadata": {"name": name, "labels": dict(labels)},
@@ -291,11 +292,22 @@ def pod_object(name: str, claims: Sequence[str], *, node: str, labels: Mapping[s
 
 def pod_status(phase: str, now: str) -> Object:
     """Build a Pod's status as a kubelet would write it; `now` is RFC 3339."""
-    ready = "True" if phase == "Running" else "False"
+    runs = phase == "Running"
+    ready = "True" if runs else "False"
     kinds = ("PodScheduled", "Initialized", "ContainersReady", "Ready")
+    main = {
+        "name": "main",
+        "image": _IMAGE,
+        "imageID": "",
+        "ready": runs,
+        "started": runs,
+        "restartCount": 0,
+        "state": {"running": {"startedAt": now}} if runs else {"waiting": {"reason": "ContainerCreating"}},
+    }
     return {
         "phase": phase,
         "startTime": now,
+        "containerStatuses": [main],
         "conditions": [
             {"type": kind, "status": ready if "Ready" in kind else "True", "lastTransitionTime": now}
             for kind in kinds
