@@ -19,13 +19,15 @@ from volumehealth.report.text import fit, listed
 log = logging.getLogger(__name__)
 
 POLICY_LABEL = f"{GROUP}/policy"
-_FINDINGS = 50
-_EPISODES = 100
+_FINDINGS = 32
+_EPISODES = 64
 _PODS = 20
 _MESSAGE = 1024
 _REASON = 256
+_STATUS = 64
+_NODE = 253
 _TURN = 512
-"""Bounds that keep a record under 256 KiB whatever drivers say: 50 findings of 1.5 KiB are the largest part."""
+"""Bounds in bytes that keep a record under 256 KiB whatever drivers say, even if each byte is escaped in JSON."""
 
 Told = Callable[[Finding], datetime | None]
 
@@ -104,11 +106,8 @@ def _word(health: ClaimHealth) -> str:
 def _finding(finding: Finding, told: datetime | None) -> dict[str, object]:
     return _without_empty(
         {
-            "source": finding.source,
             "via": finding.via,
-            "node": finding.node,
-            "status": fit(finding.status, _REASON),
-            "reason": fit(finding.reason, _REASON),
+            **_identity(finding.identity),
             "message": fit(finding.message, _MESSAGE),
             "since": rfc3339(finding.since),
             "believed": rfc3339(finding.believed),
@@ -122,9 +121,18 @@ def _finding(finding: Finding, told: datetime | None) -> dict[str, object]:
 
 def _episodes(episodes: Mapping[Identity, int]) -> list[dict[str, object]]:
     return [
-        _without_empty({**identity._asdict(), "count": number})
+        _without_empty({**_identity(identity), "count": number})
         for identity, number in sorted(episodes.items())[:_EPISODES]
     ]
+
+
+def _identity(identity: Identity) -> dict[str, object]:
+    return {
+        "source": identity.source,
+        "node": fit(identity.node, _NODE),
+        "status": fit(identity.status, _STATUS),
+        "reason": fit(identity.reason, _REASON),
+    }
 
 
 def _without_empty(fields: Mapping[str, object]) -> dict[str, object]:

@@ -4,7 +4,7 @@
 lines; counts and conditions are always whole.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from volumehealth.model.clock import rfc3339
@@ -28,12 +28,8 @@ _NAMES = 5
 _POLICIES = 3
 _TEXT = 300
 _SUSPENDED = "SUSPENDED"
-_TROUBLE = {
-    SourceState.UNREACHABLE: 0,
-    SourceState.CIRCUIT_OPEN: 0,
-    SourceState.NOT_HEARD: 1,
-    SourceState.NOT_ABLE: 1,
-}
+_IN_SHORT = ("name", "state", "claims", "healthAPI")
+"""What is told of a driver in no trouble when there is little room."""
 
 
 def render_status(
@@ -128,29 +124,42 @@ def _agents(picture: Picture) -> dict[str, Any]:
 def _fill(status: dict[str, Any], picture: Picture, problems: Sequence[Problem]) -> dict[str, Any]:
     """Add the summary, then details in order of importance, while there is room on the page."""
     room = max(PAGE - _AROUND - printed_lines(picture.raw_spec), _LEAST) - printed_lines(status) - 1
-    details = list(_details(picture, problems))
-    first = printed_lines(details[0][1]) + 1 if details else 0
-    status["summary"] = summarize(picture, problems, limit=max(_SUMMARY_LEAST, min(LINES, room - first)))
-    room -= len(status["summary"])
-    for number, (kind, detail) in enumerate(details):
-        needed = printed_lines(detail) + (kind not in status)
-        if number and needed > room:
-            break
-        status.setdefault(kind, []).append(detail)
-        room -= needed
+    worst = [_problem(problem, examples=3) for problem in problems[:1]]
+    silent, others = _drivers(picture)
+    needed = printed_lines(worst) + bool(worst) + printed_lines(silent[:1]) + bool(silent)
+    status["summary"] = summarize(picture, problems, limit=max(_SUMMARY_LEAST, min(LINES, room - needed)))
+    room -= len(status["summary"]) + printed_lines(worst) + bool(worst)
+    if worst:
+        status["problems"] = worst
+    if printed_lines(others) + printed_lines(silent) > room:
+        others = [{name: one[name] for name in _IN_SHORT} for one in others]
+    further = [_problem(problem, examples=1) for problem in problems[1:_PROBLEMS]]
+    for kind, details in (
+        ("drivers", silent[:_DRIVERS]),
+        ("drivers", others[:_DRIVERS]),
+        ("problems", further),
+    ):
+        room = _add(status, kind, details, room)
     return status
 
 
-def _details(picture: Picture, problems: Sequence[Problem]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the worst problem, silent drivers, the other problems, the other drivers."""
-    drivers = sorted(
-        picture.drivers.values(), key=lambda driver: (_TROUBLE.get(driver.state, 2), driver.name)
-    )
-    silent = len(picture.silent_drivers)
-    yield from (("problems", _problem(problem, examples=3)) for problem in problems[:1])
-    yield from (("drivers", _driver(picture, driver)) for driver in drivers[: min(silent, _DRIVERS)])
-    yield from (("problems", _problem(problem, examples=1)) for problem in problems[1:_PROBLEMS])
-    yield from (("drivers", _driver(picture, driver)) for driver in drivers[silent:_DRIVERS])
+def _add(status: dict[str, Any], kind: str, details: Sequence[Mapping[str, Any]], room: int) -> int:
+    """Add as many details as there is room for; return what room is left."""
+    for detail in details:
+        needed = printed_lines(detail) + (kind not in status)
+        if needed > room:
+            break
+        status.setdefault(kind, []).append(detail)
+        room -= needed
+    return room
+
+
+def _drivers(picture: Picture) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the drivers that are silent, and the others: those first that cannot be asked."""
+    silent = picture.silent_drivers
+    others = [driver for driver in picture.drivers.values() if driver not in silent]
+    others.sort(key=lambda driver: (driver.state is SourceState.ANSWERING, driver.name))
+    return [_driver(picture, driver) for driver in silent], [_driver(picture, driver) for driver in others]
 
 
 def _problem(problem: Problem, *, examples: int) -> dict[str, Any]:

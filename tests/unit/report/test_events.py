@@ -1,7 +1,7 @@
 """Events on claims and Pods: told once for each episode, reminded of rarely, never lost, never repeated."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from random import Random
 
@@ -29,6 +29,7 @@ from volumehealth.testing.health import (
     make_health,
     make_picture,
     make_pod,
+    make_policy,
 )
 
 pytestmark = pytest.mark.looptime
@@ -229,8 +230,7 @@ async def test_a_new_episode_is_a_new_event(world: World) -> None:
 
 async def test_a_claim_made_anew_under_the_old_name_is_told_anew(world: World) -> None:
     await world.check(world.picture(BAD))
-    anew = make_claim()
-    anew = type(anew)(anew.ref, "another-uid", *[getattr(anew, name) for name in anew.__slots__[2:]])
+    anew = replace(CLAIM, uid="another-uid")
     await world.check(world.picture((anew, make_health(anew, FINDING))))
     assert len(world.api.events(about=PVC)) == 2
 
@@ -254,22 +254,15 @@ async def test_a_nodes_finding_is_told_to_the_pods_on_that_node_only(world: Worl
 
 
 async def test_a_finished_pod_is_told_nothing(world: World) -> None:
-    done = make_pod()
-    world.pods = [Pod(done.namespace, done.name, done.uid, done.node, "Succeeded", done.claims)]
+    world.pods = [replace(make_pod(), phase="Succeeded")]
     await world.check(world.picture(BAD))
     assert world.api.events(about=POD) == []
 
 
 async def test_two_policies_that_hand_a_claim_over_tell_it_once(world: World) -> None:
     await world.check(world.picture(BAD))
-    await world.check(
-        world.picture(BAD, policy=type(world.picture().policy)("other", "u", 1, START, _spec(world)))
-    )
+    await world.check(world.picture(BAD, policy=make_policy("other")))
     assert len(world.api.requests) == 1
-
-
-def _spec(world: World):  # type: ignore[no-untyped-def]
-    return world.picture().policy.spec
 
 
 async def test_an_event_whose_namespace_is_going_is_let_go(world: World) -> None:
@@ -358,9 +351,6 @@ async def test_a_frozen_finding_says_in_its_reminder_that_it_is_not_confirmed(wo
     await world.check(world.picture((CLAIM, make_health(CLAIM, make_finding(stale=True)))))
     (event,) = world.api.events()
     assert "(not confirmed now: this source fell silent)" in event["message"]
-
-
-Check = Callable[[Picture], Awaitable[None]]
 
 
 def test_reminders_are_shorter_than_the_life_of_an_event() -> None:

@@ -32,7 +32,7 @@ def an_object(name: str) -> Write:
 
 
 def put(queue: WriteQueue, name: str, **how: Any) -> bool:
-    how = {"kind": "thing", "priority": Priority.RECORD} | how
+    how = {"kind": "thing", "priority": Priority.RECORD, **how}
     return queue.put(name, how.pop("make", lambda: an_object(name)), **how)
 
 

@@ -1,0 +1,176 @@
+"""A claim's health as an object and back: everything that must survive a restart does."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from volumehealth.model.cluster import Pod
+from volumehealth.model.health import ClaimHealth, Finding, Identity, Source, Turn, Verdict, Via
+from volumehealth.report.records import deserves_record, label_value, render, resume
+from volumehealth.testing.health import START, make_claim, make_finding, make_health, make_pod
+
+CLAIM = make_claim()
+seconds = st.integers(0, 10**9).map(
+    lambda number: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
+)
+words = st.text(min_size=1, max_size=16)
+findings = st.builds(
+    Finding,
+    source=st.sampled_from(Source),
+    status=words,
+    reason=words,
+    message=st.text(max_size=200),
+    since=seconds,
+    believed=seconds,
+    node=st.text(max_size=20),
+    via=st.sampled_from(Via),
+    episode=st.integers(1, 50),
+    stale=st.booleans(),
+    clear_since=st.none() | seconds,
+    told=st.none() | seconds,
+)
+identities = st.builds(Identity, st.sampled_from(Source), st.text(max_size=9), words, words)
+healths = st.builds(
+    ClaimHealth,
+    uid=st.just(CLAIM.uid),
+    findings=st.lists(findings, min_size=1, max_size=4).map(tuple),
+    verdict=st.just(Verdict.UNHEALTHY),
+    episodes=st.dictionaries(identities, st.integers(1, 9), max_size=4),
+    history=st.lists(st.builds(Turn, seconds, words), max_size=10).map(tuple),
+)
+
+
+def written(health: ClaimHealth, *pods: Pod, policy: str = "storage") -> dict[str, Any]:
+    """Render a record, and pass it through JSON as the API server does."""
+    record = render(health, claim=CLAIM, policy=policy, pods=pods, told=lambda finding: finding.told)
+    decoded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(record))
+    return decoded
+
+
+@given(healths)
+def test_what_is_written_is_read_back(health: ClaimHealth) -> None:
+    read = resume(CLAIM.ref, CLAIM.uid, json.dumps(written(health)["status"]).encode())
+    assert read is not None
+    assert read.policy == "storage"
+    assert read.health == health
+
+
+def test_a_recovered_claim_is_read_back_with_its_past() -> None:
+    identity = make_finding().identity
+    health = make_health(
+        CLAIM,
+        recovered=START,
+        episodes={identity: 2},
+        history=(Turn(START, "recovered"),),
+        verdict=Verdict.UNKNOWN,
+    )
+    status = written(health)["status"]
+    assert status["health"] == "Recovered"
+    assert status["since"] == status["recovered"] == "2026-11-23T03:02:11Z"
+    assert resume(CLAIM.ref, CLAIM.uid, json.dumps(status).encode()).health == health  # type: ignore[union-attr]
+
+
+def test_a_record_is_owned_by_its_claim_and_never_blocks_its_deletion() -> None:
+    metadata = written(make_health(CLAIM, make_finding()))["metadata"]
+    assert metadata == {
+        "name": "orders-db",
+        "namespace": "shop",
+        "labels": {"volumehealth.dev/policy": "storage"},
+        "ownerReferences": [
+            {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": "orders-db", "uid": CLAIM.uid}
+        ],
+    }
+
+
+def test_a_record_says_what_kubectl_get_shows() -> None:
+    pods = [make_pod(f"orders-db-{number}") for number in range(5)]
+    status = written(make_health(CLAIM, make_finding(told=START)), *pods)["status"]
+    assert status == {
+        "health": "Unhealthy",
+        "since": "2026-11-23T03:02:11Z",
+        "policy": "storage",
+        "driver": "csi-powerstore.dellemc.com",
+        "volume": "pv-orders-db",
+        "volumeHandle": "handle-orders-db",
+        "findings": [
+            {
+                "source": "Controller",
+                "via": "Operator",
+                "status": "Inaccessible",
+                "reason": "VolumeNotFound",
+                "message": "the volume is not found on the array",
+                "since": "2026-11-23T03:02:11Z",
+                "believed": "2026-11-23T03:04:11Z",
+                "episode": 1,
+                "toldAt": "2026-11-23T03:02:11Z",
+            }
+        ],
+        "episodes": [
+            {"source": "Controller", "status": "Inaccessible", "reason": "VolumeNotFound", "count": 1}
+        ],
+        "pods": [f"orders-db-{number}" for number in range(5)],
+        "podSummary": "orders-db-0, orders-db-1, orders-db-2, 2 more",
+    }
+
+
+def test_a_frozen_record_is_unknown_and_says_why() -> None:
+    health = make_health(
+        CLAIM, make_finding(stale=True), unknown_reason="DriverUnreachable", unknown_message="no answer"
+    )
+    status = written(health)["status"]
+    assert (status["health"], status["reason"], status["message"]) == (
+        "Unknown",
+        "DriverUnreachable",
+        "no answer",
+    )
+
+
+@pytest.mark.parametrize("char", ["x", '"', "😀"])
+def test_a_record_stays_below_256_kib_whatever_drivers_say(char: str) -> None:
+    huge = tuple(
+        make_finding(node=f"n{n}" * 100, status=char * 999, reason=char * 999, message=char * 9999)
+        for n in range(500)
+    )
+    episodes = {finding.identity: 1 for finding in huge}
+    history = tuple(Turn(START, char * 9999) for _ in range(10))
+    pods = [make_pod("p" * 250 + str(number)) for number in range(999)]
+    record = written(make_health(CLAIM, *huge, episodes=episodes, history=history), *pods)
+    assert len(msgspec.json.encode(record)) < 256 * 1024
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        pytest.param(b"", id="no status"),
+        pytest.param(b"{}", id="an empty status"),
+        pytest.param(b'{"findings": "none"}', id="findings that are no list"),
+        pytest.param(b'{"findings": [{"source": "Moon"}]}', id="a source that does not exist"),
+        pytest.param(b'{"recovered": "yesterday"}', id="a time that is none"),
+    ],
+)
+def test_a_record_that_somebody_spoilt_is_passed_over(status: bytes) -> None:
+    assert resume(CLAIM.ref, CLAIM.uid, status) is None
+
+
+def test_unknown_fields_of_a_newer_version_are_passed_over() -> None:
+    status = written(make_health(CLAIM, make_finding()))["status"] | {"future": {"field": 1}}
+    assert resume(CLAIM.ref, CLAIM.uid, json.dumps(status).encode()) is not None
+
+
+def test_a_claim_deserves_a_record_from_its_first_finding_on() -> None:
+    assert not deserves_record(make_health(CLAIM, verdict=Verdict.UNKNOWN))
+    assert deserves_record(make_health(CLAIM, make_finding()))
+    assert deserves_record(make_health(CLAIM, recovered=START))
+
+
+@pytest.mark.parametrize("name", ["storage", "a" * 63, "b" * 64, "c" * 45 + "." + "d" * 200])
+def test_any_policys_name_becomes_a_label_value_of_its_own(name: str) -> None:
+    value = label_value(name)
+    assert len(value) <= 63
+    assert value[-1].isalnum()
+    assert value != label_value(name + "x")
