@@ -62,7 +62,7 @@ def compile_rules(rules: tuple[Rule, ...]) -> CompiledRules:
     for index, rule in enumerate(rules):
         try:
             compiled.append(_Compiled(f"spec.rules[{index}]", rule, _pattern(rule.match.message)))
-        except re2.error as error:
+        except (re2.error, UnicodeEncodeError) as error:
             errors.append(FieldError(f"spec.rules[{index}].match.message", f"invalid RE2: {_said(error)}"))
     if errors:
         raise InvalidSpec(errors)
@@ -117,5 +117,7 @@ def _pattern(text: str) -> _Pattern | None:
 
 def _said(error: Exception) -> str:
     """Return RE2's own words; it may give them as bytes."""
+    if isinstance(error, UnicodeEncodeError):
+        return "it is no valid UTF-8"
     said = error.args[0] if error.args else "it does not compile"
     return said.decode(errors="replace") if isinstance(said, bytes) else str(said)

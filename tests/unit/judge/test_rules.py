@@ -258,12 +258,13 @@ def test_a_rule_sets_what_it_names_and_leaves_the_rest() -> None:
 
 
 def test_every_pattern_that_is_no_re2_is_named_with_its_path() -> None:
-    bad = [Rule(RuleMatch(message=pattern)) for pattern in ("(", "fine", r"(?=ahead)")]
+    bad = [Rule(RuleMatch(message=pattern)) for pattern in ("(", "fine", r"(?=ahead)", "\ud800")]
     with pytest.raises(InvalidSpec) as caught:
         compile_rules(tuple(bad))
     assert [str(error) for error in caught.value.errors] == [
         "spec.rules[0].match.message: invalid RE2: missing ): (",
         "spec.rules[2].match.message: invalid RE2: invalid perl operator: (?=",
+        "spec.rules[3].match.message: invalid RE2: it is no valid UTF-8",
     ]
 
 
