@@ -111,12 +111,12 @@ class Board:
     def is_vouched(self, handle: str, since: Moment) -> bool:
         """Tell whether the driver answers otherwise, so that its NOT_FOUND can be believed (facts D6).
 
-        Another volume's answer since the doubt began does, or a whole list that names any; for a driver's only
-        volume the whole list, or a Probe, must do.
+        Another volume's answer since the doubt began does, or a list that tells of another, or a whole list that
+        names any; for a driver's only volume the whole list, or a Probe, must do.
         """
         alone = len(self._wanted) == 1
         lists = self._lists
-        if lists.read is not None and lists.whole and (lists.named or lists.healthy or alone):
+        if lists.read is not None and (lists.healthy or (lists.whole and (lists.named or alone))):
             return True
         if self.gets.answered_since(since.mono, other_than=handle):
             return True

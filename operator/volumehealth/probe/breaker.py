@@ -74,9 +74,7 @@ class Breaker:
             return True
         if self.failing_since is None:
             return False
-        if self.last_ok is None:
-            return True
-        return now.mono - self.last_ok.mono > patience and self.failures >= enough
+        return self.last_ok is None or (now.mono - self.last_ok.mono > patience and self.failures >= enough)
 
     def sentence(self, now: Moment) -> str:
         """Return, for people: `has not answered since 03:02Z (DEADLINE_EXCEEDED), next try 03:20Z`."""

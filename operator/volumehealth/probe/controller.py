@@ -430,9 +430,7 @@ class ControllerProber:
 
     @property
     def _patience(self) -> float:
-        """How long a failing driver is not yet called unreachable; not at all if it never told anything."""
-        if self._board.heard is None:
-            return 0.0
+        """How long a failing driver that told something is not yet called unreachable."""
         plan = self._identity.plan
         if plan is not None and plan.lists:
             return self._list_age
@@ -479,8 +477,10 @@ class ControllerProber:
             return True
         if self._identity.plan is not None and not self._identity.plan.able:
             return False
+        if self._board.heard is None:
+            return self._breaker.failing_since is not None
         enough = 1
-        if self._board.heard is not None and self._identity.plan and not self._identity.plan.lists:
+        if self._identity.plan is not None and not self._identity.plan.lists:
             enough = min(_ENOUGH_VOLUMES, len(self._queue))
         return self._breaker.is_silent(now, patience=self._patience, enough=enough)
 

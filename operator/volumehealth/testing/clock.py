@@ -48,3 +48,7 @@ class ManualClock:
             if until <= self._passed and not future.done():
                 del self._sleepers[future]
                 future.set_result(None)
+
+    def oversleep(self, seconds: float) -> None:
+        """Let time pass and wake nobody, as if the process had not been scheduled."""
+        self._passed += seconds
