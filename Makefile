@@ -43,7 +43,7 @@ format: $(STAMP) ## Put the code in its form
 	@$(BIN)/ruff format .
 
 protos: $(STAMP) ## Generate the code for protos/
-	@$(BIN)/python protos/generate.py
+	@PYTHON=$(BIN)/python protos/generate.sh
 
 lock: $(STAMP) ## Compile the lock files from pyproject.toml
 	@$(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --universal --python-version 3.11 \

@@ -88,7 +88,7 @@ REFUSED: Mapping[str, Refused] = {
         {"events": {"remindEvery": "1s"}}, "spec.events.remindEvery", "must be from 1m to 55m"
     ),
     "records kept for more than a year": Refused(
-        {"recordRetention": "8761h"}, "spec.recordRetention", "must be from 0s to 8760h"
+        {"recordRetention": "8761h"}, "spec.recordRetention", "must be from 1h to 8760h"
     ),
     "a node failure at once": Refused(
         {"checks": {"nodeFailure": {"after": "0s"}}},
@@ -377,7 +377,7 @@ ACCEPTED: Mapping[str, Any] = {
         "timeout": "1s",
         "unhealthyAfter": "0s",
         "healthyAfter": "0s",
-        "recordRetention": "0s",
+        "recordRetention": "1h",
         "events": {"remindEvery": "1m"},
         "checks": {"nodeFailure": {"after": "1s"}},
     },

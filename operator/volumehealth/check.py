@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Protocol
 
 from volumehealth.judge.claim import JudgeSettings, hand_over
-from volumehealth.judge.policy import PolicyJudgement, judge_policy
+from volumehealth.judge.explain import Explained, explain_claim
+from volumehealth.judge.policy import PolicyJudgement, answers_about, judge_policy
 from volumehealth.judge.rules import CompiledRules, compile_rules
 from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import Claim, Namespace, ViewState
@@ -107,14 +108,21 @@ class Checker:
         self._healths = {uid: dict(of_policy) for uid, of_policy in healths.items()}
         self._once_heard = frozenset(heard)
 
-    def follow(self, policies: Mapping[str, Policy], changed: Collection[ClaimRef] | None) -> None:
+    def follow(
+        self,
+        policies: Mapping[str, Policy],
+        changed: Collection[ClaimRef] | None,
+        *,
+        relabelled: bool = False,
+    ) -> None:
         """Follow policies and claims: who holds what now, and what is wanted of which driver.
 
         Args:
             policies: all with a usable spec, by uid.
             changed: claims that came, changed or went; None if it may be any.
+            relabelled: whether namespaces came, changed or went.
         """
-        if policies != self._policies or changed is None or changed:
+        if policies != self._policies or changed is None or changed or relabelled:
             self._selection.update(policies, self._view.claims, self._view.namespaces, changed)
             self._move(policies)
         self._policies = policies
@@ -148,11 +156,16 @@ class Checker:
         drivers = {name: answers[name].driver for name in members.by_driver}
         return Checked(policy, now, judgement, drivers, view)
 
-    def statements(self, policy: Policy, claim: Claim) -> tuple[Answer, ...]:
-        """Return what every source says now of one claim."""
-        members = self._selection.members(policy.uid)
-        answers = self._answers(policy, members, self._clock.now()).get(claim.driver)
-        return (answers.about(claim.handle),) if answers is not None else ()
+    def explain(self, policy: Policy, claim: Claim) -> tuple[Explained, ...]:
+        """Return every statement about one claim as of the last check, and what the policy makes of it."""
+        last = self._last[policy.uid]
+        return explain_claim(
+            last.healths.get(claim.ref),
+            answers_about(claim, last.evidence) if self.owner(claim.ref) == policy.uid else (),
+            driver=claim.driver,
+            settings=self._settings(policy),
+            now=self._clock.now(),
+        )
 
     def settled(self, uid: str, unsettled: Collection[str]) -> bool:
         """Tell whether no volume of a policy is silent for one of these reasons."""

@@ -61,6 +61,7 @@ class Engine:
         self._book = PolicyBook()
         self._slots: dict[str, _Slot] = {}
         self._following = asyncio.Event()
+        self._relabelled = False
         self._begun = clock.monotonic()
         self._stopping = False
 
@@ -93,6 +94,8 @@ class Engine:
 
     async def turn(self, uid: str, /) -> bool:
         """Wait until the policy is due and check it once; False if the policy is gone for good."""
+        if self._stopping:
+            return True
         if uid not in self._book and not await self._appears(uid):
             return False
         slot = self._slots.setdefault(uid, _Slot())
@@ -129,6 +132,8 @@ class Engine:
     def _view_news(self, part: Part) -> None:
         if part is Part.POLICIES:
             self._changed.set()
+        elif part is Part.NAMESPACES:
+            self._relabelled = True
         elif part is Part.STATE:
             for uid in self._slots:
                 self._wake(uid)
@@ -207,7 +212,8 @@ class Engine:
     def _check(self, entry: Entry, slot: _Slot) -> None:
         started = self._clock.monotonic()
         slot.due = started + _interval(entry)
-        self._checker.follow(self._book.usable(), self._changes.take())
+        relabelled, self._relabelled = self._relabelled, False
+        self._checker.follow(self._book.usable(), self._changes.take(), relabelled=relabelled)
         self._reporter.report(self._picture(entry), previous_status=entry.raw.status)
         slot.turned = self._clock.monotonic()
         if entry.checks:

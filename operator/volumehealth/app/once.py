@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,11 +15,10 @@ from volumehealth.cluster.api import Api
 from volumehealth.cluster.policy import policy_from_file
 from volumehealth.cluster.view import ClusterView
 from volumehealth.csi.endpoint import parse_endpoint
-from volumehealth.errors import ApiError, SettingsError
-from volumehealth.judge.rules import compile_rules
+from volumehealth.errors import ApiError, NotFound, SettingsError
+from volumehealth.judge.explain import Explained
 from volumehealth.model.clock import LONG_AGO, SystemClock
 from volumehealth.model.cluster import Claim
-from volumehealth.model.health import Answer, Outcome
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy, PolicySpec
 from volumehealth.model.vocabulary import ConditionType, SilenceReason
@@ -31,8 +30,11 @@ from volumehealth.report.problems import find_problems
 from volumehealth.report.status import render_status
 from volumehealth.settings import Settings
 
-_UNSETTLED = frozenset((SilenceReason.NOT_YET_ASKED, SilenceReason.NOT_LISTED))
-_POLL = 0.05
+_NOT_ASKED = frozenset((SilenceReason.NOT_YET_ASKED,))
+_NOT_CONFIRMED = frozenset((SilenceReason.NOT_LISTED, SilenceReason.LIST_INCOMPLETE))
+_CONFIRM = 10.0
+"""Seconds for what a list leaves open to be confirmed; some drivers' lists leave it open for ever."""
+_LOOK = 0.1
 _EXIT = {"True": 0, "False": 1, "Unknown": 3}
 
 
@@ -52,14 +54,6 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
-    """One answer about the explained claim, and what the rules make of each of its conditions."""
-
-    answer: Answer
-    rulings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class OneCheck:
     """The result.
 
@@ -73,11 +67,14 @@ class OneCheck:
     checked: Checked
     claims: Mapping[ClaimRef, Claim]
     status: Mapping[str, Any]
-    explained: tuple[Claim, tuple[Statement, ...]] | None
+    explained: tuple[Claim, tuple[Explained, ...]] | None
 
     @property
     def exit_status(self) -> int:
-        """0 healthy, 1 unhealthy, 3 nothing unhealthy but something unknown, or nothing selected."""
+        """0 healthy, 1 unhealthy, 3 nothing unhealthy but something unknown, or nothing monitored at all."""
+        counts = self.checked.judgement.counts
+        if counts.selected == counts.unmonitored:
+            return 3
         for condition in self.status["conditions"]:
             if condition["type"] == ConditionType.VOLUMES_HEALTHY:
                 return _EXIT[condition["status"]]
@@ -118,10 +115,11 @@ async def run(settings: Settings, question: Question) -> OneCheck:
     async with await Api.connect(settings.kubeconfig or None) as api, asyncio.TaskGroup() as group:
         await api.request("GET", "/version")
         view = ClusterView(api, clock=clock, random=random, own=False)
+        news = _News()
         probers = Probers(
             [(parse_endpoint(one.address, settings.csi_tls), one.driver) for one in settings.csi_endpoints],
             clock=clock,
-            on_news=lambda _: None,
+            on_news=news,
             metrics=Metrics(),
             secrets=SecretFiles(settings.csi_secrets_dir),
             random=random,
@@ -134,13 +132,9 @@ async def run(settings: Settings, question: Question) -> OneCheck:
             checker = Checker(view=view, drivers=probers, clock=clock)
             hurried = replace(policy, spec=replace(policy.spec, interval=timedelta(seconds=1)))
             checker.follow({policy.uid: hurried}, None)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(question.wait):
-                    await _answers_settled(
-                        probers, policy.spec.timeout.total_seconds() + 1.0, checker, hurried
-                    )
-            checked = checker.check(policy)
-            return _result(question, policy, checked, view, checker)
+            await _settle(probers, checker, hurried, news, question.wait)
+            explained = _explain(question, view, checker)
+            return _result(policy, checker.check(policy), view, explained)
         finally:
             for task in tasks:
                 task.cancel()
@@ -155,19 +149,50 @@ async def _view_complete(view: ClusterView, wait: float) -> None:
         raise ApiError(f"the cluster cannot be read: {reason}") from None
 
 
-async def _answers_settled(probers: Probers, names_within: float, checker: Checker, policy: Policy) -> None:
+class _News:
+    """Lets a condition be looked at again whenever a driver said something."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def __call__(self, _: str) -> None:
+        self._event.set()
+
+    async def until(self, done: Callable[[], bool], *, within: float) -> None:
+        """Wait for a condition, or until the time is over. Names become known without news, so look anyway."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while not done():
+                    self._event.clear()
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_LOOK):
+                            await self._event.wait()
+
+
+async def _settle(probers: Probers, checker: Checker, policy: Policy, news: _News, wait: float) -> None:
     """Wait until every driver told its name, or had time to, and every selected volume was asked about."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(names_within):
-            while probers.unresolved:
-                await asyncio.sleep(_POLL)
+    names_within = min(wait, policy.spec.timeout.total_seconds() + 1.0)
+    await news.until(lambda: not probers.unresolved, within=names_within)
     checker.follow({policy.uid: policy}, ())
-    while not checker.settled(policy.uid, _UNSETTLED):
-        await asyncio.sleep(_POLL)
+    await news.until(lambda: checker.settled(policy.uid, _NOT_ASKED), within=wait)
+    await news.until(lambda: checker.settled(policy.uid, _NOT_CONFIRMED), within=min(wait, _CONFIRM))
+
+
+def _explain(
+    question: Question, view: ClusterView, checker: Checker
+) -> tuple[Claim, tuple[Explained, ...]] | None:
+    """Judge by the policy as it is, so that the time left before something is believed can be told."""
+    if question.explain is None:
+        return None
+    claim = view.claims.get(question.explain)
+    if claim is None:
+        raise NotFound(f"there is no claim {question.explain}")
+    checker.check(question.policy)
+    return claim, checker.explain(question.policy, claim)
 
 
 def _result(
-    question: Question, policy: Policy, checked: Checked, view: ClusterView, checker: Checker
+    policy: Policy, checked: Checked, view: ClusterView, explained: tuple[Claim, tuple[Explained, ...]] | None
 ) -> OneCheck:
     picture = Picture(
         policy=policy,
@@ -178,26 +203,4 @@ def _result(
         view=checked.view,
     )
     status = render_status(picture, find_problems(picture, view.pods_of), {})
-    explained = None
-    if question.explain is not None:
-        claim = view.claims.get(question.explain)
-        if claim is None:
-            raise ApiError(f"there is no claim {question.explain}")
-        answers = checker.statements(policy, claim)
-        explained = (claim, tuple(_statement(question.policy, claim, answer) for answer in answers))
     return OneCheck(checked, view.claims, status, explained)
-
-
-def _statement(policy: Policy, claim: Claim, answer: Answer) -> Statement:
-    """Say which rule matched, and how long the statement would have to last before it is believed."""
-    rules = compile_rules(policy.spec.rules)
-    rulings = []
-    for condition in answer.conditions:
-        ruled = rules.apply(claim.driver, answer.source, condition)
-        wait = ruled.unhealthy_after if ruled.unhealthy_after is not None else policy.spec.unhealthy_after
-        after = "ignored" if ruled.ignored else f"believed once it lasted {wait}"
-        rulings.append(
-            f"{ruled.condition.status}/{ruled.condition.reason}: {condition.message or 'no message'} "
-            f"[rule: {ruled.rule or 'none'}; {after}]"
-        )
-    return Statement(answer, tuple(rulings) if answer.outcome is Outcome.ADVERSE else ())

@@ -154,19 +154,25 @@ async def _lead(
         group.create_task(work)
     if not await _unless(stop, engine.started()):
         return
-    flag = asyncio.Event()
+    flag, ready = asyncio.Event(), asyncio.Event()
     kopf_task = group.create_task(
         kopf.operator(
             registry=make_registry(engine, lambda: _kopf_connection(api.access)),
             clusterwide=True,
             standalone=True,
+            ready_flag=ready,
             stop_flag=flag,
         )
     )
-    await asyncio.sleep(0)
+
+    def ended(_: object) -> None:
+        ready.set()
+        stop.set()
+
+    kopf_task.add_done_callback(ended)
+    await ready.wait()
     _on_signals(stop)  # Kopf took them over
-    if await _unless(stop, _until(kopf_task)):
-        raise RuntimeError("Kopf ended by itself")
+    await stop.wait()
     log.info("stopping")
     engine.stop()
     left = await reporter.drain(DRAIN_SECONDS)
@@ -209,10 +215,6 @@ def _kopf_connection(access: Access) -> kopf.ConnectionInfo:
         insecure=not access.verify,
         proxy_url=access.proxy or None,
     )
-
-
-async def _until(task: asyncio.Task[None]) -> None:
-    await asyncio.wait([task])
 
 
 def _text(address: HostPort) -> str:

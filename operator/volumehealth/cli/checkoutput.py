@@ -9,6 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from volumehealth.app.once import OneCheck
+from volumehealth.cluster.durations import format_duration
+from volumehealth.judge.explain import Heard
+from volumehealth.model.clock import rfc3339
 from volumehealth.model.health import Answer, Outcome
 from volumehealth.model.ids import ClaimRef
 
@@ -42,7 +45,8 @@ def _data(result: OneCheck) -> dict[str, Any]:
             "driver": claim.driver,
             "volumeHandle": claim.handle,
             "statements": [
-                {**_answer(statement.answer), "rulings": list(statement.rulings)} for statement in statements
+                {**_answer(one.answer), "conditions": [_heard(heard) for heard in one.heard]}
+                for one in statements
             ],
         }
     return data
@@ -69,6 +73,26 @@ def _answer(answer: Answer) -> dict[str, str]:
     if answer.outcome is Outcome.SILENT:
         told |= {"reason": str(answer.reason), "message": answer.message}
     return {key: value for key, value in told.items() if value}
+
+
+def _heard(heard: Heard) -> dict[str, str]:
+    """Tell a statement, the rule that matched it, and when it is believed."""
+    if heard.ruled.ignored:
+        belief = "ignored: never believed"
+    elif heard.believed is not None:
+        belief = f"believed since {rfc3339(heard.believed)}"
+    elif heard.left is not None:
+        belief = f"believed if it is still said in {format_duration(heard.left)}"
+    else:
+        belief = "not taken up beside too many others"
+    condition = heard.ruled.condition
+    return {
+        "status": condition.status,
+        "reason": condition.reason,
+        "message": condition.message,
+        "rule": heard.ruled.rule or "none",
+        "belief": belief,
+    }
 
 
 def _overview(result: OneCheck) -> str:
@@ -115,8 +139,10 @@ def _explained(result: OneCheck) -> str:
         head = f"{answer['source']} says {answer['says']}"
         tail = ": ".join(answer[key] for key in ("reason", "message") if key in answer)
         out.print(f"{head} {tail}".rstrip(), markup=False, soft_wrap=True)
-        for ruling in statement.rulings:
-            out.print(f"  {ruling}", markup=False, soft_wrap=True)
+        for heard in statement.heard:
+            told = _heard(heard)
+            out.print(f"  {told['status']}/{told['reason']}: {told['message']}", markup=False, soft_wrap=True)
+            out.print(f"    rule: {told['rule']}; {told['belief']}", markup=False, soft_wrap=True)
     return _text(out)
 
 

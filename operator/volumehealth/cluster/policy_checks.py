@@ -63,7 +63,7 @@ def check_spec(spec: PolicySpec) -> Faults:
     for index, rule in enumerate(spec.rules):
         yield from _rule(rule, f"spec.rules[{index}]")
     yield from _duration(spec.events.remind_every, "spec.events.remindEvery", _MINUTE, 55 * _MINUTE)
-    yield from _duration(spec.record_retention, "spec.recordRetention", _ZERO, 365 * _DAY)
+    yield from _duration(spec.record_retention, "spec.recordRetention", _HOUR, 365 * _DAY)
 
 
 def _duration(value: timedelta, path: str, least: timedelta, most: timedelta) -> Faults:
