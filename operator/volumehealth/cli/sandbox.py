@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from volumehealth.cli.sandbox_driver import driver, fault, misbehave
 from volumehealth.sandbox.demo import Demo
@@ -82,22 +81,17 @@ def status(home: Path) -> None:
     if not world.exists:
         click.echo(f"There is no sandbox in {home}. Start one: volumehealth sandbox up")
         raise SystemExit(_NOT_ALL_RUN)
-    table = Table(box=None, pad_edge=False)
-    for title in ("PROGRAM", "STATE", "PID", "LOG"):
-        table.add_column(title, no_wrap=True, overflow="ignore")
-    states = [(program, program.running) for program in world.programs]
-    for program, running in states:
-        table.add_row(
-            program.name,
-            "running" if running else "ended",
-            str(running.pid) if running else "",
-            str(program.log),
-        )
-    console = Console(highlight=False)
-    console.print(table, soft_wrap=True, markup=False)
-    click.echo(f"\nAPI server  {world.control_plane.url}")
-    click.echo(f"metrics     {world.metrics_url}")
-    click.echo(f"for a shell source {world.environment_file}")
+    states = [(program.name, program.running) for program in world.programs]
+    for name, running in states:
+        click.echo(f"{name:26}{f'running  pid {running.pid}' if running else 'not running'}")
+    click.echo()
+    for what, where in (
+        ("API server", world.control_plane.url),
+        ("metrics", world.metrics_url),
+        ("logs", world.home / "logs"),
+        ("for a shell", f"source {world.environment_file}"),
+    ):
+        click.echo(f"{what:12}{where}")
     if not all(running for _, running in states):
         raise SystemExit(_NOT_ALL_RUN)
 

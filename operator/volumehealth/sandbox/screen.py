@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text
 
@@ -49,7 +48,8 @@ class Screen:
 
     def text(self, text: str) -> None:
         """Print lines as they are, indented."""
-        self._console.print(Padding(Text(text.rstrip("\n")), (0, 0, 0, 2)), soft_wrap=True)
+        for line in text.splitlines():
+            self._console.print(Text(f"  {line}"), soft_wrap=True)
 
     def run(self, command: str, environment: Mapping[str, str]) -> None:
         """Show a shell command, run that very command, show what it said.

@@ -157,7 +157,9 @@ class Sandbox:
             raise SandboxError(f"{self.home} is too long a path for a unix socket; choose a shorter one")
         if self.exists:
             if any(program.alive for program in self.programs):
-                raise SandboxError(f"a sandbox runs in {self.home} already")
+                raise SandboxError(
+                    f"a sandbox is in {self.home} already; `volumehealth sandbox down` ends it"
+                )
             shutil.rmtree(self.home)
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         if any(self.home.iterdir()):

@@ -237,7 +237,7 @@ async def _result_of(work: Awaitable[Object]) -> Object:
 
 
 def _established(crd: Object) -> bool:
-    conditions = crd.get("status", {}).get("conditions", [])
+    conditions = crd.get("status", {}).get("conditions") or []  # null while the CRD is new
     return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
 
 
