@@ -73,7 +73,10 @@ class VolumesReason(Described):
 class EventReason(Described):
     """Reasons of the Events we write."""
 
-    VOLUME_CONDITION_ABNORMAL = "VolumeConditionAbnormal", "On a PVC and its Pods: the volume became unhealthy."
+    VOLUME_CONDITION_ABNORMAL = (
+        "VolumeConditionAbnormal",
+        "On a PVC and its Pods: the volume became unhealthy.",
+    )
     VOLUME_CONDITION_NORMAL = "VolumeConditionNormal", "On a PVC and its Pods: the volume recovered."
     NODE_FAILED = "NodeFailed", "On a PVC and its Pods: the node that uses the volume failed."
     NODE_RECOVERED = "NodeRecovered", "On a PVC and its Pods: that node is back."
@@ -89,7 +92,10 @@ class Reason(Described):
     """Reasons of conditions that we give ourselves, beside those that drivers give."""
 
     VOLUME_NOT_FOUND = "VolumeNotFound", "The driver's controller says the volume does not exist, confirmed."
-    VOLUME_CONDITION_ABNORMAL = "VolumeConditionAbnormal", "A legacy driver says abnormal; no rule knows its text."
+    VOLUME_CONDITION_ABNORMAL = (
+        "VolumeConditionAbnormal",
+        "A legacy driver says abnormal; no rule knows its text.",
+    )
     OUT_OF_CAPACITY = "OutOfCapacity", "The volume, or the storage behind it, is full."
     FILESYSTEM_CORRUPTED = "FilesystemCorrupted", "The filesystem is damaged."
     VOLUME_UNMOUNTED = "VolumeUnmounted", "A volume that should be mounted is not."
