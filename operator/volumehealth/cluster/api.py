@@ -5,7 +5,8 @@ Transport and credentials are `kubernetes.aio`'s; its models, retries and time l
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -73,6 +74,7 @@ class Api:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+            await asyncio.sleep(0)  # lets the loop drop what was aborted just now
 
     async def __aenter__(self) -> Self:
         return self
@@ -114,8 +116,9 @@ class Api:
         try:
             async with asyncio.timeout(timeout):
                 limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT)
-                async with await self._send(method, path, query, data, content_type, limits) as response:
-                    return await response.read()
+                answer = await self._send(method, path, query, data, content_type, limits)
+                with _aborting(answer):
+                    return await answer.read()
         except TimeoutError as error:
             raise errors.ApiUnreachable(
                 f"{self._access.server} did not answer in time (at most {timeout:g} s)"
@@ -143,10 +146,10 @@ class Api:
         try:
             async with asyncio.timeout(_ACCEPT):
                 answer = await self._send("GET", path, query, None, "", limits)
-            async with answer as response:
+            with _aborting(answer):
                 yield b""
                 rest = b""
-                async for chunk in response.content.iter_any():
+                async for chunk in answer.content.iter_any():
                     *lines, rest = (rest + chunk).split(b"\n")
                     for line in lines:
                         yield line
@@ -170,11 +173,11 @@ class Api:
         await self._keep_fresh()
         response = await self._send_once(method, path, query, data, content_type, limits)
         if response.status == 401 and await self._renew(self._access):
-            response.release()
+            await response.read()  # gives its connection back
             response = await self._send_once(method, path, query, data, content_type, limits)
         if response.status < 300:
             return response
-        async with response:
+        with _aborting(response):
             text = await response.read()
         raise error_of(
             response.status,
@@ -251,3 +254,18 @@ class Api:
         cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
         text = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
         return errors.ApiUnreachable(f"the connection to {self._access.server} failed: {text}")
+
+
+@contextmanager
+def _aborting(answer: aiohttp.ClientResponse) -> Iterator[None]:
+    """Drop the connection of an answer that was not read to its end, without a farewell.
+
+    A polite end of TLS waits for the other side, up to 30 seconds, and nobody would wait for it.
+    """
+    try:
+        yield
+    finally:
+        connection = answer.connection
+        if connection is not None and connection.transport is not None:
+            connection.transport.abort()
+        answer.close()

@@ -135,17 +135,21 @@ class LeaseElector:
 
     async def release(self) -> None:
         """Give the Lease back, so that another process need not wait; call it when all work has ended."""
-        mine, self._mine = self._mine, None
-        if mine is None:
-            return
-        spec = self._spec(mine, acquired=None)
-        spec |= {"holderIdentity": "", "leaseDurationSeconds": 1}
         try:
-            await self._put(mine, spec)
-        except errors.ApiError as error:
+            for _ in range(2):
+                mine = self._mine
+                if mine is None:
+                    return
+                with contextlib.suppress(errors.Conflict):
+                    spec = self._spec(mine, acquired=None)
+                    await self._put(mine, spec | {"holderIdentity": "", "leaseDurationSeconds": 1})
+                    log.info("lease released", extra={"identity": self._identity})
+                    return
+                await self._look_again(mine)  # a renewal that was cancelled may have been done
+        except (errors.ApiError, errors.LeaseLost) as error:
             log.warning("lease not released; others wait until it expires", extra={"error": str(error)})
-        else:
-            log.info("lease released", extra={"identity": self._identity})
+        finally:
+            self._mine = None
 
     # -- acquire ------------------------------------------------------------------------------------------------
 

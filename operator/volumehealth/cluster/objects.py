@@ -125,10 +125,14 @@ class _ClaimVolume(msgspec.Struct, rename="camel"):
     claim_name: str
 
 
+class _Ephemeral(msgspec.Struct):
+    """That it is there is all that matters."""
+
+
 class _PodVolume(msgspec.Struct, rename="camel"):
     name: str
     persistent_volume_claim: _ClaimVolume | None = None
-    ephemeral: msgspec.Raw | None = None
+    ephemeral: _Ephemeral | None = None
 
 
 class _PodSpec(msgspec.Struct, rename="camel"):
@@ -279,7 +283,7 @@ def volume_row(volume: PersistentVolume) -> VolumeRow:
 def _source_of(spec: msgspec.Raw) -> str:
     """Name the one field of a volume's spec that says where the data is, whatever it is called."""
     for name, value in _any_spec.decode(spec).items():
-        if name not in _NOT_A_SOURCE and bytes(value[:1]) == b"{":
+        if name not in _NOT_A_SOURCE and bytes(value).startswith(b"{"):
             return intern(name)
     return "unknown"
 

@@ -9,7 +9,6 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import datetime
 from random import Random
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -131,7 +130,7 @@ class Reflector(Generic[Item, Row]):
         synced: the whole list was read at least once, or the resource does not exist.
         absent: the resource does not exist: its CRD is not installed.
         confirmed, confirmed_at: when it was last known to be current, by the monotonic and by the wall clock;
-            None before it is synced.
+            before it is synced, when following began.
         error: what went wrong last; empty while it is followed.
     """
 
@@ -165,8 +164,8 @@ class Reflector(Generic[Item, Row]):
         self._whole = False
         self.synced = False
         self.absent = False
-        self.confirmed = 0.0
-        self.confirmed_at: datetime | None = None
+        self.confirmed = clock.monotonic()
+        self.confirmed_at = clock.now()
         self.error = ""
 
     @property

@@ -1,6 +1,6 @@
 """How far the view can be trusted; pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -17,7 +17,7 @@ class Followed(Protocol):
 
     synced: bool
     confirmed: float
-    confirmed_at: datetime | None
+    confirmed_at: datetime
     error: str
 
 
@@ -34,24 +34,26 @@ def trust(
         resources: all that are followed.
         now: monotonic seconds.
         stale_after: seconds without a word after which a resource is stale.
-        started: when following began, by the monotonic and by the wall clock.
+        started: when following began, by the monotonic and by the wall clock; a view that was not read yet is not
+            trusted either.
     """
     followed = list(resources)
-    oldest = min(followed, key=lambda one: one.confirmed if one.synced else float("-inf"))
-    since, since_at = (oldest.confirmed, oldest.confirmed_at) if oldest.synced else started
-    age = now - since
-    complete = all(one.synced for one in followed)
+    unread = [one for one in followed if not one.synced]
+    if unread:
+        return ViewState(
+            complete=False, age=now - started[0], stale=_why("not read yet", unread), stale_since=started[1]
+        )
+    oldest = min(followed, key=lambda one: one.confirmed)
+    age = now - oldest.confirmed
     if age <= stale_after:
-        return ViewState(complete=complete, age=age)
-    others = sum(1 for one in followed if not one.synced or now - one.confirmed > stale_after) - 1
-    return ViewState(
-        complete=complete, age=age, stale=_reason(oldest, others, since_at), stale_since=since_at
-    )
+        return ViewState(complete=True, age=age)
+    late = [one for one in followed if now - one.confirmed > stale_after]
+    since = f"not confirmed since {rfc3339(oldest.confirmed_at)}"
+    return ViewState(complete=True, age=age, stale=_why(since, late), stale_since=oldest.confirmed_at)
 
 
-def _reason(resource: Followed, others: int, since: datetime | None) -> str:
-    more = f" and {others} more" if others else ""
-    never = "" if resource.synced else "never read, tried "
-    when = f" since {rfc3339(since)}" if since else ""
-    why = f": {resource.error}" if resource.error else ""
-    return f"{resource.name}{more} {never or 'not confirmed'}{when}{why}".replace("  ", " ")
+def _why(what: str, resources: Sequence[Followed]) -> str:
+    """Name the resources, and what went wrong with the first that knows."""
+    names = ", ".join(one.name for one in resources)
+    error = next((one.error for one in resources if one.error), "")
+    return f"{names} {what}" + (f": {error}" if error else "")
