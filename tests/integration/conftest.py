@@ -14,12 +14,29 @@ import pytest
 import yaml
 
 from volumehealth.sandbox.assets import asset
-from volumehealth.sandbox.controlplane import ControlPlane
+from volumehealth.sandbox.controlplane import COLLECTORS, ControlPlane
+from volumehealth.sandbox.tools import find_or_build
 from volumehealth.testing.cluster import ClusterObjects
+from volumehealth.testing.installation import Installation
 
 Kubectl = Callable[..., str]
 
+_TOOLS = ("etcd", "kube-apiserver", "kubectl", "kube-controller-manager")
+
 _numbers = itertools.count(1)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build what is missing before the first test, because a cold build takes longer than a test may."""
+    if session.config.option.collectonly or not any(
+        item.get_closest_marker("cluster") for item in session.items
+    ):
+        return
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    say = print if terminal is None else terminal.write_line
+    for name in _TOOLS:
+        find_or_build(name, say)
+    find_or_build("csi-sanity", say, module_dir=Path(__file__).parent / "csi_sanity")
 
 
 @pytest.fixture(scope="session")
@@ -79,3 +96,19 @@ async def namespace(cluster_objects: ClusterObjects) -> str:
     name = f"test-{next(_numbers)}"
     await cluster_objects.make_namespace(name)
     return name
+
+
+@pytest.fixture(scope="session")
+def operator_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """The control plane on which operators run as processes; other tests' policies would be theirs, too."""
+    home = tmp_path_factory.mktemp("operator-plane")
+    with ControlPlane(home, controllers=COLLECTORS, say=print) as running:
+        yield running
+
+
+@pytest.fixture
+async def installed(operator_plane: ControlPlane, tmp_path: Path) -> AsyncIterator[Installation]:
+    """deploy/ applied; operators run as its ServiceAccount, are never refused anything, and never break."""
+    async with Installation(operator_plane, tmp_path) as installation:
+        yield installation
+        assert installation.complaints() == []
