@@ -12,6 +12,8 @@ POLICY_KIND = "VolumeHealthPolicy"
 POLICIES = "volumehealthpolicies"
 RECORD_KIND = "VolumeHealth"
 RECORDS = "volumehealths"
+REPORT_KIND = "VolumeHealthReport"
+REPORTS = "volumehealthreports"
 COMPONENT = "volumehealth"
 """Our name as reporting component, field manager and event source."""
 

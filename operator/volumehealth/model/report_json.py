@@ -1,0 +1,256 @@
+"""A report as the API server holds it, and back.
+
+Reading takes whatever it finds: an agent may be newer or older than its reader. An entry that cannot be read counts
+as left out, since what is not understood must not look healthy.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+from volumehealth.model.clock import LONG_AGO, parse_rfc3339, rfc3339
+from volumehealth.model.health import HealthAPI, SourceState
+from volumehealth.model.report import (
+    Omitted,
+    Origin,
+    Plane,
+    ReportedCondition,
+    ReportedDriver,
+    ReportedVolume,
+    SilentVolume,
+    StorageProblem,
+    VolumeHealthReport,
+)
+from volumehealth.model.vocabulary import API_VERSION, REPORT_KIND
+
+T = TypeVar("T")
+Entry = Mapping[str, Any]
+
+_STATES = {state.value: state for state in SourceState}
+_APIS = {api.value: api for api in HealthAPI}
+_ORIGINS = {origin.value: origin for origin in Origin}
+
+
+def encode_report(report: VolumeHealthReport) -> dict[str, Any]:
+    """Write `status`; empty fields are left out, times have whole seconds."""
+    return _filled(
+        plane=report.plane.value,
+        node=report.node,
+        drivers=[_driver(driver) for driver in report.drivers],
+        volumes=[_volume(volume) for volume in report.volumes],
+        silent=[_silent(volume) for volume in report.silent],
+        capacityWarnings=report.capacity_warnings,
+        omitted=_filled(
+            drivers=report.omitted.drivers, volumes=report.omitted.volumes, silent=report.omitted.silent
+        ),
+    )
+
+
+def report_manifest(report: VolumeHealthReport, *, node_uid: str = "") -> dict[str, Any]:
+    """Write the whole object for a server-side apply, owned by its Node if the uid is given."""
+    metadata: dict[str, Any] = {"name": report.name}
+    if node_uid:
+        owner = {"apiVersion": "v1", "kind": "Node", "name": report.node, "uid": node_uid}
+        metadata["ownerReferences"] = [owner]
+    return {
+        "apiVersion": API_VERSION,
+        "kind": REPORT_KIND,
+        "metadata": metadata,
+        "status": encode_report(report),
+    }
+
+
+def decode_report(name: str, status: object) -> VolumeHealthReport:
+    """Read a report.
+
+    Args:
+        name: `metadata.name`.
+        status: `status` as decoded from JSON; unknown fields are skipped, None is an empty report.
+    """
+    raw = status if isinstance(status, Mapping) else {}
+    drivers, lost_drivers = _each(raw.get("drivers"), _read_driver)
+    volumes, lost_volumes = _each(raw.get("volumes"), _read_volume)
+    silent, lost_silent = _each(raw.get("silent"), _read_silent)
+    omitted = raw.get("omitted")
+    left = omitted if isinstance(omitted, Mapping) else {}
+    return VolumeHealthReport(
+        name=name,
+        plane=Plane.CONTROLLER if raw.get("plane") == Plane.CONTROLLER else Plane.NODE,
+        node=_text(raw, "node"),
+        drivers=drivers,
+        volumes=volumes,
+        silent=silent,
+        capacity_warnings=_number(raw, "capacityWarnings"),
+        omitted=Omitted(
+            drivers=_number(left, "drivers") + lost_drivers,
+            volumes=_number(left, "volumes") + lost_volumes,
+            silent=_number(left, "silent") + lost_silent,
+        ),
+    )
+
+
+# -- write ------------------------------------------------------------------------------------------------------
+
+
+def _filled(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value}
+
+
+def _driver(driver: ReportedDriver) -> dict[str, Any]:
+    return _filled(
+        name=driver.name,
+        state=driver.state.value,
+        since=rfc3339(driver.since),
+        healthAPI=driver.health_api.value,
+        methods=list(driver.methods),
+        message=driver.message,
+        hint=driver.hint,
+        storage=[_storage(problem) for problem in driver.storage],
+    )
+
+
+def _storage(problem: StorageProblem) -> dict[str, Any]:
+    return _filled(
+        status=problem.status,
+        reason=problem.reason,
+        message=problem.message,
+        since=rfc3339(problem.since),
+        accessMode=problem.access_mode,
+        volumeMode=problem.volume_mode,
+    )
+
+
+def _volume(volume: ReportedVolume) -> dict[str, Any]:
+    conditions = [
+        _filled(
+            status=one.status,
+            reason=one.reason,
+            message=one.message,
+            since=rfc3339(one.since),
+            origin=one.origin.value,
+        )
+        for one in volume.conditions
+    ]
+    return _claim(volume) | _filled(pods=list(volume.pods), conditions=conditions)
+
+
+def _silent(volume: SilentVolume) -> dict[str, Any]:
+    return _claim(volume) | _filled(reason=volume.reason, message=volume.message, since=rfc3339(volume.since))
+
+
+def _claim(volume: ReportedVolume | SilentVolume) -> dict[str, Any]:
+    return _filled(
+        driver=volume.driver,
+        volumeHandle=volume.handle,
+        namespace=volume.namespace,
+        claim=volume.claim,
+        claimUID=volume.claim_uid,
+    )
+
+
+# -- read -------------------------------------------------------------------------------------------------------
+
+
+def _each(raw: object, read: Callable[[Entry], T]) -> tuple[tuple[T, ...], int]:
+    """Read a list; return what could be read, and how many could not."""
+    items: Iterable[object] = raw if isinstance(raw, list) else ()
+    found: list[T] = []
+    lost = 0
+    for item in items:
+        try:
+            found.append(read(item if isinstance(item, Mapping) else {}))
+        except ValueError:
+            lost += 1
+    return tuple(found), lost
+
+
+def _read_driver(raw: Entry) -> ReportedDriver:
+    return ReportedDriver(
+        name=_needed(raw, "name"),
+        # A state or a generation that we do not know acquits nobody.
+        state=_STATES.get(_text(raw, "state"), SourceState.UNREACHABLE),
+        since=_time(raw),
+        health_api=_APIS.get(_text(raw, "healthAPI"), HealthAPI.NONE),
+        methods=_texts(raw, "methods"),
+        message=_text(raw, "message"),
+        hint=_text(raw, "hint"),
+        storage=_each(raw.get("storage"), _read_storage)[0],
+    )
+
+
+def _read_storage(raw: Entry) -> StorageProblem:
+    return StorageProblem(
+        status=_needed(raw, "status"),
+        reason=_needed(raw, "reason"),
+        message=_text(raw, "message"),
+        since=_time(raw),
+        access_mode=_text(raw, "accessMode"),
+        volume_mode=_text(raw, "volumeMode"),
+    )
+
+
+def _read_volume(raw: Entry) -> ReportedVolume:
+    conditions, _ = _each(raw.get("conditions"), _read_condition)
+    if not conditions:
+        raise ValueError("an adverse entry without a condition")
+    return ReportedVolume(
+        driver=_needed(raw, "driver"),
+        handle=_needed(raw, "volumeHandle"),
+        namespace=_text(raw, "namespace"),
+        claim=_text(raw, "claim"),
+        claim_uid=_text(raw, "claimUID"),
+        pods=_texts(raw, "pods"),
+        conditions=conditions,
+    )
+
+
+def _read_condition(raw: Entry) -> ReportedCondition:
+    return ReportedCondition(
+        status=_needed(raw, "status"),
+        reason=_needed(raw, "reason"),
+        message=_text(raw, "message"),
+        since=_time(raw),
+        origin=_ORIGINS.get(_text(raw, "origin"), Origin.DRIVER),
+    )
+
+
+def _read_silent(raw: Entry) -> SilentVolume:
+    return SilentVolume(
+        driver=_needed(raw, "driver"),
+        handle=_needed(raw, "volumeHandle"),
+        reason=_needed(raw, "reason"),
+        message=_text(raw, "message"),
+        since=_time(raw),
+        namespace=_text(raw, "namespace"),
+        claim=_text(raw, "claim"),
+        claim_uid=_text(raw, "claimUID"),
+    )
+
+
+def _needed(raw: Entry, name: str) -> str:
+    text = _text(raw, name)
+    if not text:
+        raise ValueError(f"no {name}")
+    return text
+
+
+def _text(raw: Entry, name: str) -> str:
+    value = raw.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _texts(raw: Entry, name: str) -> tuple[str, ...]:
+    value = raw.get(name)
+    return tuple(one for one in value if isinstance(one, str)) if isinstance(value, list) else ()
+
+
+def _number(raw: Entry, name: str) -> int:
+    value = raw.get(name)
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def _time(raw: Entry) -> datetime:
+    try:
+        return parse_rfc3339(_text(raw, "since"))
+    except ValueError:
+        return LONG_AGO
