@@ -4,6 +4,7 @@ In: a driver with a habit. Out: what is told of its volumes, and how often it wa
 """
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -567,6 +568,19 @@ async def test_d11_a_text_with_changing_numbers_is_told_once() -> None:
         assert rig.answers.others is first.others
         assert rig.answers.healthy is first.healthy
         assert rig.answers.at > first.at
+
+
+async def test_d11_by_get_such_a_text_is_told_once_and_its_answer_stays_fresh() -> None:
+    async with SimulatedDriver(capabilities=GET_ONLY) as driver, ProberRig(driver) as rig:
+        driver.misbehave(Misbehaviour.CHANGING_TEXTS)
+        driver.fault("vol-1", Fault.OUT_OF_CAPACITY)
+        await rig.want()
+        first, news = rig.about("vol-1"), rig.news
+        await rig.after(300)
+        assert rig.news == news
+        assert rig.about("vol-1").conditions == first.conditions
+        assert rig.about("vol-1").since == first.at
+        assert rig.clock.now() - rig.about("vol-1").at < timedelta(seconds=64)
 
 
 async def test_d11_a_text_that_says_something_else_is_told() -> None:

@@ -286,13 +286,16 @@ def _dated(answer: Answer, answers: DriverAnswers) -> Answer:
     """Return an adverse answer as what it is now.
 
     A driver that goes on saying the same keeps one Answer, dated when that was first heard; how fresh it is, all
-    of its answers say together. One that no longer answers at all says nothing, whatever it said before.
+    of its answers say together. An answer with a `since` was heard by itself, at its own time. A driver that no
+    longer answers at all says nothing, whatever it said before.
     """
     if answer.outcome is not Outcome.ADVERSE:
         return answer
     if answers.driver.state in _DOWN and answers.silence.reason == SilenceReason.DRIVER_UNREACHABLE:
         return answers.silence
-    return replace(answer, at=max(answer.at, answers.at), since=answer.since or answer.at)
+    if answer.since is not None:
+        return answer
+    return replace(answer, at=max(answer.at, answers.at), since=answer.at)
 
 
 def _still_silent(

@@ -181,7 +181,8 @@ class Gets:
 
 
 def _told(record: Record) -> tuple[object, ...]:
-    return record.said, record.conditions, record.text
+    dated = record.said in (Said.ADVERSE, Said.NOT_FOUND)  # when it was said last is told, too
+    return record.said, record.conditions, record.text, record.heard if dated else None
 
 
 _T = TypeVar("_T")

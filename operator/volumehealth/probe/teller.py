@@ -1,5 +1,7 @@
 """What is published of a driver: its state, and the answers that follow from it."""
 
+from collections.abc import Mapping
+
 from volumehealth.judge.text import same_text
 from volumehealth.model.health import Answer, DriverAnswers, DriverState, SourceState
 from volumehealth.model.vocabulary import SilenceReason
@@ -93,9 +95,16 @@ def is_news(old: DriverAnswers, new: DriverAnswers) -> bool:
     """Tell whether answers differ in more than times and changing numbers."""
     return (
         old.healthy is not new.healthy
-        or old.others is not new.others
+        or not _same_others(old.others, new.others)
         or old.silence is not new.silence
         or not _same_state(old.driver, new.driver)
+    )
+
+
+def _same_others(old: Mapping[str, Answer], new: Mapping[str, Answer]) -> bool:
+    return old is new or (
+        old.keys() == new.keys()
+        and all(answer is old[handle] or says_the_same(answer, old[handle]) for handle, answer in new.items())
     )
 
 

@@ -1,7 +1,7 @@
 """What follows from all that was heard: answers, doubted where the source itself looks broken."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from volumehealth.csi.text import clean_message
@@ -133,7 +133,7 @@ class ViewBuilder:
             self._accuse(handle, conditions)
         for handle, record in self._gets.others.items():
             if record.said is Said.ADVERSE and handle not in self._lists.adverse:
-                self._accuse(handle, merged(record.conditions))
+                self._accuse(handle, merged(record.conditions), heard=record.heard)
 
     def _open(self, *, hold: bool) -> None:
         for handle in self._lists.missing:
@@ -165,7 +165,7 @@ class ViewBuilder:
     def _asked_in_vain(self, handle: str, record: Record, *, hold: bool) -> None:
         asked = f"asked {self._heard.limits.confirm_asks} times"
         if not hold and self._heard.vouched(handle, record.doubted or record.heard):
-            self._not_found(handle, f"{record.text} ({asked}; {self._voucher()})")
+            self._not_found(handle, f"{record.text} ({asked}; {self._voucher()})", heard=record.heard)
         else:
             doubt = f"{record.text} ({asked}; not believed while no other volume of this driver answers)"
             self._silence(handle, SilenceReason.CALL_FAILED, doubt)
@@ -192,12 +192,27 @@ class ViewBuilder:
 
     # ---- answers ----
 
-    def _not_found(self, handle: str, message: str) -> None:
+    def _not_found(self, handle: str, message: str, *, heard: Moment | None = None) -> None:
         condition = Condition(INACCESSIBLE, Reason.VOLUME_NOT_FOUND.value, clean_message(message))
-        self._accuse(handle, (condition,))
+        self._accuse(handle, (condition,), heard=heard)
 
-    def _accuse(self, handle: str, conditions: tuple[Condition, ...]) -> None:
-        self._put(handle, Answer(Source.CONTROLLER, Outcome.ADVERSE, self._now.wall, conditions=conditions))
+    def _accuse(self, handle: str, conditions: tuple[Condition, ...], *, heard: Moment | None = None) -> None:
+        """Tell what was said against a volume.
+
+        A list says it of all volumes at once: its time is that of all answers, and an answer that stays is the same
+        object, dated when it was first given. A get says it of one volume: the answer has its own time, `heard`.
+        """
+        new = Answer(Source.CONTROLLER, Outcome.ADVERSE, self._now.wall, conditions=conditions)
+        if heard is None:
+            self._put(handle, new)
+            return
+        old = self._old.others.get(handle)
+        stays = old is not None and says_the_same(old, new)
+        first, conditions = (
+            (old.since or old.at, old.conditions) if old and stays else (heard.wall, conditions)
+        )
+        new = replace(new, at=heard.wall, since=first, conditions=conditions)
+        self._others[handle] = old if old is not None and old == new else new
 
     def _silence(self, handle: str, reason: SilenceReason, message: str = "") -> None:
         self._put(handle, silent(reason, self._now, message))

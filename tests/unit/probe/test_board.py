@@ -72,6 +72,19 @@ def test_a_list_that_says_the_same_leaves_the_same_objects() -> None:
     assert second.others["v00"].conditions[0].message == "since 10 s"
 
 
+def test_an_accusation_by_get_tells_since_when_and_when_it_was_last_made() -> None:
+    known = board(GET_VOLUME)
+    known.got("v00", BAD, NOW)
+    first = known.view(NOW).others["v00"]
+    assert (first.at, first.since) == (NOW.wall, NOW.wall)
+    known.got("v01", (), NOW.later(30))
+    assert known.view(NOW.later(30)).others["v00"] is first
+    known.got("v00", (replace(BAD[0], message="since 70 s"),), NOW.later(60))
+    again = known.view(NOW.later(60)).others["v00"]
+    assert (again.at, again.since) == (NOW.later(60).wall, NOW.wall)
+    assert again.conditions == BAD
+
+
 def test_a_list_that_is_too_old_makes_every_answer_outdated() -> None:
     known = board(LIST_VOLUMES)
     known.listed(reading(), NOW)

@@ -89,10 +89,10 @@ def test_only_another_volumes_explicit_answer_vouches() -> None:
 def test_the_same_answer_again_is_no_change() -> None:
     gets = Gets()
     gets.healthy_now("a", NOW)
-    gets.adverse_now("b", NOW, BAD)
+    gets.failed("b", NOW, "INTERNAL: no")
     changes = gets.changes
     gets.healthy_now("a", NOW.later(60))
-    gets.adverse_now("b", NOW.later(60), BAD)
+    gets.failed("b", NOW.later(60), "INTERNAL: no")
     assert gets.changes == changes
 
 
