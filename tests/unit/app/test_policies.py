@@ -1,0 +1,87 @@
+"""Policies as the operator uses them: parsed once for each generation, the last good spec in force."""
+
+from typing import Any
+
+from volumehealth.app.policies import PolicyBook
+from volumehealth.cluster.objects import RawPolicy
+
+
+def raw_policy(
+    name: str = "storage", *, generation: int = 1, spec: dict[str, Any] | None = None
+) -> RawPolicy:
+    metadata = {
+        "name": name,
+        "uid": f"uid-{name}",
+        "generation": generation,
+        "creationTimestamp": "2026-11-24T03:00:00Z",
+    }
+    return RawPolicy(name, f"uid-{name}", generation, {"metadata": metadata, "spec": spec or {}}, {})
+
+
+def test_a_new_policy_has_changed() -> None:
+    changed, gone = PolicyBook().refresh([raw_policy()])
+
+    assert changed == {"uid-storage"}
+    assert gone == ()
+
+
+def test_the_same_generation_has_not_changed() -> None:
+    book = PolicyBook()
+    book.refresh([raw_policy()])
+
+    assert book.refresh([raw_policy()]) == (frozenset(), ())
+
+
+def test_a_policy_that_is_missing_is_gone() -> None:
+    book = PolicyBook()
+    book.refresh([raw_policy("a"), raw_policy("b")])
+
+    changed, gone = book.refresh([raw_policy("b")])
+
+    assert not changed
+    assert [entry.raw.name for entry in gone] == ["a"]
+    assert "uid-a" not in book
+
+
+def test_a_bad_spec_leaves_the_last_good_one_in_force() -> None:
+    book = PolicyBook()
+    book.refresh([raw_policy(spec={"interval": "30s"})])
+
+    book.refresh([raw_policy(generation=2, spec={"interval": "never"})])
+
+    entry = book["uid-storage"]
+    assert entry.policy is not None
+    assert entry.policy.spec.interval.total_seconds() == 30
+    assert entry.policy.generation == 2
+    assert [fault.path for fault in entry.faults] == ["spec.interval"]
+    assert entry.checks
+
+
+def test_a_spec_that_never_was_good_checks_nothing() -> None:
+    book = PolicyBook()
+
+    book.refresh([raw_policy(spec={"interval": "never"})])
+
+    entry = book["uid-storage"]
+    assert not entry.checks
+    assert entry.shown.name == "storage"
+    assert book.usable() == {}
+
+
+def test_a_suspended_policy_keeps_its_claims_and_checks_nothing() -> None:
+    book = PolicyBook()
+
+    book.refresh([raw_policy(spec={"suspend": True})])
+
+    assert not book["uid-storage"].checks
+    assert list(book.usable()) == ["uid-storage"]
+
+
+def test_a_repaired_spec_has_no_faults() -> None:
+    book = PolicyBook()
+    book.refresh([raw_policy(spec={"interval": "never"})])
+
+    changed, _ = book.refresh([raw_policy(generation=2)])
+
+    assert changed == {"uid-storage"}
+    assert book["uid-storage"].faults == ()

@@ -1,0 +1,45 @@
+"""Secrets for drivers come from mounted files, never from the API."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from volumehealth.app.secrets import SecretFiles
+
+
+def test_a_file_named_after_the_driver_holds_its_secrets(tmp_path: Path) -> None:
+    (tmp_path / "csi.example.com").write_text("user: admin\npin: 17\n")
+
+    assert SecretFiles(str(tmp_path))("csi.example.com") == {"user": "admin", "pin": "17"}
+
+
+def test_a_driver_without_a_file_gets_none(tmp_path: Path) -> None:
+    assert SecretFiles(str(tmp_path))("csi.example.com") == {}
+    assert SecretFiles("")("csi.example.com") == {}
+
+
+def test_a_replaced_file_is_read_again(tmp_path: Path) -> None:
+    secrets = SecretFiles(str(tmp_path))
+    path = tmp_path / "csi.example.com"
+    path.write_text('{"user": "old"}')
+    secrets("csi.example.com")
+
+    replacement = tmp_path / "new"
+    replacement.write_text('{"user": "new"}')
+    replacement.replace(path)
+
+    assert secrets("csi.example.com") == {"user": "new"}
+
+
+@pytest.mark.parametrize("content", ["- a list", "{", "just words"])
+def test_what_cannot_be_read_is_never_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str
+) -> None:
+    (tmp_path / "csi.example.com").write_text(content)
+
+    with caplog.at_level(logging.WARNING):
+        assert SecretFiles(str(tmp_path))("csi.example.com") == {}
+
+    assert "secrets not readable" in caplog.text
+    assert content not in caplog.text.replace("csi.example.com", "")
