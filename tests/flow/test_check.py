@@ -1,0 +1,238 @@
+"""A check from claims to judgement: real selection and judging, a view and drivers made of plain values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from types import MappingProxyType
+
+import pytest
+
+from volumehealth.check import NOT_HEARD, SWITCHED_OFF, Checker
+from volumehealth.model.cluster import Claim, Namespace, ViewState
+from volumehealth.model.health import (
+    Answer,
+    Condition,
+    DriverAnswers,
+    DriverState,
+    HealthAPI,
+    Outcome,
+    Source,
+    SourceState,
+    TransitionKind,
+)
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.policy import Checks, LabelSelector, PlaneCheck, Policy, PolicySpec, Selector
+from volumehealth.probe.demand import Demand
+from volumehealth.testing.health import DRIVER, START, SteppedClock, make_claim
+
+AT_ONCE = PolicySpec(unhealthy_after=timedelta(), healthy_after=timedelta())
+BROKEN = Condition("Inaccessible", "DiskFailure", "the disk is gone")
+
+
+@dataclass
+class PlainView:
+    """What is in the cluster."""
+
+    claims: Mapping[ClaimRef, Claim] = field(default_factory=dict)
+    namespaces: Mapping[str, Namespace] = field(default_factory=dict)
+    stale: str = ""
+
+    def state(self) -> ViewState:
+        return ViewState(complete=True, age=0.0, stale=self.stale)
+
+
+@dataclass
+class PlainDrivers:
+    """What drivers say, and what is wanted of them."""
+
+    said: dict[str, DriverAnswers] = field(default_factory=dict)
+    unresolved: tuple[str, ...] = ()
+    wanted: Mapping[str, Demand] = field(default_factory=dict)
+
+    def demand(self, wanted: Mapping[str, Demand]) -> None:
+        self.wanted = wanted
+
+    def answers(self) -> Mapping[str, DriverAnswers]:
+        return self.said
+
+
+def policy(name: str = "storage", spec: PolicySpec = AT_ONCE, *, age: int = 0) -> Policy:
+    return Policy(name, f"uid-{name}", 1, START - timedelta(days=age), spec)
+
+
+def says(*, healthy: tuple[str, ...] = (), bad: tuple[str, ...] = (), clock: SteppedClock) -> DriverAnswers:
+    state = DriverState(DRIVER, SourceState.ANSWERING, START, HealthAPI.VOLUME_HEALTH)
+    adverse = {
+        handle: Answer(Source.CONTROLLER, Outcome.ADVERSE, clock.now(), conditions=(BROKEN,))
+        for handle in bad
+    }
+    silence = Answer(Source.CONTROLLER, Outcome.SILENT, clock.now(), reason="NotYetAsked")
+    return DriverAnswers(state, clock.now(), frozenset(healthy), MappingProxyType(adverse), silence)
+
+
+class World:
+    """A checker and all it sees."""
+
+    def __init__(self) -> None:
+        self.clock = SteppedClock()
+        claims = [make_claim("db"), make_claim("wal"), make_claim("cache", namespace="ci")]
+        self.view = PlainView({claim.ref: claim for claim in claims})
+        self.drivers = PlainDrivers()
+        self.checker = Checker(view=self.view, drivers=self.drivers, clock=self.clock)
+
+    def follow(self, *policies: Policy) -> None:
+        self.checker.follow({one.uid: one for one in policies}, None)
+
+    def says(self, *, healthy: tuple[str, ...] = (), bad: tuple[str, ...] = ()) -> None:
+        self.clock.advance(seconds=60)
+        self.drivers.said[DRIVER] = says(healthy=healthy, bad=bad, clock=self.clock)
+
+
+@pytest.fixture
+def world() -> World:
+    """Three claims of one driver in two namespaces."""
+    return World()
+
+
+def test_a_bad_volume_makes_its_claim_unhealthy_and_the_others_stay_healthy(world: World) -> None:
+    world.follow(policy())
+    world.says(healthy=("handle-wal", "handle-cache"), bad=("handle-db",))
+
+    checked = world.checker.check(policy())
+
+    assert (checked.judgement.counts.healthy, checked.judgement.counts.unhealthy) == (2, 1)
+    (turn,) = checked.judgement.transitions
+    assert (turn.kind, turn.claim.name) == (TransitionKind.FOUND, "db")
+    assert checked.drivers[DRIVER].state is SourceState.ANSWERING
+
+
+def test_what_all_policies_want_of_a_driver_is_added_up(world: World) -> None:
+    fast = replace(
+        AT_ONCE, interval=timedelta(seconds=10), selector=Selector(namespace_selector=labelled("shop"))
+    )
+    patient = replace(
+        AT_ONCE, timeout=timedelta(seconds=40), selector=Selector(namespace_selector=labelled("ci"))
+    )
+    world.view.namespaces = {name: Namespace(name, {"name": name}) for name in ("shop", "ci")}
+
+    world.follow(policy("fast", fast), policy("patient", patient))
+
+    wanted = world.drivers.wanted[DRIVER]
+    assert wanted.volumes == {"handle-db", "handle-wal", "handle-cache"}
+    assert wanted.interval == timedelta(seconds=10)
+    assert wanted.timeout == timedelta(seconds=40)
+
+
+def labelled(name: str) -> LabelSelector:
+    return LabelSelector(match_labels={"name": name})
+
+
+def test_a_relabelled_namespace_changes_who_is_selected(world: World) -> None:
+    picky = policy(spec=replace(AT_ONCE, selector=Selector(namespace_selector=labelled("ci"))))
+    world.view.namespaces = {"ci": Namespace("ci", {}), "shop": Namespace("shop", {})}
+    world.follow(picky)
+    assert world.checker.check(picky).judgement.counts.selected == 0
+
+    world.view.namespaces = {**world.view.namespaces, "ci": Namespace("ci", {"name": "ci"})}
+    world.checker.follow({picky.uid: picky}, (), relabelled=True)
+
+    assert world.checker.check(picky).judgement.counts.selected == 1
+
+
+def test_a_suspended_policy_wants_nothing(world: World) -> None:
+    world.follow(policy(spec=replace(AT_ONCE, suspend=True)))
+
+    assert world.drivers.wanted == {}
+
+
+def test_without_the_controller_plane_nothing_is_asked_and_the_hint_says_why(world: World) -> None:
+    off = policy(spec=replace(AT_ONCE, checks=Checks(controller=PlaneCheck(enabled=False))))
+    world.says(healthy=("handle-db",))
+    world.follow(off)
+
+    checked = world.checker.check(off)
+
+    assert world.drivers.wanted == {}
+    assert checked.judgement.counts.unmonitored == 3
+    assert checked.drivers[DRIVER].hint == SWITCHED_OFF
+
+
+def test_a_driver_that_nobody_hears_is_inventory_and_no_alarm(world: World) -> None:
+    world.follow(policy())
+
+    first = world.checker.check(policy())
+    world.clock.advance(seconds=60)
+    second = world.checker.check(policy())
+
+    assert first.judgement.counts.unmonitored == 3
+    assert first.drivers[DRIVER].hint == NOT_HEARD
+    assert second.drivers[DRIVER] is first.drivers[DRIVER], "a state that stays must not be written again"
+
+
+def test_a_driver_that_was_heard_before_the_restart_is_missed_while_an_endpoint_is_silent(
+    world: World,
+) -> None:
+    world.drivers.unresolved = ("unix:///run/csi.sock",)
+    world.checker.resume({}, [DRIVER])
+    world.follow(policy())
+
+    checked = world.checker.check(policy())
+
+    assert checked.judgement.counts.unknown == 3
+    assert checked.drivers[DRIVER].state is SourceState.UNREACHABLE
+    assert "unix:///run/csi.sock" in checked.drivers[DRIVER].message
+
+
+def test_a_stale_view_makes_nobody_healthy(world: World) -> None:
+    world.follow(policy())
+    world.says(healthy=("handle-db", "handle-wal", "handle-cache"))
+    world.view.stale = "pods not confirmed since 03:02Z"
+
+    assert world.checker.check(policy()).judgement.counts.unknown == 3
+
+
+def test_a_claim_that_changes_hands_keeps_its_finding_and_nobody_is_told(world: World) -> None:
+    world.follow(policy("old"))
+    world.says(bad=("handle-db",))
+    since = world.checker.check(policy("old")).now
+    strong = policy("strong", replace(AT_ONCE, priority=10))
+
+    world.follow(policy("old"), strong)
+    world.clock.advance(seconds=60)
+    checked = world.checker.check(strong)
+
+    assert checked.judgement.transitions == ()
+    health = checked.judgement.healths[ClaimRef("shop", "db")]
+    assert health.findings[0].since <= since
+    assert "strong" in health.history[-1].what
+    assert world.checker.check(policy("old")).judgement.counts.overridden == 3
+
+
+def test_a_live_finding_is_told_to_the_prober(world: World) -> None:
+    world.follow(policy())
+    world.says(healthy=("handle-wal",), bad=("handle-db",))
+    world.checker.check(policy())
+
+    world.checker.follow({"uid-storage": policy()}, ())
+
+    assert world.drivers.wanted[DRIVER].adverse == {"handle-db"}
+
+
+def test_a_deleted_policy_is_forgotten(world: World) -> None:
+    world.follow(policy())
+    world.says(bad=("handle-db",))
+    world.checker.check(policy())
+
+    world.follow()
+    world.follow(policy())
+
+    (turn,) = world.checker.check(policy()).judgement.transitions
+    assert turn.kind is TransitionKind.FOUND
+
+
+def test_news_of_a_driver_concern_the_policies_that_own_its_claims(world: World) -> None:
+    world.follow(
+        policy("mine"), policy("none", replace(AT_ONCE, selector=Selector(drivers=("other.example.com",))))
+    )
+
+    assert world.checker.users_of(DRIVER) == ["uid-mine"]
