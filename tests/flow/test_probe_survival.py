@@ -169,6 +169,20 @@ async def test_a_driver_that_crashed_and_came_back_is_identified_anew_and_asked_
         assert rig.answers.healthy == set(driver.volumes)
 
 
+async def test_a_driver_that_was_replaced_between_two_calls_is_identified_before_the_next() -> None:
+    async with SimulatedDriver() as driver, ProberRig(driver) as rig:
+        await rig.want(timeout=2)
+        await driver.crash()
+        driver.controller = frozenset(GET_ONLY)
+        await driver.restart()
+        await asyncio.sleep(SHORT)  # the connection's end is noticed in real time
+        await rig.next_turn()
+        await rig.after(2)
+        assert rig.state.methods == (GET,)
+        assert driver.calls[LIST] == 1
+        assert rig.answers.healthy == set(driver.volumes)
+
+
 async def test_a_driver_that_is_missing_at_start_is_tried_until_it_comes() -> None:
     driver = SimulatedDriver()
     async with driver:

@@ -81,6 +81,11 @@ class Channel:
     ) -> None:
         await self.aclose()
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now. It breaks when the driver ends, and is made again by the next call."""
+        return self._channel is not None and self._channel.get_state() is grpc.ChannelConnectivity.READY
+
     async def aclose(self) -> None:
         """Close the connection; a second time does nothing."""
         channel, self._channel = self._channel, None

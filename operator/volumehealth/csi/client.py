@@ -47,6 +47,11 @@ class CsiClient:
     ) -> None:
         await self._channel.aclose()
 
+    @property
+    def connected(self) -> bool:
+        """Whether the connection of the last call still stands; if not, the next may reach another driver."""
+        return self._channel.connected
+
     async def aclose(self) -> None:
         """Close the connection; a second time does nothing."""
         await self._channel.aclose()

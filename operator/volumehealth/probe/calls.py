@@ -28,6 +28,10 @@ class ProbeMetrics(Protocol):
 class DriverCalls(Protocol):
     """What of `csi.client.CsiClient` a prober uses."""
 
+    @property
+    def connected(self) -> bool:
+        """See CsiClient."""
+
     async def identify(self, timeout: float) -> DriverInfo:
         """See CsiClient."""
 
@@ -70,6 +74,11 @@ class Calls:
         self._observe = observe
         self.timeout = 15.0
         self.secrets: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection of the last call still stands."""
+        return self._driver.connected
 
     async def identify(self) -> DriverInfo:
         """Ask who the driver is and what it can do."""

@@ -151,7 +151,12 @@ class ControllerProber:
         calls.timeout = (
             self._demand.timeout.total_seconds() if self._demand else self._limits.identify_timeout
         )
-        if self._clock.monotonic() >= self._identity.due():
+        now = self._clock.monotonic()
+        if self._identity.known and not calls.connected:
+            self._identity.lost(
+                now
+            )  # it ended meanwhile: whoever is there now may be able to do something else
+        if now >= self._identity.due():
             await self._identify(calls)
         asker = self._asker
         if self._identity.known and self._clock.monotonic() >= asker.due():
