@@ -97,6 +97,7 @@ class Api:
         query: Mapping[str, str] | None = None,
         body: object | bytes | None = None,
         content_type: str = "application/json",
+        accept: str = "",
         timeout: float = 30.0,
     ) -> bytes:
         """Send one request and return the body of a 2xx answer.
@@ -107,6 +108,7 @@ class Api:
             query: parameters.
             body: bytes as they are; anything else is encoded as JSON.
             content_type: of the body. A server-side apply takes JSON as `application/apply-patch+yaml`.
+            accept: the form of the answer; empty means plain JSON.
             timeout: seconds for all of it.
 
         Raises:
@@ -116,7 +118,7 @@ class Api:
         try:
             async with asyncio.timeout(timeout):
                 limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT)
-                answer = await self._send(method, path, query, data, content_type, limits)
+                answer = await self._send(method, path, query, data, (content_type, accept), limits)
                 with _aborting(answer):
                     return await answer.read()
         except TimeoutError as error:
@@ -127,7 +129,7 @@ class Api:
             raise self._unreachable(error) from error
 
     async def stream(
-        self, path: str, *, query: Mapping[str, str], idle_timeout: float
+        self, path: str, *, query: Mapping[str, str], idle_timeout: float, accept: str = ""
     ) -> AsyncGenerator[bytes, None]:
         """GET an answer without an end, line by line, such as a watch.
 
@@ -135,6 +137,7 @@ class Api:
             path: absolute.
             query: parameters.
             idle_timeout: seconds without a single byte after which the stream is given up.
+            accept: the form of the answer; empty means plain JSON.
 
         Yields:
             Each line, without its line break. The first one is empty: the server has agreed to answer.
@@ -145,7 +148,7 @@ class Api:
         limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=idle_timeout)
         try:
             async with asyncio.timeout(_ACCEPT):
-                answer = await self._send("GET", path, query, None, "", limits)
+                answer = await self._send("GET", path, query, None, ("", accept), limits)
             with _aborting(answer):
                 yield b""
                 rest = b""
@@ -166,15 +169,16 @@ class Api:
         path: str,
         query: Mapping[str, str] | None,
         data: bytes | None,
-        content_type: str,
+        forms: tuple[str, str],
         limits: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         """Send and check the status. After 401 once more with fresh credentials: nothing was done yet."""
         await self._keep_fresh()
-        response = await self._send_once(method, path, query, data, content_type, limits)
-        if response.status == 401 and await self._renew(self._access):
+        used = self._access
+        response = await self._send_once(method, path, query, data, forms, limits)
+        if response.status == 401 and await self._renew(used):
             await response.read()  # gives its connection back
-            response = await self._send_once(method, path, query, data, content_type, limits)
+            response = await self._send_once(method, path, query, data, forms, limits)
         if response.status < 300:
             return response
         with _aborting(response):
@@ -192,13 +196,14 @@ class Api:
         path: str,
         query: Mapping[str, str] | None,
         data: bytes | None,
-        content_type: str,
+        forms: tuple[str, str],
         limits: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         connection, access = self._connection, self._access
         if connection is None:
             raise errors.ApiUnreachable("the connection to the API server is closed")
-        headers = {"Accept": "application/json"}
+        content_type, accept = forms
+        headers = {"Accept": accept or "application/json"}
         if access.authorization:
             headers["Authorization"] = access.authorization
         if data is not None:

@@ -179,6 +179,7 @@ def _keeps(loader: KubeConfigLoader) -> bool:
 
 
 def _text(error: BaseException) -> str:
-    if isinstance(error, (ConfigException, OSError, ValueError)) and str(error):
-        return " ".join(str(error).split())
-    return f"the kubeconfig is no such file ({type(error).__name__}: {error})"
+    text = " ".join(str(error).split())
+    if isinstance(error, (ConfigException, OSError, ValueError)) and text:
+        return text
+    return f"the kubeconfig is no such file ({type(error).__name__}: {text})"
