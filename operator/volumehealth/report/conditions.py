@@ -32,10 +32,10 @@ def conditions(
         previous: the conditions that are there, by type.
     """
     now = {
-        ConditionType.READY: _ready(picture),
+        ConditionType.VOLUMES_HEALTHY: _volumes(picture, problems, previous),
         ConditionType.SOURCES_AVAILABLE: _sources(picture)
         or _kept(previous, ConditionType.SOURCES_AVAILABLE),
-        ConditionType.VOLUMES_HEALTHY: _volumes(picture, problems, previous),
+        ConditionType.READY: _ready(picture),
     }
     return [
         {
@@ -73,7 +73,7 @@ def _ready(picture: Picture) -> _Condition:
         return _Condition("False", ReadyReason.SUSPENDED, "spec.suspend is true: everything stays as it is")
     if picture.judgement is None:
         return _Condition(
-            "Unknown", ReadyReason.NOT_YET_CHECKED, picture.view.stale or "the first check is near"
+            "Unknown", ReadyReason.NOT_YET_CHECKED, picture.view.stale or "no check has finished yet"
         )
     return _Condition("True", ReadyReason.CHECKING, f"checked every {span(spec.interval)}")
 
@@ -107,7 +107,7 @@ def _who_answers(picture: Picture) -> str:
         said.append(f"without a health API: {named(unable, 'driver')}")
     if unheard := by_state[SourceState.NOT_HEARD]:
         said.append(f"not connected: {named(unheard, 'driver')}")
-    return "; ".join(said) or "no driver is concerned"
+    return "; ".join(said) or "no driver to ask"
 
 
 def _volumes(
@@ -160,7 +160,7 @@ def _unhealthy(picture: Picture, problems: Sequence[Problem]) -> str:
 def nothing_selected(picture: Picture) -> str:
     """Say why a policy holds no claim."""
     counts = picture.judgement.counts if picture.judgement is not None else None
-    words = "no bound claim of a CSI volume is selected"
+    words = "no bound claim of a CSI volume matches spec.selector"
     if counts is not None and counts.overridden:
         words += f"; {count(counts.overridden, 'matching claim')} held by other policies"
     if counts is not None and counts.unsupported:

@@ -21,17 +21,16 @@ def unmonitored(picture: Picture) -> str:
     judgement = picture.judgement
     if judgement is None or not judgement.counts.unmonitored:
         return ""
-    worst = sorted(judgement.unmonitored.items(), key=lambda item: (-item[1], item[0]))
-    reasons = [f"{name} {_why_not(picture, name)}" for name, number in worst[:_NAMED] if number]
+    return f"{judgement.counts.unmonitored} not monitored: {why_unmonitored(picture)}".removesuffix(": ")
+
+
+def why_unmonitored(picture: Picture) -> str:
+    """`ebs.csi.aws.com has no health API, 2 more drivers`."""
+    drivers = picture.judgement.unmonitored.items() if picture.judgement is not None else ()
+    worst = sorted((-number, name) for name, number in drivers if number)
+    reasons = [f"{name} {_why_not(picture, name)}" for _, name in worst[:_NAMED]]
     more = len(worst) - len(reasons)
-    if more > 0 and reasons:
-        reasons.append(f"{count(more, 'more driver')}")
-    why = ", ".join(reasons)
-    return (
-        f"{judgement.counts.unmonitored} not monitored: {why}"
-        if why
-        else f"{judgement.counts.unmonitored} not monitored"
-    )
+    return ", ".join([*reasons, count(more, "more driver")] if more else reasons)
 
 
 def _why_not(picture: Picture, driver: str) -> str:

@@ -27,6 +27,7 @@ _DRIVERS = 10
 _NAMES = 5
 _POLICIES = 3
 _TEXT = 300
+_NAME = 256
 _SUSPENDED = "SUSPENDED"
 _IN_SHORT = ("name", "state", "claims", "healthAPI")
 """What is told of a driver in no trouble when there is little room."""
@@ -86,8 +87,8 @@ def _carried_on(status: dict[str, Any], before: Mapping[str, Any], picture: Pict
     carried = {name: value for name, value in before.items() if name not in status}
     lines = [line for line in carried.get("summary") or [] if not line.startswith((_SUSPENDED, "NOT YET"))]
     if picture.policy.spec.suspend:
-        as_of = f"{_SUSPENDED}: as of the last check" if lines else _SUSPENDED
-        carried["summary"] = [as_of, *lines][:LINES]
+        last = carried.get("lastCheckTime")
+        carried["summary"] = [f"{_SUSPENDED} as of {last}" if last else _SUSPENDED, *lines][:LINES]
     else:
         carried["summary"] = lines or summarize(picture, ())
     return status | carried
@@ -125,6 +126,8 @@ def _fill(status: dict[str, Any], picture: Picture, problems: Sequence[Problem])
     """Add the summary, then details in order of importance, while there is room on the page."""
     room = max(PAGE - _AROUND - printed_lines(picture.raw_spec), _LEAST) - printed_lines(status) - 1
     worst = [_problem(problem, examples=3) for problem in problems[:1]]
+    if printed_lines(worst) + _SUMMARY_LEAST + 1 > room:
+        worst = [_problem(problem, examples=1) for problem in problems[:1]]
     silent, others = _drivers(picture)
     needed = printed_lines(worst) + bool(worst) + printed_lines(silent[:1]) + bool(silent)
     status["summary"] = summarize(picture, problems, limit=max(_SUMMARY_LEAST, min(LINES, room - needed)))
@@ -164,7 +167,7 @@ def _drivers(picture: Picture) -> tuple[list[dict[str, Any]], list[dict[str, Any
 
 def _problem(problem: Problem, *, examples: int) -> dict[str, Any]:
     told = {
-        **problem.group._asdict(),
+        **{name: fit(clean(value), _NAME) for name, value in problem.group._asdict().items()},
         "claims": problem.claims,
         "examples": [str(claim) for claim in problem.examples[:examples]],
         "since": rfc3339(problem.since),
@@ -175,7 +178,7 @@ def _problem(problem: Problem, *, examples: int) -> dict[str, Any]:
 def _driver(picture: Picture, driver: DriverState) -> dict[str, Any]:
     counts = picture.judgement.drivers.get(driver.name) if picture.judgement is not None else None
     told = {
-        "name": driver.name,
+        "name": fit(driver.name, _NAME),
         "state": str(driver.state),
         "since": rfc3339(driver.since),
         "claims": counts.claims if counts is not None else 0,

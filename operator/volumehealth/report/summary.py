@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 from volumehealth.judge.policy import PolicyJudgement, UnknownGroup
 from volumehealth.report.conditions import nothing_selected
-from volumehealth.report.phrases import headline, monitored, unmonitored
+from volumehealth.report.phrases import headline, monitored, unmonitored, why_unmonitored
 from volumehealth.report.picture import Picture
 from volumehealth.report.problems import Problem
 from volumehealth.report.text import clean, count, fit, moment
 
 WIDTH = 120
+_WIDE_WIDTH = 140
+"""The line of a driver-wide problem stands alone; it may be longer."""
 LINES = 12
 _UNKNOWN_GROUPS = 3
 
@@ -33,8 +35,10 @@ def summarize(picture: Picture, problems: Sequence[Problem], *, limit: int = LIN
     banners, unknown, beside = _banners(picture), _unknown(judgement), _beside(judgement)
     head, where = _head(picture, problems), _where(problems)
     alone = len(problems) == 1 and problems[0].wide_of > 0
+    if unknown and not problems:
+        return [*banners, *unknown, *head, *beside][:limit]
     taken = sum(map(len, (banners, head, unknown, beside, where)))
-    rows = [] if alone else _rows(picture, problems, max(1, limit - taken))
+    rows = [] if alone else _rows(picture, problems, max(2, limit - taken))
     return [*banners, *head, *rows, *unknown, *beside, *where][:limit]
 
 
@@ -53,29 +57,34 @@ def _banners(picture: Picture) -> list[str]:
 
 
 def _head(picture: Picture, problems: Sequence[Problem]) -> list[str]:
-    """Say how many are unhealthy, or that the others are healthy, and how many nobody looks at."""
-    judgement, total, aside = picture.judgement, monitored(picture), unmonitored(picture)
+    """Say how many are unhealthy, or how many are healthy, and how many nobody looks at."""
+    judgement = picture.judgement
     if judgement is None:
         return []
-    counts = judgement.counts
-    if not total:
-        return [_line("NOT MONITORED", aside)]
+    counts, total = judgement.counts, count(monitored(picture), "monitored claim")
+    if counts.unhealthy and len(problems) == 1 and problems[0].wide_of:
+        return [fit(f"{'UNHEALTHY':<9} {_wide(picture, problems[0])}", _WIDE_WIDTH), *_aside(picture)]
     if counts.unhealthy:
-        if len(problems) == 1 and problems[0].wide_of:
-            return _with_aside("UNHEALTHY", _wide(picture, problems[0]), aside)
-        return _with_aside("UNHEALTHY", f"{counts.unhealthy} of {count(total, 'monitored claim')}", aside)
-    if not counts.unknown:
-        return _with_aside("HEALTHY", f"all of {count(total, 'monitored claim')}", aside)
+        return _with_aside(picture, "UNHEALTHY", f"{counts.unhealthy} of {total}")
     if counts.healthy:
-        return _with_aside("HEALTHY", f"{counts.healthy} of {count(total, 'monitored claim')}", aside)
-    return [_line("NOT MONITORED", aside)] if aside else []
+        number = f"{counts.healthy} of {total}" if counts.unknown else f"all of {total}"
+        return _with_aside(picture, "HEALTHY", number)
+    return _aside(picture)
 
 
-def _with_aside(word: str, text: str, aside: str) -> list[str]:
-    one = f"{word:<9} {text} ({aside})" if aside else f"{word:<9} {text}"
-    if len(one) <= WIDTH or not aside:
-        return [fit(one, WIDTH)]
-    return [_line(word, text), _line("NOT MONITORED", aside)]
+def _with_aside(picture: Picture, word: str, text: str) -> list[str]:
+    aside = unmonitored(picture)
+    one = f"{word:<9} {text} ({aside})"
+    return [one] if aside and len(one) <= WIDTH else [_line(word, text), *_aside(picture)]
+
+
+def _aside(picture: Picture) -> list[str]:
+    """Say in a line of its own how many nobody looks at."""
+    judgement = picture.judgement
+    if judgement is None or not judgement.counts.unmonitored:
+        return []
+    claims = count(judgement.counts.unmonitored, "claim")
+    return [_line("NOT MONITORED", f"{claims}: {why_unmonitored(picture)}".removesuffix(": "))]
 
 
 def _wide(picture: Picture, problem: Problem) -> str:
@@ -83,8 +92,8 @@ def _wide(picture: Picture, problem: Problem) -> str:
     if problem.used_on:
         where.append(count(problem.used_on, "node"))
     return (
-        f"DRIVER-WIDE: {problem.claims} of {problem.wide_of} claims of {problem.group.driver}, {headline(problem)}, "
-        f"{', '.join(where)}, since {moment(problem.since, picture.now)}"
+        f"DRIVER-WIDE: {problem.claims} of {problem.wide_of} claims of {problem.group.driver} "
+        f"since {moment(problem.since, picture.now)}, {headline(problem)}, {', '.join(where)}"
     )
 
 

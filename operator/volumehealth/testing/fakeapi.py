@@ -94,7 +94,7 @@ class FakeApi:
                 self.objects[path] = body
             case "PATCH":
                 target = path.removesuffix("/status")
-                self.objects[target] = _merge(self._find(target), body)
+                self.objects[target] = merged(self._find(target), body)
                 return self.objects[target]
             case "DELETE":
                 self._find(path)
@@ -107,14 +107,14 @@ class FakeApi:
         return self.objects[path]
 
 
-def _merge(old: Any, patch: Any) -> Any:
+def merged(old: Any, patch: Any) -> Any:
     """Apply an RFC 7386 patch."""
     if not isinstance(patch, dict):
         return patch
-    merged = dict(old) if isinstance(old, dict) else {}
+    result = dict(old) if isinstance(old, dict) else {}
     for name, value in patch.items():
         if value is None:
-            merged.pop(name, None)
+            result.pop(name, None)
         else:
-            merged[name] = _merge(merged.get(name), value)
-    return merged
+            result[name] = merged(result.get(name), value)
+    return result

@@ -1,0 +1,37 @@
+"""The pages for probes and for Prometheus."""
+
+import aiohttp
+import pytest
+
+from volumehealth.report.http import Page, health, serve
+
+
+async def test_a_page_is_served_and_an_unknown_path_is_not() -> None:
+    routes = {"/metrics": lambda: Page(b"a 1\n", content_type="text/plain; version=0.0.4")}
+    async with (
+        serve("127.0.0.1:0", routes) as port,
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http,
+    ):
+        async with http.get("/metrics") as answer:
+            assert (answer.status, await answer.read()) == (200, b"a 1\n")
+            assert answer.headers["Content-Type"] == "text/plain; version=0.0.4"
+        async with http.get("/other") as answer:
+            assert answer.status == 404
+
+
+@pytest.mark.parametrize(("well", "status"), [(True, 200), (False, 503)])
+async def test_a_health_page_says_what_is_wrong(well: bool, status: int) -> None:
+    routes = {"/healthz": health(lambda: (well, "checks advance"))}
+    async with (
+        serve("127.0.0.1:0", routes) as port,
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http,
+        http.get("/healthz") as answer,
+    ):
+        assert (answer.status, await answer.text()) == (status, "checks advance\n")
+
+
+async def test_an_address_in_use_is_an_error_at_start() -> None:
+    async with serve("127.0.0.1:0", {}) as port:
+        with pytest.raises(OSError, match="address already in use"):
+            async with serve(f"127.0.0.1:{port}", {}):
+                pass

@@ -1,0 +1,152 @@
+"""What is exported: as documented, bounded, and gone with what it was about."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from unit.report.scenes import SCENES, three_bad, three_thousand_bad
+from volumehealth.model.cluster import ViewState
+from volumehealth.report.metrics import Metrics
+from volumehealth.report.picture import Picture
+from volumehealth.testing.health import START, make_policy
+
+PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
+CONDITIONS = (("Ready", "True"), ("VolumesHealthy", "False"))
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+def samples(metrics: Metrics, name: str) -> dict[tuple[tuple[str, str], ...], float]:
+    """Return a metric's samples by their labels, as a scrape sees them."""
+    return {
+        tuple(sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(metrics.render().decode())
+        for sample in family.samples
+        if sample.name == f"volumehealth_{name}"
+    }
+
+
+def show(metrics: Metrics, picture: Picture) -> None:
+    metrics.publish(picture, CONDITIONS)
+
+
+def everything() -> Metrics:
+    """Metrics with at least one sample of each name."""
+    metrics = Metrics()
+    metrics.observe_call("a.example.com", "ListVolumes", "OK", 0.1)
+    metrics.check_finished("storage", 0.1, START)
+    metrics.event_written("VolumeConditionAbnormal", "Created")
+    metrics.write_done("event", "Done")
+    show(metrics, three_bad())
+    return metrics
+
+
+def test_each_unhealthy_claim_has_a_series_and_healthy_ones_have_none(metrics: Metrics) -> None:
+    show(metrics, three_bad())
+    bad = samples(metrics, "claim_unhealthy")
+    assert len(bad) == 3
+    assert dict(next(labels for labels in bad if ("persistentvolumeclaim", "cache-3") in labels)) == {
+        "namespace": "ci",
+        "persistentvolumeclaim": "cache-3",
+        "driver": "rook-ceph.rbd.csi.ceph.com",
+        "policy": "storage",
+        "source": "Node",
+        "node": "worker-2",
+        "status": "Degraded",
+        "reason": "FilesystemReadOnly",
+    }
+
+
+def test_counts_of_a_policy_are_those_of_its_status(metrics: Metrics) -> None:
+    show(metrics, three_bad())
+    claims = samples(metrics, "policy_claims")
+    assert claims[("policy", "storage"), ("state", "unhealthy")] == 3
+    assert claims[("policy", "storage"), ("state", "unmonitored")] == 3115
+
+
+def test_a_condition_is_one_for_the_status_it_has(metrics: Metrics) -> None:
+    show(metrics, three_bad())
+    condition = samples(metrics, "policy_condition")
+    assert condition[("policy", "storage"), ("status", "False"), ("type", "VolumesHealthy")] == 1
+    assert condition[("policy", "storage"), ("status", "True"), ("type", "VolumesHealthy")] == 0
+
+
+def test_three_thousand_bad_claims_show_the_worst_thousand_and_how_many_are_left_out(
+    metrics: Metrics,
+) -> None:
+    show(metrics, three_thousand_bad())
+    bad = samples(metrics, "claim_unhealthy")
+    assert len(bad) == 1000
+    assert {dict(labels)["status"] for labels in bad} == {"DataLoss"}
+    assert samples(metrics, "claim_unhealthy_truncated") == {(): 2000}
+
+
+def test_what_recovered_vanishes(metrics: Metrics) -> None:
+    show(metrics, three_bad())
+    show(metrics, SCENES["all_healthy"]())
+    assert samples(metrics, "claim_unhealthy") == {}
+
+
+def test_every_series_of_a_policy_vanishes_with_it(metrics: Metrics) -> None:
+    show(metrics, three_bad())
+    show(metrics, replace(three_bad(), policy=make_policy("other")))
+    metrics.check_finished("storage", 0.1, START)
+    metrics.check_finished("other", 0.1, START)
+    metrics.forget("storage")
+    assert b'"storage"' not in metrics.render()
+    assert b'"other"' in metrics.render()
+
+
+def test_every_series_of_a_driver_vanishes_with_it(metrics: Metrics) -> None:
+    metrics.observe_call("a.example.com", "ListVolumes", "OK", 0.1)
+    metrics.forget_driver("a.example.com")
+    assert b"a.example.com" not in metrics.render()
+
+
+def test_while_a_policy_is_suspended_its_numbers_stay(metrics: Metrics) -> None:
+    show(metrics, three_bad())
+    show(metrics, SCENES["suspended"]())
+    assert len(samples(metrics, "claim_unhealthy")) == 3
+
+
+def test_calls_are_counted_and_timed_by_driver_method_and_code(metrics: Metrics) -> None:
+    metrics.observe_call("a.example.com", "ListVolumes", "OK", 0.1)
+    metrics.observe_call("a.example.com", "ListVolumes", "DEADLINE_EXCEEDED", 15)
+    labels = (("code", "DEADLINE_EXCEEDED"), ("driver", "a.example.com"), ("method", "ListVolumes"))
+    assert samples(metrics, "csi_call_duration_seconds_sum")[labels] == 15
+
+
+def test_a_view_is_trusted_once_it_is_complete_and_current(metrics: Metrics) -> None:
+    trusted = []
+    for state in (ViewState(False, 0), ViewState(True, 1), ViewState(True, 99, stale="Pods")):
+        metrics.view(state)
+        trusted.append(samples(metrics, "view_trusted")[()])
+    assert trusted == [0, 1, 0]
+
+
+def test_no_metric_is_in_the_global_registry() -> None:
+    first, second = everything(), Metrics()
+    assert b"a.example.com" in first.render()
+    assert b"a.example.com" not in second.render()
+
+
+def test_the_page_lists_every_metric_with_its_labels_and_no_other() -> None:
+    written = {
+        (name, tuple(label for label in re.findall(r"`(\w+)`", labels)), kind)
+        for name, kind, labels in re.findall(
+            r"^\| `(\w+)` \| (\w+) \| (.*?) \|", PAGE.read_text(), re.MULTILINE
+        )
+    }
+    exported = set()
+    for family in everything().registry.collect():
+        if family.name.startswith("volumehealth_"):
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+            exported.add((name, frozenset(labels), family.type))
+    assert {(name, frozenset(labels), kind) for name, labels, kind in written} == exported

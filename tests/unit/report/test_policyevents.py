@@ -1,0 +1,183 @@
+"""Events on a policy: its own turns, grouped, few."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from unit.report.scenes import pods_of, three_thousand_bad
+from volumehealth.judge.policy import DriverCounts
+from volumehealth.model.cluster import Claim
+from volumehealth.model.health import SourceState
+from volumehealth.report.eventobjects import EventSink
+from volumehealth.report.picture import Picture
+from volumehealth.report.policyevents import PolicyEventWriter
+from volumehealth.report.problems import find_problems
+from volumehealth.report.writes import WriteQueue
+from volumehealth.testing.fakeapi import FakeApi
+from volumehealth.testing.health import (
+    DRIVER,
+    SteppedClock,
+    cleared,
+    found,
+    make_claim,
+    make_driver,
+    make_finding,
+    make_health,
+    make_picture,
+)
+
+pytestmark = pytest.mark.looptime
+
+FINDING = make_finding()
+CLAIMS = [make_claim(f"claim-{number}") for number in range(10)]
+
+
+class World:
+    """A PolicyEventWriter and the API server it writes to."""
+
+    def __init__(self, api: FakeApi, queue: WriteQueue, clock: SteppedClock) -> None:
+        self.api, self.queue, self.clock = api, queue, clock
+        self.restart()
+
+    def restart(self) -> None:
+        self.writer = PolicyEventWriter(EventSink(self.queue, clock=self.clock, observe=lambda *_: None))
+
+    async def check(self, picture: Picture) -> None:
+        picture = replace(picture, now=self.clock.now())
+        self.writer.tell(picture, find_problems(picture, pods_of))
+        task = asyncio.create_task(self.queue.run())
+        await self.queue.drain(60)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    def messages(self, reason: str) -> list[str]:
+        return [event["message"] for event in self.api.events(reason)]
+
+
+@pytest.fixture
+async def world(api: FakeApi, queue: WriteQueue, clock: SteppedClock) -> World:
+    return World(api, queue, clock)
+
+
+def bad(number: int, *, new: int = 0) -> Picture:
+    claims = CLAIMS[:number]
+    return make_picture(
+        [(claim, make_health(claim, FINDING)) for claim in claims],
+        turns=[found(claim, FINDING) for claim in claims[number - new :]],
+        healthy=100,
+    )
+
+
+async def test_claims_that_become_unhealthy_together_are_one_event(world: World) -> None:
+    await world.check(bad(2, new=2))
+    (event,) = world.api.events()
+    assert event["metadata"]["namespace"] == "default"
+    assert event["involvedObject"] == {
+        "apiVersion": "volumehealth.dev/v1alpha1",
+        "kind": "VolumeHealthPolicy",
+        "name": "storage",
+        "uid": "uid-storage",
+    }
+    assert (event["type"], event["reason"]) == ("Warning", "VolumesUnhealthy")
+    assert event["message"] == (
+        "2 claims of csi-powerstore.dellemc.com: Inaccessible/VolumeNotFound (Controller) since 03:02Z"
+    )
+
+
+async def test_a_problem_that_grows_raises_the_same_event_once_a_minute_at_most(world: World) -> None:
+    await world.check(bad(1, new=1))
+    for number in range(2, 10):
+        world.clock.advance(seconds=10)
+        await world.check(bad(number, new=1))
+    (event,) = world.api.events()
+    assert event["count"] == 2
+    assert event["message"].startswith("7 claims of ")
+
+
+async def test_a_problem_that_is_still_there_is_not_told_again(world: World) -> None:
+    await world.check(bad(2, new=2))
+    for _ in range(100):
+        world.clock.advance(minutes=1)
+        await world.check(bad(2))
+    assert world.api.count("POST") == 1
+    assert world.api.count("PATCH") == 0
+
+
+async def test_what_was_there_before_a_restart_is_not_told_again(world: World) -> None:
+    await world.check(bad(2, new=2))
+    world.restart()
+    await world.check(bad(2))
+    assert len(world.api.requests) == 1
+
+
+async def test_a_problem_that_comes_back_raises_its_event(world: World) -> None:
+    await world.check(bad(1, new=1))
+    world.clock.advance(minutes=5)
+    await world.check(make_picture(healthy=101))
+    await world.check(bad(1, new=1))
+    assert [event["count"] for event in world.api.events("VolumesUnhealthy")] == [2]
+
+
+async def test_when_no_claim_is_unhealthy_any_more_it_is_told(world: World) -> None:
+    await world.check(bad(1, new=1))
+    turns = [cleared(CLAIMS[0], FINDING)]
+    await world.check(make_picture(turns=turns, others=CLAIMS, healthy=101))
+    assert world.messages("VolumesHealthy") == ["none of 101 monitored claims is unhealthy any more"]
+
+
+async def test_while_others_are_unhealthy_a_recovery_is_not_told_on_the_policy(world: World) -> None:
+    await world.check(bad(2, new=2))
+    picture = bad(1)
+    assert picture.judgement is not None
+    turns = (cleared(CLAIMS[1], FINDING),)
+    await world.check(replace(picture, judgement=replace(picture.judgement, transitions=turns)))
+    assert world.messages("VolumesHealthy") == []
+
+
+async def test_many_problems_at_once_make_four_events(world: World) -> None:
+    picture = three_thousand_bad()
+    assert picture.judgement is not None
+    turns = tuple(
+        found(picture.claims[ref], health.findings[0]) for ref, health in picture.judgement.healths.items()
+    )
+    await world.check(replace(picture, judgement=replace(picture.judgement, transitions=turns)))
+    assert len(world.api.events()) == 4
+    said = world.messages("VolumesUnhealthy")
+    assert any(words.startswith("9 more problems on 2250 claims, worst ") for words in said)
+
+
+def silent(claim: Claim = CLAIMS[0]) -> Picture:
+    since = SteppedClock().now()
+    driver = replace(make_driver(state=SourceState.CIRCUIT_OPEN, message="DEADLINE_EXCEEDED"), since=since)
+    counts = {DRIVER: DriverCounts(claims=3000, unknown=3000)}
+    return make_picture(drivers=[driver], judgement={"drivers": counts})
+
+
+async def test_a_driver_that_fell_silent_is_told_after_unhealthy_after_and_its_return_at_once(
+    world: World,
+) -> None:
+    for _ in range(5):
+        await world.check(silent())
+        world.clock.advance(seconds=45)
+    assert world.messages("SourceSilent") == [
+        "csi-powerstore.dellemc.com has not answered since 03:02Z (DEADLINE_EXCEEDED); 3000 claims Unknown"
+    ]
+    assert len(world.api.requests) == 1
+    await world.check(make_picture(drivers=[make_driver()]))
+    assert world.messages("SourceAnswering") == ["csi-powerstore.dellemc.com answers again"]
+
+
+async def test_a_driver_that_was_silent_for_a_moment_is_not_told(world: World) -> None:
+    await world.check(silent())
+    world.clock.advance(seconds=45)
+    await world.check(make_picture(drivers=[make_driver()]))
+    assert world.api.requests == []
+
+
+async def test_a_driver_that_is_still_silent_after_a_restart_is_not_told_again(world: World) -> None:
+    world.clock.advance(minutes=3)
+    await world.check(silent())
+    world.restart()
+    await world.check(silent())
+    assert [event["count"] for event in world.api.events()] == [1]

@@ -1,0 +1,218 @@
+"""A policy's status: honest conditions, bounded size, and a describe page of 70 lines."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unit.report.scenes import DRIVERS, SCENES, status_of
+from volumehealth.model.clock import rfc3339
+from volumehealth.model.health import SourceState
+from volumehealth.model.vocabulary import ReadyReason, SourcesReason, VolumesReason
+from volumehealth.report.picture import Agents, Picture
+from volumehealth.report.records import render
+from volumehealth.report.status import differs, printed_lines
+from volumehealth.report.statuswriter import merge_patch
+from volumehealth.testing.fakeapi import merged
+from volumehealth.testing.health import (
+    make_claim,
+    make_driver,
+    make_finding,
+    make_health,
+    make_picture,
+    make_pod,
+)
+
+CRDS = Path(__file__).parents[3] / "crds"
+AROUND = 13 + 3
+"""Lines of kubectl around spec and status: metadata and headings; the heading of the Events."""
+
+
+def condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = next(one for one in status["conditions"] if one["type"] == kind)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("scene", "volumes", "sources", "ready"),
+    [
+        ("three_bad", "False VolumesUnhealthy", "True AllAvailable", "True Checking"),
+        ("driver_wide", "False DriverWideProblem", "True AllAvailable", "True Checking"),
+        ("driver_down", "Unknown SomeUnknown", "False DriverUnreachable", "True Checking"),
+        ("all_healthy", "True AllHealthy", "True AllAvailable", "True Checking"),
+        ("none_monitored", "True AllHealthy", "True AllAvailable", "True Checking"),
+        ("nothing_selected", "Unknown NothingSelected", "True AllAvailable", "True Checking"),
+        ("all_overridden", "Unknown NothingSelected", "True AllAvailable", "True Checking"),
+        ("suspended", "Unknown Suspended", "Unknown ViewStale", "False Suspended"),
+        ("never_checked", "Unknown NotYetChecked", "Unknown ViewStale", "Unknown NotYetChecked"),
+        ("invalid", "True AllHealthy", "True AllAvailable", "False InvalidSpec"),
+        ("stale_view", "Unknown SomeUnknown", "False ViewStale", "True Checking"),
+    ],
+)
+def test_conditions_say(scene: str, volumes: str, sources: str, ready: str) -> None:
+    status = status_of(SCENES[scene]())
+    said = [f"{one['type']} {one['status']} {one['reason']}" for one in status["conditions"]]
+    assert said == [f"VolumesHealthy {volumes}", f"SourcesAvailable {sources}", f"Ready {ready}"]
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_every_reason_is_one_of_the_closed_list(scene: str) -> None:
+    known = {str(reason) for kind in (ReadyReason, SourcesReason, VolumesReason) for reason in kind}
+    assert {one["reason"] for one in status_of(SCENES[scene]())["conditions"]} <= known
+
+
+@pytest.mark.parametrize(
+    "scene", ["three_bad", "all_healthy", "none_monitored", "driver_down", "driver_wide"]
+)
+def test_volumes_healthy_always_names_the_unmonitored(scene: str) -> None:
+    assert "not monitored" in condition(status_of(SCENES[scene]()), "VolumesHealthy")["message"]
+
+
+def test_a_silent_agent_makes_sources_unavailable() -> None:
+    picture = replace(SCENES["all_healthy"](), agents=Agents(14, 13, ("worker-7",)))
+    status = status_of(picture)
+    assert condition(status, "SourcesAvailable")["reason"] == "AgentSilent"
+    assert status["agents"] == {"expected": 14, "reporting": 13, "silent": 1, "silentNames": ["worker-7"]}
+
+
+SMALL = {name: scene() for name, scene in SCENES.items() if name not in ("three_thousand_bad", "driver_wide")}
+scenes = st.sampled_from(sorted(SMALL)).map(SMALL.__getitem__)
+
+
+@given(scenes, scenes)
+def test_a_transition_time_changes_with_the_status_and_with_nothing_else(one: Picture, two: Picture) -> None:
+    before = status_of(one)
+    now = one.now + timedelta(minutes=1)
+    after = status_of(replace(two, now=now), before)
+    for old in before["conditions"]:
+        new = condition(after, old["type"])
+        same = new["status"] == old["status"]
+        assert new["lastTransitionTime"] == (old["lastTransitionTime"] if same else rfc3339(now))
+
+
+@given(scenes)
+def test_the_same_check_a_minute_later_is_no_news(picture: Picture) -> None:
+    before = status_of(picture)
+    after = status_of(replace(picture, now=picture.now + timedelta(minutes=1)), before)
+    assert not differs(before, after)
+
+
+@given(scenes, scenes)
+def test_a_merge_patch_makes_the_new_status_of_the_old_one(one: Picture, two: Picture) -> None:
+    before = status_of(one)
+    after = status_of(two, before)
+    assert merged(before, merge_patch(before, after)) == after
+
+
+@pytest.mark.parametrize("scene", SCENES)
+@pytest.mark.parametrize("spec_lines", [0, 5, 10])
+def test_the_describe_page_has_70_lines_at_most_with_three_events(scene: str, spec_lines: int) -> None:
+    spec = {str(number): 1 for number in range(spec_lines)}
+    status = status_of(replace(SCENES[scene](), raw_spec=spec))
+    assert AROUND + spec_lines + printed_lines(status) + 3 <= 70
+
+
+def test_with_little_wrong_every_driver_is_shown_in_full() -> None:
+    status = status_of(SCENES["all_healthy"]())
+    assert [driver["name"] for driver in status["drivers"]] == [
+        "ebs.csi.aws.com",
+        "csi-powerstore.dellemc.com",
+        "rook-ceph.rbd.csi.ceph.com",
+    ]
+    assert status["drivers"][0]["hint"] == "it has no health API"
+
+
+def test_a_silent_driver_comes_first() -> None:
+    down = make_driver("zzz.example.com", SourceState.UNREACHABLE, message="connection refused")
+    status = status_of(replace(SCENES["three_bad"](), drivers={one.name: one for one in (*DRIVERS, down)}))
+    assert status["drivers"][0]["name"] == "zzz.example.com"
+
+
+def test_lines_are_counted_as_kubectl_prints_them() -> None:
+    assert printed_lines({"a": 1, "b": {"c": "x", "d": ["y", "z"]}, "e": [{"f": 1, "g": 2}]}) == 1 + 5 + 3
+
+
+def test_when_the_check_was_and_when_the_next_try_will_be_is_no_news() -> None:
+    old = {"lastCheckTime": "x", "drivers": [{"name": "a", "nextTry": "y", "roundSeconds": 3}]}
+    assert not differs(old, {"lastCheckTime": "z", "drivers": [{"name": "a", "nextTry": "v"}]})
+    assert differs(old, {"lastCheckTime": "x", "drivers": [{"name": "b"}]})
+
+
+def test_while_suspended_everything_stays_as_it_was() -> None:
+    before = status_of(SCENES["three_bad"]())
+    after = status_of(SCENES["suspended"](), before)
+    for kept in ("claims", "problems", "drivers", "lastCheckTime"):
+        assert after[kept] == before[kept]
+    assert after["summary"] == ["SUSPENDED as of 2026-11-23T03:12:11Z", *before["summary"]]
+    assert condition(after, "VolumesHealthy")["message"].startswith(
+        "not checked since 03:12Z; then False: 3 of 297"
+    )
+    assert not differs(after, status_of(SCENES["suspended"](), after))
+
+
+def test_after_suspension_the_summary_is_that_of_the_check() -> None:
+    suspended = status_of(SCENES["suspended"](), status_of(SCENES["three_bad"]()))
+    assert (
+        status_of(SCENES["three_bad"](), suspended)["summary"] == status_of(SCENES["three_bad"]())["summary"]
+    )
+
+
+def test_the_observed_generation_is_that_of_the_object() -> None:
+    assert status_of(SCENES["all_healthy"]())["observedGeneration"] == 3
+    assert status_of(replace(SCENES["invalid"](), generation=4))["observedGeneration"] == 4
+
+
+def test_a_status_stays_below_256_kib_whatever_drivers_say() -> None:
+    huge = "😀" * 100_000
+    claims = [make_claim(f"{'c' * 240}{number}", driver=f"d{number}" * 50) for number in range(500)]
+    bad = [(claim, make_health(claim, make_finding(reason=huge, message=huge))) for claim in claims]
+    drivers = [
+        make_driver(claim.driver, SourceState.UNREACHABLE, message=huge, hint=huge) for claim in claims
+    ]
+    status = status_of(make_picture(bad, drivers=drivers))
+    assert len(msgspec.json.encode(status)) < 256 * 1024
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_every_field_of_a_status_is_in_the_crd(scene: str) -> None:
+    status = status_of(SCENES[scene](), status_of(SCENES["three_bad"]()))
+    assert unknown_fields(status, _schema("volumehealthpolicies")) == []
+
+
+def test_every_field_of_a_record_is_in_the_crd() -> None:
+    claim = make_claim()
+    finding = make_finding(stale=True, node="n", clear_since=make_finding().since)
+    health = make_health(claim, finding, recovered=finding.since, unknown_reason="R", unknown_message="m")
+    record = render(health, claim=claim, policy="p", pods=[make_pod()], told=lambda one: one.since)
+    assert unknown_fields(record["status"], _schema("volumehealths")) == []
+
+
+def _schema(plural: str) -> Any:
+    crd = yaml.safe_load((CRDS / f"{plural}.yaml").read_text())
+    return crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+
+
+def unknown_fields(value: Any, schema: Any, path: str = "status") -> list[str]:
+    """List what a value has and the schema has not, or has with another type."""
+    match value:
+        case dict():
+            known = schema.get("properties", {})
+            faults = [f"{path}.{name} is unknown" for name in value.keys() - known.keys()]
+            faults += [f"{path}.{name} is missing" for name in set(schema.get("required", ())) - value.keys()]
+            for name in value.keys() & known.keys():
+                faults += unknown_fields(value[name], known[name], f"{path}.{name}")
+            return faults
+        case list():
+            return [
+                fault for one in value for fault in unknown_fields(one, schema.get("items", {}), f"{path}[]")
+            ]
+        case _:
+            types = {"string": str, "integer": int, "boolean": bool}
+            return [] if isinstance(value, types[schema["type"]]) else [f"{path} is of another type"]

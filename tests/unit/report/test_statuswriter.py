@@ -1,0 +1,107 @@
+"""The status is written when it says something new, as a heartbeat, and never besides."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from unit.report.scenes import SCENES, status_of
+from volumehealth import errors
+from volumehealth.report.picture import Picture
+from volumehealth.report.statuswriter import StatusWriter
+from volumehealth.report.writes import WriteQueue
+from volumehealth.testing.fakeapi import FakeApi
+from volumehealth.testing.health import SteppedClock
+
+pytestmark = pytest.mark.looptime
+
+PATH = "/apis/volumehealth.dev/v1alpha1/volumehealthpolicies/storage"
+
+
+class World:
+    """A StatusWriter and the API server that holds the policy."""
+
+    def __init__(self, api: FakeApi, queue: WriteQueue, clock: SteppedClock) -> None:
+        self.api, self.queue, self.clock = api, queue, clock
+        api.objects[PATH] = {"metadata": {"name": "storage", "uid": "uid-storage"}}
+        self.restart()
+
+    def restart(self) -> None:
+        self.statuses = StatusWriter(self.queue, clock=self.clock)
+
+    async def check(self, scene: str | Picture) -> None:
+        picture = SCENES[scene]() if isinstance(scene, str) else scene
+        self.statuses.learn(picture.policy, self.stored())
+        picture = replace(picture, now=self.clock.now())
+        self.statuses.publish(picture.policy, status_of(picture, dict(self.statuses.newest(picture.policy))))
+        task = asyncio.create_task(self.queue.run())
+        await self.queue.drain(60)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    def stored(self) -> dict[str, Any] | None:
+        return self.api.objects[PATH].get("status")
+
+
+@pytest.fixture
+async def world(api: FakeApi, queue: WriteQueue, clock: SteppedClock) -> World:
+    return World(api, queue, clock)
+
+
+async def test_what_is_new_is_written_to_the_status_subresource_of_that_very_object(world: World) -> None:
+    await world.check("all_healthy")
+    assert world.api.requests == [("PATCH", f"{PATH}/status")]
+    assert world.api.objects[PATH]["metadata"]["uid"] == "uid-storage"
+    await world.check("three_bad")
+    assert len(world.api.requests) == 2
+
+
+async def test_ten_equal_checks_write_nothing_but_the_heartbeat(world: World) -> None:
+    for _ in range(11):
+        await world.check("three_bad")
+        world.clock.advance(minutes=1)
+    assert len(world.api.requests) == 3
+    assert world.stored()["lastCheckTime"] == "2026-11-23T03:12:11Z"  # type: ignore[index]
+
+
+async def test_a_restart_writes_no_equal_status_again(world: World) -> None:
+    await world.check("three_bad")
+    world.restart()
+    world.clock.advance(minutes=1)
+    await world.check("three_bad")
+    assert len(world.api.requests) == 1
+
+
+async def test_what_is_no_longer_said_is_removed(world: World) -> None:
+    await world.check("three_bad")
+    await world.check("all_healthy")
+    assert "problems" not in world.stored()  # type: ignore[operator]
+    assert world.stored() == status_of(
+        replace(SCENES["all_healthy"](), now=world.clock.now()), status_of(SCENES["three_bad"]())
+    ) | {"conditions": world.stored()["conditions"]}  # type: ignore[index]
+
+
+async def test_a_suspended_policy_has_no_heartbeat(world: World) -> None:
+    await world.check("all_healthy")
+    for _ in range(20):
+        world.clock.advance(minutes=1)
+        await world.check("suspended")
+    assert len(world.api.requests) == 2
+
+
+async def test_a_policy_that_was_deleted_meanwhile_is_let_go(world: World) -> None:
+    world.api.refusals = [errors.NotFound("gone", status=404)]
+    await world.check("all_healthy")
+    world.statuses.forget("uid-storage")
+    assert len(world.api.requests) == 1
+
+
+async def test_while_the_server_is_away_only_the_newest_status_waits(world: World) -> None:
+    world.api.away = True
+    await world.check("all_healthy")
+    await world.check("three_bad")
+    world.api.away = False
+    await world.check("driver_down")
+    assert len(world.api.requests) == 1
+    assert world.stored()["claims"]["unknown"] == 3000  # type: ignore[index]
