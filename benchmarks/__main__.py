@@ -1,0 +1,81 @@
+"""`python -m benchmarks [--quick] [--only WORD] [--json FILE]`."""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from benchmarks.bench import Bench, Driver, bench
+from benchmarks.lines import burst, start, steady
+from benchmarks.table import Line, as_json, markdown
+
+CLAIMS = 10_000
+MAIN = Driver("array.bench.example.com", "vol-", CLAIMS)
+Group = Callable[[Bench], Awaitable[list[Line]]]
+
+
+def groups(*, quick: bool) -> dict[str, Group]:
+    """Return what can be measured, in the order in which it is."""
+    return {
+        "start": lambda b: start.start(b, MAIN, claims=CLAIMS, times=2 if quick else 5, memory_goal=130),
+        "list": lambda b: steady.check_by_list(b, MAIN, claims=CLAIMS, seconds=12 if quick else 40),
+        "steady": lambda b: steady.steady(b, MAIN, claims=CLAIMS, seconds=20 if quick else 130),
+        "thousand": lambda b: burst.thousand(b, MAIN, bad=1000),
+        "gone": lambda b: burst.gone(b, MAIN, claims=CLAIMS, seconds=10 if quick else 40),
+    }
+
+
+async def run(home: Path, *, quick: bool, only: list[str]) -> list[Line]:
+    """Measure and return the table's lines; say on standard error what is going on."""
+    lines: list[Line] = []
+    async with bench(home) as place:
+        await place.population.put(range(CLAIMS), driver=MAIN.name, prefix=MAIN.prefix)
+        for name, measure in groups(quick=quick).items():
+            if only and name not in only:
+                continue
+            begun = time.monotonic()
+            found = await measure(place)
+            lines += found
+            print(f"[{name}: {time.monotonic() - begun:.0f} s]", file=sys.stderr)
+            for line in found:
+                print("   ", " | ".join(filter(None, line.row())), file=sys.stderr)
+    return lines
+
+
+def machine() -> str:
+    """Name the machine in words."""
+    load = os.getloadavg()[0]
+    return (
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; "
+        f"load of the last minute {load:.1f}"
+    )
+
+
+def main() -> None:
+    """Print the table; write JSON."""
+    parser = argparse.ArgumentParser(prog="benchmarks")
+    parser.add_argument("--quick", action="store_true", help="two minutes instead of ten")
+    parser.add_argument(
+        "--only", action="append", default=[], choices=groups(quick=True), help="repeat for more"
+    )
+    parser.add_argument("--home", type=Path, help="keep logs and all in this directory")
+    parser.add_argument("--json", type=Path, default=Path("benchmarks.json"), help="where to write JSON")
+    arguments = parser.parse_args()
+    before = machine()
+    with tempfile.TemporaryDirectory(prefix="vh-bench-") as temporary:
+        home = arguments.home or Path(temporary)
+        lines = asyncio.run(run(home, quick=arguments.quick, only=arguments.only))
+    print(f"\n{before} before, {os.getloadavg()[0]:.1f} after\n")
+    print(markdown(lines))
+    report = {"machine": before, "quick": arguments.quick, "lines": as_json(lines)}
+    arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
