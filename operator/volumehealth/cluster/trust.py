@@ -15,10 +15,21 @@ class Followed(Protocol):
     def name(self) -> str:
         """Of the resource."""
 
-    synced: bool
-    confirmed: float
-    confirmed_at: datetime
-    error: str
+    @property
+    def synced(self) -> bool:
+        """Whether it was read at least once."""
+
+    @property
+    def confirmed(self) -> float:
+        """When it was last known to be current, in monotonic seconds."""
+
+    @property
+    def confirmed_at(self) -> datetime:
+        """The same by the wall clock."""
+
+    @property
+    def error(self) -> str:
+        """What went wrong last; empty while it is followed."""
 
 
 def trust(
