@@ -1,7 +1,6 @@
 """The composition root: what runs in the operator process, started and stopped in order.
 
-Kopf cancels every task that was created after it started, and a cancelled Kopf skips its own clean-up. So all else is
-started first, and Kopf is stopped by its flag after the last write.
+Kopf is started last and stopped by its flag after the last write: see `kopfrun`.
 """
 
 import asyncio
@@ -12,15 +11,12 @@ from contextlib import AsyncExitStack
 from random import Random
 from typing import Any
 
-import kopf
-
 from volumehealth import __version__
 from volumehealth.app.engine import Engine
-from volumehealth.app.handlers import make_registry
+from volumehealth.app.kopfrun import KopfRun, on_signals, policies_served
 from volumehealth.app.secrets import SecretFiles
 from volumehealth.check import Checker
 from volumehealth.cluster.api import Api
-from volumehealth.cluster.credentials import Access
 from volumehealth.cluster.lease import LeaseElector
 from volumehealth.cluster.view import ClusterView
 from volumehealth.csi.endpoint import parse_endpoint
@@ -62,16 +58,17 @@ async def run(settings: Settings) -> int:
     """Run the operator until SIGTERM or SIGINT.
 
     Returns:
-        The exit status: 0 after a signal, 1 after the Lease was lost.
+        The exit status: 0 after a signal; 1 if the Lease was lost, or policies are not served any more (the CRD
+        was deleted): then the process has to start over.
 
     Raises:
         ApiError: if there are no credentials, or the API server refuses them at start.
     """
     log.info("starting", extra={"version": __version__})
     stop = asyncio.Event()
-    _on_signals(stop)
+    on_signals(stop)
     clock, random, probes, metrics = SystemClock(), Random(), Probes(), Metrics()
-    status = 0
+    status, lost_lease = 0, False
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(await Api.connect(settings.kubeconfig or None))
         routes = {"/healthz": health(lambda: probes.alive()), "/readyz": health(lambda: probes.ready())}
@@ -97,14 +94,14 @@ async def run(settings: Settings) -> int:
             async with asyncio.TaskGroup() as group:
                 if settings.leader_elect:
                     group.create_task(_hold(elector))
-                await _lead(settings, api, clock, random, metrics, probes, stop, group)
+                status = await _lead(settings, api, clock, random, metrics, probes, stop, group)
                 raise _Done
         except* _Done:
             pass
         except* LeaseLost as lost:
             log.error("lease lost", extra={"error": str(lost.exceptions[0])})
-            status = 1
-        if settings.leader_elect and status == 0:
+            status, lost_lease = 1, True
+        if settings.leader_elect and not lost_lease:
             await elector.release()
     log.info("stopped")
     return status
@@ -132,8 +129,8 @@ async def _lead(
     probes: Probes,
     stop: asyncio.Event,
     group: asyncio.TaskGroup,
-) -> None:
-    """Do the operator's work until it is told to stop."""
+) -> int:
+    """Do the operator's work until it is told to stop; return the exit status."""
     engine: Engine
     view = ClusterView(api, clock=clock, random=random)
     probers = Probers(
@@ -152,40 +149,16 @@ async def _lead(
 
     for work in (view.run(), probers.run(), reporter.run(), engine.run()):
         group.create_task(work)
-    if not await _unless(stop, engine.started()):
-        return
-    flag, ready = asyncio.Event(), asyncio.Event()
-    kopf_task = group.create_task(
-        kopf.operator(
-            registry=make_registry(engine, lambda: _kopf_connection(api.access)),
-            clusterwide=True,
-            standalone=True,
-            ready_flag=ready,
-            stop_flag=flag,
-        )
-    )
-
-    def ended(_: object) -> None:
-        ready.set()
-        stop.set()
-
-    kopf_task.add_done_callback(ended)
-    await ready.wait()
-    _on_signals(stop)  # Kopf took them over
-    await stop.wait()
+    if not (await _unless(stop, engine.started()) and await _unless(stop, policies_served(api))):
+        return 0
+    run = KopfRun(engine, api, stop=stop)
+    await run.until_stop(lambda: on_signals(stop))
     log.info("stopping")
     engine.stop()
     left = await reporter.drain(DRAIN_SECONDS)
     if left:
         log.warning("stopping with writes undone", extra={"writes": left})
-    flag.set()
-    await asyncio.wait([kopf_task], timeout=DRAIN_SECONDS)
-
-
-def _on_signals(stop: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    return 0 if await run.end() else 1
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
@@ -200,21 +173,6 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
         for one in (task, stopped):
             one.cancel()
         await asyncio.gather(task, stopped, return_exceptions=True)
-
-
-def _kopf_connection(access: Access) -> kopf.ConnectionInfo:
-    """Let Kopf use the server and the credentials that we found."""
-    scheme, _, token = access.authorization.partition(" ")
-    return kopf.ConnectionInfo(
-        server=access.server,
-        scheme=scheme or None,
-        token=token or None,
-        ca_path=access.ca_file or None,
-        certificate_path=access.cert_file or None,
-        private_key_path=access.key_file or None,
-        insecure=not access.verify,
-        proxy_url=access.proxy or None,
-    )
 
 
 def _text(address: HostPort) -> str:
