@@ -1,7 +1,7 @@
 """Which claims a policy holds, and why it does not hold the others; pure and incremental.
 
 A claim belongs to one policy: of those that select it the one with the highest `spec.priority`, then the oldest, then
-the first by name. Only Bound claims are selected, once the view knows their volume.
+the first by name. Only Bound claims are selected, once the view knows their volume, and Lost ones, which were bound.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -142,7 +142,7 @@ class Selection:
             self._place(ref, _Held(claim, self._ordered([*keep, *new])))
 
     def _selecting(self, claim: Claim, uids: Iterable[str]) -> list[str]:
-        if claim.phase != "Bound" or not (claim.driver or claim.unsupported):
+        if claim.phase not in ("Bound", "Lost") or not (claim.driver or claim.unsupported):
             return []
         return [uid for uid in uids if self._candidates[uid].selects(claim, self._namespaces)]
 

@@ -96,7 +96,7 @@ async def test_changes_arrive_and_are_told_by_claim(
         assert view.claims_on(VolumeId(DRIVER, f"b-{namespace}")) == ()
 
 
-async def test_a_volume_that_comes_or_goes_changes_its_claim(
+async def test_a_claim_waits_for_its_volume_and_knows_it_still_when_it_is_lost(
     control_plane: ControlPlane, cluster_objects: ClusterObjects, namespace: str
 ) -> None:
     spec = ClaimSpec(namespace, "late", VolumeId(DRIVER, f"late-{namespace}"))
@@ -112,7 +112,10 @@ async def test_a_volume_that_comes_or_goes_changes_its_claim(
         path = f"/api/v1/persistentvolumes/{spec.persistent_volume}"
         await cluster_objects.patch(path, {"metadata": {"finalizers": None}})
         await cluster_objects.delete(path)
-        await until(lambda: view.claims[spec.ref].volume == "")
+        await cluster_objects.patch(f"{base}/{spec.name}/status", {"status": {"phase": "Lost"}})
+        await until(lambda: view.claims[spec.ref].phase == "Lost")
+        assert view.claims[spec.ref].handle == spec.volume.handle
+        assert [said.reason for said in view.complaints[spec.ref].own] == ["ClaimLost"]
 
 
 async def test_a_volume_bound_to_an_earlier_claim_of_that_name_is_not_ours(

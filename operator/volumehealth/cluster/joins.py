@@ -1,19 +1,48 @@
 """Claims joined with their volumes, and the Pods that use them; kept right by whichever side changes."""
 
 from collections.abc import Callable, Hashable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-from volumehealth.cluster.objects import ClaimRow, VolumeRow
-from volumehealth.model.cluster import Claim, Pod
+import msgspec
+
+from volumehealth.cluster.objects import ClaimRow, RawRecord, VolumeRow
+from volumehealth.model.cluster import Claim, Complaints, Pod
+from volumehealth.model.health import INACCESSIBLE, Condition
 from volumehealth.model.ids import ClaimRef, VolumeId
+from volumehealth.model.vocabulary import Reason
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
-def join(row: ClaimRow, volume: VolumeRow | None) -> Claim:
-    """Make a claim of its two halves; a volume that is not bound to this very claim counts as none."""
+_FAILED = Condition(INACCESSIBLE, Reason.VOLUME_FAILED.value, "the phase of the PersistentVolume is Failed")
+_NOTHING = Complaints()
+
+
+class Known(NamedTuple):
+    """What a claim was bound to when that was last known, for a claim whose PersistentVolume is gone."""
+
+    uid: str
+    """Of the claim."""
+    volume: str
+    id: VolumeId
+
+
+def join(row: ClaimRow, volume: VolumeRow | None, known: Known | None = None) -> Claim:
+    """Make a claim of its two halves; a volume that is not bound to this very claim counts as none.
+
+    A claim whose PersistentVolume was deleted (it is Lost, or about to be) keeps what is `known` of it: its driver
+    and handle still say which volume it was. If nothing is known, the claim itself names the driver at best.
+    """
+    if (
+        volume is None
+        and row.volume
+        and known is not None
+        and (known.uid, known.volume) == (row.uid, row.volume)
+    ):
+        return replace(join(row, None), volume=known.volume, driver=known.id.driver, handle=known.id.handle)
     if volume is not None and not _bound(volume, row):
         volume = None
     return Claim(
@@ -23,7 +52,7 @@ def join(row: ClaimRow, volume: VolumeRow | None) -> Claim:
         storage_class=row.storage_class or (volume.storage_class if volume else ""),
         phase=row.phase,
         volume=volume.name if volume else "",
-        driver=volume.id.driver if volume and volume.id else "",
+        driver=volume.id.driver if volume and volume.id else "" if volume else row.driver,
         handle=volume.id.handle if volume and volume.id else "",
         unsupported=volume.unsupported if volume else "",
         access_modes=row.access_modes,
@@ -34,6 +63,23 @@ def join(row: ClaimRow, volume: VolumeRow | None) -> Claim:
 
 def _bound(volume: VolumeRow, claim: ClaimRow) -> bool:
     return volume.claim == claim.ref and volume.claim_uid in ("", claim.uid)
+
+
+class _RecordStatus(msgspec.Struct, rename="camel"):
+    driver: str = ""
+    volume: str = ""
+    volume_handle: str = ""
+
+
+def known_from(record: RawRecord) -> Known | None:
+    """Read from a claim's record what the claim is bound to; None if it does not tell."""
+    try:
+        status = msgspec.json.decode(record.status or b"{}", type=_RecordStatus)
+    except msgspec.MsgspecError:
+        return None
+    if not (status.driver and status.volume and status.volume_handle):
+        return None
+    return Known(record.owner_uid, status.volume, VolumeId(status.driver, status.volume_handle))
 
 
 class ClaimJoin:
@@ -50,11 +96,26 @@ class ClaimJoin:
         self._joined: dict[ClaimRef, Claim] = {}
         self._naming: dict[str, tuple[ClaimRef, ...]] = {}
         self._on_volume: dict[VolumeId, tuple[ClaimRef, ...]] = {}
+        self._recalled: dict[ClaimRef, Known] = {}
+        self._complaints: dict[ClaimRef, Complaints] = {}
         self.claims: Mapping[ClaimRef, Claim] = MappingProxyType(self._joined)
+        self.complaints: Mapping[ClaimRef, Complaints] = MappingProxyType(self._complaints)
 
     def claims_on(self, volume: VolumeId) -> tuple[ClaimRef, ...]:
         """Return the claims that one CSI volume backs."""
         return self._on_volume.get(volume, ())
+
+    def claims_of(self, volume: str) -> tuple[ClaimRef, ...]:
+        """Return the claims that name a PersistentVolume."""
+        return self._naming.get(volume, ())
+
+    def recall(self, ref: ClaimRef, known: Known | None) -> None:
+        """Take from a claim's record what it was bound to, in case that its PersistentVolume is gone."""
+        if known is not None and self._recalled.get(ref) != known:
+            self._recalled[ref] = known
+            self._rejoin(ref)
+        elif known is None:
+            self._recalled.pop(ref, None)
 
     def put_claim(self, row: ClaimRow) -> None:
         """Take a claim as it is now."""
@@ -100,26 +161,54 @@ class ClaimJoin:
     def _rejoin(self, ref: ClaimRef) -> None:
         row, before = self._rows.get(ref), self._joined.get(ref)
         volume = self._volumes.get(row.volume) if row is not None else None
-        after = join(row, volume) if row is not None else None
+        after = join(row, volume, self._known(before, ref)) if row is not None else None
+        self._note(ref, row, volume)
         if after == before:
             return
-        if before is not None and before.driver:
+        if before is not None and before.handle:
             _remove(self._on_volume, VolumeId(before.driver, before.handle), ref)
         if after is None:
             del self._joined[ref]
         else:
             self._joined[ref] = after
-            if after.driver and volume is not None and volume.id is not None:
-                _add(self._on_volume, volume.id, ref)
+            if after.handle:
+                # The volume's own key, where there is one: at 100,000 claims another equal tuple costs megabytes.
+                known = volume.id if volume is not None and volume.id is not None else None
+                _add(self._on_volume, known or VolumeId(after.driver, after.handle), ref)
         self._on_change(ref)
+
+    def _known(self, before: Claim | None, ref: ClaimRef) -> Known | None:
+        if before is not None and before.handle:
+            return Known(before.uid, before.volume, VolumeId(before.driver, before.handle))
+        return self._recalled.get(ref)
+
+    def _note(self, ref: ClaimRef, row: ClaimRow | None, volume: VolumeRow | None) -> None:
+        """Keep what the API says against the claim and its volume; nearly always nothing."""
+        said = row.complaints if row is not None else None
+        if row is not None and volume is not None and volume.failed and _bound(volume, row):
+            said = replace(said or _NOTHING, own=(*(said or _NOTHING).own, _FAILED))
+        if said is None:
+            self._complaints.pop(ref, None)
+        else:
+            self._complaints[ref] = said
 
 
 class PodIndex:
-    """The Pods that use claims."""
+    """The Pods that use claims.
 
-    def __init__(self) -> None:
+    Args:
+        on_change: told every claim whose Pods changed.
+
+    Attributes:
+        unwell: Pods of which the kubelet says something adverse, by namespace and name.
+    """
+
+    def __init__(self, on_change: Callable[[ClaimRef], None] = lambda _: None) -> None:
+        self._on_change = on_change
         self._pods: dict[ClaimRef, Pod] = {}
         self._users: dict[ClaimRef, tuple[Pod, ...]] = {}
+        self._unwell: dict[ClaimRef, Pod] = {}
+        self.unwell: Mapping[ClaimRef, Pod] = MappingProxyType(self._unwell)
 
     def users_of(self, ref: ClaimRef) -> tuple[Pod, ...]:
         """Return the Pods that use a claim."""
@@ -135,18 +224,25 @@ class PodIndex:
             self.drop(key)
             before = None
         self._pods[key] = pod
+        if pod.health:
+            self._unwell[key] = pod
+        else:
+            self._unwell.pop(key, None)
         for name in pod.claims:
             ref = ClaimRef(pod.namespace, name)
             if before is None:
                 _add(self._users, ref, pod)
             else:
                 self._users[ref] = tuple(pod if one is before else one for one in self._users[ref])
+            self._on_change(ref)
 
     def drop(self, key: ClaimRef) -> None:
         """A Pod is gone."""
         pod = self._pods.pop(key, None)
+        self._unwell.pop(key, None)
         for name in pod.claims if pod else ():
             _remove(self._users, ClaimRef(key.namespace, name), pod)
+            self._on_change(ClaimRef(key.namespace, name))
 
     def known(self) -> set[ClaimRef]:
         """Return what is known, by namespace and name."""

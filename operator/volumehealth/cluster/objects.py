@@ -12,7 +12,9 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from volumehealth.model.cluster import Namespace, Pod
+from volumehealth.cluster.complaints import ClaimStatus, PodStatus, claim_complaints, health_conditions
+from volumehealth.model.cluster import Complaints, Namespace, Pod
+from volumehealth.model.health import Condition
 from volumehealth.model.ids import ClaimRef, VolumeId
 
 Item = TypeVar("Item")
@@ -95,11 +97,16 @@ class _VolumeSpec(msgspec.Struct, rename="camel"):
     storage_class_name: str = ""
 
 
+class _Phase(msgspec.Struct):
+    phase: str = ""
+
+
 class PersistentVolume(msgspec.Struct):
     """A PersistentVolume; the spec is read in a second step because any field of it may be the source."""
 
     metadata: ObjectMeta
     spec: msgspec.Raw = msgspec.Raw(b"{}")
+    status: _Phase = msgspec.field(default_factory=_Phase)
 
 
 class _ClaimSpec(msgspec.Struct, rename="camel"):
@@ -109,16 +116,22 @@ class _ClaimSpec(msgspec.Struct, rename="camel"):
     volume_mode: str | None = None
 
 
-class _Phase(msgspec.Struct):
-    phase: str = ""
+class _ClaimAnnotations(msgspec.Struct, rename={"driver": "volume.kubernetes.io/storage-provisioner"}):
+    driver: str = ""
+
+
+class ClaimMeta(ObjectMeta, rename="camel"):
+    """`metadata` of a claim; the annotation names the driver that was to make its volume."""
+
+    annotations: _ClaimAnnotations | None = None
 
 
 class PersistentVolumeClaim(msgspec.Struct):
     """A PersistentVolumeClaim."""
 
-    metadata: ObjectMeta
+    metadata: ClaimMeta
     spec: _ClaimSpec = msgspec.field(default_factory=_ClaimSpec)
-    status: _Phase = msgspec.field(default_factory=_Phase)
+    status: ClaimStatus = msgspec.field(default_factory=ClaimStatus)
 
 
 class _ClaimVolume(msgspec.Struct, rename="camel"):
@@ -145,7 +158,7 @@ class PodObject(msgspec.Struct):
 
     metadata: ObjectMeta
     spec: _PodSpec = msgspec.field(default_factory=_PodSpec)
-    status: _Phase = msgspec.field(default_factory=_Phase)
+    status: PodStatus = msgspec.field(default_factory=PodStatus)
 
 
 class NamespaceObject(msgspec.Struct):
@@ -182,6 +195,9 @@ class ClaimRow(msgspec.Struct, frozen=True, gc=False):
     access_modes: tuple[str, ...]
     block: bool
     deleting: bool
+    complaints: Complaints | None = None
+    driver: str = ""
+    """The driver that was to make its volume; only of a Lost claim, which has no volume to tell it."""
 
 
 class VolumeRow(msgspec.Struct, frozen=True, gc=False):
@@ -193,6 +209,7 @@ class VolumeRow(msgspec.Struct, frozen=True, gc=False):
         unsupported: the in-tree plugin's field name, if it is not.
         storage_class: `spec.storageClassName`.
         claim, claim_uid: of `spec.claimRef`; the uid is empty while nobody is bound.
+        failed: the phase is Failed.
     """
 
     name: str
@@ -201,6 +218,7 @@ class VolumeRow(msgspec.Struct, frozen=True, gc=False):
     storage_class: str
     claim: ClaimRef | None
     claim_uid: str
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +295,7 @@ def volume_row(volume: PersistentVolume) -> VolumeRow:
         storage_class=intern(spec.storage_class_name),
         claim=ClaimRef(intern(claim.namespace), intern(claim.name)) if claim else None,
         claim_uid=intern(claim.uid) if claim else "",
+        failed=volume.status.phase == "Failed",
     )
 
 
@@ -302,6 +321,10 @@ def claim_row(claim: PersistentVolumeClaim, labels: LabelPool) -> ClaimRow:
         access_modes=_modes.setdefault(modes, modes),
         block=spec.volume_mode == "Block",
         deleting=metadata.deletion_timestamp is not None,
+        complaints=claim_complaints(claim.status),
+        driver=intern(metadata.annotations.driver)
+        if claim.status.phase == "Lost" and metadata.annotations
+        else "",
     )
 
 
@@ -323,6 +346,17 @@ def pod_row(pod: PodObject) -> Pod | None:
         phase=intern(pod.status.phase),
         claims=claims,
         deleting=metadata.deletion_timestamp is not None,
+        health=_pod_health(pod) if pod.status.volume_health else (),
+    )
+
+
+def _pod_health(pod: PodObject) -> tuple[tuple[str, tuple[Condition, ...]], ...]:
+    """Return what the kubelet says against the claims of a Pod; other volumes than claims are nobody's here."""
+    claims = {volume.name: _claim_name(volume, pod.metadata.name) for volume in pod.spec.volumes or ()}
+    return tuple(
+        (claim, conditions)
+        for one in pod.status.volume_health or ()
+        if (claim := claims.get(one.name, "")) and (conditions := health_conditions(one.conditions))
     )
 
 

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -103,6 +103,8 @@ class Resource(Generic[Item, Row]):
         key: what a row is known by.
         version: `metadata.resourceVersion` of an object.
         optional: it may not exist (its CRD may not be installed), which is no failure.
+        dispensable: nor is it one if we may not read it: what it would tell stays unknown.
+        query: selectors, for lists and watches alike (`labelSelector`, `fieldSelector`).
     """
 
     name: str
@@ -112,6 +114,8 @@ class Resource(Generic[Item, Row]):
     key: Callable[[Row], Hashable]
     version: Callable[[Item], str]
     optional: bool = False
+    dispensable: bool = False
+    query: Mapping[str, str] = field(default_factory=dict)
 
 
 class Reflector(Generic[Item, Row]):
@@ -128,7 +132,7 @@ class Reflector(Generic[Item, Row]):
 
     Attributes:
         synced: the whole list was read at least once, or the resource does not exist.
-        absent: the resource does not exist: its CRD is not installed.
+        absent: the resource does not exist (its CRD is not installed), or we may not read it and can do without.
         confirmed, confirmed_at: when it was last known to be current, by the monotonic and by the wall clock;
             before it is synced, when following began.
         error: what went wrong last; empty while it is followed.
@@ -185,7 +189,7 @@ class Reflector(Generic[Item, Row]):
                 self._version = ""
                 await self._pause_after(error)
             except errors.ApiError as error:
-                if self._resource.optional and isinstance(error, errors.NotFound):
+                if self._does_without(error):
                     await self._not_there(error)
                 else:
                     await self._pause_after(error)
@@ -218,7 +222,7 @@ class Reflector(Generic[Item, Row]):
         log.debug("listed", extra={"resource": self.name, "objects": len(seen), "version": version})
 
     async def _read_page(self, token: str) -> Page[Item]:
-        query = {} if self._whole else {"limit": str(self._pace.page)}
+        query = {**self._resource.query} | ({} if self._whole else {"limit": str(self._pace.page)})
         if token:
             query["continue"] = token
         try:
@@ -239,6 +243,7 @@ class Reflector(Generic[Item, Row]):
         """Follow changes until the server ends the watch, as it does after `watch_for`."""
         seconds = self._pace.watch_for * self._random.uniform(0.8, 1.2)
         query = {
+            **self._resource.query,
             "watch": "true",
             "resourceVersion": self._version,
             "allowWatchBookmarks": "true",
@@ -298,8 +303,13 @@ class Reflector(Generic[Item, Row]):
         if changed:
             self._news()
 
-    async def _not_there(self, error: errors.NotFound) -> None:
-        """The CRD is not installed: there are no such objects, and that is no failure."""
+    def _does_without(self, error: errors.ApiError) -> bool:
+        if isinstance(error, errors.Forbidden):
+            return self._resource.dispensable
+        return self._resource.optional and isinstance(error, errors.NotFound)
+
+    async def _not_there(self, error: errors.ApiError) -> None:
+        """There are no such objects for us, and that is no failure."""
         for key in self._sink.known():
             self._sink.drop(key)
         self._version = ""

@@ -5,13 +5,14 @@ StorageClasses are not watched: policies select them by name, which claims and v
 
 import asyncio
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from enum import StrEnum
 from random import Random
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from volumehealth.cluster.changes import Changes
-from volumehealth.cluster.joins import ClaimJoin, PodIndex
+from volumehealth.cluster.joins import ClaimJoin, PodIndex, known_from
 from volumehealth.cluster.objects import (
     ClaimRow,
     LabelPool,
@@ -20,17 +21,39 @@ from volumehealth.cluster.objects import (
     VolumeRow,
 )
 from volumehealth.cluster.reflector import Pace, Reflector, Requests, Resource, Sink
-from volumehealth.cluster.resources import claims, namespaces, pods, policies, records, volumes
+from volumehealth.cluster.resources import (
+    attachments,
+    claims,
+    csinodes,
+    leases,
+    namespaces,
+    nodes,
+    pods,
+    policies,
+    records,
+    reports,
+    volumes,
+)
+from volumehealth.cluster.tables import Alive, ErrorTable, LeaseTable, NodeTable, Table
 from volumehealth.cluster.trust import trust
 from volumehealth.model.clock import Clock
-from volumehealth.model.cluster import Claim, Namespace, Pod, ViewState
+from volumehealth.model.cluster import (
+    Attachment,
+    Claim,
+    Complaints,
+    Namespace,
+    Node,
+    NodeDrivers,
+    Pod,
+    ViewState,
+)
 from volumehealth.model.ids import ClaimRef, VolumeId
+from volumehealth.model.report import VolumeHealthReport
 
 STALE_AFTER = 90.0
 """Seconds without a word about a resource after which the view is not trusted. In a quiet cluster the only word is the
 bookmark that the API server sends on each watch once a minute."""
 
-Key = TypeVar("Key")
 Row = TypeVar("Row")
 
 
@@ -43,6 +66,11 @@ class Part(StrEnum):
     NAMESPACES = "namespaces"
     POLICIES = "policies"
     RECORDS = "records"
+    NODES = "nodes"
+    """Nodes, their drivers, or attachments."""
+    REPORTS = "reports"
+    AGENTS = "agents"
+    """Agents' Leases."""
     STATE = "state"
     """The view is complete now, became stale, or is itself again."""
 
@@ -60,12 +88,22 @@ class ClusterView:
         own: whether our own objects (policies and records) are followed too.
         pace: how resources are followed.
         stale_after: seconds.
+        with_nodes: whether nodes, their drivers and attachments are followed too.
+        agents_in: the namespace of the agents' Leases; these and reports are followed if it is not empty.
 
     Attributes:
         claims: every claim, joined with its volume, by reference. A live view: it changes between awaits.
+        complaints: what the API itself says against claims, by reference; sparse.
+        unwell_pods: Pods of which the kubelet says something adverse, by namespace and name; sparse.
         namespaces: by name.
         policies: by name.
         records: by reference.
+        nodes: by name.
+        nodes_gone: since when nodes are gone that were deleted before our eyes.
+        csinodes: by the node's name.
+        attachments: those with an error, by name.
+        reports: by name.
+        leases: how long agents are alive, by the Lease's name.
     """
 
     def __init__(
@@ -77,6 +115,8 @@ class ClusterView:
         own: bool = True,
         pace: Pace | None = None,
         stale_after: float = STALE_AFTER,
+        with_nodes: bool = False,
+        agents_in: str = "",
     ) -> None:
         self._clock = clock
         self._stale_after = stale_after
@@ -85,10 +125,20 @@ class ClusterView:
         self._listeners: list[Listener] = []
         self._complete = asyncio.Event()
         self._join = ClaimJoin(self._claim_changed)
-        self._pods = PodIndex()
+        self._pod_subscribers: list[Changes] = []
+        self._pods = PodIndex(self._pods_changed)
         self._namespaces: dict[str, Namespace] = {}
         self._policies: dict[str, RawPolicy] = {}
         self._records: dict[ClaimRef, RawRecord] = {}
+        rows = _NodeRows()
+        self.complaints: Mapping[ClaimRef, Complaints] = self._join.complaints
+        self.unwell_pods: Mapping[ClaimRef, Pod] = self._pods.unwell
+        self.nodes: Mapping[str, Node] = MappingProxyType(rows.nodes)
+        self.nodes_gone: Mapping[str, datetime] = MappingProxyType(rows.gone)
+        self.csinodes: Mapping[str, NodeDrivers] = MappingProxyType(rows.csinodes)
+        self.attachments: Mapping[str, Attachment] = MappingProxyType(rows.attachments)
+        self.reports: Mapping[str, VolumeHealthReport] = MappingProxyType(rows.reports)
+        self.leases: Mapping[str, Alive] = MappingProxyType(rows.leases)
         self.claims: Mapping[ClaimRef, Claim] = self._join.claims
         self.namespaces: Mapping[str, Namespace] = MappingProxyType(self._namespaces)
         self.policies: Mapping[str, RawPolicy] = MappingProxyType(self._policies)
@@ -110,12 +160,23 @@ class ClusterView:
             follow(volumes(), _Volumes(self._join), Part.CLAIMS),
             follow(claims(labels), _Claims(self._join), Part.CLAIMS),
             follow(pods(), self._pods, Part.PODS),
-            follow(namespaces(labels), _Table(self._namespaces, _name), Part.NAMESPACES),
+            follow(namespaces(labels), Table(self._namespaces, _name), Part.NAMESPACES),
         ]
         if own:
             self._reflectors += [
-                follow(policies(), _Table(self._policies, _name), Part.POLICIES),
-                follow(records(labels), _Table(self._records, _ref), Part.RECORDS),
+                follow(policies(), Table(self._policies, _name), Part.POLICIES),
+                follow(records(labels), _Records(self._records, self._join), Part.RECORDS),
+            ]
+        if with_nodes:
+            self._reflectors += [
+                follow(nodes(), NodeTable(rows.nodes, rows.gone, clock), Part.NODES),
+                follow(csinodes(), Table(rows.csinodes, _node), Part.NODES),
+                follow(attachments(), ErrorTable(rows.attachments), Part.NODES),
+            ]
+        if agents_in:
+            self._reflectors += [
+                follow(reports(), Table(rows.reports, _name), Part.REPORTS),
+                follow(leases(agents_in), LeaseTable(rows.leases, clock), Part.AGENTS),
             ]
 
     async def run(self) -> None:
@@ -136,6 +197,20 @@ class ClusterView:
     def claims_on(self, volume: VolumeId) -> tuple[ClaimRef, ...]:
         """Return the claims that a CSI volume backs; more than one only with hand-made volumes."""
         return self._join.claims_on(volume)
+
+    def claims_of(self, volume: str) -> tuple[ClaimRef, ...]:
+        """Return the claims that name a PersistentVolume."""
+        return self._join.claims_of(volume)
+
+    def follows(self, resource: str) -> bool:
+        """Tell whether a resource (`nodes`) is followed: asked for, there, read once, and ours to read."""
+        return any(one.name == resource and one.synced and not one.absent for one in self._reflectors)
+
+    def subscribe_pods(self) -> Changes:
+        """Return a consumer's own account of the claims whose Pods change from now on."""
+        changes = Changes()
+        self._pod_subscribers.append(changes)
+        return changes
 
     def subscribe(self) -> Changes:
         """Return a consumer's own account of the claims that change from now on."""
@@ -178,6 +253,10 @@ class ClusterView:
         for changes in self._subscribers:
             changes.add(ref)
 
+    def _pods_changed(self, ref: ClaimRef) -> None:
+        for changes in self._pod_subscribers:
+            changes.add(ref)
+
     def _tell(self, part: Part) -> None:
         if not self._complete.is_set() and all(one.synced for one in self._reflectors):
             self._complete.set()
@@ -185,31 +264,44 @@ class ClusterView:
             listener(part)
 
 
-def _name(row: Namespace | RawPolicy) -> str:
+class _NodeRows:
+    """What is kept of nodes and agents."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.gone: dict[str, datetime] = {}
+        self.csinodes: dict[str, NodeDrivers] = {}
+        self.attachments: dict[str, Attachment] = {}
+        self.reports: dict[str, VolumeHealthReport] = {}
+        self.leases: dict[str, Alive] = {}
+
+
+def _name(row: Namespace | RawPolicy | VolumeHealthReport) -> str:
     return row.name
+
+
+def _node(row: NodeDrivers) -> str:
+    return row.node
 
 
 def _ref(row: RawRecord) -> ClaimRef:
     return row.ref
 
 
-class _Table(Generic[Key, Row]):
-    """Rows in a dict."""
+class _Records(Table[ClaimRef, RawRecord]):
+    """Our records, which also tell what a claim was bound to."""
 
-    def __init__(self, rows: dict[Key, Row], key: Callable[[Row], Key]) -> None:
-        self._rows = rows
-        self._key = key
+    def __init__(self, rows: dict[ClaimRef, RawRecord], join: ClaimJoin) -> None:
+        super().__init__(rows, _ref)
+        self._join = join
 
-    def put(self, row: Row) -> None:
-        key = self._key(row)
-        if self._rows.get(key) != row:
-            self._rows[key] = row
+    def put(self, row: RawRecord, /) -> None:
+        super().put(row)
+        self._join.recall(row.ref, known_from(row))
 
-    def drop(self, key: Key) -> None:
-        self._rows.pop(key, None)
-
-    def known(self) -> set[Key]:
-        return set(self._rows)
+    def drop(self, key: ClaimRef, /) -> None:
+        super().drop(key)
+        self._join.recall(key, None)
 
 
 class _Claims:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from volumehealth.model.health import Condition
 from volumehealth.model.ids import ClaimRef
 
 
@@ -21,9 +22,9 @@ class Claim:
     storage_class: str
     """`spec.storageClassName`, or that of the volume; empty if neither names one."""
     phase: str
-    """`Pending`, `Bound` or `Lost`. Only a Bound claim can be selected."""
+    """`Pending`, `Bound` or `Lost`. A Lost claim is selected as what it was: it keeps its driver and handle."""
     volume: str
-    """Name of the PersistentVolume; empty while unbound or if the volume is not in the view."""
+    """Name of the PersistentVolume; empty while unbound, or if the volume was never in the view."""
     driver: str
     """CSI driver name; empty if the volume is not CSI (see `unsupported`)."""
     handle: str
@@ -50,6 +51,8 @@ class Pod:
     claims: tuple[str, ...]
     """Names of the claims it uses, generic ephemeral volumes resolved to theirs (`<pod>-<volume>`)."""
     deleting: bool = False
+    health: tuple[tuple[str, tuple[Condition, ...]], ...] = ()
+    """`status.volumeHealth` (1.37, written by the kubelet): what is adverse, by the claim's name."""
 
     @property
     def finished(self) -> bool:
@@ -63,6 +66,72 @@ class Namespace:
 
     name: str
     labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node, as far as its readiness goes.
+
+    Attributes:
+        name: of the node.
+        ready: status of its Ready condition: `True`, `False`, `Unknown`; empty if it has none yet.
+        since: the condition's lastTransitionTime; None if it has none.
+        why: reason and message of a condition that is not `True`; empty otherwise.
+    """
+
+    name: str
+    ready: str
+    since: datetime | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDrivers:
+    """A CSINode: the drivers that are registered with a kubelet.
+
+    Attributes:
+        node: its name.
+        drivers: their names.
+        storage: `status.storageHealth` (1.37): what each driver says is wrong with the storage behind it.
+    """
+
+    node: str
+    drivers: frozenset[str]
+    storage: tuple[tuple[str, tuple[Condition, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A VolumeAttachment.
+
+    Attributes:
+        name: of the object.
+        volume: name of the PersistentVolume.
+        node: where it is to be attached.
+        attach_error, detach_error: what went wrong last; empty if nothing did.
+    """
+
+    name: str
+    volume: str
+    node: str
+    attach_error: str = ""
+    detach_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Complaints:
+    """What the API itself says against a claim; most claims have none.
+
+    Attributes:
+        health: `status.healthStatus` (1.37, written by another monitor).
+        own: of the Kubernetes source: the claim is Lost, its volume Failed, a resize went wrong.
+    """
+
+    health: tuple[Condition, ...] = ()
+    own: tuple[Condition, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.health or self.own)
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,11 @@ class EventReason(Described):
     NODE_RECOVERED = "NodeRecovered", "On a PVC and its Pods: that node is back."
     VOLUMES_UNHEALTHY = "VolumesUnhealthy", "On a policy: claims became unhealthy."
     VOLUMES_HEALTHY = "VolumesHealthy", "On a policy: no claim is unhealthy any more."
+    STORAGE_UNHEALTHY = (
+        "StorageUnhealthy",
+        "On a policy: a driver says that storage is unwell, seen from a node.",
+    )
+    STORAGE_HEALTHY = "StorageHealthy", "On a policy: no driver says so of its storage any more."
     SOURCE_SILENT = "SourceSilent", "On a policy: a driver stopped answering."
     SOURCE_ANSWERING = "SourceAnswering", "On a policy: a driver answers again."
     AGENT_SILENT = "AgentSilent", "On a policy: an agent stopped reporting."
@@ -105,6 +110,22 @@ class Reason(Described):
     NOT_ATTACHED = "NotAttached", "The storage says that the node is not attached to the volume."
     BACKEND_ERROR = "BackendError", "The storage behind the volume reports an error."
     HEALTH_CHECK_STUCK = "HealthCheckStuck", "The driver's own check of the volume does not return."
+    NODE_FAILED = (
+        "NodeFailed",
+        "A node is not Ready, or gone, while Pods that use the volume are bound to it.",
+    )
+    DRIVER_NOT_REGISTERED = (
+        "DriverNotRegistered",
+        "The kubelet of a node that runs Pods with the volume does not list its driver any more (CSINode).",
+    )
+    ATTACH_FAILED = "AttachFailed", "The volume cannot be attached to a node (VolumeAttachment)."
+    DETACH_FAILED = "DetachFailed", "The volume cannot be detached from a node (VolumeAttachment)."
+    VOLUME_FAILED = "VolumeFailed", "The PersistentVolume's phase is Failed."
+    CLAIM_LOST = "ClaimLost", "The claim's phase is Lost: its PersistentVolume is gone."
+    RESIZE_FAILED = (
+        "ResizeFailed",
+        "The volume cannot be resized (conditions and resize status of the claim).",
+    )
 
 
 class SilenceReason(Described):
@@ -117,6 +138,7 @@ class SilenceReason(Described):
     DRIVER_UNREACHABLE = "DriverUnreachable", "The driver does not answer."
     SOURCE_DOWN = "SourceDown", "Errors for at least half and at least ten of the driver's volumes at once."
     CALL_FAILED = "CallFailed", "The call for this volume failed."
+    NOT_MOUNTED = "NotMounted", "The node plugin does not know the volume where it should be mounted."
     ANSWER_OUTDATED = "AnswerOutdated", "The last answer is too old to be believed."
     VIEW_STALE = "ViewStale", "The API server cannot be followed."
     AGENT_SILENT = "AgentSilent", "The node's agent stopped reporting."

@@ -107,9 +107,12 @@ def test_an_operator_we_do_not_know_is_an_error_and_no_match() -> None:
         matches(LabelSelector({}, (LabelExpression("app", "Near"),)), {"app": "db"})
 
 
-@pytest.mark.parametrize("phase", ["Pending", "Lost"])
-def test_only_bound_claims_are_selected(phase: str) -> None:
-    assert selected_by(Selector(), claim("orders", phase=phase)) == []
+def test_a_claim_that_was_never_bound_is_not_selected() -> None:
+    assert selected_by(Selector(), claim("orders", phase="Pending")) == []
+
+
+def test_a_claim_that_lost_its_volume_stays_with_its_policy() -> None:
+    assert selected_by(Selector(), claim("orders", phase="Lost")) == ["shop/orders"]
 
 
 def test_a_claim_waits_until_its_volume_is_seen() -> None:

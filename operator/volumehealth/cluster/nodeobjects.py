@@ -1,0 +1,175 @@
+"""Nodes and what belongs to them, as they come and as they are kept; agents' reports and Leases. All of it is pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from sys import intern
+from typing import Any
+
+import msgspec
+
+from volumehealth.cluster.complaints import NamedHealth, health_conditions
+from volumehealth.cluster.objects import ObjectMeta
+from volumehealth.csi.text import clean_message
+from volumehealth.model.clock import parse_rfc3339
+from volumehealth.model.cluster import Attachment, Node, NodeDrivers
+from volumehealth.model.report import VolumeHealthReport
+from volumehealth.model.report_json import decode_report
+
+
+class _NodeCondition(msgspec.Struct, rename="camel"):
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+    last_transition_time: str | None = None
+
+
+class _NodeStatus(msgspec.Struct):
+    conditions: list[_NodeCondition] | None = None
+
+
+class NodeObject(msgspec.Struct):
+    """A Node."""
+
+    metadata: ObjectMeta
+    status: _NodeStatus = msgspec.field(default_factory=_NodeStatus)
+
+
+class _NamedDriver(msgspec.Struct):
+    name: str = ""
+
+
+class _CsiNodeSpec(msgspec.Struct):
+    drivers: list[_NamedDriver] | None = None
+
+
+class _CsiNodeStatus(msgspec.Struct, rename="camel"):
+    storage_health: list[NamedHealth] | None = None
+
+
+class CsiNodeObject(msgspec.Struct):
+    """A CSINode; it has a status from 1.37 on."""
+
+    metadata: ObjectMeta
+    spec: _CsiNodeSpec = msgspec.field(default_factory=_CsiNodeSpec)
+    status: _CsiNodeStatus | None = None
+
+
+class _AttachmentSource(msgspec.Struct, rename="camel"):
+    persistent_volume_name: str | None = None
+
+
+class _AttachmentSpec(msgspec.Struct, rename="camel"):
+    node_name: str = ""
+    source: _AttachmentSource = msgspec.field(default_factory=_AttachmentSource)
+
+
+class _AttachmentError(msgspec.Struct):
+    message: str = ""
+
+
+class _AttachmentStatus(msgspec.Struct, rename="camel"):
+    attach_error: _AttachmentError | None = None
+    detach_error: _AttachmentError | None = None
+
+
+class AttachmentObject(msgspec.Struct):
+    """A VolumeAttachment."""
+
+    metadata: ObjectMeta
+    spec: _AttachmentSpec = msgspec.field(default_factory=_AttachmentSpec)
+    status: _AttachmentStatus = msgspec.field(default_factory=_AttachmentStatus)
+
+
+class ReportObject(msgspec.Struct):
+    """A VolumeHealthReport."""
+
+    metadata: ObjectMeta
+    status: Any = None
+
+
+class _LeaseSpec(msgspec.Struct, rename="camel"):
+    lease_duration_seconds: int | None = None
+    renew_time: str | None = None
+
+
+class LeaseObject(msgspec.Struct):
+    """A Lease."""
+
+    metadata: ObjectMeta
+    spec: _LeaseSpec = msgspec.field(default_factory=_LeaseSpec)
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRow:
+    """A Lease as its holder wrote it last; the times are the holder's.
+
+    Attributes:
+        name: of the object.
+        renewed: `spec.renewTime` as it is written.
+        duration: `spec.leaseDurationSeconds`; 0 if it does not say.
+    """
+
+    name: str
+    renewed: str
+    duration: int
+
+
+def node_row(node: NodeObject) -> Node:
+    """Reduce a Node to its Ready condition."""
+    name = intern(node.metadata.name)
+    for condition in node.status.conditions or ():
+        if condition.type == "Ready":
+            why = (
+                ""
+                if condition.status == "True"
+                else clean_message(f"{condition.reason}: {condition.message}".strip(": "))
+            )
+            return Node(name, intern(condition.status), _time(condition.last_transition_time), why)
+    return Node(name, "", None)
+
+
+def csinode_row(node: CsiNodeObject) -> NodeDrivers:
+    """Reduce a CSINode."""
+    storage = node.status.storage_health if node.status else None
+    return NodeDrivers(
+        intern(node.metadata.name),
+        frozenset(intern(driver.name) for driver in node.spec.drivers or ()),
+        tuple(
+            (intern(one.name), conditions)
+            for one in storage or ()
+            if (conditions := health_conditions(one.conditions))
+        ),
+    )
+
+
+def attachment_row(attachment: AttachmentObject) -> Attachment:
+    """Reduce a VolumeAttachment; an inline volume has no PersistentVolume and so no claim."""
+    return Attachment(
+        attachment.metadata.name,
+        attachment.spec.source.persistent_volume_name or "",
+        intern(attachment.spec.node_name),
+        _error(attachment.status.attach_error),
+        _error(attachment.status.detach_error),
+    )
+
+
+def report_row(report: ReportObject) -> VolumeHealthReport:
+    """Read a VolumeHealthReport."""
+    return decode_report(intern(report.metadata.name), report.status)
+
+
+def lease_row(lease: LeaseObject) -> LeaseRow:
+    """Reduce a Lease."""
+    return LeaseRow(lease.metadata.name, lease.spec.renew_time or "", lease.spec.lease_duration_seconds or 0)
+
+
+def _error(error: _AttachmentError | None) -> str:
+    return (clean_message(error.message) or "no further words") if error is not None else ""
+
+
+def _time(text: str | None) -> datetime | None:
+    try:
+        return parse_rfc3339(text) if text else None
+    except ValueError:
+        return None

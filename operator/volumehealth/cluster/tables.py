@@ -1,0 +1,122 @@
+"""Where rows of nodes, attachments and Leases are kept: as little of them as is needed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from volumehealth.cluster.nodeobjects import LeaseRow
+from volumehealth.model.clock import Clock, parse_rfc3339
+from volumehealth.model.cluster import Attachment, Node
+from volumehealth.model.report import AGENT_SILENT_SECONDS
+
+_MOST_GONE = 4096
+"""Nodes come and go under ever new names where a cluster is scaled; those that are long gone are forgotten."""
+
+Key = TypeVar("Key")
+Row = TypeVar("Row")
+
+
+class Table(Generic[Key, Row]):
+    """Rows in a dict."""
+
+    def __init__(self, rows: dict[Key, Row], key: Callable[[Row], Key]) -> None:
+        self._rows = rows
+        self._key = key
+
+    def put(self, row: Row, /) -> None:
+        """Take a row as it is now; an equal one changes nothing."""
+        key = self._key(row)
+        if self._rows.get(key) != row:
+            self._rows[key] = row
+
+    def drop(self, key: Key, /) -> None:
+        """A row is gone."""
+        self._rows.pop(key, None)
+
+    def known(self) -> set[Key]:
+        """Return the keys of all rows."""
+        return set(self._rows)
+
+
+class NodeTable(Table[str, Node]):
+    """Nodes, and since when those are gone that were deleted before our eyes."""
+
+    def __init__(self, rows: dict[str, Node], gone: dict[str, datetime], clock: Clock) -> None:
+        super().__init__(rows, lambda node: node.name)
+        self._gone = gone
+        self._clock = clock
+
+    def put(self, row: Node, /) -> None:
+        """Take a node as it is now."""
+        self._gone.pop(row.name, None)
+        super().put(row)
+
+    def drop(self, key: str, /) -> None:
+        """A node was deleted."""
+        if key in self._rows:
+            if len(self._gone) >= _MOST_GONE:
+                del self._gone[next(iter(self._gone))]
+            self._gone[key] = self._clock.now()
+        super().drop(key)
+
+
+class ErrorTable(Table[str, Attachment]):
+    """Attachments with an error; the others are not kept."""
+
+    def __init__(self, rows: dict[str, Attachment]) -> None:
+        super().__init__(rows, lambda attachment: attachment.name)
+
+    def put(self, row: Attachment, /) -> None:
+        """Take an attachment as it is now."""
+        if row.attach_error or row.detach_error:
+            super().put(row)
+        else:
+            self.drop(row.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """How long a Lease's holder counts as alive.
+
+    Attributes:
+        renewed: what its holder wrote last.
+        until: monotonic seconds, of our own clock.
+    """
+
+    renewed: str
+    until: float
+
+
+class LeaseTable:
+    """Leases by what was seen of them: a Lease is alive for its duration after each change that we see.
+
+    Holders' clocks are not compared with ours, with one exception: a Lease that is seen for the first time counts as
+    old as it says, so that an agent that died long ago is not alive for an operator that starts, nor a live one dead.
+    """
+
+    def __init__(self, seen: dict[str, Alive], clock: Clock) -> None:
+        self._seen = seen
+        self._clock = clock
+
+    def put(self, row: LeaseRow, /) -> None:
+        """Take a Lease as it is now."""
+        before = self._seen.get(row.name)
+        if before is not None and before.renewed == row.renewed:
+            return
+        left = float(row.duration or AGENT_SILENT_SECONDS) - (0.0 if before else self._age(row.renewed))
+        self._seen[row.name] = Alive(row.renewed, self._clock.monotonic() + left)
+
+    def drop(self, key: Any, /) -> None:
+        """A Lease was deleted."""
+        self._seen.pop(key, None)
+
+    def known(self) -> set[str]:
+        """Return the names of all Leases."""
+        return set(self._seen)
+
+    def _age(self, renewed: str) -> float:
+        try:
+            return max(0.0, (self._clock.now() - parse_rfc3339(renewed)).total_seconds())
+        except ValueError:
+            return float("inf")
