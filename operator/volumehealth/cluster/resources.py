@@ -4,12 +4,13 @@ from functools import partial
 from operator import attrgetter
 from typing import Any, Protocol
 
-from volumehealth.cluster import objects
+from volumehealth.cluster import nodeobjects, objects
 from volumehealth.cluster.objects import LabelPool, ObjectMeta, RawPolicy, RawRecord
 from volumehealth.cluster.reflector import Resource
-from volumehealth.model.cluster import Namespace, Pod
+from volumehealth.model.cluster import Attachment, Namespace, Node, NodeDrivers, Pod
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.vocabulary import API_VERSION, POLICIES, RECORDS
+from volumehealth.model.report import AGENT_LABEL, VolumeHealthReport
+from volumehealth.model.vocabulary import API_VERSION, POLICIES, RECORDS, REPORTS
 
 
 class _WithMetadata(Protocol):
@@ -97,4 +98,71 @@ def records(labels: LabelPool) -> Resource[objects.RecordObject, RawRecord]:
         key=attrgetter("ref"),
         version=_version,
         optional=True,
+    )
+
+
+def nodes() -> Resource[nodeobjects.NodeObject, Node]:
+    """Nodes, for their readiness."""
+    return Resource(
+        "nodes",
+        "/api/v1/nodes",
+        nodeobjects.NodeObject,
+        read=nodeobjects.node_row,
+        key=attrgetter("name"),
+        version=_version,
+        dispensable=True,
+    )
+
+
+def csinodes() -> Resource[nodeobjects.CsiNodeObject, NodeDrivers]:
+    """CSINodes: which drivers are registered where."""
+    return Resource(
+        "csinodes",
+        "/apis/storage.k8s.io/v1/csinodes",
+        nodeobjects.CsiNodeObject,
+        read=nodeobjects.csinode_row,
+        key=attrgetter("node"),
+        version=_version,
+        dispensable=True,
+    )
+
+
+def attachments() -> Resource[nodeobjects.AttachmentObject, Attachment]:
+    """VolumeAttachments, for their errors."""
+    return Resource(
+        "volumeattachments",
+        "/apis/storage.k8s.io/v1/volumeattachments",
+        nodeobjects.AttachmentObject,
+        read=nodeobjects.attachment_row,
+        key=attrgetter("name"),
+        version=_version,
+        dispensable=True,
+    )
+
+
+def reports() -> Resource[nodeobjects.ReportObject, VolumeHealthReport]:
+    """VolumeHealthReports of agents."""
+    return Resource(
+        REPORTS,
+        f"/apis/{API_VERSION}/{REPORTS}",
+        nodeobjects.ReportObject,
+        read=nodeobjects.report_row,
+        key=attrgetter("name"),
+        version=_version,
+        optional=True,
+        dispensable=True,
+    )
+
+
+def leases(namespace: str) -> Resource[nodeobjects.LeaseObject, nodeobjects.LeaseRow]:
+    """The agents' Leases: that they are alive."""
+    return Resource(
+        "leases",
+        f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases",
+        nodeobjects.LeaseObject,
+        read=nodeobjects.lease_row,
+        key=attrgetter("name"),
+        version=_version,
+        dispensable=True,
+        query={"labelSelector": AGENT_LABEL},
     )
