@@ -5,6 +5,7 @@ A line's fields are what a call passes in `extra`; policy, driver and claim are 
 
 import json
 import logging
+import os
 import sys
 from datetime import UTC, datetime
 from typing import Any
@@ -63,6 +64,8 @@ def configure_logs(*, log_format: str, level: str) -> None:
         log_format: `text` or `json`.
         level: `debug`, `info`, `warning` or `error`. Libraries speak from warning up, unless it is debug.
     """
+    # gRPC's C++ core writes to standard error by itself, and reads this when it is first imported.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     root = logging.getLogger()
@@ -70,5 +73,8 @@ def configure_logs(*, log_format: str, level: str) -> None:
     ours = getattr(logging, level.upper())
     root.setLevel(logging.DEBUG if level == "debug" else max(ours, logging.WARNING))
     logging.getLogger("volumehealth").setLevel(ours)
+    if level != "debug":
+        # It tells with a traceback what `app.kopfrun` tells in a line.
+        logging.getLogger("kopf._core.reactor").setLevel(logging.CRITICAL)
     for noisy in ("asyncio", "aiohttp.access", "kubernetes", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

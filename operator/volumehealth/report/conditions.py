@@ -3,9 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from volumehealth.judge.policy import PolicyJudgement
 from volumehealth.model.clock import rfc3339
 from volumehealth.model.health import SourceState
-from volumehealth.model.vocabulary import ConditionType, ReadyReason, SourcesReason, VolumesReason
+from volumehealth.model.vocabulary import (
+    ConditionType,
+    ReadyReason,
+    SilenceReason,
+    SourcesReason,
+    VolumesReason,
+)
 from volumehealth.report.phrases import headline, monitored, named, silent_drivers, unmonitored
 from volumehealth.report.picture import Picture
 from volumehealth.report.problems import Problem
@@ -127,15 +134,26 @@ def _volumes(
         return _Condition("False", reason, f"{_unhealthy(picture, problems)}; {rest}")
     if not counts.selected:
         return _Condition("Unknown", VolumesReason.NOTHING_SELECTED, nothing_selected(picture))
-    if counts.unknown:
+    new = _not_asked_yet(judgement)
+    if counts.unknown > new or not (counts.healthy or monitored(picture) == 0):
         words = f"{counts.unknown} of {count(monitored(picture), 'monitored claim')} unknown"
         why = f": {judgement.unknown[0].message or judgement.unknown[0].reason}" if judgement.unknown else ""
         return _Condition("Unknown", VolumesReason.SOME_UNKNOWN, f"{fit(words + why, 600)}; {rest}")
     if not monitored(picture):
         return _Condition("True", VolumesReason.ALL_HEALTHY, f"no claim is monitored; {rest}")
-    return _Condition(
-        "True", VolumesReason.ALL_HEALTHY, f"{count(monitored(picture), 'monitored claim')}; {rest}"
-    )
+    words = count(monitored(picture), "monitored claim")
+    if new:
+        words += f", {new} of them new and not asked about yet"
+    return _Condition("True", VolumesReason.ALL_HEALTHY, f"{words}; {rest}")
+
+
+def _not_asked_yet(judgement: PolicyJudgement) -> int:
+    """Count claims that nobody had the time to ask about.
+
+    A new claim waits for the next list of its driver. Where claims come and go all day the condition must not turn
+    Unknown and back with each of them; beside claims that are known to be healthy they wait in peace.
+    """
+    return sum(group.claims for group in judgement.unknown if group.reason == SilenceReason.NOT_YET_ASKED)
 
 
 def _suspended(picture: Picture, before: Mapping[str, object] | None) -> _Condition:

@@ -13,15 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unit.report.scenes import DRIVERS, SCENES, status_of
+from volumehealth.judge.policy import Counts, UnknownGroup
 from volumehealth.model.clock import rfc3339
 from volumehealth.model.health import SourceState
-from volumehealth.model.vocabulary import ReadyReason, SourcesReason, VolumesReason
+from volumehealth.model.vocabulary import ReadyReason, SilenceReason, SourcesReason, VolumesReason
 from volumehealth.report.picture import Agents, Picture
 from volumehealth.report.records import render
 from volumehealth.report.status import differs, printed_lines
 from volumehealth.report.statuswriter import merge_patch
 from volumehealth.testing.fakeapi import merged
 from volumehealth.testing.health import (
+    DRIVER,
     make_claim,
     make_driver,
     make_finding,
@@ -73,6 +75,20 @@ def test_every_reason_is_one_of_the_closed_list(scene: str) -> None:
 )
 def test_volumes_healthy_always_names_the_unmonitored(scene: str) -> None:
     assert "not monitored" in condition(status_of(SCENES[scene]()), "VolumesHealthy")["message"]
+
+
+@pytest.mark.parametrize(("healthy", "volumes"), [(40, "True"), (0, "Unknown")])
+def test_new_claims_wait_in_peace_beside_healthy_ones(healthy: int, volumes: str) -> None:
+    picture = SCENES["all_healthy"]()
+    assert picture.judgement is not None
+    new = UnknownGroup(DRIVER, SilenceReason.NOT_YET_ASKED, "", 2, ())
+    counts = Counts(selected=healthy + 2, healthy=healthy, unknown=2)
+    judgement = replace(picture.judgement, counts=counts, unknown=(new,))
+
+    told = condition(status_of(replace(picture, judgement=judgement)), "VolumesHealthy")
+
+    assert told["status"] == volumes
+    assert "2" in told["message"]
 
 
 def test_a_silent_agent_makes_sources_unavailable() -> None:
