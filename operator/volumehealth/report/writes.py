@@ -97,7 +97,8 @@ class Limits:
         refusable: from this many waiting writes on, Pod events are refused (the next check offers them again).
         timeout: of one request.
         first_backoff, last_backoff: waiting time after the first failure and at most.
-        forbidden_backoff: waiting time after a missing right; doubles up to ten times of it.
+        first_forbidden, last_forbidden: waiting time after a missing right, which grows fourfold. It begins small: an
+            API server that has just started refuses everybody until it has read its roles.
     """
 
     in_flight: int = 16
@@ -106,7 +107,8 @@ class Limits:
     timeout: float = 15.0
     first_backoff: float = 0.5
     last_backoff: float = 30.0
-    forbidden_backoff: float = 60.0
+    first_forbidden: float = 2.0
+    last_forbidden: float = 600.0
 
 
 _COMPLAIN_EVERY = 600.0
@@ -125,6 +127,7 @@ class _Entry:
     paced: bool
     order: int
     failures: int = 0
+    refusals: int = 0
 
 
 @dataclass(slots=True)
@@ -350,8 +353,9 @@ class WriteQueue:
             case errors.Forbidden():
                 self._observe(entry.kind, "Forbidden")
                 self._complain(entry.kind, "a right is missing; trying again later", error)
-                times = min(10.0, 2.0 ** min(entry.failures, 4))
-                return self._limits.forbidden_backoff * times * self._jitter()
+                entry.refusals += 1
+                grown = self._limits.first_forbidden * 4.0 ** min(entry.refusals - 1, 16)
+                return min(self._limits.last_forbidden, grown) * self._jitter()
             case _ if error.status >= 500:
                 self._observe(entry.kind, "Retried")
                 return self._backoff(entry.failures + 1, error.retry_after)

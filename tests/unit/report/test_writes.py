@@ -178,7 +178,7 @@ async def test_what_another_try_would_not_change_is_told_at_once(
     assert len(api.requests) == 1
 
 
-async def test_a_missing_right_is_tried_again_slowly_and_logged_once(
+async def test_a_missing_right_is_tried_again_slowly_and_logged_rarely(
     api: FakeApi, queue: WriteQueue, caplog: pytest.LogCaptureFixture, counted: Counted
 ) -> None:
     forbidden = errors.Forbidden("events is forbidden", status=403)
@@ -186,13 +186,29 @@ async def test_a_missing_right_is_tried_again_slowly_and_logged_once(
     async with running(queue):
         for number in range(20):
             put(queue, str(number))
+        await asyncio.sleep(3600)
+        assert len(api.requests) <= 20 * 12
+        api.refuse = lambda *_: None
+        await asyncio.sleep(720)
+    assert len(api.objects) == 20
+    assert counted.count(("thing", "Forbidden")) <= 20 * 12
+    assert {record.message for record in caplog.records} == {"a right is missing; trying again later"}
+    assert len(caplog.records) <= 7  # in more than an hour
+
+
+async def test_a_server_that_refuses_everybody_while_it_starts_is_tried_again_within_seconds(
+    api: FakeApi, queue: WriteQueue
+) -> None:
+    """However long it was away before: only refusals count for how long the next try waits."""
+    api.refuse = lambda *_: errors.ApiUnreachable("connection refused")
+    async with running(queue):
+        put(queue, "a")
+        await asyncio.sleep(300)
+        api.refuse = lambda *_: errors.Forbidden("not allowed yet", status=403)
         await asyncio.sleep(40)
-        assert len(api.requests) == 20
         api.refuse = lambda *_: None
         await asyncio.sleep(60)
-    assert len(api.objects) == 20
-    assert counted.count(("thing", "Forbidden")) == 20
-    assert [record.message for record in caplog.records] == ["a right is missing; trying again later"]
+    assert len(api.objects) == 1
 
 
 async def test_paced_writes_wait_for_all_others_and_keep_their_rate(api: FakeApi) -> None:
