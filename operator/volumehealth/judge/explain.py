@@ -78,7 +78,7 @@ def _heard(
     now: datetime,
 ) -> Heard:
     ruled = settings.rules.apply(driver, answer.source, said)
-    after = patience_of(ruled, settings.unhealthy_after)
+    after = patience_of(ruled, settings.unhealthy_after if answer.patience is None else answer.patience)
     if ruled.ignored or health is None:
         return Heard(said, ruled, after, None, None, None)
     identity = Identity(answer.source, answer.node, ruled.condition.status, ruled.condition.reason)

@@ -8,6 +8,7 @@ from heapq import nsmallest
 from volumehealth.judge.text import normalise
 from volumehealth.model.health import ClaimHealth, Finding, Source, Verdict, severity
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.vocabulary import Reason
 
 _EXAMPLES = 3
 _WIDE_CLAIMS = 20
@@ -109,6 +110,8 @@ def _stories(driver: str, known: Mapping[ClaimRef, ClaimHealth], of: int) -> Ite
     shared: dict[tuple[Source, str, str], dict[ClaimRef, Finding]] = {}
     for ref, health in known.items():
         for finding in health.findings:
+            if finding.reason == Reason.NODE_FAILED and finding.source is Source.KUBERNETES:
+                continue  # a story of nodes, whatever drivers their Pods use
             shared.setdefault((finding.source, finding.status, finding.reason), {}).setdefault(ref, finding)
     for (source, status, reason), found in shared.items():
         if len(found) >= _WIDE_CLAIMS and 2 * len(found) >= of:

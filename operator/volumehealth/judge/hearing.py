@@ -140,7 +140,11 @@ def _note(place: Place, answer: Answer, ruled: Iterable[Ruled], *, at: datetime,
             continue
         identity = Identity(answer.source, answer.node, condition.status, condition.reason)
         new = Statement(
-            condition.message, answer.via, min(at, answer.since or at), at, patience_of(rule, patience)
+            condition.message,
+            answer.via,
+            min(at, answer.since or at),
+            at,
+            patience_of(rule, patience if answer.patience is None else answer.patience),
         )
         old = place.said.get(identity)
         place.said[identity] = new if old is None else _merge(old, new)

@@ -95,8 +95,8 @@ def judge_policy(
 ) -> PolicyJudgement:
     """Judge every claim of a policy.
 
-    Claims whose driver says they are healthy, of which nothing is remembered and nobody says anything else, are
-    only counted; the others are judged one by one.
+    Claims whose driver says they are healthy (its controller, or its node plugins), of which nothing is remembered
+    and nobody says anything else, are only counted; the others are judged one by one.
 
     Args:
         previous: what is remembered of its claims; what belongs to no claim of `members` is left out of the result.
@@ -156,6 +156,7 @@ def answers_about(claim: Claim, evidence: Evidence) -> tuple[Answer, ...]:
         *told,
         *evidence.volumes.get(VolumeId(claim.driver, claim.handle), ()),
         *evidence.claims.get(claim.ref, ()),
+        *evidence.vouched.about(claim.ref),
     )
 
 
@@ -200,10 +201,16 @@ class _Driver:
         single = {ref for handle in self._doubtful() for ref in self._handles[handle]}
         single.update(ref for ref in remembered if self._owns(ref))
         single.update(ref for ref in accused if self._owns(ref))
+        vouched = self._evidence.vouched.claims.get(self._name, frozenset())
+        if self._evidence.distrust:
+            single.update(vouched)
         # The view may be ahead of the selection: a claim that is gone is no longer counted.
         there = sorted(ref for ref in single if ref in self._claims)
         verdicts = dict.fromkeys(Verdict, 0)
-        verdicts[Verdict.HEALTHY if self._answers else Verdict.UNMONITORED] += count - len(single)
+        rest = count - len(single)
+        healthy = rest if self._answers else len(vouched - single)
+        verdicts[Verdict.HEALTHY] += healthy
+        verdicts[Verdict.UNMONITORED] += rest - healthy
         for ref in there:
             verdicts[self._judge(ref)] += 1
         self.counts = DriverCounts(
@@ -258,7 +265,7 @@ class _Driver:
         """Return the last verdict of a claim of which nothing is remembered."""
         if self._last is None or ref in self._last.healths or self._last.evidence.distrust:
             return Verdict.UNKNOWN
-        if ref in self._last.healthy:
+        if ref in self._last.healthy or ref in self._last.evidence.vouched.claims.get(self._name, ()):
             return Verdict.HEALTHY
         then = _speaking(self._last.evidence.drivers.get(self._name))
         owned = ref in self._last.members.by_driver.get(self._name, {}).get(claim.handle, ())

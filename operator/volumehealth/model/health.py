@@ -6,11 +6,12 @@ The words are those of the design: a *source* makes statements (*answers*); an a
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
+from volumehealth.model.clock import LONG_AGO
 from volumehealth.model.ids import ClaimRef, VolumeId
 
 
@@ -37,11 +38,16 @@ class Via(StrEnum):
 DATA_LOSS = "DataLoss"
 INACCESSIBLE = "Inaccessible"
 DEGRADED = "Degraded"
+STORAGE_UNREACHABLE = "StorageUnreachable"
+STORAGE_DEGRADED = "StorageDegraded"
+"""What a driver says of the storage behind it, seen from a node: never of a single volume."""
+
+_SEVERITIES = {DATA_LOSS: 3, INACCESSIBLE: 2, STORAGE_UNREACHABLE: 2, DEGRADED: 0, STORAGE_DEGRADED: 0}
 
 
 def severity(status: str) -> int:
     """Rank a status, worst highest: DataLoss 3, Inaccessible 2, a value we do not know 1, Degraded 0."""
-    return {DATA_LOSS: 3, INACCESSIBLE: 2, DEGRADED: 0}.get(status, 1)
+    return _SEVERITIES.get(status, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,7 @@ class Answer:
         acquits: whether HEALTHY from here is a driver's word. False for the mount table and the Kubernetes
             source, which may accuse and never acquit: their HEALTHY clears their own findings only.
         since: since when the source has said the same without a break; None if no earlier than `at`.
+        patience: how long it must last before it is believed; None if as long as the policy says.
     """
 
     source: Source
@@ -107,6 +114,7 @@ class Answer:
     message: str = ""
     acquits: bool = True
     since: datetime | None = None
+    patience: timedelta | None = None
 
 
 class SourceState(StrEnum):
@@ -192,6 +200,28 @@ class DriverAnswers:
 
 
 @dataclass(frozen=True, slots=True)
+class Vouched:
+    """Claims that a driver's node plugin says are healthy, through agents. Nearly all are, so nobody is made an Answer.
+
+    Attributes:
+        at: when that was known last.
+        claims: by driver, those of the policy that is judged.
+        nodes: the nodes that vouch for a claim; may hold claims of other policies too.
+    """
+
+    at: datetime = LONG_AGO
+    claims: Mapping[str, frozenset[ClaimRef]] = field(default_factory=lambda: MappingProxyType({}))
+    nodes: Mapping[ClaimRef, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def about(self, ref: ClaimRef) -> tuple[Answer, ...]:
+        """Return what the vouching nodes say of one claim."""
+        return tuple(
+            Answer(Source.NODE, Outcome.HEALTHY, self.at, node=node, via=Via.AGENT)
+            for node in self.nodes.get(ref, ())
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """Everything all sources say now, as the judge takes it.
 
@@ -199,6 +229,7 @@ class Evidence:
         drivers: controller-plane answers by driver name. A driver that is missing here is NotHeard.
         claims: further answers by claim (node plane, Kubernetes source); sparse.
         volumes: further answers by volume, for every claim on it; sparse.
+        vouched: claims that are healthy on their nodes; what else is said of such a claim stands in `claims`.
         distrust: not empty if the cluster view is stale: then every verdict that would be Healthy is Unknown
             and nothing recovers.
     """
@@ -207,6 +238,7 @@ class Evidence:
     claims: Mapping[ClaimRef, tuple[Answer, ...]] = field(default_factory=lambda: MappingProxyType({}))
     volumes: Mapping[VolumeId, tuple[Answer, ...]] = field(default_factory=lambda: MappingProxyType({}))
     distrust: str = ""
+    vouched: Vouched = field(default_factory=Vouched)
 
 
 class Verdict(StrEnum):
