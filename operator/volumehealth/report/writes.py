@@ -339,8 +339,10 @@ class WriteQueue:
     def _failed(self, entry: _Entry, write: Write, error: errors.ApiError) -> Outcome | float:
         if _in_trouble(error):
             self._observe(entry.kind, "Retried")
-            self._troubles += 1
-            self._gate = max(self._gate, _time() + self._backoff(self._troubles, error.retry_after))
+            if _due(self._gate):  # of many requests that fail together, one counts
+                self._troubles += 1
+                self._gate = _time() + self._backoff(self._troubles, None)
+            self._gate = max(self._gate, _time() + (error.retry_after or 0.0))
             return 0.0
         self._troubles = 0
         match error:

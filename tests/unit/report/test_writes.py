@@ -127,6 +127,20 @@ async def test_an_api_server_that_is_away_is_tried_ever_more_rarely_by_one_reque
     assert set(counted) == {("thing", "Retried")}
 
 
+async def test_after_a_short_outage_writes_go_on_soon_however_many_failed_together(
+    api: FakeApi, queue: WriteQueue
+) -> None:
+    for number in range(500):
+        put(queue, str(number))
+    async with running(queue):
+        await asyncio.sleep(0.1)
+        api.away = True
+        await asyncio.sleep(2)
+        api.away = False
+        await asyncio.sleep(3)
+    assert len(api.objects) == 500
+
+
 async def test_retry_after_is_honoured(api: FakeApi, queue: WriteQueue) -> None:
     api.refusals = [errors.TooManyRequests("slow down", status=429, retry_after=20.0)]
     loop = asyncio.get_running_loop()
