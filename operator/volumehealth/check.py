@@ -7,6 +7,7 @@ what they say of importance wakes the policies that select them. So a driver tha
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import is_not
 from typing import Protocol
 
 from volumehealth.judge.claim import JudgeSettings, hand_over
@@ -26,7 +27,7 @@ from volumehealth.model.health import (
     SourceState,
 )
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.policy import Policy
+from volumehealth.model.policy import Policy, PolicySpec
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.probe.demand import Demand
 from volumehealth.select import Members, Selection
@@ -95,6 +96,7 @@ class Checker:
         self._compiled: dict[str, tuple[Policy, CompiledRules]] = {}
         self._volumes: dict[str, tuple[Members, Mapping[str, frozenset[str]]]] = {}
         self._once_heard: frozenset[str] = frozenset()
+        self._unions: dict[str, tuple[tuple[frozenset[str], ...], frozenset[str]]] = {}
         self._stand_ins: dict[tuple[str, str], DriverAnswers] = {}
 
     def resume(self, healths: Mapping[str, Mapping[ClaimRef, ClaimHealth]], heard: Iterable[str]) -> None:
@@ -200,24 +202,29 @@ class Checker:
 
     def _wanted(self) -> dict[str, Demand]:
         """Add up what all policies want: each volume once, the shortest interval, the longest timeout."""
-        wanted: dict[str, Demand] = {}
+        users: dict[str, list[tuple[PolicySpec, frozenset[str], frozenset[str]]]] = {}
         for uid, policy in self._policies.items():
             spec = policy.spec
             if spec.suspend or not spec.checks.controller.enabled:
                 continue
             for driver, volumes in self._volumes_of(uid).items():
-                adverse = self._adverse(uid, driver)
-                other = wanted.get(driver)
-                if other is None:
-                    wanted[driver] = Demand(volumes, spec.interval, spec.timeout, adverse)
-                else:
-                    wanted[driver] = Demand(
-                        other.volumes | volumes,
-                        min(other.interval, spec.interval),
-                        max(other.timeout, spec.timeout),
-                        other.adverse | adverse,
-                    )
-        return wanted
+                users.setdefault(driver, []).append((spec, volumes, self._adverse(uid, driver)))
+        return {
+            driver: Demand(
+                self._union(driver, tuple(volumes for _, volumes, _ in wishes)),
+                min(spec.interval for spec, _, _ in wishes),
+                max(spec.timeout for spec, _, _ in wishes),
+                frozenset().union(*(adverse for _, _, adverse in wishes)),
+            )
+            for driver, wishes in users.items()
+        }
+
+    def _union(self, driver: str, parts: tuple[frozenset[str], ...]) -> frozenset[str]:
+        """Unite sets; the same object comes back while they are the same objects."""
+        known = self._unions.get(driver)
+        if known is None or len(known[0]) != len(parts) or any(map(is_not, known[0], parts)):
+            known = self._unions[driver] = (parts, parts[0] if len(parts) == 1 else frozenset().union(*parts))
+        return known[1]
 
     def _volumes_of(self, uid: str) -> Mapping[str, frozenset[str]]:
         members = self._selection.members(uid)

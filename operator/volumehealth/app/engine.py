@@ -23,6 +23,9 @@ SWEEP = 60.0
 """Seconds between two looks for records that belong to no policy."""
 _APPEAR = 10.0
 """Seconds for which Kopf may know a policy that the view does not know yet."""
+_REST = 4.0
+"""So many times as long as its last turn took a policy rests before news may call it again: a driver that changes its
+word all the time must not keep the process from anything else."""
 _SETTLE = 0.05
 """Seconds in which changes of the view are taken together."""
 
@@ -33,6 +36,7 @@ class _Slot:
 
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     due: float = 0.0
+    rest_until: float = 0.0
     turned: float | None = None
 
 
@@ -207,6 +211,9 @@ class Engine:
                     await slot.wake.wait()
             except TimeoutError:
                 pass
+        rest = slot.rest_until - self._clock.monotonic()
+        if rest > 0:
+            await asyncio.sleep(rest)
         slot.wake.clear()
 
     def _check(self, entry: Entry, slot: _Slot) -> None:
@@ -216,6 +223,7 @@ class Engine:
         self._checker.follow(self._book.usable(), self._changes.take(), relabelled=relabelled)
         self._reporter.report(self._picture(entry), previous_status=entry.raw.status)
         slot.turned = self._clock.monotonic()
+        slot.rest_until = slot.turned + _REST * (slot.turned - started)
         if entry.checks:
             self._metrics.check_finished(entry.raw.name, slot.turned - started, self._clock.now())
 
