@@ -113,13 +113,14 @@ async def test_an_outage_makes_the_view_stale_keeps_its_rows_and_ends_by_itself(
 async def test_a_silent_network_is_noticed_and_left(
     proxy: TcpProxy, through: Path, cluster_objects: ClusterObjects, namespace: str
 ) -> None:
-    async with a_view(through) as view:
+    async with a_view(through, stale_after=6.0) as view:
         proxy.freeze()
         await cluster_objects.make_claim(namespace, "unheard", driver=DRIVER, handle=f"{namespace}-unheard")
-        await until(lambda: any("heard" in one.error for one in view._reflectors), seconds=8)
+        await until(lambda: view.state().stale)
         await proxy.reset()  # the old connections never come back
         proxy.thaw()
         await until(lambda: ClaimRef(namespace, "unheard") in view.claims, seconds=60)
+        await until(lambda: not view.state().stale)
 
 
 async def test_a_slow_watcher_gets_everything_in_the_end(

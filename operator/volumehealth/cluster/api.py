@@ -136,14 +136,15 @@ class Api:
         Args:
             path: absolute.
             query: parameters.
-            idle_timeout: seconds without a single byte after which the stream is given up.
+            idle_timeout: seconds without a single byte after which the stream is ended from here. That is no error:
+                nothing may have happened, or the connection may be dead; whoever asks again will see.
             accept: the form of the answer; empty means plain JSON.
 
         Yields:
             Each line, without its line break. The first one is empty: the server has agreed to answer.
 
         Raises:
-            ApiError: as `request` does; `ApiUnreachable` if the stream breaks or falls silent.
+            ApiError: as `request` does; `ApiUnreachable` if it does not begin in time, or breaks.
         """
         limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=idle_timeout)
         try:
@@ -152,14 +153,12 @@ class Api:
             with _aborting(answer):
                 yield b""
                 rest = b""
-                async for chunk in answer.content.iter_any():
+                while chunk := await _next_chunk(answer):
                     *lines, rest = (rest + chunk).split(b"\n")
                     for line in lines:
                         yield line
         except TimeoutError as error:
-            raise errors.ApiUnreachable(
-                f"nothing was heard from {self._access.server} for {idle_timeout:g} s"
-            ) from error
+            raise errors.ApiUnreachable(f"{self._access.server} did not answer in time") from error
         except (aiohttp.ClientError, OSError) as error:
             raise self._unreachable(error) from error
 
@@ -259,6 +258,14 @@ class Api:
         cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
         text = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
         return errors.ApiUnreachable(f"the connection to {self._access.server} failed: {text}")
+
+
+async def _next_chunk(answer: aiohttp.ClientResponse) -> bytes:
+    """Read what has come; nothing at the end, or if nothing comes for too long."""
+    try:
+        return await answer.content.readany()
+    except TimeoutError:
+        return b""
 
 
 @contextmanager

@@ -19,7 +19,7 @@ _MOST = 16
 _STATUS = 64
 
 
-class HealthCondition(msgspec.Struct):
+class HealthCondition(msgspec.Struct, gc=False):
     """An entry of `healthConditions`."""
 
     status: str = ""
@@ -27,20 +27,20 @@ class HealthCondition(msgspec.Struct):
     message: str = ""
 
 
-class NamedHealth(msgspec.Struct, rename={"conditions": "healthConditions"}):
+class NamedHealth(msgspec.Struct, rename={"conditions": "healthConditions"}, gc=False):
     """An entry of `pod.status.volumeHealth` (by volume) and of `csinode.status.storageHealth` (by driver)."""
 
     name: str = ""
     conditions: list[HealthCondition] | None = None
 
 
-class ClaimHealthStatus(msgspec.Struct, rename={"conditions": "healthConditions"}):
+class ClaimHealthStatus(msgspec.Struct, rename={"conditions": "healthConditions"}, gc=False):
     """`pvc.status.healthStatus`."""
 
     conditions: list[HealthCondition] | None = None
 
 
-class ClaimCondition(msgspec.Struct):
+class ClaimCondition(msgspec.Struct, gc=False):
     """An entry of a claim's `status.conditions`."""
 
     type: str = ""
@@ -48,7 +48,7 @@ class ClaimCondition(msgspec.Struct):
     message: str = ""
 
 
-class ClaimStatus(msgspec.Struct, rename="camel"):
+class ClaimStatus(msgspec.Struct, rename="camel", gc=False):
     """`status` of a claim, as far as it is used."""
 
     phase: str = ""
@@ -57,7 +57,7 @@ class ClaimStatus(msgspec.Struct, rename="camel"):
     health_status: ClaimHealthStatus | None = None
 
 
-class PodStatus(msgspec.Struct, rename="camel"):
+class PodStatus(msgspec.Struct, rename="camel", gc=False):
     """`status` of a Pod, as far as it is used."""
 
     phase: str = ""

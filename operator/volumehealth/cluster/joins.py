@@ -1,6 +1,6 @@
 """Claims joined with their volumes, and the Pods that use them; kept right by whichever side changes."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
@@ -135,9 +135,9 @@ class ClaimJoin:
             _remove(self._naming, row.volume, ref)
             self._rejoin(ref)
 
-    def claim_keys(self) -> set[ClaimRef]:
+    def claim_keys(self) -> Collection[ClaimRef]:
         """Return what is known."""
-        return set(self._rows)
+        return self._rows.keys()
 
     def put_volume(self, row: VolumeRow) -> None:
         """Take a volume as it is now."""
@@ -150,9 +150,9 @@ class ClaimJoin:
         if self._volumes.pop(name, None) is not None:
             self._rejoin_all(name)
 
-    def volume_keys(self) -> set[str]:
+    def volume_keys(self) -> Collection[str]:
         """Return what is known."""
-        return set(self._volumes)
+        return self._volumes.keys()
 
     def _rejoin_all(self, volume: str) -> None:
         for ref in self._naming.get(volume, ()):
@@ -244,9 +244,9 @@ class PodIndex:
             _remove(self._users, ClaimRef(key.namespace, name), pod)
             self._on_change(ClaimRef(key.namespace, name))
 
-    def known(self) -> set[ClaimRef]:
+    def known(self) -> Collection[ClaimRef]:
         """Return what is known, by namespace and name."""
-        return set(self._pods)
+        return self._pods.keys()
 
 
 def _add(index: dict[Key, tuple[Value, ...]], key: Key, value: Value) -> None:

@@ -6,7 +6,7 @@ bookmarks move that version on and come about once a minute; 410 means the versi
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from random import Random
@@ -39,7 +39,8 @@ class Pace:
         page: objects in one page of a list; one page is decoded without a pause.
         list_timeout: of one page.
         watch_for: the server ends a watch after this long, somewhat spread, so that watches move between servers.
-        idle: a watch is given up if nothing comes for so long; bookmarks come each minute.
+        idle: a watch is begun anew if nothing came for so long. Bookmarks come each minute, but a resource that has
+            not changed since the API server started gets none, so silence proves nothing either way.
         first_backoff, last_backoff: waiting time after the first failure, doubled up to the last; spread by half.
         absent: until a resource that does not exist (its CRD is not installed) is looked for again.
         resume: after a failure, a watch that was not confirmed for longer than this is not resumed but listed anew:
@@ -79,7 +80,7 @@ class Sink(Protocol[Row_contra]):
     def drop(self, key: Any, /) -> None:
         """An object is gone."""
 
-    def known(self) -> set[Any]:
+    def known(self) -> Collection[Any]:
         """Return the keys of all objects that are known."""
 
 
@@ -215,7 +216,7 @@ class Reflector(Generic[Item, Row]):
             self._news()
             if not token:
                 break
-        for key in self._sink.known() - seen:
+        for key in [key for key in self._sink.known() if key not in seen]:
             self._sink.drop(key)
         self._version, self._whole = version, False
         self._confirm(listed=True)
@@ -310,7 +311,7 @@ class Reflector(Generic[Item, Row]):
 
     async def _not_there(self, error: errors.ApiError) -> None:
         """There are no such objects for us, and that is no failure."""
-        for key in self._sink.known():
+        for key in list(self._sink.known()):
             self._sink.drop(key)
         self._version = ""
         if not self.absent:

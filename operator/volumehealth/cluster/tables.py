@@ -1,6 +1,6 @@
 """Where rows of nodes, attachments and Leases are kept: as little of them as is needed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -34,9 +34,9 @@ class Table(Generic[Key, Row]):
         """A row is gone."""
         self._rows.pop(key, None)
 
-    def known(self) -> set[Key]:
+    def known(self) -> Collection[Key]:
         """Return the keys of all rows."""
-        return set(self._rows)
+        return self._rows.keys()
 
 
 class NodeTable(Table[str, Node]):
@@ -111,9 +111,9 @@ class LeaseTable:
         """A Lease was deleted."""
         self._seen.pop(key, None)
 
-    def known(self) -> set[str]:
+    def known(self) -> Collection[str]:
         """Return the names of all Leases."""
-        return set(self._seen)
+        return self._seen.keys()
 
     def _age(self, renewed: str) -> float:
         try:

@@ -4,7 +4,7 @@ StorageClasses are not watched: policies select them by name, which claims and v
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from enum import StrEnum
 from random import Random
@@ -316,7 +316,7 @@ class _Claims:
     def drop(self, key: ClaimRef) -> None:
         self._join.drop_claim(key)
 
-    def known(self) -> set[ClaimRef]:
+    def known(self) -> Collection[ClaimRef]:
         return self._join.claim_keys()
 
 
@@ -332,5 +332,5 @@ class _Volumes:
     def drop(self, key: str) -> None:
         self._join.drop_volume(key)
 
-    def known(self) -> set[str]:
+    def known(self) -> Collection[str]:
         return self._join.volume_keys()

@@ -148,7 +148,7 @@ class Collection:
             if _time() >= ends and not self.frozen:
                 return
             if _time() - heard >= idle_timeout:
-                raise errors.ApiUnreachable(f"nothing was heard for {idle_timeout:g} s")
+                return
             await self._wait(min(bookmark, ends, heard + idle_timeout) - _time())
 
     async def _wait(self, seconds: float) -> None:

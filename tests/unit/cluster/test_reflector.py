@@ -216,7 +216,7 @@ async def test_a_server_that_asks_for_time_gets_it(collection: Any, follow: Foll
         assert len(collection.requests) == 5
 
 
-async def test_a_silent_watch_is_given_up_and_its_changes_are_not_lost(
+async def test_a_silent_watch_is_begun_anew_and_its_changes_are_not_lost(
     collection: Any, follow: Follow
 ) -> None:
     await fill(collection, 3)
@@ -227,6 +227,21 @@ async def test_a_silent_watch_is_given_up_and_its_changes_are_not_lost(
         await asyncio.sleep(74)
         collection.frozen = False
         await until(lambda: "unheard" in shelf.names, seconds=3)
+        assert len(collection.lists) == 1
+
+
+async def test_a_resource_that_never_changes_and_gets_no_bookmarks_is_still_confirmed(
+    collection: Any, follow: Follow, clock: Clock
+) -> None:
+    """So it is after a start of the API server: no bookmark comes before the first change."""
+    await fill(collection, 3)
+    collection.bookmark_every = 10**6
+    async with follow(watch_for=300, idle=75) as (_, reflector):
+        await until(lambda: reflector.synced)
+        for _ in range(600):
+            await asyncio.sleep(1)
+            assert clock.monotonic() - reflector.confirmed < 77
+            assert reflector.error == ""
         assert len(collection.lists) == 1
 
 
