@@ -9,6 +9,7 @@ from volumehealth.errors import SettingsError, VolumeHealthError
 
 _COMMANDS = {
     "operator": "volumehealth.cli.operator",
+    "agent": "volumehealth.cli.agent",
     "check": "volumehealth.cli.check",
     "sandbox": "volumehealth.cli.sandbox",
 }

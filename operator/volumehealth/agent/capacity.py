@@ -1,0 +1,69 @@
+"""How full a volume is, compared with a policy's thresholds; pure.
+
+Drivers send 0 for what they do not know, and some volumes are full on purpose (facts D8, D21): neither alarms.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from volumehealth.csi.types import Unit, Usage
+from volumehealth.model.health import DEGRADED, Condition
+from volumehealth.model.policy import CapacityCheck
+from volumehealth.model.vocabulary import Reason
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+@dataclass(frozen=True, slots=True)
+class Fullness:
+    """What the usage of one volume means.
+
+    Attributes:
+        conditions: `Degraded/OutOfCapacity` if it is below the critical threshold.
+        warning: it is below the warning threshold, but not below the critical one.
+    """
+
+    conditions: tuple[Condition, ...] = ()
+    warning: bool = False
+
+
+def judge_capacity(usage: Iterable[Usage], check: CapacityCheck) -> Fullness:
+    """Compare free bytes and inodes with the thresholds.
+
+    Args:
+        usage: as the driver counts it; empty means nothing, since an abnormal volume often has none.
+        check: the policy's thresholds, percent that must be free.
+    """
+    known = [one for one in usage if _means_something(one)]
+    critical = [one for one in known if _percent(one) < check.critical_percent_free]
+    if critical:
+        text = "; ".join(_words(one) for one in critical)
+        return Fullness((Condition(DEGRADED, Reason.OUT_OF_CAPACITY.value, text),))
+    limit = check.warning_percent_free
+    return Fullness(warning=limit is not None and any(_percent(one) < limit for one in known))
+
+
+def _means_something(usage: Usage) -> bool:
+    """Tell whether numbers were really counted: no zero total, something in use, and a unit we know."""
+    counted = usage.total > 0 and usage.used > 0 and 0 <= usage.available <= usage.total
+    return counted and usage.unit is not Unit.UNKNOWN
+
+
+def _percent(usage: Usage) -> float:
+    return 100.0 * usage.available / usage.total
+
+
+def _words(usage: Usage) -> str:
+    if usage.unit is Unit.BYTES:
+        amount = f"{_size(usage.available)} of {_size(usage.total)}"
+    else:
+        amount = f"{usage.available} of {usage.total}"
+    return f"{_percent(usage):.1f}% of the {usage.unit} are free ({amount})"
+
+
+def _size(count: float) -> str:
+    for unit in _UNITS[:-1]:
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.0f} {_UNITS[-1]}"

@@ -1,0 +1,301 @@
+"""The node agent: what is in use here, who is asked about it, and what is reported."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from random import Random
+from typing import Any
+
+from volumehealth.agent.compose import compose
+from volumehealth.agent.driver import DriverPace, DriverWatch
+from volumehealth.agent.ledger import Ledger
+from volumehealth.agent.lookups import Lookups
+from volumehealth.agent.mountwatch import MountWatch
+from volumehealth.agent.pods import NodePod, NodePodObject, node_pods
+from volumehealth.agent.policies import PolicyStore
+from volumehealth.agent.registry import PluginRegistry, RegistryPace
+from volumehealth.agent.settings import NodeSettings
+from volumehealth.agent.targets import Target, find_targets, used_claims
+from volumehealth.agent.writer import AgentLease, ReportWriter
+from volumehealth.app.secrets import SecretFiles
+from volumehealth.cluster.api import Api
+from volumehealth.cluster.narrowed import Narrowed
+from volumehealth.cluster.reflector import Pace, Reflector
+from volumehealth.csi.endpoint import Endpoint, parse_endpoint
+from volumehealth.model.clock import Clock
+from volumehealth.model.health import SourceState
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.policy import LabelSelector
+from volumehealth.model.report import ReportedDriver, VolumeHealthReport
+from volumehealth.select import Selection
+from volumehealth.settings import identity
+
+log = logging.getLogger(__name__)
+
+_SETTLE = 0.2
+"""Seconds that changes of the cluster wait for more of them."""
+_TICK = 30.0
+"""Seconds after which plans are made anew even without news: a Pod may have waited for its volumes for too long."""
+_FIRST_ROUND = 45.0
+"""Seconds that the first report waits for every volume to be asked."""
+_STALLED = 150.0
+"""Seconds without a sign of life after which this process does not say any more that it is alive."""
+
+
+class NodeAgent:
+    """Watches one node while `run` runs.
+
+    Args:
+        api: a connection.
+        settings: as they are.
+        clock: time.
+        random: spreads what many agents do.
+        driver_pace, registry_pace: how drivers are asked and found.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        settings: NodeSettings,
+        *,
+        clock: Clock,
+        random: Random,
+        driver_pace: DriverPace | None = None,
+        registry_pace: RegistryPace | None = None,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._random = random
+        self._driver_pace = driver_pace
+        self._changed = asyncio.Event()
+        self._said = asyncio.Event()
+        self._pods: dict[ClaimRef, NodePod] = {}
+        self._selection = Selection()
+        self._targets: dict[ClaimRef, Target] = {}
+        self._watches: dict[str, tuple[Endpoint, DriverWatch, asyncio.Task[None]]] = {}
+        self._missing: dict[str, ReportedDriver] = {}
+        self._earlier: dict[str, ReportedDriver] = {}
+        self._ledger = Ledger()
+        self._secrets = SecretFiles(settings.common.csi_secrets_dir)
+        self._started = clock.monotonic()
+        self._planned_at = clock.monotonic()
+        self._planned = False
+        self._reflector: Reflector[NodePodObject, NodePod] = Reflector(
+            Narrowed(api, query={"fieldSelector": f"spec.nodeName={settings.node}"}),
+            node_pods(),
+            _Pods(self._pods),
+            clock=clock,
+            random=random,
+            pace=Pace(),
+            news=self._changed.set,
+        )
+        self._policies = PolicyStore(api, clock=clock, random=random, news=self._changed.set)
+        self._lookups = Lookups(api, clock=clock, random=random, news=self._changed.set)
+        self._registry = PluginRegistry(
+            settings.kubelet_dir,
+            fixed=[
+                (parse_endpoint(one.address, settings.common.csi_tls), one.driver)
+                for one in settings.common.csi_endpoints
+            ],
+            clock=clock,
+            news=self._changed.set,
+            pace=registry_pace,
+        )
+        self._writer = ReportWriter(api, settings.node, clock=clock, random=random)
+        self._lease = AgentLease(
+            api,
+            namespace=settings.common.namespace,
+            report=settings.node,
+            identity=identity(),
+            clock=clock,
+            random=random,
+            owner=lambda: self._writer.owner,
+        )
+
+    # -- state --------------------------------------------------------------------------------------------------
+
+    def alive(self) -> bool:
+        """Tell whether plans advance and the node's Pods are followed: else the report cannot be believed."""
+        now = self._clock.monotonic()
+        return now - self._planned_at < _STALLED and now - self._reflector.confirmed < _STALLED
+
+    def health(self) -> tuple[bool, str]:
+        """Say whether this process should go on."""
+        stalled = self._clock.monotonic() - self._planned_at >= _STALLED
+        return not stalled, "stalled" if stalled else f"{len(self._targets)} claims in use are watched"
+
+    def ready(self) -> tuple[bool, str]:
+        """Say whether there is a report."""
+        written = self._writer.written.is_set()
+        return written, "reporting" if written else "no report written yet"
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        earlier = await self._writer.load()
+        self._ledger = Ledger(earlier)
+        self._earlier = {driver.name: driver for driver in earlier.drivers} if earlier else {}
+        mounts = MountWatch(
+            self._settings.mount_table,
+            self._settings.kubelet_dir,
+            ledger=self._ledger,
+            clock=self._clock,
+            news=self._said.set,
+        )
+        async with asyncio.TaskGroup() as group:
+            work: list[Coroutine[Any, Any, None]] = [
+                self._reflector.run(),
+                self._policies.run(),
+                self._lookups.run(),
+                self._registry.run(),
+                mounts.run(),
+                self._plan(mounts, group),
+                self._report(),
+                self._writer.run(),
+                self._live(),
+            ]
+            for one in work:
+                group.create_task(one)
+
+    async def _live(self) -> None:
+        """Say that we are alive, once there is a report to believe."""
+        await self._writer.written.wait()
+        await self._lease.run(self.alive)
+
+    # -- plan ---------------------------------------------------------------------------------------------------
+
+    async def _plan(self, mounts: MountWatch, group: asyncio.TaskGroup) -> None:
+        """Keep what is asked in step with the cluster."""
+        while True:
+            await _until(self._changed, _TICK)
+            await asyncio.sleep(_SETTLE)
+            self._changed.clear()
+            self._planned_at = self._clock.monotonic()
+            targets = self._find()
+            if targets is None:
+                continue
+            self._planned = True
+            if self._ledger.keep({ref: target.claim for ref, target in targets.items()}):
+                self._said.set()
+            if targets != self._targets:
+                self._targets = targets
+                self._said.set()
+            mounts.demand(targets.values())
+            self._share_out(group)
+
+    def _find(self) -> dict[ClaimRef, Target] | None:
+        """Find what to ask about; None while not everything was read that this depends on."""
+        if not self._reflector.synced or not self._policies.reflector.synced or not self._registry.looked:
+            return None
+        policies = self._policies.policies
+        used = used_claims(self._pods.values(), self._clock.now())
+        selectors = [policy.spec.selector for policy in policies.values()]
+        by_namespace = any(one.namespace_selector != LabelSelector() for one in selectors)
+        by_label = by_namespace or any(one.claim_selector != LabelSelector() for one in selectors)
+        self._lookups.want(used.keys() if policies else (), labels=by_label, namespaces=by_namespace)
+        if not self._planned and not (self._policies.settled and self._lookups.settled()):
+            return None
+        claims = self._lookups.claims
+        rows = {ref: found.claim for ref, found in claims.items()}
+        self._selection.update(policies, rows, self._lookups.namespaces, None)
+        return find_targets(
+            used,
+            claims,
+            selection=self._selection,
+            policies=policies,
+            kubelet=self._settings.kubelet_dir,
+        )
+
+    def _share_out(self, group: asyncio.TaskGroup) -> None:
+        """Give each driver its part; start, replace and end what asks them."""
+        wanted: dict[str, dict[str, Target]] = {}
+        for target in self._targets.values():
+            wanted.setdefault(target.claim.driver, {})[target.key] = target
+        registered = self._registry.drivers
+        for name, (endpoint, watch, task) in list(self._watches.items()):
+            if name not in wanted or registered.get(name) != endpoint:
+                task.cancel()
+                del self._watches[name]
+                self._earlier[name] = watch.status
+                self._said.set()
+        for name in wanted.keys() & registered.keys() - self._watches.keys():
+            self._watches[name] = self._watch(name, registered[name], group)
+            self._said.set()
+        for name, (_, watch, _) in self._watches.items():
+            watch.demand(wanted[name])
+        self._note_missing(wanted.keys() - registered.keys())
+
+    def _watch(
+        self, name: str, endpoint: Endpoint, group: asyncio.TaskGroup
+    ) -> tuple[Endpoint, DriverWatch, asyncio.Task[None]]:
+        watch = DriverWatch(
+            name,
+            endpoint,
+            ledger=self._ledger,
+            clock=self._clock,
+            random=self._random,
+            news=self._said.set,
+            secrets=self._secrets,
+            earlier=self._earlier.pop(name, None),
+            pace=self._driver_pace,
+        )
+        return endpoint, watch, group.create_task(watch.run(), name=f"ask {name}")
+
+    def _note_missing(self, names: set[str]) -> None:
+        """Remember the drivers that are in use here and do not register with the kubelet."""
+        for name in self._missing.keys() - names:
+            del self._missing[name]
+            self._said.set()
+        for name in names - self._missing.keys():
+            now = self._clock.now().replace(microsecond=0)
+            text = "not in the kubelet's plugin registry of this node"
+            self._missing[name] = ReportedDriver(name, SourceState.UNREACHABLE, now, message=text)
+            self._said.set()
+
+    # -- report -------------------------------------------------------------------------------------------------
+
+    async def _report(self) -> None:
+        """Write what is new; the first report waits until everything was asked once, or could have been."""
+        while not self._settled():
+            await _until(self._said, 1.0)
+            self._said.clear()
+        while True:
+            self._writer.want(self._compose())
+            await self._said.wait()
+            self._said.clear()
+
+    def _settled(self) -> bool:
+        if not self._planned:
+            return False
+        late = self._clock.monotonic() - self._started > _FIRST_ROUND
+        return late or all(watch.settled for _, watch, _ in self._watches.values())
+
+    def _compose(self) -> VolumeHealthReport:
+        drivers = [watch.status for _, watch, _ in self._watches.values()]
+        return compose(self._settings.node, [*drivers, *self._missing.values()], self._ledger, self._targets)
+
+
+class _Pods:
+    """The node's Pods in a dict, as the reflector fills it."""
+
+    def __init__(self, pods: dict[ClaimRef, NodePod]) -> None:
+        self._pods = pods
+
+    def put(self, row: NodePod) -> None:
+        self._pods[row.key] = row
+
+    def drop(self, key: ClaimRef) -> None:
+        self._pods.pop(key, None)
+
+    def known(self) -> set[ClaimRef]:
+        return set(self._pods)
+
+
+async def _until(event: asyncio.Event, seconds: float) -> None:
+    """Wait for an event, for so many seconds at most."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return

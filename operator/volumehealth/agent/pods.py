@@ -1,0 +1,154 @@
+"""The Pods of one node, as far as their volumes are concerned."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from volumehealth.cluster.objects import ObjectMeta
+from volumehealth.cluster.reflector import Resource
+from volumehealth.model.clock import LONG_AGO, parse_rfc3339
+from volumehealth.model.ids import ClaimRef
+
+_VIRTUAL_MACHINE = ("kubevirt.io", "virt-launcher")
+"""Label of a Pod whose volumes hold disk images; those are full on purpose (facts D21)."""
+
+
+class _ClaimVolume(msgspec.Struct, rename="camel"):
+    claim_name: str
+    read_only: bool = False
+
+
+class _Volume(msgspec.Struct, rename="camel"):
+    name: str
+    persistent_volume_claim: _ClaimVolume | None = None
+    ephemeral: msgspec.Raw | None = None
+
+
+class _Spec(msgspec.Struct, rename="camel"):
+    node_name: str = ""
+    volumes: list[_Volume] | None = None
+
+
+class _State(msgspec.Struct):
+    running: msgspec.Raw | None = None
+    terminated: msgspec.Raw | None = None
+
+
+class _Container(msgspec.Struct, rename="camel"):
+    state: _State = msgspec.field(default_factory=_State)
+    last_state: _State = msgspec.field(default_factory=_State)
+
+    @property
+    def started(self) -> bool:
+        """Whether it ever ran: then the Pod's volumes were mounted."""
+        states = (self.state.running, self.state.terminated, self.last_state.terminated)
+        return any(state is not None for state in states)
+
+
+class _Status(msgspec.Struct, rename="camel"):
+    phase: str = ""
+    start_time: str | None = None
+    container_statuses: list[_Container] | None = None
+
+
+class NodePodObject(msgspec.Struct):
+    """A Pod as it comes."""
+
+    metadata: ObjectMeta
+    spec: _Spec = msgspec.field(default_factory=_Spec)
+    status: _Status = msgspec.field(default_factory=_Status)
+
+
+@dataclass(frozen=True, slots=True)
+class PodVolume:
+    """A claim that a Pod uses.
+
+    Attributes:
+        claim: its name.
+        read_only: the Pod asks for it read-only.
+    """
+
+    claim: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NodePod:
+    """A Pod of this node that uses claims.
+
+    Attributes:
+        phase: `Pending`, `Running`, `Succeeded`, `Failed`.
+        started: a container of it ever ran, so its volumes were mounted (facts D7).
+        since: `status.startTime`, when the kubelet first saw it; LONG_AGO if it does not say.
+        virtual_machine: its volumes hold disk images of a virtual machine.
+        deleting: it is being deleted; its volumes may be unmounted at any moment.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    phase: str
+    started: bool
+    since: datetime
+    volumes: tuple[PodVolume, ...]
+    virtual_machine: bool = False
+    deleting: bool = False
+
+    @property
+    def key(self) -> ClaimRef:
+        """Namespace and name."""
+        return ClaimRef(self.namespace, self.name)
+
+    @property
+    def runs(self) -> bool:
+        """Whether it uses its volumes now, mounted by the kubelet."""
+        return self.phase == "Running" and self.started
+
+    @property
+    def waits(self) -> bool:
+        """Whether its volumes are being mounted, or cannot be."""
+        return self.phase == "Pending" and not self.started and not self.deleting
+
+
+def node_pod(pod: NodePodObject) -> NodePod | None:
+    """Reduce a Pod; None if it uses no claim."""
+    metadata, status = pod.metadata, pod.status
+    volumes = tuple(
+        dict.fromkeys(one for volume in pod.spec.volumes or () if (one := _volume(volume, metadata.name)))
+    )
+    if not volumes:
+        return None
+    label, value = _VIRTUAL_MACHINE
+    return NodePod(
+        namespace=metadata.namespace,
+        name=metadata.name,
+        uid=metadata.uid,
+        phase=status.phase,
+        started=any(container.started for container in status.container_statuses or ()),
+        since=parse_rfc3339(status.start_time) if status.start_time else LONG_AGO,
+        volumes=volumes,
+        virtual_machine=(metadata.labels or {}).get(label) == value,
+        deleting=metadata.deletion_timestamp is not None,
+    )
+
+
+def _volume(volume: _Volume, pod: str) -> PodVolume | None:
+    source = volume.persistent_volume_claim
+    if source is not None:
+        return PodVolume(source.claim_name, read_only=source.read_only)
+    if volume.ephemeral is not None:
+        return PodVolume(f"{pod}-{volume.name}")
+    return None
+
+
+def node_pods() -> Resource[NodePodObject, NodePod]:
+    """Return Pods that use claims; to be followed through a connection that is narrowed to one node."""
+
+    def version(pod: NodePodObject) -> str:
+        return pod.metadata.resource_version
+
+    def key(pod: NodePod) -> ClaimRef:
+        return pod.key
+
+    return Resource("pods", "/api/v1/pods", NodePodObject, read=node_pod, key=key, version=version)

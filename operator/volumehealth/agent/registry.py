@@ -1,0 +1,170 @@
+"""Which CSI drivers this node has: what registers in the kubelet's plugin registry, and what was named by hand."""
+
+import asyncio
+import logging
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from volumehealth.csi.client import CsiClient
+from volumehealth.csi.endpoint import Endpoint
+from volumehealth.csi.registration import CSI_PLUGIN, plugin_info
+from volumehealth.errors import CsiError
+from volumehealth.model.clock import Clock
+
+log = logging.getLogger(__name__)
+
+REGISTRY = "plugins_registry"
+_DEEPEST = 3
+"""The kubelet looks into subdirectories, too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryPace:
+    """Seconds.
+
+    Attributes:
+        look: between two looks at the directory; a few entries of a local filesystem.
+        ask: of one call.
+        gone: until a driver whose socket vanished is forgotten; one that is being replaced comes back sooner.
+    """
+
+    look: float = 5.0
+    ask: float = 5.0
+    gone: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a socket turned out to be; an empty name is nothing that we ask."""
+
+    stamp: tuple[int, int]
+    name: str = ""
+    endpoint: Endpoint | None = None
+
+
+class PluginRegistry:
+    """Keeps the list of drivers while `run` runs.
+
+    Args:
+        kubelet: the kubelet's root directory.
+        fixed: endpoints that were given by hand, with the driver's name if that was given too.
+        clock: time.
+        news: called when the list changed.
+        pace: how often.
+
+    Attributes:
+        drivers: where each driver's node plugin answers, by name. A live view.
+        looked: whether the whole directory was looked at once.
+    """
+
+    def __init__(
+        self,
+        kubelet: str,
+        *,
+        fixed: Iterable[tuple[Endpoint, str]] = (),
+        clock: Clock,
+        news: Callable[[], None],
+        pace: RegistryPace | None = None,
+    ) -> None:
+        self._directory = Path(kubelet) / REGISTRY
+        self._unnamed = [endpoint for endpoint, name in fixed if not name]
+        self._fixed = {name: endpoint for endpoint, name in fixed if name}
+        self._clock = clock
+        self._news = news
+        self._pace = pace or RegistryPace()
+        self._sockets: dict[str, _Found] = {}
+        self._seen: dict[str, float] = {}
+        self._told: dict[str, str] = {}
+        self._drivers: dict[str, Endpoint] = {}
+        self.drivers: Mapping[str, Endpoint] = MappingProxyType(self._drivers)
+        self.looked = False
+
+    async def run(self) -> None:
+        """Keep up until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(self._pace.look)
+
+    async def look(self) -> None:
+        """Look once."""
+        await self._name_fixed()
+        sockets = dict(_sockets(self._directory))
+        for path in self._sockets.keys() - sockets.keys():
+            del self._sockets[path]
+            self._told.pop(path, None)
+        changed = [path for path, stamp in sockets.items() if self._stamp(path) != stamp]
+        await asyncio.gather(*(self._ask(path, sockets[path]) for path in changed))
+        self._update()
+        self.looked = True
+
+    def _stamp(self, path: str) -> tuple[int, int] | None:
+        found = self._sockets.get(path)
+        return found.stamp if found else None
+
+    async def _ask(self, path: str, stamp: tuple[int, int]) -> None:
+        try:
+            info = await plugin_info(path, timeout=self._pace.ask)
+        except (CsiError, ValueError) as error:
+            self._tell(path, str(error))
+            return
+        if info.kind == CSI_PLUGIN:
+            self._sockets[path] = _Found(stamp, info.name, info.endpoint)
+        else:
+            self._sockets[path] = _Found(stamp)
+
+    async def _name_fixed(self) -> None:
+        for endpoint in list(self._unnamed):
+            try:
+                async with CsiClient(endpoint) as client:
+                    info = await client.identify_node(self._pace.ask)
+            except CsiError as error:
+                self._tell(str(endpoint), str(error))
+            else:
+                self._unnamed.remove(endpoint)
+                self._fixed[info.name] = endpoint
+
+    def _update(self) -> None:
+        now = self._clock.monotonic()
+        current = dict(self._fixed)
+        for path in sorted(self._sockets, key=lambda path: self._sockets[path].stamp[1]):
+            found = self._sockets[path]
+            if found.endpoint is not None:
+                current[found.name] = found.endpoint  # of two sockets with one name the newer counts
+        self._seen.update(dict.fromkeys(current, now))
+        lost = {name for name in self._drivers if now - self._seen[name] > self._pace.gone}
+        after = {name: at for name, at in self._drivers.items() if name not in lost} | current
+        if after != self._drivers:
+            for name in after.keys() - self._drivers.keys():
+                log.info("driver found", extra={"driver": name, "endpoint": str(after[name])})
+            for name in lost:
+                log.info("driver gone", extra={"driver": name})
+            self._drivers.clear()
+            self._drivers.update(after)
+            self._news()
+
+    def _tell(self, where: str, why: str) -> None:
+        """Log once for each reason."""
+        if self._told.get(where) != why:
+            self._told[where] = why
+            log.info("plugin not asked", extra={"socket": where, "error": why})
+
+
+def _sockets(directory: Path, depth: int = 1) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield the sockets below a directory with what changes when one is made anew; hidden ones are not plugins."""
+    try:
+        entries = [entry for entry in os.scandir(directory) if not entry.name.startswith(".")]
+    except OSError:
+        return
+    for entry in entries:
+        try:
+            found = entry.stat(follow_symlinks=False)
+        except OSError:
+            continue
+        if stat.S_ISSOCK(found.st_mode):
+            yield entry.path, (found.st_ino, found.st_mtime_ns)
+        elif stat.S_ISDIR(found.st_mode) and depth < _DEEPEST:
+            yield from _sockets(Path(entry.path), depth + 1)

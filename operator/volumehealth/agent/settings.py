@@ -1,0 +1,56 @@
+"""What a node agent was told, checked at once."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from volumehealth.agent.mountwatch import MOUNT_TABLE
+from volumehealth.agent.paths import DEFAULT_KUBELET_DIR
+from volumehealth.errors import SettingsError
+from volumehealth.settings import DEFAULT_NAMESPACE, Settings, parse_settings
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """Settings of `volumehealth agent node`.
+
+    Attributes:
+        common: what it shares with the operator; its `csi_endpoints` are node plugins, its `namespace` is that of the
+            Leases: the operator's.
+        node: name of the node it runs on.
+        kubelet_dir: the kubelet's root directory, at the same path here as on the node.
+        mount_table: a `mountinfo` file of the node's mount namespace.
+    """
+
+    common: Settings
+    node: str
+    kubelet_dir: str = DEFAULT_KUBELET_DIR
+    mount_table: str = MOUNT_TABLE
+
+
+def parse_node_settings(raw: Mapping[str, object]) -> NodeSettings:
+    """Make settings of what the command line read.
+
+    Args:
+        raw: values by option name in snake_case; None means not given.
+
+    Raises:
+        SettingsError: with every fault, each naming its flag.
+    """
+    faults: list[str] = []
+    common = Settings()
+    try:
+        common = parse_settings({**raw, "namespace": raw.get("namespace") or DEFAULT_NAMESPACE})
+    except SettingsError as error:
+        faults += error.faults
+    kubelet = str(raw.get("kubelet_dir") or DEFAULT_KUBELET_DIR).rstrip("/")
+    if not kubelet.startswith("/"):
+        faults.append(f"--kubelet-dir: {kubelet!r} is no absolute path")
+    table = str(raw.get("mount_table") or MOUNT_TABLE)
+    if not Path(table).exists():
+        faults.append(f"--mount-table: there is no file {table}")
+    node = str(raw.get("node_name") or os.uname().nodename)
+    if faults:
+        raise SettingsError(faults)
+    return NodeSettings(common=common, node=node, kubelet_dir=kubelet, mount_table=table)

@@ -1,0 +1,173 @@
+"""Which volumes are asked about on this node, how often, and what is looked at; pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from volumehealth.agent.mounts import Expected
+from volumehealth.agent.paths import VolumePaths, volume_paths
+from volumehealth.agent.pods import NodePod
+from volumehealth.model.cluster import Claim
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.policy import CapacityCheck, Policy
+from volumehealth.select import Selection
+
+MOUNT_GRACE = timedelta(minutes=2)
+"""A Pod that waits for its volumes for longer than this has volumes that cannot be mounted."""
+_NO_ALARM = ("excluded_from_alerts", "true")
+"""Label by which users of the kubernetes-mixin already keep a claim out of alerts about free space (facts D21)."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownClaim:
+    """A claim with its volume, as they were read.
+
+    Attributes:
+        claim: joined with its volume.
+        read_only: the volume is read-only for everybody: by `spec.csi.readOnly`, or by a mount option.
+    """
+
+    claim: Claim
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A claim that is in use on this node and that some policy wants checked.
+
+    Attributes:
+        claim: what is asked about.
+        pods: names of the Pods of this node that use it, in order of the alphabet.
+        mounted: whether its volume was mounted by the kubelet; if not, its Pods have waited for that too long.
+        paths: where the volume is for the first of the Pods.
+        expected: the mounts that there should be; none if the mount table is not to be judged.
+        health: whether the driver is asked for the volume's health.
+        capacity: thresholds of free space; None if they are not looked at.
+        interval, timeout: seconds between two asks, and of one call.
+        suspended: its policy is: nothing is asked, what was said stays.
+    """
+
+    claim: Claim
+    pods: tuple[str, ...]
+    mounted: bool
+    paths: VolumePaths
+    expected: tuple[Expected, ...]
+    health: bool
+    capacity: CapacityCheck | None
+    interval: float
+    timeout: float
+    suspended: bool = False
+
+    @property
+    def key(self) -> str:
+        """Namespace and name of the claim."""
+        return str(self.claim.ref)
+
+
+def used_claims(pods: Iterable[NodePod], now: datetime) -> dict[ClaimRef, list[NodePod]]:
+    """Return the claims that are in use on this node, and by which Pods.
+
+    A Pod uses its claims while it runs (facts D7, D8). One whose volumes are being mounted does not, unless that takes
+    too long: then the driver may know why; but where another Pod runs with the claim, that one is looked at.
+    """
+    running: dict[ClaimRef, list[NodePod]] = {}
+    waiting: dict[ClaimRef, list[NodePod]] = {}
+    for pod in pods:
+        if pod.runs:
+            users = running
+        elif pod.waits and now - pod.since > MOUNT_GRACE:
+            users = waiting
+        else:
+            continue
+        for volume in pod.volumes:
+            users.setdefault(ClaimRef(pod.namespace, volume.claim), []).append(pod)
+    return waiting | running
+
+
+def find_targets(
+    used: Mapping[ClaimRef, Sequence[NodePod]],
+    known: Mapping[ClaimRef, KnownClaim],
+    *,
+    selection: Selection,
+    policies: Mapping[str, Policy],
+    kubelet: str,
+) -> dict[ClaimRef, Target]:
+    """Decide what to ask about.
+
+    Args:
+        used: as `used_claims` returns it.
+        known: claims with their volumes, as far as they were read.
+        selection: who holds which claim, up to date with `known`.
+        policies: every usable policy, by uid.
+        kubelet: its root directory.
+    """
+    targets: dict[ClaimRef, Target] = {}
+    for ref, pods in used.items():
+        found = known.get(ref)
+        policy = policies.get(selection.owner(ref) or "")
+        if found is None or policy is None or not found.claim.driver:
+            continue
+        target = _target(found, sorted(pods, key=lambda pod: pod.name), policy, kubelet)
+        if target.suspended or target.health or target.capacity is not None:
+            targets[ref] = target
+    return targets
+
+
+def _target(found: KnownClaim, pods: Sequence[NodePod], policy: Policy, kubelet: str) -> Target:
+    claim, checks, active = found.claim, policy.spec.checks, not policy.spec.suspend
+    mounted = pods[0].runs
+    paths = [
+        volume_paths(
+            kubelet,
+            volume=claim.volume,
+            driver=claim.driver,
+            handle=claim.handle,
+            pod_uid=pod.uid,
+            block=claim.block,
+        )
+        for pod in pods
+    ]
+    # A Pod that is being deleted may lose its mounts at any moment.
+    expected = tuple(
+        Expected(path.publish, pod.name, read_only=_read_only(found, pod), block=claim.block)
+        for pod, path in zip(pods, paths, strict=True)
+        if active and checks.node.enabled and mounted and not pod.deleting
+    )
+    roomy = active and mounted and checks.capacity.enabled and _minds_space(found, pods)
+    return Target(
+        claim=claim,
+        pods=tuple(pod.name for pod in pods),
+        mounted=mounted,
+        paths=paths[0],
+        expected=expected,
+        health=active and checks.node.enabled,
+        capacity=checks.capacity if roomy else None,
+        interval=policy.spec.interval.total_seconds(),
+        timeout=policy.spec.timeout.total_seconds(),
+        suspended=not active,
+    )
+
+
+def _read_only(found: KnownClaim, pod: NodePod) -> bool:
+    return (
+        found.read_only
+        or _only_readers(found.claim)
+        or any(volume.read_only for volume in pod.volumes if volume.claim == found.claim.ref.name)
+    )
+
+
+def _only_readers(claim: Claim) -> bool:
+    return set(claim.access_modes) == {"ReadOnlyMany"}
+
+
+def _minds_space(found: KnownClaim, pods: Sequence[NodePod]) -> bool:
+    """Tell whether little free space means anything: not of block volumes, readers' volumes, disk images (D8, D21)."""
+    claim = found.claim
+    label, value = _NO_ALARM
+    return not (
+        claim.block
+        or found.read_only
+        or _only_readers(claim)
+        or claim.labels.get(label) == value
+        or all(pod.virtual_machine for pod in pods)
+    )

@@ -1,0 +1,73 @@
+"""`volumehealth agent`."""
+
+import asyncio
+from typing import Any
+
+import click
+
+from volumehealth.cli.options import cluster_options, log_options, option
+from volumehealth.logs import configure_logs
+
+
+@click.group()
+def agent() -> None:
+    """Ask CSI drivers where only somebody beside them can, and report to the operator."""
+
+
+@agent.command()
+@option(
+    "--node-name",
+    "NODE_NAME",
+    "Name of the node this runs on. Default: the host's name.",
+    metavar="NAME",
+)
+@option(
+    "--kubelet-dir",
+    "KUBELET_DIR",
+    "The kubelet's root directory, at the same path here as on the node. Default: /var/lib/kubelet.",
+    metavar="DIR",
+)
+@option(
+    "--mount-table",
+    "MOUNT_TABLE",
+    "The node's mount table; needs the node's process ids (hostPID). Default: /proc/1/mountinfo.",
+    metavar="FILE",
+)
+@cluster_options
+@option(
+    "--csi-endpoint",
+    "CSI_ENDPOINT",
+    "Socket of a node plugin that does not register with the kubelet: unix:///path. NAME=ADDRESS names the driver up "
+    "front. Repeat for more.",
+    metavar="[NAME=]ADDRESS",
+    multiple=True,
+)
+@option(
+    "--csi-secrets-dir",
+    "CSI_SECRETS_DIR",
+    "Directory with one file for each driver, named after it: a YAML or JSON map, sent as the secrets of CSI 1.13's "
+    "storage health call.",
+    metavar="DIR",
+)
+@option(
+    "--health-address",
+    "HEALTH_ADDRESS",
+    "Where to serve /healthz and /readyz; empty turns it off. Default: 0.0.0.0:8081.",
+    metavar="HOST:PORT",
+)
+@option(
+    "--namespace",
+    "NAMESPACE",
+    "Namespace of the agents' Leases: the operator's. Default: volumehealth-system.",
+    metavar="NAME",
+)
+@log_options
+def node(**flags: Any) -> None:
+    """Run on one node: ask its drivers about the volumes in use there, read its mount table, write one report."""
+    from volumehealth.agent.settings import parse_node_settings
+
+    settings = parse_node_settings(flags)
+    configure_logs(log_format=settings.common.log_format, level=settings.common.log_level)
+    from volumehealth.agent.process import run_node  # after the flags: heavy
+
+    raise SystemExit(asyncio.run(run_node(settings)))
