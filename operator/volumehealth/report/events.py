@@ -59,6 +59,15 @@ _Episode = tuple[str, Identity, int]
 """The claim's uid, the finding's identity, which episode of it."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What was told of a claim's findings as of one health of it; `episodes` also has those that are just over."""
+
+    health: ClaimHealth
+    findings: tuple[tuple[Finding, _Told], ...]
+    episodes: dict[_Episode, _Told]
+
+
 class EventWriter:
     """Tells PVC and Pod readers of findings. One for the process, whichever policies hold the claims.
 
@@ -81,43 +90,46 @@ class EventWriter:
         self._clock = clock
         self._pods_of = pods_of
         self._on_told = on_told
-        self._told: dict[ClaimRef, dict[_Episode, _Told]] = {}
+        self._told: dict[ClaimRef, _Kept] = {}
         self._holders: dict[ClaimRef, str] = {}
         self._closing: dict[ClaimRef, datetime] = {}
 
-    def tell(self, picture: Picture, wide: Collection[Group]) -> None:
-        """Tell what a check found and what it found to be over.
+    def tell(self, picture: Picture, wide: Collection[Group]) -> Iterator[None]:
+        """Tell what a check found and what it found to be over, claim by claim.
 
         Args:
             picture: of a check; without a judgement nothing is told.
             wide: driver-wide problems: their Pod events are left out and their PVC events paced.
+
+        Yields:
+            Wherever others may have a turn.
         """
         if picture.judgement is None:
             return
         for claim, health in _unhealthy(picture):
             self._holders[claim.ref] = picture.policy.name
-            kept = self._keep(claim, health)
-            for finding in health.findings:
-                told = kept[_episode(health.uid, finding)]
+            for finding, told in self._keep(claim, health):
                 told.wide = group_of(claim.driver, finding) in wide
                 self._tell(claim, finding, told, picture)
+            yield
         cleared = [turn for turn in picture.judgement.transitions if turn.kind is TransitionKind.RECOVERED]
         together = _together(cleared, picture)
         for turn in cleared:
             gone_well = picture.claims.get(turn.claim)
             if gone_well is not None:
                 self._tell_cleared(gone_well, turn, picture, paced=gone_well.driver in together)
+            yield
         self._drop_healthy(picture)
 
     def first_told(self, claim: ClaimRef, uid: str, finding: Finding) -> datetime | None:
         """Say when people were first told of this finding; None if not yet."""
-        told = self._told.get(claim, {}).get(_episode(uid, finding))
+        told = self._episodes(claim).get(_episode(uid, finding))
         return told.claim.first if told is not None else finding.told
 
     def unsettled(self, claim: ClaimRef) -> bool:
         """Tell whether the claim's own Event was queued just now and is not written yet."""
         now = self._clock.now()
-        lines = (told.claim.opened for told in self._told.get(claim, {}).values() if not told.wide)
+        lines = (told.claim.opened for told in self._episodes(claim).values() if not told.wide)
         return any(
             opened is not None and now - opened < _HOLD for opened in (*lines, self._closing.get(claim))
         )
@@ -127,20 +139,24 @@ class EventWriter:
         for claim in [claim for claim, holder in self._holders.items() if holder == policy]:
             self._drop(claim)
 
-    def _keep(self, claim: Claim, health: ClaimHealth) -> dict[_Episode, _Told]:
-        """Bring what is remembered of a claim in line with its findings."""
-        before = self._told.get(claim.ref, {})
-        kept = {}
-        for finding in health.findings:
-            episode = _episode(health.uid, finding)
-            line = _Line(first=finding.told, last=finding.told)
-            kept[episode] = before.get(episode) or _Told(line)
-        self._told[claim.ref] = kept | {
-            episode: told
-            for episode, told in before.items()
-            if episode not in kept and episode[0] == health.uid
+    def _keep(self, claim: Claim, health: ClaimHealth) -> tuple[tuple[Finding, _Told], ...]:
+        """Bring what is remembered of a claim in line with its findings, and return it with them."""
+        before = self._told.get(claim.ref)
+        if before is not None and before.health is health:
+            return before.findings
+        episodes = {
+            episode: told for episode, told in self._episodes(claim.ref).items() if episode[0] == health.uid
         }
-        return kept
+        findings = []
+        for finding in health.findings:
+            line = _Line(first=finding.told, last=finding.told)
+            findings.append((finding, episodes.setdefault(_episode(health.uid, finding), _Told(line))))
+        self._told[claim.ref] = _Kept(health, tuple(findings), episodes)
+        return tuple(findings)
+
+    def _episodes(self, claim: ClaimRef) -> dict[_Episode, _Told]:
+        kept = self._told.get(claim)
+        return kept.episodes if kept is not None else {}
 
     def _tell(self, claim: Claim, finding: Finding, told: _Told, picture: Picture) -> None:
         users = tuple(_users(self._pods_of(claim.ref), finding))
@@ -185,7 +201,7 @@ class EventWriter:
 
     def _tell_cleared(self, claim: Claim, turn: Transition, picture: Picture, *, paced: bool) -> None:
         health = picture.judgement.healths.get(claim.ref) if picture.judgement is not None else None
-        told = self._told.get(claim.ref, {}).pop(_episode(turn.uid, turn.finding), None)
+        told = self._episodes(claim.ref).pop(_episode(turn.uid, turn.finding), None)
         remaining = len(health.findings) if health is not None else 0
         self._closing[claim.ref] = picture.now
 

@@ -4,6 +4,7 @@
 the newest check when somebody asks, so a series vanishes with what it was about.
 """
 
+import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ from prometheus_client.registry import Collector
 from volumehealth import __version__
 from volumehealth.model.cluster import ViewState
 from volumehealth.model.health import Finding, SourceState, severity
+from volumehealth.model.ids import ClaimRef
 from volumehealth.report.picture import Picture
 from volumehealth.report.text import clean, fit
 
@@ -211,29 +213,28 @@ class _State(Collector):
         )
 
     def _claims(self) -> Iterator[Metric]:
-        bad = sorted(self._bad())
+        bad = list(self._bad())
+        shown = heapq.nsmallest(_SERIES, bad)
         yield _gauge(
             "claim_unhealthy",
             f"1 for every finding of an unhealthy claim; {_SERIES} at most, worst first.",
             _BAD,
-            ((labels, 1) for _, labels in bad[:_SERIES]),
+            (((*ref, driver, policy, *_of(finding)), 1) for _, ref, policy, _, driver, finding in shown),
         )
-        left_out = max(0, len(bad) - _SERIES)
+        left_out = len(bad) - len(shown)
         yield _gauge(
             "claim_unhealthy_truncated", "Findings left out of claim_unhealthy.", (), [((), left_out)]
         )
 
-    def _bad(self) -> Iterator[tuple[int, tuple[str, ...]]]:
+    def _bad(self) -> Iterator[tuple[int, ClaimRef, str, int, str, Finding]]:
+        """Yield every finding, with what puts it in order first: severity, claim, policy, place among its findings."""
         for name, shown in self.policies.items():
             judgement = shown.picture.judgement
-            if judgement is None:
-                continue
-            for ref, health in judgement.healths.items():
+            for ref, health in judgement.healths.items() if judgement is not None else ():
                 claim = shown.picture.claims.get(ref) if health.findings else None
                 if claim is not None:
-                    for finding in health.findings:
-                        labels = (ref.namespace, ref.name, claim.driver, name, *_of(finding))
-                        yield -severity(finding.status), labels
+                    for number, finding in enumerate(health.findings):
+                        yield -severity(finding.status), ref, name, number, claim.driver, finding
 
 
 def _of(finding: Finding) -> tuple[str, str, str, str]:

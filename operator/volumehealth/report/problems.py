@@ -1,7 +1,7 @@
 """Findings of many claims as a few problems: grouped by driver, source, status and reason, worst first."""
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -66,19 +66,47 @@ def group_of(driver: str, finding: Finding) -> Group:
     return Group(driver, finding.source, finding.status, finding.reason)
 
 
+class ProblemFinder:
+    """Groups the findings of a policy's claims.
+
+    Args:
+        picture: the check.
+        pods_of: the Pods that use a claim.
+    """
+
+    def __init__(self, picture: Picture, pods_of: PodsOf) -> None:
+        self._picture = picture
+        self._pods_of = pods_of
+        self._gathered: dict[Group, _Gathered] = {}
+
+    def gather(self) -> Iterator[None]:
+        """Go through the claims; yields where others may have a turn."""
+        judgement = self._picture.judgement
+        for ref, health in judgement.healths.items() if judgement is not None else ():
+            claim = self._picture.claims.get(ref) if health.findings else None
+            if claim is not None:
+                for finding in health.findings:
+                    group = self._gathered.setdefault(group_of(claim.driver, finding), _Gathered())
+                    _gather(group, ref, finding)
+                yield
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return them, worst first: by severity, then by claims, then by age."""
+        judgement = self._picture.judgement
+        wide = wide_groups(judgement) if judgement is not None else {}
+        problems = (
+            _problem(group, found, wide.get(group, 0), self._pods_of)
+            for group, found in self._gathered.items()
+        )
+        return tuple(sorted(problems, key=_rank))
+
+
 def find_problems(picture: Picture, pods_of: PodsOf) -> tuple[Problem, ...]:
-    """Group the findings of a policy's claims; worst first: by severity, then by claims, then by age."""
-    if picture.judgement is None:
-        return ()
-    gathered: dict[Group, _Gathered] = {}
-    for ref, health in picture.judgement.healths.items():
-        if health.findings and (claim := picture.claims.get(ref)) is not None:
-            for finding in health.findings:
-                group = gathered.setdefault(group_of(claim.driver, finding), _Gathered())
-                _gather(group, ref, finding)
-    wide = wide_groups(picture.judgement)
-    problems = (_problem(group, found, wide.get(group, 0), pods_of) for group, found in gathered.items())
-    return tuple(sorted(problems, key=_rank))
+    """Group the findings of a policy's claims at once."""
+    finder = ProblemFinder(picture, pods_of)
+    for _ in finder.gather():
+        pass
+    return finder.problems()
 
 
 def wide_groups(judgement: PolicyJudgement) -> dict[Group, int]:

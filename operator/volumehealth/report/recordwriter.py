@@ -1,7 +1,7 @@
 """Keeps the VolumeHealth objects on the server as they should be."""
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -114,8 +114,8 @@ class RecordWriter:
             self._written[ref] = _Written(digest, self._clock.now())
         return resumed
 
-    def keep(self, picture: Picture) -> None:
-        """After a check of a policy: write what differs, remove what is over."""
+    def keep(self, picture: Picture) -> Iterator[None]:
+        """After a check of a policy: write what differs, remove what is over; yields where others may have a turn."""
         if picture.judgement is None:
             return
         policy, healths = picture.policy.name, picture.judgement.healths
@@ -130,6 +130,7 @@ class RecordWriter:
                     self._write(ref)
             elif self._holders.get(ref) == policy:
                 self._remove(ref, 0)
+            yield
         for ref in [ref for ref, holder in self._holders.items() if holder == policy and ref not in healths]:
             self._remove(ref, _HAND_OVER if ref in picture.claims else 0)
 

@@ -1,6 +1,9 @@
 """Everything that tells, wired together: one for the process."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -14,11 +17,27 @@ from volumehealth.report.events import EventWriter
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.picture import Picture
 from volumehealth.report.policyevents import PolicyEventWriter
-from volumehealth.report.problems import find_problems, wide_groups
+from volumehealth.report.problems import ProblemFinder, wide_groups
 from volumehealth.report.recordwriter import RecordWriter, StoredRecord
 from volumehealth.report.status import render_status
 from volumehealth.report.statuswriter import StatusWriter
 from volumehealth.report.writes import Limits, Requests, WriteQueue
+
+_SLICE = 0.01
+"""Seconds after which telling lets others have a turn."""
+
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    """A check to be told; `dropped` once its policy is gone."""
+
+    picture: Picture
+    dropped: bool = False
+
+    @property
+    def turns(self) -> bool:
+        """Whether the check found something to begin or to end, which must not be passed over."""
+        return self.picture.judgement is not None and bool(self.picture.judgement.transitions)
 
 
 class Reporter:
@@ -45,6 +64,10 @@ class Reporter:
     ) -> None:
         self._metrics = metrics
         self._pods_of = pods_of
+        self._jobs: deque[_Job] = deque()
+        self._telling: _Job | None = None
+        self._news = asyncio.Event()
+        self._idle = asyncio.Event()
         self._queue = WriteQueue(api, random=random, observe=metrics.write_done, limits=limits)
         sink = EventSink(self._queue, clock=clock, observe=metrics.event_written)
         self._events = EventWriter(
@@ -55,12 +78,22 @@ class Reporter:
         self._statuses = StatusWriter(self._queue, clock=clock)
 
     async def run(self) -> None:
-        """Write until cancelled."""
-        await self._queue.run()
+        """Tell and write until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._queue.run())
+            group.create_task(self._tell_all())
 
     async def drain(self, timeout: float) -> int:
-        """Before the end of the process: wait for what is queued, while `run` goes on; return what is left."""
-        return await self._queue.drain(timeout)
+        """Before the end of the process: wait for what is to be told, while `run` goes on; return what is left."""
+        end = asyncio.get_running_loop().time() + timeout
+        try:
+            async with asyncio.timeout_at(end):
+                while self._jobs or self._telling is not None:
+                    self._idle.clear()
+                    await self._idle.wait()
+        except TimeoutError:
+            return len(self._jobs) + 1 + len(self._queue)
+        return await self._queue.drain(end - asyncio.get_running_loop().time())
 
     def resume(self, records: Mapping[ClaimRef, StoredRecord]) -> dict[str, dict[ClaimRef, ClaimHealth]]:
         """At start, once the view is complete: read `ClusterView.records` and return healths by policy name.
@@ -73,23 +106,25 @@ class Reporter:
         return healths
 
     def report(self, picture: Picture, *, previous_status: Mapping[str, Any] | None = None) -> None:
-        """After each check (or instead of one, with `judgement=None`): tell what changed. Does not block.
+        """After each check (or instead of one, with `judgement=None`): have told what changed.
 
+        Does not block: `run` tells it, claim by claim, while others have their turns.
         `previous_status` is the policy's raw status as the view has it; only the first one counts.
         """
         self._statuses.learn(picture.policy, previous_status)
-        problems = find_problems(picture, self._pods_of)
-        status = render_status(picture, problems, self._statuses.newest(picture.policy))
-        self._statuses.publish(picture.policy, status)
-        self._policy_events.tell(picture, problems)
-        self._events.tell(picture, wide_groups(picture.judgement) if picture.judgement is not None else ())
-        self._records.keep(picture)
-        self._metrics.publish(picture, [(one["type"], one["status"]) for one in status["conditions"]])
         self._metrics.view(picture.view)
-        self._metrics.waiting(len(self._queue))
+        for job in self._jobs:
+            if job.picture.policy.uid == picture.policy.uid and not job.turns:
+                job.picture = picture
+                return
+        self._jobs.append(_Job(picture))
+        self._news.set()
 
     def forget(self, policy: Policy) -> None:
         """A policy was deleted: take back its records and metrics; no Event says that anything recovered."""
+        for job in (*self._jobs, self._telling):
+            if job is not None and job.picture.policy.uid == policy.uid:
+                job.dropped = True
         self._statuses.forget(policy.uid)
         self._policy_events.forget(policy.uid)
         self._events.forget(policy.name)
@@ -102,3 +137,43 @@ class Reporter:
         Those of policies that are gone are deleted, wanted ones that somebody deleted are written again.
         """
         self._records.sweep(records, policy_names)
+
+    async def _tell_all(self) -> None:
+        while True:
+            self._news.clear()
+            while self._jobs:
+                self._telling = self._jobs.popleft()
+                await self._tell(self._telling)
+                self._telling = None
+            self._idle.set()
+            await self._news.wait()
+
+    async def _tell(self, job: _Job) -> None:
+        """Tell of one check: verdicts first, then Events and records, then metrics."""
+        picture = job.picture
+        finder = ProblemFinder(picture, self._pods_of)
+        await _in_turns(job, finder.gather())
+        if job.dropped:
+            return
+        problems = finder.problems()
+        status = render_status(picture, problems, self._statuses.newest(picture.policy))
+        self._statuses.publish(picture.policy, status)
+        self._policy_events.tell(picture, problems)
+        wide = wide_groups(picture.judgement) if picture.judgement is not None else ()
+        await _in_turns(job, self._events.tell(picture, wide))
+        await _in_turns(job, self._records.keep(picture))
+        if not job.dropped:
+            self._metrics.publish(picture, [(one["type"], one["status"]) for one in status["conditions"]])
+            self._metrics.waiting(len(self._queue))
+
+
+async def _in_turns(job: _Job, steps: Iterator[None]) -> None:
+    """Take steps until a slice of time is over, then let others have a turn; stop if the policy is gone."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _SLICE
+    for _ in steps:
+        if loop.time() >= until:
+            await asyncio.sleep(0)
+            if job.dropped:
+                return
+            until = loop.time() + _SLICE

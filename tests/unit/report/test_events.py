@@ -69,7 +69,7 @@ class World:
     async def check(self, picture: Picture, *, seconds: float = 300) -> None:
         """Tell what a check found, and let the writes go out."""
         assert picture.judgement is not None
-        self.events.tell(picture, wide_groups(picture.judgement))
+        list(self.events.tell(picture, wide_groups(picture.judgement)))
         await self.write(seconds)
 
     async def write(self, seconds: float = 300) -> None:
@@ -322,7 +322,7 @@ async def test_when_it_is_over_for_the_whole_driver_pods_are_left_alone_too(worl
 
 async def test_a_record_waits_for_its_event_but_not_for_ever(world: World) -> None:
     assert not world.events.unsettled(CLAIM.ref)
-    world.events.tell(world.picture(BAD), ())
+    list(world.events.tell(world.picture(BAD), ()))
     assert world.events.unsettled(CLAIM.ref)
     world.clock.advance(seconds=11)
     assert not world.events.unsettled(CLAIM.ref)

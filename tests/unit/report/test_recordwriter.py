@@ -84,7 +84,7 @@ class World:
         }
 
     async def keep(self, picture: Picture, *, seconds: float = 1) -> None:
-        self.records.keep(picture)
+        list(self.records.keep(picture))
         await self.write(seconds)
 
     async def write(self, seconds: float = 1) -> None:

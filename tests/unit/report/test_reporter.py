@@ -1,0 +1,135 @@
+"""All of telling together: each check reaches the status, the Events, the records and the metrics."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from unit.report.scenes import three_thousand_bad
+from volumehealth.report.metrics import Metrics
+from volumehealth.report.picture import Picture
+from volumehealth.report.reporter import Reporter
+from volumehealth.testing.fakeapi import FakeApi
+from volumehealth.testing.health import (
+    SteppedClock,
+    cleared,
+    found,
+    make_claim,
+    make_finding,
+    make_health,
+    make_picture,
+    make_pod,
+)
+
+pytestmark = pytest.mark.looptime
+
+POLICY = "/apis/volumehealth.dev/v1alpha1/volumehealthpolicies/storage"
+CLAIM, FINDING = make_claim(), make_finding()
+
+
+@pytest.fixture
+async def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+async def reporter(api: FakeApi, clock: SteppedClock, metrics: Metrics) -> Reporter:
+    api.objects[POLICY] = {"metadata": {"name": "storage", "uid": "uid-storage"}}
+    return Reporter(api, clock=clock, random=Random(1), metrics=metrics, pods_of=lambda _: (make_pod(),))
+
+
+@asynccontextmanager
+async def running(reporter: Reporter) -> AsyncIterator[None]:
+    task = asyncio.create_task(reporter.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def bad() -> Picture:
+    return make_picture([(CLAIM, make_health(CLAIM, FINDING))], turns=[found(CLAIM, FINDING)], healthy=9)
+
+
+async def test_a_check_is_told_everywhere_with_one_write_for_each_object(
+    reporter: Reporter, api: FakeApi, metrics: Metrics
+) -> None:
+    async with running(reporter):
+        reporter.report(bad())
+        assert await reporter.drain(30) == 0
+    assert api.objects[POLICY]["status"]["claims"]["unhealthy"] == 1
+    assert {event["involvedObject"]["kind"] for event in api.events()} == {
+        "PersistentVolumeClaim",
+        "Pod",
+        "VolumeHealthPolicy",
+    }
+    (record,) = api.of_kind("VolumeHealth")
+    assert "toldAt" in record["status"]["findings"][0]
+    assert len(api.requests) == 5
+    assert b"volumehealth_claim_unhealthy{" in metrics.render()
+
+
+async def test_the_record_of_a_recovery_is_written_after_its_event(reporter: Reporter, api: FakeApi) -> None:
+    async with running(reporter):
+        reporter.report(bad())
+        await reporter.drain(30)
+        api.requests.clear()
+        over = (CLAIM, make_health(CLAIM, recovered=FINDING.believed))
+        reporter.report(make_picture([over], turns=[cleared(CLAIM, FINDING)], healthy=10))
+        await reporter.drain(30)
+    paths = [path.split("/")[-2 if method == "PATCH" else -1] for method, path in api.requests]
+    assert paths.index("events") < paths.index("volumehealths")
+
+
+async def test_of_equal_checks_that_wait_only_the_newest_is_told(reporter: Reporter, api: FakeApi) -> None:
+    reporter.report(make_picture(healthy=1))
+    reporter.report(make_picture(healthy=2))
+    async with running(reporter):
+        await reporter.drain(30)
+    assert api.count("PATCH") == 1
+    assert api.objects[POLICY]["status"]["claims"]["healthy"] == 2
+
+
+async def test_a_check_that_found_a_turn_is_never_passed_over(reporter: Reporter, api: FakeApi) -> None:
+    over = (CLAIM, make_health(CLAIM, recovered=FINDING.believed))
+    reporter.report(make_picture([over], turns=[cleared(CLAIM, FINDING)], healthy=10))
+    reporter.report(make_picture([over], healthy=10))
+    async with running(reporter):
+        await reporter.drain(30)
+    assert len(api.events("VolumeConditionNormal", about="PersistentVolumeClaim")) == 1
+
+
+async def test_a_check_of_a_policy_that_is_gone_is_not_told(reporter: Reporter, api: FakeApi) -> None:
+    reporter.report(bad())
+    reporter.forget(bad().policy)
+    async with running(reporter):
+        await reporter.drain(30)
+    assert api.events() == []
+    assert api.of_kind("VolumeHealth") == []
+
+
+async def test_a_policy_that_goes_while_it_is_told_leaves_nothing_behind(
+    reporter: Reporter, api: FakeApi, metrics: Metrics
+) -> None:
+    picture = three_thousand_bad()
+    async with running(reporter):
+        reporter.report(picture)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        reporter.forget(picture.policy)
+        await reporter.drain(300)
+    assert api.of_kind("VolumeHealth") == []
+    assert b"volumehealth_policy_claims{" not in metrics.render()
+
+
+async def test_a_suspended_policy_keeps_its_records_and_events(reporter: Reporter, api: FakeApi) -> None:
+    async with running(reporter):
+        reporter.report(bad())
+        await reporter.drain(30)
+        reporter.report(replace(make_picture(), judgement=None))
+        assert await reporter.drain(30) == 0
+    assert len(api.of_kind("VolumeHealth")) == 1
