@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -50,6 +51,7 @@ def make_registry(engine: Turns, connection: Callable[[], kopf.ConnectionInfo]) 
             _end_own_timer()
 
     _without_finalizer(registry)
+    logging.getLogger("kopf.objects").addFilter(_is_news)
     return registry
 
 
@@ -60,6 +62,11 @@ def _end_own_timer() -> None:
     task from inside is the one way out of its loop: a PermanentError only ends the turn.
     """
     raise asyncio.CancelledError
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Leave out that Kopf warns of every timer that ended itself: a deleted policy is no trouble."""
+    return not record.getMessage().endswith("is cancelled. Will escalate.")
 
 
 def _without_finalizer(registry: kopf.OperatorRegistry) -> None:

@@ -44,10 +44,11 @@ class Installation:
         """True in tests that take the operator's rights away."""
         self._home = home
         self._kubeconfig = plane.home / "operator.kubeconfig"
+        self._complete = plane.home / "installed"
 
     async def __aenter__(self) -> Self:
         await self.objects.__aenter__()
-        if not self._kubeconfig.exists():
+        if not self._complete.exists():
             await self.install()
         return self
 
@@ -57,7 +58,7 @@ class Installation:
         try:
             for operator in self.operators:
                 await operator.kill()
-            if self._kubeconfig.exists():
+            if self._complete.exists():
                 await self.kubectl("delete", "vhp,vh", "--all", "--all-namespaces")
                 await self.objects.delete(LEASE)
         finally:
@@ -86,12 +87,13 @@ class Installation:
         await self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         token = await asyncio.to_thread(self.plane.create_token, NAMESPACE, ACCOUNT)
         self.plane.write_kubeconfig(self._kubeconfig, token, user=ACCOUNT)
+        self._complete.touch()
 
-    async def uninstall(self) -> float:
-        """Delete deploy/ and wait for all of it to be gone; return how many seconds that took."""
-        self._kubeconfig.unlink(missing_ok=True)
+    async def uninstall(self, what: Path) -> float:
+        """Delete deploy/, or only crds/, and wait for all of it to be gone; return how many seconds that took."""
+        self._complete.unlink(missing_ok=True)
         before = time.monotonic()
-        await self.kubectl("delete", "-k", str(asset("deploy")), "--timeout=60s")
+        await self.kubectl("delete", "-k", str(what), "--timeout=60s")
         return time.monotonic() - before
 
     # Operators.
