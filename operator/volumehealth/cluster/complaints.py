@@ -10,7 +10,7 @@ from sys import intern
 import msgspec
 
 from volumehealth.csi.text import clean_message, clean_reason
-from volumehealth.model.cluster import Complaints
+from volumehealth.model.cluster import Complaints, StorageStatement
 from volumehealth.model.health import DEGRADED, INACCESSIBLE, Condition
 from volumehealth.model.vocabulary import Reason
 
@@ -28,10 +28,24 @@ class HealthCondition(msgspec.Struct, gc=False):
 
 
 class NamedHealth(msgspec.Struct, rename={"conditions": "healthConditions"}, gc=False):
-    """An entry of `pod.status.volumeHealth` (by volume) and of `csinode.status.storageHealth` (by driver)."""
+    """An entry of `pod.status.volumeHealth`, by the volume's name in the Pod."""
 
     name: str = ""
     conditions: list[HealthCondition] | None = None
+
+
+class StorageCondition(HealthCondition, rename="camel", gc=False):
+    """An entry of `healthConditions` of a CSINode: it is about one kind of volumes."""
+
+    access_mode: str | None = None
+    volume_mode: str | None = None
+
+
+class StorageHealth(msgspec.Struct, rename={"conditions": "healthConditions"}, gc=False):
+    """An entry of `csinode.status.storageHealth`, by the driver's name."""
+
+    name: str = ""
+    conditions: list[StorageCondition] | None = None
 
 
 class ClaimHealthStatus(msgspec.Struct, rename={"conditions": "healthConditions"}, gc=False):
@@ -81,6 +95,16 @@ def health_conditions(conditions: Iterable[HealthCondition] | None) -> tuple[Con
         )
         for one in list(conditions or ())[:_MOST]
         if one.status
+    )
+
+
+def storage_statements(storage: Iterable[StorageHealth] | None) -> tuple[tuple[str, StorageStatement], ...]:
+    """Return what drivers say of the storage behind them, by driver."""
+    return tuple(
+        (intern(one.name), StorageStatement(condition, said.access_mode or "", said.volume_mode or ""))
+        for one in storage or ()
+        for said in one.conditions or ()
+        for condition in health_conditions((said,))
     )
 
 

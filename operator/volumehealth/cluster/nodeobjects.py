@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from volumehealth.cluster.complaints import NamedHealth, health_conditions
+from volumehealth.cluster.complaints import StorageHealth, storage_statements
 from volumehealth.cluster.objects import ObjectMeta
 from volumehealth.csi.text import clean_message
 from volumehealth.model.clock import parse_rfc3339
@@ -44,7 +44,7 @@ class _CsiNodeSpec(msgspec.Struct):
 
 
 class _CsiNodeStatus(msgspec.Struct, rename="camel"):
-    storage_health: list[NamedHealth] | None = None
+    storage_health: list[StorageHealth] | None = None
 
 
 class CsiNodeObject(msgspec.Struct):
@@ -131,15 +131,10 @@ def node_row(node: NodeObject) -> Node:
 
 def csinode_row(node: CsiNodeObject) -> NodeDrivers:
     """Reduce a CSINode."""
-    storage = node.status.storage_health if node.status else None
     return NodeDrivers(
         intern(node.metadata.name),
         frozenset(intern(driver.name) for driver in node.spec.drivers or ()),
-        tuple(
-            (intern(one.name), conditions)
-            for one in storage or ()
-            if (conditions := health_conditions(one.conditions))
-        ),
+        storage_statements(node.status.storage_health) if node.status else (),
     )
 
 

@@ -86,18 +86,38 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class StorageStatement:
+    """What a driver says is wrong with the storage behind it, as it is seen from a node.
+
+    Attributes:
+        condition: its status is `StorageUnreachable`, `StorageDegraded`, or a newer value.
+        access_mode, volume_mode: the kind of volumes that it touches (`ReadWriteOnce`, `Block`); empty for any.
+    """
+
+    condition: Condition
+    access_mode: str = ""
+    volume_mode: str = ""
+
+    def touches(self, claim: Claim) -> bool:
+        """Tell whether a claim's volume is of that kind."""
+        return (not self.access_mode or self.access_mode in claim.access_modes) and (
+            not self.volume_mode or (self.volume_mode == "Block") == claim.block
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class NodeDrivers:
     """A CSINode: the drivers that are registered with a kubelet.
 
     Attributes:
         node: its name.
         drivers: their names.
-        storage: `status.storageHealth` (1.37): what each driver says is wrong with the storage behind it.
+        storage: `status.storageHealth` (1.37): statements by driver.
     """
 
     node: str
     drivers: frozenset[str]
-    storage: tuple[tuple[str, tuple[Condition, ...]], ...] = ()
+    storage: tuple[tuple[str, StorageStatement], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
