@@ -20,6 +20,9 @@ AGAIN = 5.0
 """Seconds until a new suspicion is looked at again; only then it is written down, since the kubelet may have
 unmounted the volume of a Pod whose end the API does not show yet."""
 
+_SETTLE = 1.0
+"""Seconds that a change of what is wanted waits for more of it."""
+
 
 class MountWatch:
     """Looks at the mount table while `run` runs.
@@ -77,7 +80,7 @@ class MountWatch:
             try:
                 async with asyncio.timeout(wait):
                     await self._woken.wait()
-                    await asyncio.sleep(min(self._again, wait or self._again))
+                    await asyncio.sleep(_SETTLE)
             except TimeoutError:
                 continue
 

@@ -14,6 +14,10 @@ _VIRTUAL_MACHINE = ("kubevirt.io", "virt-launcher")
 """Label of a Pod whose volumes hold disk images; those are full on purpose (facts D21)."""
 
 
+class _There(msgspec.Struct):
+    """An object of which only its presence counts."""
+
+
 class _ClaimVolume(msgspec.Struct, rename="camel"):
     claim_name: str
     read_only: bool = False
@@ -22,7 +26,7 @@ class _ClaimVolume(msgspec.Struct, rename="camel"):
 class _Volume(msgspec.Struct, rename="camel"):
     name: str
     persistent_volume_claim: _ClaimVolume | None = None
-    ephemeral: msgspec.Raw | None = None
+    ephemeral: _There | None = None
 
 
 class _Spec(msgspec.Struct, rename="camel"):
@@ -31,8 +35,8 @@ class _Spec(msgspec.Struct, rename="camel"):
 
 
 class _State(msgspec.Struct):
-    running: msgspec.Raw | None = None
-    terminated: msgspec.Raw | None = None
+    running: _There | None = None
+    terminated: _There | None = None
 
 
 class _Container(msgspec.Struct, rename="camel"):

@@ -94,6 +94,8 @@ class ReportWriter:
         self._wanted = report
         if encode_report(report) != self._stored:
             self._woken.set()
+        else:
+            self.written.set()
 
     async def run(self) -> None:
         """Write what is new until cancelled."""
