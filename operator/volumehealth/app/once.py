@@ -15,7 +15,7 @@ from volumehealth.cluster.api import Api
 from volumehealth.cluster.policy import policy_from_file
 from volumehealth.cluster.view import ClusterView
 from volumehealth.csi.endpoint import parse_endpoint
-from volumehealth.errors import ApiError, NotFound, SettingsError
+from volumehealth.errors import ApiError, NotFound, SettingsError, VolumeHealthError
 from volumehealth.judge.explain import Explained
 from volumehealth.model.clock import LONG_AGO, SystemClock
 from volumehealth.model.cluster import Claim
@@ -76,9 +76,10 @@ class OneCheck:
         if counts.selected == counts.unmonitored:
             return 3
         for condition in self.status["conditions"]:
-            if condition["type"] == ConditionType.VOLUMES_HEALTHY:
+            if condition["type"] == ConditionType.VOLUMES_HEALTHY and condition["status"] != "True":
                 return _EXIT[condition["status"]]
-        return 3
+        # The condition waits for claims that were not asked about yet; who checks once waits no longer.
+        return _EXIT["Unknown" if self.checked.judgement.counts.unknown else "True"]
 
 
 def parse_question(*, filename: str | None, explain: str | None, wait: str | None) -> Question:
@@ -109,6 +110,20 @@ async def run(settings: Settings, question: Question) -> OneCheck:
     Raises:
         ApiError: if the API server cannot be reached, or refuses to be read.
     """
+    try:
+        return await _check(settings, question)
+    except ExceptionGroup as group:  # a task group wraps even what its own body raised
+        expected = group.subgroup(VolumeHealthError)
+        if expected is None:
+            raise
+        raise _innermost(expected) from None
+
+
+def _innermost(error: Exception) -> Exception:
+    return _innermost(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
+
+
+async def _check(settings: Settings, question: Question) -> OneCheck:
     clock, random = SystemClock(), Random()
     now_matters = replace(question.policy.spec, unhealthy_after=timedelta(), healthy_after=timedelta())
     policy = replace(question.policy, spec=now_matters)
@@ -124,7 +139,12 @@ async def run(settings: Settings, question: Question) -> OneCheck:
             secrets=SecretFiles(settings.csi_secrets_dir),
             random=random,
             # Nobody is asked again and again here, so one pass may go as fast as its calls allow.
-            limits=ProbeLimits(gets_in_flight=settings.csi_gets_in_flight, duty=1.0, jitter=0.0),
+            limits=ProbeLimits(
+                gets_in_flight=settings.csi_gets_in_flight,
+                duty=1.0,
+                jitter=0.0,
+                identify_timeout=policy.spec.timeout.total_seconds(),
+            ),
         )
         tasks = [group.create_task(view.run()), group.create_task(probers.run())]
         try:

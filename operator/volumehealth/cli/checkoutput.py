@@ -2,6 +2,8 @@
 
 import io
 import json
+import math
+from datetime import timedelta
 from typing import Any
 
 import yaml
@@ -82,7 +84,8 @@ def _heard(heard: Heard) -> dict[str, str]:
     elif heard.believed is not None:
         belief = f"believed since {rfc3339(heard.believed)}"
     elif heard.left is not None:
-        belief = f"believed if it is still said in {format_duration(heard.left)}"
+        left = timedelta(seconds=math.ceil(heard.left.total_seconds()))
+        belief = f"believed if it is still said in {format_duration(left)}"
     else:
         belief = "not taken up beside too many others"
     condition = heard.ruled.condition
