@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from volumehealth.judge.policy import PolicyJudgement
 from volumehealth.model.clock import rfc3339
-from volumehealth.model.health import SourceState
+from volumehealth.model.health import HealthAPI, SourceState
 from volumehealth.model.vocabulary import (
     ConditionType,
     ReadyReason,
@@ -107,9 +107,14 @@ def _who_answers(picture: Picture) -> str:
         state: sorted(name for name, driver in picture.drivers.items() if driver.state is state)
         for state in (SourceState.ANSWERING, SourceState.NOT_ABLE, SourceState.NOT_HEARD)
     }
+    connecting = [
+        name for name in by_state[SourceState.ANSWERING] if picture.drivers[name].health_api is HealthAPI.NONE
+    ]
     said = []
-    if answering := by_state[SourceState.ANSWERING]:
+    if answering := [name for name in by_state[SourceState.ANSWERING] if name not in connecting]:
         said.append(f"answering: {named(answering, 'driver')}")
+    if connecting:
+        said.append(f"connecting: {named(connecting, 'driver')}")
     if unable := by_state[SourceState.NOT_ABLE]:
         said.append(f"without a health API: {named(unable, 'driver')}")
     if unheard := by_state[SourceState.NOT_HEARD]:

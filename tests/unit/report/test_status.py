@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from unit.report.scenes import DRIVERS, SCENES, status_of
 from volumehealth.judge.policy import Counts, UnknownGroup
 from volumehealth.model.clock import rfc3339
-from volumehealth.model.health import SourceState
+from volumehealth.model.health import HealthAPI, SourceState
 from volumehealth.model.vocabulary import ReadyReason, SilenceReason, SourcesReason, VolumesReason
 from volumehealth.report.picture import Agents, Picture
 from volumehealth.report.records import render
@@ -89,6 +89,13 @@ def test_new_claims_wait_in_peace_beside_healthy_ones(healthy: int, volumes: str
 
     assert told["status"] == volumes
     assert "2" in told["message"]
+
+
+def test_a_driver_that_was_not_reached_yet_is_not_said_to_answer() -> None:
+    drivers = [make_driver("new.example.com", health_api=HealthAPI.NONE, methods=(), message="connecting")]
+    status = status_of(make_picture(healthy=1, drivers=[make_driver(), *drivers]))
+    said = condition(status, "SourcesAvailable")["message"]
+    assert said == f"answering: {DRIVER}; connecting: new.example.com"
 
 
 def test_a_silent_agent_makes_sources_unavailable() -> None:
