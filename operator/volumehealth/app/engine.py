@@ -237,6 +237,7 @@ class Engine:
                 drivers={},
                 view=self._view.state(),
                 invalid=entry.faults,
+                raw_spec=entry.raw.manifest["spec"],
             )
         checked = self._checker.check(entry.shown)
         return Picture(
@@ -247,6 +248,7 @@ class Engine:
             drivers=checked.drivers,
             view=checked.view,
             invalid=entry.faults,
+            raw_spec=entry.raw.manifest["spec"],
         )
 
 
