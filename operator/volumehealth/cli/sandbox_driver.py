@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import click
 
@@ -12,7 +14,9 @@ from volumehealth.testing.driver import DEFAULT_NAME, SimulatedDriver, run_drive
 from volumehealth.testing.driver_control import DriverControl
 from volumehealth.testing.driver_faults import Fault, Plane
 from volumehealth.testing.driver_mischief import Misbehaviour, Params
-from volumehealth.testing.driver_state import CONTROLLER_CAPABILITIES, Generation
+from volumehealth.testing.driver_mounts import Filesystems
+from volumehealth.testing.driver_registration import Registration
+from volumehealth.testing.driver_state import CONTROLLER_CAPABILITIES, GIBIBYTE, Generation
 
 _LISTS = {types.LIST_VOLUMES, types.LIST_VOLUME_HEALTH}
 _GETS = {types.GET_VOLUME, types.GET_VOLUME_HEALTH}
@@ -61,6 +65,12 @@ _endpoint = click.option(
     help="What their handles begin with; a number follows.",
 )
 @click.option("--node-id", default="node-1", show_default=True, help="The node it runs on.")
+@click.option("--volume-size", default=GIBIBYTE, show_default=True, help="How large they are, in bytes.")
+@click.option(
+    "--kubelet-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Serve the kubelet with this root directory: register with it, and really mount (tmpfs; needs root).",
+)
 @click.option("--no-list", is_flag=True, help="Cannot list volumes.")
 @click.option("--no-get", is_flag=True, help="Cannot tell about a single volume.")
 @click.option("--no-health", is_flag=True, help="Can tell nothing about health.")
@@ -71,6 +81,8 @@ def driver(
     volumes: int,
     volume_prefix: str,
     node_id: str,
+    volume_size: int,
+    kubelet_dir: Path | None,
     no_list: bool,
     no_get: bool,
     no_health: bool,
@@ -86,8 +98,22 @@ def driver(
         capabilities=CONTROLLER_CAPABILITIES[Generation(generation)] - missing,
         node_id=node_id,
         endpoint=endpoint,
+        mounts=Filesystems() if kubelet_dir else None,
     )
-    asyncio.run(run_driver(simulated, ready=lambda: click.echo(f"{name} answers at {simulated.endpoint}")))
+    for volume in simulated.volumes.values():
+        volume.capacity = volume_size
+    asyncio.run(_serve(simulated, kubelet_dir))
+
+
+async def _serve(simulated: SimulatedDriver, kubelet: Path | None) -> None:
+    """Run a driver until interrupted, registered with a kubelet if one is given."""
+    async with AsyncExitStack() as stack:
+        if kubelet is not None:
+            registration = Registration(kubelet, name=simulated.name, endpoint=simulated.endpoint)
+            await stack.enter_async_context(registration)
+        await run_driver(
+            simulated, ready=lambda: click.echo(f"{simulated.name} answers at {simulated.endpoint}")
+        )
 
 
 @click.command(epilog=_explained(Fault))

@@ -36,7 +36,7 @@ def build(what: Build, say: Callable[[str], None], *, cache: Path, environment: 
     Raises:
         SandboxError: if the build fails; the message holds the end of its output.
     """
-    go = _go(say, cache=cache, environment=environment)
+    go = go_toolchain(say, cache=cache, environment=environment)
     with tempfile.TemporaryDirectory(prefix=f".{what.name}-", dir=what.target.parent) as scratch:
         for part in ("go.mod", "go.sum"):
             shutil.copy(what.module_dir / part, scratch)
@@ -88,8 +88,12 @@ def run_telling(
     say(f"  done {title}: {time.monotonic() - began:.0f} s")
 
 
-def _go(say: Callable[[str], None], *, cache: Path, environment: Mapping[str, str]) -> Path:
-    """Find a Go toolchain that is new enough; else install PyPI's into the cache."""
+def go_toolchain(say: Callable[[str], None], *, cache: Path, environment: Mapping[str, str]) -> Path:
+    """Find a Go toolchain that is new enough; else install PyPI's into the cache.
+
+    Raises:
+        SandboxError: if it cannot be installed.
+    """
     on_path = shutil.which("go", path=environment.get("PATH", ""))
     if on_path and _go_version(on_path) >= _GO_AT_LEAST:
         return Path(on_path)

@@ -25,6 +25,8 @@ BINDER = ("persistentvolume-binder-controller",)
 """Controllers that bind claims as a cluster does."""
 COLLECTORS = ("garbage-collector-controller", "namespace-controller")
 """Controllers that remove what owners leave behind, and empty namespaces that are deleted."""
+NODE_WATCHER = ("node-lifecycle-controller",)
+"""The controller that says of a node whose kubelet is silent that it is not Ready."""
 
 
 class ControlPlane:

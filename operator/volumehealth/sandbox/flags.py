@@ -7,6 +7,9 @@ from pathlib import Path
 # Nobody here makes service accounts for pods, or takes the finalizers of protected claims and volumes off again.
 _NOT_ADMITTING = "ServiceAccount,StorageObjectInUseProtection"
 
+NODE_GRACE_SECONDS = 8
+"""After so long without a word from its kubelet a node is no longer Ready, if `node-lifecycle-controller` runs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -109,4 +112,6 @@ def controller_manager_command(
         "--leader-elect=false",
         "--secure-port=0",
         "--pvclaimbinder-sync-period=2s",
+        "--node-monitor-period=1s",
+        f"--node-monitor-grace-period={NODE_GRACE_SECONDS}s",
     )

@@ -81,6 +81,12 @@ def _born(pid: int) -> int:
     return 0 if fields[0] in "ZX" else int(fields[19])
 
 
+def running_process(pid: int) -> Running | None:
+    """Give the process that has a pid now; None if there is none."""
+    born = _born(pid)
+    return Running(pid, born) if born else None
+
+
 def recorded(pid_file: Path) -> Running | None:
     """Read the process of a pid file; None if there is none or it has ended."""
     try:

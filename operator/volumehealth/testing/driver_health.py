@@ -1,6 +1,6 @@
 """What the simulated driver says of a volume's health, in both generations."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from volumehealth.csi.pb import csi_pb2 as pb
 from volumehealth.csi.types import VOLUME_CONDITION
@@ -13,32 +13,37 @@ _LISTS = ("ListVolumes",)
 
 
 def condition(
-    state: DriverState, volume: SimulatedVolume, *, plane: Plane, method: str
+    state: DriverState,
+    volume: SimulatedVolume,
+    *,
+    plane: Plane,
+    method: str,
+    seen: Sequence[ActiveFault] = (),
 ) -> pb.VolumeCondition | None:
-    """Return what a legacy driver says; None if it leaves the condition out."""
+    """Return what a legacy driver says, of its faults and of what was `seen` besides; None if it leaves it out."""
     capabilities = state.controller if plane is Plane.CONTROLLER else state.node
     nil = state.habit(Misbehaviour.NIL_CONDITION)
     if VOLUME_CONDITION not in capabilities:
         return None
     if nil and method in (nil.methods or _LISTS) and nil.hits(volume.handle):
         return None
-    symptoms = volume.symptoms(plane)
+    symptoms = [*volume.symptoms(plane), *seen]
     if not symptoms:
         return pb.VolumeCondition(abnormal=False, message=HEALTHY)
     return pb.VolumeCondition(abnormal=True, message=_text(state, "; ".join(_messages(symptoms))))
 
 
 def statuses(
-    state: DriverState, volume: SimulatedVolume, *, plane: Plane
+    state: DriverState, volume: SimulatedVolume, *, plane: Plane, seen: Sequence[ActiveFault] = ()
 ) -> list[pb.VolumeHealth.VolumeHealthEntry]:
-    """Return what a CSI 1.13 driver says; nothing means healthy."""
+    """Return what a CSI 1.13 driver says, of its faults and of what was `seen` besides; nothing means healthy."""
     return [
         pb.VolumeHealth.VolumeHealthEntry(
             status=_status(state, active),
             reason=_reason(state, active.symptom.reason),
             message=_text(state, active.symptom.message),
         )
-        for active in volume.symptoms(plane)
+        for active in (*volume.symptoms(plane), *seen)
     ]
 
 

@@ -8,10 +8,10 @@ from volumehealth.csi.pb import csi_pb2 as pb
 from volumehealth.csi.pb import csi_pb2_grpc as rpc
 from volumehealth.csi.types import GET_STORAGE_HEALTH, GET_VOLUME_HEALTH, GET_VOLUME_STATS
 from volumehealth.testing import driver_health as health
-from volumehealth.testing.driver_faults import Fault, Plane
+from volumehealth.testing.driver_faults import ActiveFault, Fault, Plane, activate
 from volumehealth.testing.driver_gate import Context
 from volumehealth.testing.driver_mischief import Misbehaviour
-from volumehealth.testing.driver_mounts import Mounts
+from volumehealth.testing.driver_mounts import Mounts, Space
 from volumehealth.testing.driver_refusals import need, need_capability, need_volume
 from volumehealth.testing.driver_state import DriverState, SimulatedVolume
 
@@ -60,7 +60,9 @@ class Node(rpc.NodeServicer):
         )
         volume = await need_volume(context, self._state, request.volume_id)
         block = request.volume_capability.HasField("block")
-        self._mounts.stage(volume.handle, Path(request.staging_target_path), block=block)
+        self._mounts.stage(
+            volume.handle, Path(request.staging_target_path), size=volume.capacity, block=block
+        )
         volume.staged.add(request.staging_target_path)
         return pb.NodeStageVolumeResponse()
 
@@ -127,13 +129,16 @@ class Node(rpc.NodeServicer):
         await need_capability(context, GET_VOLUME_STATS, self._state.node)
         await need(context, volume_id=request.volume_id, volume_path=request.volume_path)
         volume = await need_volume(context, self._state, request.volume_id)
-        if request.volume_path not in volume.targets.keys() | volume.staged:
+        path = Path(request.volume_path)
+        mounted = self._mounts.mounted(path)
+        if mounted is None and request.volume_path not in volume.targets.keys() | volume.staged:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"nothing is mounted at {request.volume_path}")
-        condition = health.condition(self._state, volume, plane=Plane.NODE, method="NodeGetVolumeStats")
-        hidden = volume.symptoms(Plane.NODE) and self._state.habit(Misbehaviour.NO_USAGE)
-        return pb.NodeGetVolumeStatsResponse(
-            usage=[] if hidden else _usage(volume), volume_condition=condition
+        condition = health.condition(
+            self._state, volume, plane=Plane.NODE, method="NodeGetVolumeStats", seen=_unmounted(mounted)
         )
+        hidden = volume.symptoms(Plane.NODE) and self._state.habit(Misbehaviour.NO_USAGE)
+        usage = [] if hidden or mounted is False else _usage(volume, self._mounts.space(path))
+        return pb.NodeGetVolumeStatsResponse(usage=usage, volume_condition=condition)
 
     async def NodeGetVolumeHealth(  # noqa: N802
         self, request: pb.NodeGetVolumeHealthRequest, context: Context
@@ -142,9 +147,11 @@ class Node(rpc.NodeServicer):
         await need_capability(context, GET_VOLUME_HEALTH, self._state.node)
         await need(context, volume_id=request.volume_id)
         volume = await need_volume(context, self._state, request.volume_id)
+        published = request.volume_publish_path
+        mounted = self._mounts.mounted(Path(published)) if published else None
         told = pb.VolumeHealth(
             volume_id=volume.handle,
-            health_statuses=health.statuses(self._state, volume, plane=Plane.NODE),
+            health_statuses=health.statuses(self._state, volume, plane=Plane.NODE, seen=_unmounted(mounted)),
         )
         return pb.NodeGetVolumeHealthResponse(volume_health=told)
 
@@ -163,14 +170,32 @@ class Node(rpc.NodeServicer):
         )
 
 
-def _usage(volume: SimulatedVolume) -> list[pb.VolumeUsage]:
-    used = volume.capacity if Fault.OUT_OF_CAPACITY in volume.faults else volume.used
+def _unmounted(mounted: bool | None) -> list[ActiveFault]:
+    """Return what a driver that really mounts sees of a path where nothing is mounted."""
+    return [activate(Fault.UNMOUNTED)] if mounted is False else []
+
+
+def _usage(volume: SimulatedVolume, space: Space | None) -> list[pb.VolumeUsage]:
+    """Count a volume's filesystem, or if there is none, what is on the books."""
+    if space is None or Fault.OUT_OF_CAPACITY in volume.faults:
+        used = volume.capacity if Fault.OUT_OF_CAPACITY in volume.faults else volume.used
+        inodes = volume.capacity // _BYTES_PER_INODE
+        space = Space(volume.capacity, volume.capacity - used, inodes, inodes - 1)
     usage = [
         pb.VolumeUsage(
-            unit=pb.VolumeUsage.BYTES, total=volume.capacity, used=used, available=volume.capacity - used
+            unit=pb.VolumeUsage.BYTES,
+            total=space.total,
+            used=space.total - space.available,
+            available=space.available,
         )
     ]
     if not volume.block:
-        inodes = volume.capacity // _BYTES_PER_INODE
-        usage.append(pb.VolumeUsage(unit=pb.VolumeUsage.INODES, total=inodes, used=1, available=inodes - 1))
+        usage.append(
+            pb.VolumeUsage(
+                unit=pb.VolumeUsage.INODES,
+                total=space.inodes,
+                used=space.inodes - space.free_inodes,
+                available=space.free_inodes,
+            )
+        )
     return usage
