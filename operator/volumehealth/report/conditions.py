@@ -13,7 +13,15 @@ from volumehealth.model.vocabulary import (
     SourcesReason,
     VolumesReason,
 )
-from volumehealth.report.phrases import headline, monitored, named, silent_drivers, unmonitored
+from volumehealth.report.phrases import (
+    headline,
+    monitored,
+    named,
+    silent_agents,
+    silent_drivers,
+    unmonitored,
+    where,
+)
 from volumehealth.report.picture import Picture
 from volumehealth.report.problems import Problem
 from volumehealth.report.text import count, fit, moment, span
@@ -94,11 +102,7 @@ def _sources(picture: Picture) -> _Condition | None:
     if picture.silent_drivers:
         return _Condition("False", SourcesReason.DRIVER_UNREACHABLE, silent_drivers(picture))
     if picture.agents.silent:
-        silent = picture.agents.silent
-        message = (
-            f"{len(silent)} of {count(picture.agents.expected, 'agent')} silent: {named(silent, 'agent')}"
-        )
-        return _Condition("False", SourcesReason.AGENT_SILENT, message)
+        return _Condition("False", SourcesReason.AGENT_SILENT, silent_agents(picture))
     return _Condition("True", SourcesReason.ALL_AVAILABLE, _who_answers(picture))
 
 
@@ -132,11 +136,15 @@ def _volumes(
         if ConditionType.VOLUMES_HEALTHY in previous:
             return _kept(previous, ConditionType.VOLUMES_HEALTHY)
         return _Condition("Unknown", VolumesReason.NOT_YET_CHECKED, "no check has finished yet")
-    counts, rest = judgement.counts, unmonitored(picture) or "0 not monitored"
+    counts = judgement.counts
+    storage = _storage([problem for problem in problems if problem.storage])
+    rest = storage + (unmonitored(picture) or "0 not monitored")
     if counts.unhealthy:
         wide = bool(judgement.driver_wide)
         reason = VolumesReason.DRIVER_WIDE_PROBLEM if wide else VolumesReason.VOLUMES_UNHEALTHY
-        return _Condition("False", reason, f"{_unhealthy(picture, problems)}; {rest}")
+        return _Condition(
+            "False", reason, f"{_unhealthy(picture, [one for one in problems if not one.storage])}; {rest}"
+        )
     if not counts.selected:
         return _Condition("Unknown", VolumesReason.NOTHING_SELECTED, nothing_selected(picture))
     new = _not_asked_yet(judgement)
@@ -177,7 +185,14 @@ def _unhealthy(picture: Picture, problems: Sequence[Problem]) -> str:
     if not problems:
         return words
     worst = problems[0]
-    return f"{words}, worst {headline(worst)} ({count(worst.claims, 'claim')} of {worst.group.driver})"
+    whose = f"of {worst.group.driver}" if worst.group.driver else f"on {where(worst)}"
+    return f"{words}, worst {headline(worst)} ({count(worst.claims, 'claim')} {whose})"
+
+
+def _storage(problems: Sequence[Problem]) -> str:
+    """Say what is the matter with the storage behind drivers; no claim is unhealthy for that alone."""
+    said = [f"{headline(problem)} of {where(problem)}" for problem in problems]
+    return f"storage: {'; '.join(said)}; " if said else ""
 
 
 def nothing_selected(picture: Picture) -> str:

@@ -36,7 +36,10 @@ def cleared(finding: Finding, claim: ClaimRef, *, at: datetime, remaining: int) 
     """Tell that a finding is over, how long it lasted, and how many others the claim still has."""
     lasted = f"lasted {span(at - finding.since)}, {moment(finding.since, at)} to {moment(at, at)}"
     rest = f"{count(remaining, 'other finding')} left" if remaining else "no other finding"
-    return _compose(finding, f"PVC {claim.name}: not reported any more; {lasted}; {rest}", _next(claim))
+    over = "not reported any more"
+    if event_reason(TransitionKind.RECOVERED, finding) is EventReason.NODE_RECOVERED:
+        over = f"the node {finding.node} is Ready again, or none of its Pods is bound there any more"
+    return _compose(finding, f"PVC {claim.name}: {over}; {lasted}; {rest}", _next(claim))
 
 
 def _compose(finding: Finding, words: str, end: str) -> str:

@@ -45,6 +45,20 @@ def headline(problem: Problem) -> str:
     return fit(clean(f"{problem.group.status}/{problem.group.reason}"), 80)
 
 
+def where(problem: Problem) -> str:
+    """Say whose problem it is: `rook-ceph.rbd on worker-2`, or of nodes that failed, `worker-2 and 19 more nodes`."""
+    nodes = named(sorted(problem.nodes), "node")
+    if not problem.group.driver:
+        return nodes
+    return f"{problem.group.driver} on {nodes}" if nodes else problem.group.driver
+
+
+def silent_agents(picture: Picture) -> str:
+    """Say which agents are silent."""
+    silent = picture.agents.silent
+    return f"{len(silent)} of {count(picture.agents.expected, 'agent')} silent: {named(silent, 'agent')}"
+
+
 def silent_drivers(picture: Picture) -> str:
     """Say which drivers do not answer and what they are known to say instead."""
     drivers = picture.silent_drivers

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from volumehealth.judge.policy import PolicyJudgement
+from volumehealth.judge.storage import StorageProblem
 from volumehealth.model.cluster import Claim, ViewState
 from volumehealth.model.health import DriverState, SourceState
 from volumehealth.model.ids import ClaimRef
@@ -13,11 +14,12 @@ from volumehealth.model.policy import FieldError, Policy
 
 @dataclass(frozen=True, slots=True)
 class Agents:
-    """`status.agents`: who should report, who does, and who fell silent."""
+    """`status.agents`: who should report, who does, and who fell silent (since when, by node)."""
 
     expected: int = 0
     reporting: int = 0
     silent: tuple[str, ...] = ()
+    since: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,7 @@ class Picture:
         drivers: the state of every driver whose claims the policy selects, and no other.
         view: how far the view is trusted.
         agents: those whose nodes carry claims of this policy.
+        storage: what is believed of the storage behind drivers, as nodes see it.
         invalid: why the newest spec cannot be used; `policy.spec` is then the last good one.
         generation: `metadata.generation` of the object; None if it is the policy's own.
         raw_spec: the spec as written; only for how much room it takes on the describe page.
@@ -44,6 +47,7 @@ class Picture:
     drivers: Mapping[str, DriverState]
     view: ViewState
     agents: Agents = Agents()
+    storage: tuple[StorageProblem, ...] = ()
     invalid: tuple[FieldError, ...] = ()
     generation: int | None = None
     raw_spec: Mapping[str, object] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from volumehealth.model.health import DriverState, TransitionKind
 from volumehealth.model.policy import Policy
 from volumehealth.model.vocabulary import API_VERSION, POLICY_KIND, EventReason
 from volumehealth.report.eventobjects import About, EventSink, Notice
-from volumehealth.report.phrases import headline, monitored
+from volumehealth.report.phrases import headline, monitored, named, where
 from volumehealth.report.picture import Picture
 from volumehealth.report.problems import Group, Problem, group_of
 from volumehealth.report.text import clean, count, fit, moment
@@ -37,6 +37,8 @@ class _Known:
 
     stories: dict[Group, _Story]
     silent: set[str]
+    agents: set[str]
+    storage: dict[Group, frozenset[str]]
 
 
 class PolicyEventWriter:
@@ -54,9 +56,11 @@ class PolicyEventWriter:
         """Tell what turned in this check. What was there before the process started is not told again."""
         if picture.judgement is None:
             return
-        known = self._known.setdefault(picture.policy.uid, _Known({}, set()))
-        self._tell_problems(picture, problems, known)
+        known = self._known.setdefault(picture.policy.uid, _Known({}, set(), set(), {}))
+        self._tell_problems(picture, [problem for problem in problems if not problem.storage], known)
+        self._tell_storage(picture, [problem for problem in problems if problem.storage], known)
         self._tell_drivers(picture, known)
+        self._tell_agents(picture, known)
 
     def forget(self, policy_uid: str) -> None:
         """The policy is gone."""
@@ -76,7 +80,7 @@ class PolicyEventWriter:
             claims = sum(problem.claims for problem in others)
             words = (
                 f"{count(len(others), 'more problem')} on {count(claims, 'claim')}, worst {headline(others[0])} of "
-                f"{others[0].group.driver}; see: kubectl describe vhp {picture.policy.name}"
+                f"{where(others[0])}; see: kubectl describe vhp {picture.policy.name}"
             )
             self._write(picture.policy, EventReason.VOLUMES_UNHEALTHY, "more", words, _GROWING)
         if not problems and any(turn.kind is TransitionKind.RECOVERED for turn in turns):
@@ -112,6 +116,42 @@ class PolicyEventWriter:
             )
         return not story.own
 
+    def _tell_storage(self, picture: Picture, problems: Sequence[Problem], known: _Known) -> None:
+        """Tell of the storage behind drivers: once for each driver and statement, and again when nodes are added."""
+        new = {one.finding.identity[2:] for one in picture.storage if one.new}
+        for problem in problems:
+            told = known.storage.get(problem.group, frozenset())
+            if problem.group[2:] in new and not problem.nodes <= told:
+                identity = "|".join((*problem.group, ""))
+                words = _storage(picture, problem)
+                self._write(picture.policy, EventReason.STORAGE_UNHEALTHY, identity, words, _AT_ONCE)
+            known.storage[problem.group] = problem.nodes
+        for group in known.storage.keys() - {problem.group for problem in problems}:
+            del known.storage[group]
+            words = (
+                f"{group.driver}: {fit(clean(f'{group.status}/{group.reason}'), 80)} is not reported any more"
+            )
+            self._write(picture.policy, EventReason.STORAGE_HEALTHY, "|".join(group), words, _AT_ONCE)
+
+    def _tell_agents(self, picture: Picture, known: _Known) -> None:
+        """Tell of agents that are silent for as long as it takes to believe a statement, and when they are back.
+
+        Those that fall silent together share an Event.
+        """
+        wait, silent = picture.policy.spec.unhealthy_after, picture.agents.since
+        new = sorted(
+            name for name, since in silent.items() if name not in known.agents and picture.now - since >= wait
+        )
+        back = sorted(known.agents - silent.keys())
+        known.agents.update(new)
+        known.agents.difference_update(back)
+        if new:
+            words = _silent_agents(picture, new)
+            self._write(picture.policy, EventReason.AGENT_SILENT, _named_once(new), words, _HOUR / 2)
+        if back:
+            words = f"{named(back, 'agent')}: reporting again, or not expected any more"
+            self._write(picture.policy, EventReason.AGENT_REPORTING, _named_once(back), words, _AT_ONCE)
+
     def _tell_drivers(self, picture: Picture, known: _Known) -> None:
         """Tell of drivers that are silent for as long as it takes to believe a statement, and when they are back."""
         silent = {driver.name: driver for driver in picture.silent_drivers}
@@ -142,7 +182,34 @@ def _unhealthy(picture: Picture, problem: Problem) -> str:
     if problem.wide_of:
         number = f"DRIVER-WIDE: {problem.claims} of {problem.wide_of} claims"
     since = moment(problem.since, picture.now)
-    return f"{number} of {problem.group.driver}: {headline(problem)} ({problem.group.source}) since {since}"
+    whose = f"of {problem.group.driver}" if problem.group.driver else f"on {where(problem)}"
+    return f"{number} {whose}: {headline(problem)} ({problem.group.source}) since {since}"
+
+
+def _storage(picture: Picture, problem: Problem) -> str:
+    said = f": {fit(clean(problem.message), 300)}" if problem.message else ""
+    touched = ", ".join(map(str, problem.examples)) + (
+        "..." if problem.claims > len(problem.examples) else ""
+    )
+    return (
+        f"{where(problem)}: {headline(problem)} (Node) since {moment(problem.since, picture.now)}{said}; "
+        f"{count(problem.claims, 'claim')} may be touched: {touched}"
+    )
+
+
+def _silent_agents(picture: Picture, names: Sequence[str]) -> str:
+    since = min(picture.agents.since[name] for name in names)
+    verb = "has" if len(names) == 1 else "have"
+    unknown = picture.judgement.counts.unknown if picture.judgement is not None else 0
+    return (
+        f"{named(names, 'agent')} {verb} not reported since {moment(since, picture.now)}; "
+        f"{count(unknown, 'claim')} Unknown, findings there are frozen"
+    )
+
+
+def _named_once(names: Sequence[str]) -> str:
+    """Make the identity of an Event about several agents."""
+    return ",".join(names)
 
 
 def _recovered(picture: Picture) -> str:

@@ -1,4 +1,7 @@
-"""Findings of many claims as a few problems: grouped by driver, source, status and reason, worst first."""
+"""Findings of many claims as a few problems: grouped by driver, source, status and reason, worst first.
+
+Failed nodes are one story, whatever drivers their Pods use; so is what a driver's nodes say of the storage behind it.
+"""
 
 import heapq
 from collections.abc import Callable, Iterator, Sequence
@@ -7,9 +10,11 @@ from datetime import datetime
 from typing import NamedTuple
 
 from volumehealth.judge.policy import PolicyJudgement
+from volumehealth.judge.storage import StorageProblem
 from volumehealth.model.cluster import Pod
 from volumehealth.model.health import Finding, Source, severity
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.vocabulary import Reason
 from volumehealth.report.picture import Picture
 
 _EXAMPLES = 3
@@ -21,6 +26,7 @@ class Group(NamedTuple):
     """What findings have in common that make one problem."""
 
     driver: str
+    """Empty for nodes that failed: that is no driver's story."""
     source: Source
     status: str
     reason: str
@@ -37,10 +43,11 @@ class Problem:
         examples: three at most, the oldest first.
         message: what the source says of the first example.
         since: when the oldest was first heard.
-        nodes: the nodes that are named, for findings of source Node.
+        nodes: the nodes that findings name.
         namespaces: how many namespaces these claims are in.
         wide_of: if it is driver-wide, how many claims of the driver there are; else 0.
         used_on: if it is driver-wide, on how many nodes Pods use these claims; else 0.
+        storage: it is about the storage behind the driver; the claims are those that it touches.
     """
 
     group: Group
@@ -53,6 +60,7 @@ class Problem:
     namespaces: int
     wide_of: int = 0
     used_on: int = 0
+    storage: bool = False
 
 
 @dataclass(slots=True)
@@ -63,6 +71,8 @@ class _Gathered:
 
 def group_of(driver: str, finding: Finding) -> Group:
     """Say to which problem a finding belongs."""
+    if finding.source is Source.KUBERNETES and finding.reason == Reason.NODE_FAILED:
+        driver = ""
     return Group(driver, finding.source, finding.status, finding.reason)
 
 
@@ -98,7 +108,7 @@ class ProblemFinder:
             _problem(group, found, wide.get(group, 0), self._pods_of)
             for group, found in self._gathered.items()
         )
-        return tuple(sorted(problems, key=_rank))
+        return tuple(sorted((*problems, *_storage_problems(self._picture)), key=_rank))
 
 
 def find_problems(picture: Picture, pods_of: PodsOf) -> tuple[Problem, ...]:
@@ -139,6 +149,27 @@ def _problem(group: Group, found: _Gathered, wide_of: int, pods_of: PodsOf) -> P
         wide_of=wide_of,
         used_on=len({pod.node for ref in found.findings for pod in pods_of(ref)} - {""}) if wide_of else 0,
     )
+
+
+def _storage_problems(picture: Picture) -> Iterator[Problem]:
+    """Group what nodes say of the storage behind drivers."""
+    groups: dict[Group, list[StorageProblem]] = {}
+    for one in picture.storage:
+        groups.setdefault(group_of(one.backend.driver, one.finding), []).append(one)
+    for group, found in groups.items():
+        first = min(found, key=lambda one: (one.finding.since, one.backend))
+        claims = sorted({claim for one in found for claim in one.claims})
+        yield Problem(
+            group=group,
+            claims=len(claims),
+            stale=len(claims) if all(one.finding.stale for one in found) else 0,
+            examples=tuple(claims[:_EXAMPLES]),
+            message=first.finding.message,
+            since=first.finding.since,
+            nodes=frozenset(one.backend.node for one in found),
+            namespaces=len({claim.namespace for claim in claims}),
+            storage=True,
+        )
 
 
 def _rank(problem: Problem) -> tuple[int, int, datetime, Group]:

@@ -167,7 +167,7 @@ def _drivers(picture: Picture) -> tuple[list[dict[str, Any]], list[dict[str, Any
 
 def _problem(problem: Problem, *, examples: int) -> dict[str, Any]:
     told = {
-        **{name: fit(clean(value), _NAME) for name, value in problem.group._asdict().items()},
+        **{name: fit(clean(value), _NAME) for name, value in problem.group._asdict().items() if value},
         "claims": problem.claims,
         "examples": [str(claim) for claim in problem.examples[:examples]],
         "since": rfc3339(problem.since),

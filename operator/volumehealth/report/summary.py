@@ -120,7 +120,7 @@ def _columns(picture: Picture, problem: Problem) -> tuple[str, str, str, str]:
     )
     frozen = " (frozen)" if problem.stale == problem.claims else ""
     since = f"since {moment(problem.since, picture.now)}"
-    return (fit(wide, 50), number + frozen, fit(problem.group.driver + _on(problem), 50), since)
+    return (fit(wide, 50), number + frozen, fit((problem.group.driver + _on(problem)).strip(), 50), since)
 
 
 def _on(problem: Problem) -> str:
