@@ -31,9 +31,8 @@ def groups(*, quick: bool) -> dict[str, Group]:
     }
 
 
-async def run(home: Path, *, quick: bool, only: list[str]) -> list[Line]:
-    """Measure and return the table's lines; say on standard error what is going on."""
-    lines: list[Line] = []
+async def run(home: Path, lines: list[Line], *, quick: bool, only: list[str]) -> None:
+    """Measure and add the table's lines; say on standard error what is going on."""
     async with bench(home) as place:
         await place.population.put(range(CLAIMS), driver=MAIN.name, prefix=MAIN.prefix)
         for name, measure in groups(quick=quick).items():
@@ -45,7 +44,6 @@ async def run(home: Path, *, quick: bool, only: list[str]) -> list[Line]:
             print(f"[{name}: {time.monotonic() - begun:.0f} s]", file=sys.stderr)
             for line in found:
                 print("   ", " | ".join(filter(None, line.row())), file=sys.stderr)
-    return lines
 
 
 def machine() -> str:
@@ -68,13 +66,16 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("benchmarks.json"), help="where to write JSON")
     arguments = parser.parse_args()
     before = machine()
-    with tempfile.TemporaryDirectory(prefix="vh-bench-") as temporary:
-        home = arguments.home or Path(temporary)
-        lines = asyncio.run(run(home, quick=arguments.quick, only=arguments.only))
-    print(f"\n{before} before, {os.getloadavg()[0]:.1f} after\n")
-    print(markdown(lines))
-    report = {"machine": before, "quick": arguments.quick, "lines": as_json(lines)}
-    arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+    lines: list[Line] = []
+    try:
+        with tempfile.TemporaryDirectory(prefix="vh-bench-") as temporary:
+            home = arguments.home or Path(temporary)
+            asyncio.run(run(home, lines, quick=arguments.quick, only=arguments.only))
+    finally:
+        print(f"\n{before} before, {os.getloadavg()[0]:.1f} after\n")
+        print(markdown(lines))
+        report = {"machine": before, "quick": arguments.quick, "lines": as_json(lines)}
+        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
 
 
 if __name__ == "__main__":

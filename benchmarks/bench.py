@@ -170,7 +170,7 @@ class Bench:
         try:
             yield Operator(program, path, begun)
         finally:
-            await asyncio.to_thread(program.stop)
+            await asyncio.to_thread(partial(program.stop, grace=25.0))  # else the next waits for the Lease
 
     def _program(self, name: str, command: Sequence[str]) -> Program:
         program = Program(name, lambda: command, home=self.home, environment=_environment())

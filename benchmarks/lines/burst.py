@@ -116,6 +116,7 @@ async def gone(bench: Bench, driver: Driver, *, claims: int, seconds: float) -> 
         told = (await bench.tell(driver, Order())).heard
         status = await bench.status("all")
         await _back_to_health(bench, driver, operator)
+    await bench.policy("all", interval="5s", unhealthyAfter="0s", healthyAfter="0s")
     lines = [_wide(claims, seconds, told, slowest, seen=seen, status=status, step=_worst(watch.longest))]
     async with bench.running(driver), bench.operator(driver) as operator:
         await operator.settled()

@@ -1,19 +1,20 @@
-"""The pipeline on one screen: select claims, ask their drivers, judge; what was found is told by `report`.
+"""The pipeline on one screen: select claims, hear their drivers, nodes and Kubernetes, judge; `report` tells.
 
 A check never waits for a driver. It judges what the drivers said last; drivers are asked by tasks of their own, and
 what they say of importance wakes the policies that select them. So a driver that hangs delays nobody's check.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from operator import is_not
-from typing import Protocol
+from typing import Any, Protocol
 
 from volumehealth.judge.claim import JudgeSettings, hand_over
 from volumehealth.judge.explain import Explained, explain_claim
-from volumehealth.judge.policy import PolicyJudgement, answers_about, judge_policy
+from volumehealth.judge.policy import PolicyJudgement, answers_about, judge_in_steps
 from volumehealth.judge.rules import CompiledRules, compile_rules
+from volumehealth.judge.storage import Backend, StorageProblem, judge_storage
 from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import Claim, Namespace, ViewState
 from volumehealth.model.health import (
@@ -28,8 +29,11 @@ from volumehealth.model.health import (
 )
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy, PolicySpec
+from volumehealth.model.steps import Steps, at_once
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.probe.demand import Demand
+from volumehealth.probe.planes import Heard, HeardDriver, storage_silence
+from volumehealth.report.picture import Agents
 from volumehealth.select import Members, Selection
 
 NOT_HEARD = "nobody here is connected to its controller: give the operator its socket (--csi-endpoint)"
@@ -65,6 +69,18 @@ class Drivers(Protocol):
         """Endpoints that never answered, so that nobody knows their driver's name."""
 
 
+class Planes(Protocol):
+    """What a check needs of the node plane and the Kubernetes plane (`probe.planes.Planes`)."""
+
+    def hear(
+        self, policy: Policy, members: Members, healths: Mapping[ClaimRef, ClaimHealth], now: datetime
+    ) -> Heard:
+        """Return what nodes, agents and Kubernetes say of a policy's claims."""
+
+    def forget(self, policy_uid: str) -> None:
+        """A policy is gone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Checked:
     """What one check found, for those who tell."""
@@ -74,6 +90,8 @@ class Checked:
     judgement: PolicyJudgement
     drivers: Mapping[str, DriverState]
     view: ViewState
+    agents: Agents = field(default_factory=Agents)
+    storage: tuple[StorageProblem, ...] = ()
 
 
 class Checker:
@@ -83,12 +101,15 @@ class Checker:
         view: the cluster view.
         drivers: the probers.
         clock: time.
+        planes: who hears nodes, agents and Kubernetes; None if nobody does.
     """
 
-    def __init__(self, *, view: View, drivers: Drivers, clock: Clock) -> None:
+    def __init__(self, *, view: View, drivers: Drivers, clock: Clock, planes: Planes | None = None) -> None:
         self._view = view
         self._drivers = drivers
         self._clock = clock
+        self._planes = planes
+        self._storage: dict[str, dict[Backend, ClaimHealth]] = {}
         self._selection = Selection()
         self._policies: Mapping[str, Policy] = {}
         self._last: dict[str, PolicyJudgement] = {}
@@ -117,7 +138,19 @@ class Checker:
         *,
         relabelled: bool = False,
     ) -> None:
+        """Follow policies and claims at once; see `follow_in_steps`."""
+        at_once(self.follow_in_steps(policies, changed, relabelled=relabelled))
+
+    def follow_in_steps(
+        self,
+        policies: Mapping[str, Policy],
+        changed: Collection[ClaimRef] | None,
+        *,
+        relabelled: bool = False,
+    ) -> Steps[None]:
         """Follow policies and claims: who holds what now, and what is wanted of which driver.
+
+        Nothing else may be asked of the checker between steps, but for `users_of`.
 
         Args:
             policies: all with a usable spec, by uid.
@@ -125,7 +158,9 @@ class Checker:
             relabelled: whether namespaces came, changed or went.
         """
         if policies != self._policies or changed is None or changed or relabelled:
-            self._selection.update(policies, self._view.claims, self._view.namespaces, changed)
+            yield from self._selection.update_in_steps(
+                policies, self._view.claims, self._view.namespaces, changed
+            )
             self._move(policies)
         self._policies = policies
         self._drivers.demand(self._wanted())
@@ -139,24 +174,40 @@ class Checker:
         return [uid for uid in self._policies if driver in self._selection.members(uid).by_driver]
 
     def check(self, policy: Policy) -> Checked:
-        """Judge a policy's claims by what is known now, and remember what was found."""
+        """Judge a policy's claims at once; see `check_in_steps`."""
+        return at_once(self.check_in_steps(policy))
+
+    def check_in_steps(self, policy: Policy) -> Steps[Checked]:
+        """Judge a policy's claims by what is known now, and remember what was found.
+
+        Nothing else may be asked of the checker between steps, but for `users_of`.
+        """
         now = self._clock.now()
         members = self._selection.members(policy.uid)
         view = self._view.state()
         answers = self._answers(policy, members, now)
-        judgement = judge_policy(
-            self._healths.get(policy.uid, {}),
+        healths = self._healths.get(policy.uid, {})
+        heard = self._planes.hear(policy, members, healths, now) if self._planes is not None else Heard()
+        yield
+        judgement = yield from judge_in_steps(
+            healths,
             members,
             self._view.claims,
-            Evidence(drivers=answers, distrust=view.stale),
+            Evidence(drivers=answers, claims=heard.claims, distrust=view.stale, vouched=heard.vouched),
             settings=self._settings(policy),
             now=now,
             last=self._last.get(policy.uid),
         )
         self._last[policy.uid] = judgement
         self._healths[policy.uid] = dict(judgement.healths)
-        drivers = {name: answers[name].driver for name in members.by_driver}
-        return Checked(policy, now, judgement, drivers, view)
+        drivers = {
+            name: _through_agents(answers[name].driver, heard.drivers.get(name)) for name in members.by_driver
+        }
+        agents = Agents(
+            heard.expected, heard.expected - len(heard.silent), tuple(sorted(heard.silent)), heard.silent
+        )
+        storage = self._judge_storage(policy, heard, view, now)
+        return Checked(policy, now, judgement, drivers, view, agents, storage)
 
     def explain(self, policy: Policy, claim: Claim) -> tuple[Explained, ...]:
         """Return every statement about one claim as of the last check, and what the policy makes of it."""
@@ -197,8 +248,20 @@ class Checker:
                     moved = hand_over(health, policies[heir].name, now)
                     self._healths.setdefault(heir, {})[ref] = moved
             if uid not in policies:
-                for memory in (self._healths, self._last, self._compiled, self._volumes):
-                    memory.pop(uid, None)
+                self._forget(uid)
+
+    def _forget(self, uid: str) -> None:
+        memories: tuple[dict[str, Any], ...] = (
+            self._healths,
+            self._last,
+            self._compiled,
+            self._volumes,
+            self._storage,
+        )
+        for memory in memories:
+            memory.pop(uid, None)
+        if self._planes is not None:
+            self._planes.forget(uid)
 
     def _wanted(self) -> dict[str, Demand]:
         """Add up what all policies want: each volume once, the shortest interval, the longest timeout."""
@@ -230,7 +293,8 @@ class Checker:
         members = self._selection.members(uid)
         known = self._volumes.get(uid)
         if known is None or known[0] is not members:
-            volumes = {driver: frozenset(handles) for driver, handles in members.by_driver.items()}
+            # A Lost claim of which nobody remembers the volume has no handle that could be asked about.
+            volumes = {driver: frozenset(handles) - {""} for driver, handles in members.by_driver.items()}
             known = self._volumes[uid] = (members, volumes)
         return known[1]
 
@@ -241,6 +305,26 @@ class Checker:
             if health.findings
         )
         return frozenset(claim.handle for claim in claims if claim is not None and claim.driver == driver)
+
+    def _judge_storage(
+        self, policy: Policy, heard: Heard, view: ViewState, now: datetime
+    ) -> tuple[StorageProblem, ...]:
+        """Judge the storage behind drivers as nodes see it: a story of its own, with the claims that it touches."""
+        before = self._storage.get(policy.uid, {})
+        if not (before or heard.storage):
+            return ()
+        answers = {backend: storage_silence(heard, backend, now) for backend in before}
+        answers |= {backend: said for backend, (said, _) in heard.storage.items()}
+        healths, new = judge_storage(
+            before, answers, settings=self._settings(policy), now=now, distrust=view.stale
+        )
+        self._storage[policy.uid] = healths
+        touched = {backend: claims for backend, (_, claims) in heard.storage.items()}
+        return tuple(
+            StorageProblem(backend, finding, touched.get(backend, ()), (backend, finding) in new)
+            for backend, health in healths.items()
+            for finding in health.findings
+        )
 
     def _answers(self, policy: Policy, members: Members, now: datetime) -> dict[str, DriverAnswers]:
         heard = self._drivers.answers() if policy.spec.checks.controller.enabled else {}
@@ -269,3 +353,19 @@ class Checker:
             told = DriverState(driver, state, now, message=message, hint="" if message else hint)
             known = self._stand_ins[driver, hint] = DriverAnswers(told, now, frozenset(), {}, silence)
         return known
+
+
+def _through_agents(driver: DriverState, heard: HeardDriver | None) -> DriverState:
+    """Say that a driver whose controller nobody is connected to is heard by agents all the same."""
+    if heard is None or driver.state is not SourceState.NOT_HEARD:
+        return driver
+    nodes = "1 node" if heard.nodes == 1 else f"{heard.nodes} nodes"
+    return DriverState(
+        driver.name,
+        SourceState.ANSWERING,
+        heard.since,
+        heard.health_api,
+        heard.methods,
+        message=f"heard by the agents of {nodes}; its controller is not connected",
+        hint=driver.hint,
+    )

@@ -13,6 +13,7 @@ from typing import TypeVar
 from volumehealth.model.cluster import Claim, Namespace
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import LabelExpression, LabelSelector, Policy
+from volumehealth.model.steps import Steps, at_once
 
 _Rank = tuple[int, datetime, str]
 _ANY = LabelSelector()
@@ -63,7 +64,19 @@ class Selection:
         namespaces: Mapping[str, Namespace],
         changed: Collection[ClaimRef] | None,
     ) -> None:
-        """Follow what changed since the last update.
+        """Follow what changed since the last update, at once; see `update_in_steps`."""
+        at_once(self.update_in_steps(policies, claims, namespaces, changed))
+
+    def update_in_steps(
+        self,
+        policies: Mapping[str, Policy],
+        claims: Mapping[ClaimRef, Claim],
+        namespaces: Mapping[str, Namespace],
+        changed: Collection[ClaimRef] | None,
+    ) -> Steps[None]:
+        """Follow what changed since the last update, one claim in each step.
+
+        Between steps only `claims` may change: what does is in the next update's `changed`.
 
         Args:
             policies: every policy with a usable spec, suspended ones too, by uid.
@@ -81,10 +94,12 @@ class Selection:
         else:
             refs = changed
         if touched and changed is not None:
-            for ref, claim in claims.items():
+            for ref, claim in list(claims.items()):
                 self._reconsider(ref, claim, touched)
+                yield
         for ref in refs:
             self._consider(ref, claims.get(ref))
+            yield
 
     def members(self, policy_uid: str) -> Members:
         """Return the claims of one policy; none if the policy is not known."""

@@ -11,6 +11,7 @@ from volumehealth.cluster.view import ClusterView, Part
 from volumehealth.model.clock import Clock
 from volumehealth.model.health import ClaimHealth, HealthAPI, SourceState
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.steps import Result, Steps
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.picture import Picture
 from volumehealth.report.reporter import Reporter
@@ -28,6 +29,8 @@ _REST = 4.0
 word all the time must not keep the process from anything else."""
 _SETTLE = 0.05
 """Seconds in which changes of the view are taken together."""
+_SLICE = 0.01
+"""Seconds after which selecting and judging let others have a turn."""
 
 
 @dataclass(slots=True)
@@ -65,6 +68,7 @@ class Engine:
         self._book = PolicyBook()
         self._slots: dict[str, _Slot] = {}
         self._following = asyncio.Event()
+        self._turning = asyncio.Lock()
         self._relabelled = False
         self._begun = clock.monotonic()
         self._stopping = False
@@ -72,11 +76,12 @@ class Engine:
     async def run(self) -> None:
         """Follow policies until cancelled; takes up what an earlier process wrote once the view is complete."""
         await self._view.complete()
-        self._start()
+        await self._start()
         swept = self._clock.monotonic()
         while True:
             await self._change()
-            self._follow_policies()
+            async with self._turning:
+                await self._follow_policies()
             if self._clock.monotonic() - swept >= SWEEP:
                 swept = self._clock.monotonic()
                 self._sweep()
@@ -106,9 +111,10 @@ class Engine:
         await self._until_due(slot)
         if self._stopping:
             return True
-        if uid not in self._book:
-            return False
-        self._check(self._book[uid], slot)
+        async with self._turning:
+            if uid not in self._book:
+                return False
+            await self._check(self._book[uid], slot)
         return True
 
     def advancing(self) -> tuple[bool, str]:
@@ -152,10 +158,10 @@ class Engine:
             pass
         self._changed.clear()
 
-    def _start(self) -> None:
-        self._follow_policies()
+    async def _start(self) -> None:
+        await self._follow_policies()
         self._changes.take()
-        self._checker.follow(self._book.usable(), None)
+        await self._in_turns(self._checker.follow_in_steps(self._book.usable(), None))
         owned: dict[str, dict[ClaimRef, ClaimHealth]] = {}
         for healths in self._reporter.resume(self._view.records).values():
             for ref, health in healths.items():
@@ -167,7 +173,7 @@ class Engine:
         log.info("view complete", extra={"claims": len(self._view.claims), "policies": len(self._book)})
         self._following.set()
 
-    def _follow_policies(self) -> None:
+    async def _follow_policies(self) -> None:
         """Take the policies that exist now; a changed spec acts at once, a deleted policy takes back what it told."""
         changed, gone = self._book.refresh(self._view.policies.values())
         for uid in changed:
@@ -179,7 +185,7 @@ class Engine:
             log.info("policy deleted", extra={"policy": entry.raw.name})
             self._reporter.forget(entry.shown)
         if gone:
-            self._checker.follow(self._book.usable(), ())
+            await self._in_turns(self._checker.follow_in_steps(self._book.usable(), ()))
             for uid in self._slots:  # the claims it leaves may be another's now
                 self._wake(uid)
 
@@ -216,18 +222,34 @@ class Engine:
             await asyncio.sleep(rest)
         slot.wake.clear()
 
-    def _check(self, entry: Entry, slot: _Slot) -> None:
+    async def _check(self, entry: Entry, slot: _Slot) -> None:
         started = self._clock.monotonic()
         slot.due = started + _interval(entry)
         relabelled, self._relabelled = self._relabelled, False
-        self._checker.follow(self._book.usable(), self._changes.take(), relabelled=relabelled)
-        self._reporter.report(self._picture(entry), previous_status=entry.raw.status)
+        follow = self._checker.follow_in_steps(
+            self._book.usable(), self._changes.take(), relabelled=relabelled
+        )
+        await self._in_turns(follow)
+        self._reporter.report(await self._picture(entry), previous_status=entry.raw.status)
         slot.turned = self._clock.monotonic()
         slot.rest_until = slot.turned + _REST * (slot.turned - started)
         if entry.checks:
             self._metrics.check_finished(entry.raw.name, slot.turned - started, self._clock.now())
 
-    def _picture(self, entry: Entry) -> Picture:
+    async def _in_turns(self, steps: Steps[Result]) -> Result:
+        """Take the steps of a computation; whenever a slice of time is over, let others have a turn."""
+        until = self._clock.monotonic() + _SLICE
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+            if self._clock.monotonic() >= until:
+                await asyncio.sleep(0)
+                until = self._clock.monotonic() + _SLICE
+
+    async def _picture(self, entry: Entry) -> Picture:
         if not entry.checks:
             return Picture(
                 policy=entry.shown,
@@ -239,7 +261,7 @@ class Engine:
                 invalid=entry.faults,
                 raw_spec=entry.raw.manifest["spec"],
             )
-        checked = self._checker.check(entry.shown)
+        checked = await self._in_turns(self._checker.check_in_steps(entry.shown))
         return Picture(
             policy=entry.shown,
             now=checked.now,
@@ -247,6 +269,8 @@ class Engine:
             claims=self._view.claims,
             drivers=checked.drivers,
             view=checked.view,
+            agents=checked.agents,
+            storage=checked.storage,
             invalid=entry.faults,
             raw_spec=entry.raw.manifest["spec"],
         )

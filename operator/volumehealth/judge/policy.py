@@ -1,6 +1,6 @@
 """One check's judgement: every claim of a policy, and the numbers and groups that its report needs."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -9,6 +9,7 @@ from volumehealth.judge.claim import Judgement, JudgeSettings, judge_claim
 from volumehealth.judge.groups import DriverWide as DriverWide  # part of what a judgement holds
 from volumehealth.judge.groups import UnknownGroup as UnknownGroup
 from volumehealth.judge.groups import driver_wide, group_unknown
+from volumehealth.judge.rules import CompiledRules
 from volumehealth.model.cluster import Claim
 from volumehealth.model.health import (
     Answer,
@@ -21,6 +22,7 @@ from volumehealth.model.health import (
     Verdict,
 )
 from volumehealth.model.ids import ClaimRef, VolumeId
+from volumehealth.model.steps import Steps, at_once
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.select import Members
 
@@ -66,7 +68,7 @@ class PolicyJudgement:
         drivers: claims of each driver by verdict.
         driver_wide: stories that are told once for the driver, worst first.
         next_due: when a statement may next be believed or cleared, if its source goes on saying the same.
-        members, evidence: what was judged; the next check's `last` reads them.
+        members, evidence, rules: what was judged, and how; the next check's `last` reads them.
         healthy: claims that were judged one by one, are Healthy, and are not in `healths`.
     """
 
@@ -80,6 +82,7 @@ class PolicyJudgement:
     next_due: datetime | None = None
     members: Members = field(default_factory=Members)
     evidence: Evidence = field(default_factory=lambda: Evidence({}))
+    rules: CompiledRules | None = None
     healthy: frozenset[ClaimRef] = frozenset()
 
 
@@ -93,7 +96,21 @@ def judge_policy(
     now: datetime,
     last: PolicyJudgement | None = None,
 ) -> PolicyJudgement:
-    """Judge every claim of a policy.
+    """Judge every claim of a policy, at once; see `judge_in_steps`."""
+    return at_once(judge_in_steps(previous, members, claims, evidence, settings=settings, now=now, last=last))
+
+
+def judge_in_steps(
+    previous: Mapping[ClaimRef, ClaimHealth],
+    members: Members,
+    claims: Mapping[ClaimRef, Claim],
+    evidence: Evidence,
+    *,
+    settings: JudgeSettings,
+    now: datetime,
+    last: PolicyJudgement | None = None,
+) -> Steps[PolicyJudgement]:
+    """Judge every claim of a policy, one in each step. Between steps `claims` may change, nothing else.
 
     Claims whose driver says they are healthy (its controller, or its node plugins), of which nothing is remembered
     and nobody says anything else, are only counted; the others are judged one by one.
@@ -117,9 +134,14 @@ def judge_policy(
         for driver, handles in sorted(members.by_driver.items())
     }
     for name, driver in drivers.items():
-        driver.judge(members.claims_of[name], remembered.get(name, ()), accused.get(name, ()))
+        yield from driver.judge(members.claims_of[name], remembered.get(name, ()), accused.get(name, ()))
     counts = [driver.counts for driver in drivers.values()]
     healths = {ref: health for driver in drivers.values() for ref, health in driver.healths.items()}
+    yield
+    unknown = group_unknown({name: driver.healths for name, driver in drivers.items()})
+    yield
+    wide = driver_wide({name: driver.healths for name, driver in drivers.items()}, members.claims_of)
+    yield
     return PolicyJudgement(
         healths=MappingProxyType(healths),
         counts=Counts(
@@ -133,17 +155,16 @@ def judge_policy(
             unsupported=members.unsupported,
         ),
         transitions=tuple(turn for driver in drivers.values() for turn in driver.transitions),
-        unknown=group_unknown({name: driver.healths for name, driver in drivers.items()}),
+        unknown=unknown,
         unmonitored=MappingProxyType(
             {name: driver.counts.unmonitored for name, driver in drivers.items() if driver.counts.unmonitored}
         ),
         drivers=MappingProxyType({name: driver.counts for name, driver in drivers.items()}),
-        driver_wide=driver_wide(
-            {name: driver.healths for name, driver in drivers.items()}, members.claims_of
-        ),
+        driver_wide=wide,
         next_due=min((driver.due for driver in drivers.values() if driver.due), default=None),
         members=members,
         evidence=evidence,
+        rules=settings.rules,
         healthy=frozenset(ref for driver in drivers.values() for ref in driver.healthy),
     )
 
@@ -190,8 +211,10 @@ class _Driver:
         self._now = now
         self._last = last
 
-    def judge(self, count: int, remembered: Iterable[ClaimRef], accused: Iterable[ClaimRef]) -> None:
-        """Judge all of them.
+    def judge(
+        self, count: int, remembered: Iterable[ClaimRef], accused: Iterable[ClaimRef]
+    ) -> Iterator[None]:
+        """Judge all of them, one in each step.
 
         Args:
             count: how many they are.
@@ -204,6 +227,7 @@ class _Driver:
         vouched = self._evidence.vouched.claims.get(self._name, frozenset())
         if self._evidence.distrust:
             single.update(vouched)
+        yield
         # The view may be ahead of the selection: a claim that is gone is no longer counted.
         there = sorted(ref for ref in single if ref in self._claims)
         verdicts = dict.fromkeys(Verdict, 0)
@@ -211,10 +235,16 @@ class _Driver:
         healthy = rest if self._answers else len(vouched - single)
         verdicts[Verdict.HEALTHY] += healthy
         verdicts[Verdict.UNMONITORED] += rest - healthy
+        gone = len(single) - len(there)
         for ref in there:
-            verdicts[self._judge(ref)] += 1
+            claim = self._claims.get(ref)
+            if claim is None:  # since the last step
+                gone += 1
+            else:
+                verdicts[self._judge(ref, claim)] += 1
+            yield
         self.counts = DriverCounts(
-            count - len(single) + len(there),
+            count - gone,
             verdicts[Verdict.HEALTHY],
             verdicts[Verdict.UNHEALTHY],
             verdicts[Verdict.UNKNOWN],
@@ -237,13 +267,15 @@ class _Driver:
         return told
 
     def _owns(self, ref: ClaimRef) -> bool:
-        return ref in self._handles.get(self._claims[ref].handle, ())
+        claim = self._claims.get(ref)
+        return claim is not None and ref in self._handles.get(claim.handle, ())
 
-    def _judge(self, ref: ClaimRef) -> Verdict:
+    def _judge(self, ref: ClaimRef, claim: Claim) -> Verdict:
         previous = self._previous.get(ref)
-        claim = self._claims[ref]
-        answers = answers_about(claim, self._evidence)
-        unchanged = _still_silent(previous, claim, answers)
+        unchanged = self._still_said(previous, ref, claim)
+        if unchanged is None:
+            answers = answers_about(claim, self._evidence)
+            unchanged = _still_silent(previous, claim, answers)
         if unchanged is not None:
             self.healths[ref] = unchanged
             return unchanged.verdict
@@ -260,6 +292,32 @@ class _Driver:
         )
         self._keep(ref, judgement)
         return judgement.verdict
+
+    def _still_said(self, previous: ClaimHealth | None, ref: ClaimRef, claim: Claim) -> ClaimHealth | None:
+        """Return what is remembered of a claim whose driver goes on saying no more and no less than is believed.
+
+        An array that is gone makes its driver accuse every volume, list after list.
+        """
+        last, answers = self._last, self._answers
+        if previous is None or last is None or answers is None or previous is not last.healths.get(ref):
+            return None
+        answer = answers.others.get(claim.handle)
+        then = last.evidence.drivers.get(self._name)
+        same = (
+            answer is not None
+            and answer.outcome is Outcome.ADVERSE
+            and then is not None
+            and then.others.get(claim.handle) is answer
+            and then.driver.state is answers.driver.state is SourceState.ANSWERING
+            and last.rules is self._settings.rules
+            and previous.uid == claim.uid
+            and len(previous.findings) == len(answer.conditions)
+            and not any(finding.stale or finding.clear_since for finding in previous.findings)
+            and not (previous.pending or previous.recovered or previous.ignored)
+            and _heard_alone(claim, self._evidence)
+            and _heard_alone(claim, last.evidence)
+        )
+        return previous if same else None
 
     def _before(self, ref: ClaimRef, claim: Claim) -> Verdict:
         """Return the last verdict of a claim of which nothing is remembered."""
@@ -303,6 +361,16 @@ def _dated(answer: Answer, answers: DriverAnswers) -> Answer:
     if answer.since is not None:
         return answer
     return replace(answer, at=max(answer.at, answers.at), since=answer.at)
+
+
+def _heard_alone(claim: Claim, evidence: Evidence) -> bool:
+    """Tell whether nobody but its driver's controller says anything of a claim, and the view is trusted."""
+    return not (
+        evidence.distrust
+        or claim.ref in evidence.claims
+        or VolumeId(claim.driver, claim.handle) in evidence.volumes
+        or claim.ref in evidence.vouched.nodes
+    )
 
 
 def _still_silent(

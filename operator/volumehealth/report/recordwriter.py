@@ -20,6 +20,8 @@ from volumehealth.report.writes import Outcome, Priority, Result, Write, WriteQu
 _APPLY = "application/apply-patch+yaml"
 _HAND_OVER = 15.0
 """Seconds that a claim may belong to no policy before its record is removed: another policy may take it over."""
+_HEIR = 2.0
+"""Seconds that a deleted policy's records stay: whoever holds its claims now has checked them by then."""
 _LATER = 60.0
 """Seconds until a record that had no place (no namespace, no CRD) is tried again."""
 _SETTLED = timedelta(seconds=60)
@@ -140,9 +142,9 @@ class RecordWriter:
             self._write(claim)
 
     def forget(self, policy: str) -> None:
-        """A policy is gone: remove its records."""
+        """A policy is gone: remove its records, unless another one takes over their claims in this moment."""
         for ref in [ref for ref, holder in self._holders.items() if holder == policy]:
-            self._remove(ref, 0)
+            self._remove(ref, _HEIR)
 
     def sweep(self, records: Mapping[ClaimRef, StoredRecord], policies: Collection[str]) -> None:
         """Compare with what is on the server, once all policies are known.

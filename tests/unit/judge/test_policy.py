@@ -1,5 +1,6 @@
 """A policy's claims judged together: counts, groups, and the same verdicts as one by one."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from unit.judge.courtroom import DEAD, DRIVER, LOST, MINUTE, SLOW, START, adverse, healthy, settings, silent
 from volumehealth.judge.claim import JudgeSettings, judge_claim
 from volumehealth.judge.explain import explain_claim
-from volumehealth.judge.policy import PolicyJudgement, answers_about, judge_policy
+from volumehealth.judge.policy import PolicyJudgement, answers_about, judge_in_steps, judge_policy
 from volumehealth.model.cluster import Claim
 from volumehealth.model.health import (
     Answer,
@@ -146,6 +147,24 @@ class TestCounts:
         del bench.claims[ClaimRef("shop", "c001")]
         assert verdicts(bench.judges(says())) == (0, 0, 2, 0)
 
+    def test_a_claim_that_the_view_loses_while_others_are_judged_is_not_counted(self) -> None:
+        claims = claims_of(4)
+        answers = says(others={f"v00{index}": adverse(LOST) for index in range(4)})
+        steps = judge_in_steps(
+            {}, members_of(claims), claims, Evidence({DRIVER: answers}), settings=AT_ONCE, now=START
+        )
+        judgement: PolicyJudgement | None = None
+        for taken in itertools.count():
+            try:
+                next(steps)
+            except StopIteration as end:
+                judgement = end.value
+                break
+            if taken == 2:
+                del claims[ClaimRef("shop", "c003")]
+        assert judgement is not None
+        assert verdicts(judgement) == (0, 3, 0, 0)
+
     def test_in_a_stale_view_no_claim_is_healthy(self) -> None:
         judgement = Bench(claims_of(3)).judges(says({"v000", "v001", "v002"}), distrust="no watch")
         assert verdicts(judgement) == (0, 0, 3, 0)
@@ -191,6 +210,23 @@ class TestMemory:
 
 
 class TestFreshness:
+    def test_unhealthy_for_the_same_reasons_is_the_same_object(self) -> None:
+        bench = Bench(claims_of(1))
+        ref = ClaimRef("shop", "c000")
+        said = {"v000": adverse(LOST, SLOW)}
+        first = bench.judges(says(others=said))
+        second = bench.judges(says(others=said, at=START + MINUTE), after=1)
+        assert second.healths[ref] is first.healths[ref]
+        assert not second.transitions
+
+    def test_a_rule_that_is_new_is_heard_although_the_driver_says_the_same(self) -> None:
+        bench = Bench(claims_of(1))
+        said = {"v000": adverse(LOST)}
+        bench.judges(says(others=said))
+        ignoring = (Rule(RuleMatch(reason=LOST.reason), ignore=True),)
+        bench.settings = settings(unhealthy_after=0, healthy_after=0, rules=ignoring)
+        assert verdicts(bench.judges(says(others=said, at=START + MINUTE), after=1)) == (1, 0, 0, 0)
+
     def test_a_driver_that_goes_on_saying_the_same_keeps_one_answer_and_is_believed(self) -> None:
         bench = Bench(claims_of(1), settings())
         same = {"v000": adverse(LOST)}

@@ -180,8 +180,17 @@ async def test_a_hand_over_between_policies_keeps_the_record(world: World) -> No
 async def test_a_deleted_policy_takes_its_records_back(world: World) -> None:
     await world.keep(make_picture([BAD]))
     world.records.forget("storage")
-    await world.write()
+    await world.write(seconds=3)
     assert PATH not in world.api.objects
+
+
+async def test_a_deleted_policy_whose_claims_another_takes_over_leaves_their_records(world: World) -> None:
+    await world.keep(make_picture([BAD]))
+    world.records.forget("storage")
+    await world.write()
+    await world.keep(make_picture([BAD], policy=make_policy("other")), seconds=60)
+    assert world.api.count("DELETE") == 0
+    assert world.api.objects[PATH]["status"]["policy"] == "other"
 
 
 async def test_a_policy_deleted_while_the_operator_was_down_takes_its_records_back_too(world: World) -> None:
