@@ -144,7 +144,7 @@ class Engine:
             self._changed.set()
         elif part is Part.NAMESPACES:
             self._relabelled = True
-        elif part is Part.STATE:
+        elif part in (Part.STATE, Part.REPORTS):
             for uid in self._slots:
                 self._wake(uid)
 
@@ -168,7 +168,11 @@ class Engine:
                 uid, claim = self._checker.owner(ref), self._view.claims.get(ref)
                 if uid is not None and claim is not None and claim.uid == health.uid:
                     owned.setdefault(uid, {})[ref] = health
-        self._checker.resume(owned, _heard(self._book))
+        # A status shows only some drivers when many are in trouble; a record shows that its driver spoke.
+        spoke = {
+            claim.driver for ref in self._view.records if (claim := self._view.claims.get(ref)) is not None
+        }
+        self._checker.resume(owned, _heard(self._book) | spoke)
         self._sweep()
         log.info("view complete", extra={"claims": len(self._view.claims), "policies": len(self._book)})
         self._following.set()
