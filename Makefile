@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test unit lint format protos lock clean
+.PHONY: help setup tools demo test e2e bench unit lint format protos lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,7 +26,14 @@ demo: $(STAMP) ## See it work on a real local API server; ONCE=1 ends by itself
 	@$(BIN)/volumehealth sandbox demo $(if $(ONCE),--once)
 
 test: $(STAMP) tools ## Run all tests, on the real API server
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q -m "not e2e" $(ARGS)
+
+e2e: $(STAMP) ## Run the tests on a real kubelet (root; Debian packages containerd, runc, containernetworking-plugins)
+	@$(BIN)/volumehealth sandbox tools etcd kube-apiserver kubectl kube-controller-manager kubelet
+	@$(BIN)/python -m pytest -q -m e2e tests/e2e $(ARGS)
+
+bench: $(STAMP) tools ## Measure it beside its floors (10 minutes); QUICK=1 takes 2
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 unit: $(STAMP) ## Run the tests that need no API server
 	@$(BIN)/python -m pytest -q -m "not cluster and not e2e" $(ARGS)
