@@ -1,0 +1,80 @@
+"""Scenes on a real node: real kubelet, real containers, drivers that really mount, the operator and the agent.
+
+In: root, Debian's containerd, runc and containernetworking-plugins, and programs that `volumehealth.sandbox.tools`
+finds or builds. Out: one node for the session, with everything in its place and healthy. Every scene heals what it
+broke, so that they may be played in any order. Where a node cannot run, all of them are skipped, and say why.
+"""
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from volumehealth.sandbox.locks import locked
+from volumehealth.sandbox.node import obstacles
+from volumehealth.sandbox.tools import find_or_build
+from volumehealth.testing.driver_state import Generation
+from volumehealth.testing.realnode import NodeDriver, RealNode
+
+NEW = NodeDriver(
+    "new.csi.volumehealth.test",
+    Generation.V1_13,
+    (
+        "mounted",
+        "unmounted",
+        "readonly",
+        "full",
+        "deleted",
+        "disk",
+        "slow",
+        "ioerror",
+        "corrupt",
+        "heard-twice",
+    ),
+)
+OLD = NodeDriver("old.csi.volumehealth.test", Generation.LEGACY, ("old-ioerror", "old-unmounted"))
+POLICY = {
+    "interval": "5s",
+    "timeout": "5s",
+    "unhealthyAfter": "0s",
+    "healthyAfter": "0s",
+    "checks": {"nodeFailure": {"after": "2s"}},
+}
+PODS = ("first", "second")
+log = logging.getLogger(__name__)
+_TOOLS = ("etcd", "kube-apiserver", "kubectl", "kube-controller-manager", "kubelet")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build what is missing before the first test, because a cold build takes longer than a test may."""
+    wanted = any(item.get_closest_marker("e2e") for item in session.items)
+    if session.config.option.collectonly or not wanted or obstacles():
+        return
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    say = print if terminal is None else terminal.write_line
+    for name in _TOOLS:
+        find_or_build(name, say)
+
+
+@pytest.fixture(scope="session")
+def real_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealNode]:
+    """The node; one at a time on a machine, in a directory of a fixed name: what a killed session left is found."""
+    if reasons := obstacles():
+        pytest.skip(f"no real node: {'; '.join(reasons)}")
+    home = Path(tempfile.gettempdir(), "vh-node")
+    with (
+        locked(
+            home.with_suffix(".lock"), lambda: log.warning("another session has the node; waiting for it")
+        ),
+        RealNode(
+            tmp_path_factory.mktemp("real"),
+            home,
+            drivers=(NEW, OLD),
+            pods=PODS,
+            policy=POLICY,
+            gate=True,
+        ) as node,
+    ):
+        yield node

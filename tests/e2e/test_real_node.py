@@ -1,0 +1,25 @@
+"""The node is real: what the other scenes stand on."""
+
+import pytest
+
+from volumehealth.sandbox.node_mounts import mounts_below
+from volumehealth.testing.realnode import RealNode
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+
+def test_containers_write_into_volumes_that_the_driver_mounted(real_node: RealNode) -> None:
+    """A real Pod on a real kubelet has the simulated driver's volume, and CSINode lists the driver."""
+    first, second = (real_node.path("mounted", pod) for pod in real_node.pods)
+    assert {str(first), str(second)} <= set(mounts_below(real_node.node.layout.kubelet_dir))
+    real_node.until(lambda: (first / "written-by-a-pod").exists(), "the container writes")
+    assert (second / "written-by-a-pod").read_text() == "hello\n"
+    assert real_node.node.drivers() == set(real_node.drivers)
+    assert real_node.node.ready_status() == "True"
+
+
+def test_all_is_healthy_by_the_word_of_controller_and_node(real_node: RealNode) -> None:
+    """Every claim is Healthy."""
+    claims = sum(len(driver.claims) for driver in real_node.drivers.values())
+    real_node.until(lambda: real_node.count("healthy") == claims, "all claims are healthy", within=60.0)
+    assert real_node.condition("VolumesHealthy")["status"] == "True"
