@@ -64,10 +64,12 @@ def agent() -> None:
 @log_options
 def node(**flags: Any) -> None:
     """Run on one node: ask its drivers about the volumes in use there, read its mount table, write one report."""
+    from volumehealth.agent.lean import without_synchronous_client
     from volumehealth.agent.settings import parse_node_settings
 
     settings = parse_node_settings(flags)
     configure_logs(log_format=settings.common.log_format, level=settings.common.log_level)
+    without_synchronous_client()
     from volumehealth.agent.process import run_node  # after the flags: heavy
 
     raise SystemExit(asyncio.run(run_node(settings)))
