@@ -12,11 +12,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from benchmarks.bench import Bench, Driver, bench
-from benchmarks.lines import burst, start, steady
+from benchmarks.lines import burst, probes, scale, start, steady
 from benchmarks.table import Line, as_json, markdown
 
 CLAIMS = 10_000
 MAIN = Driver("array.bench.example.com", "vol-", CLAIMS)
+GOOD = Driver("good.bench.example.com", "good-", CLAIMS // 2)
+HUNG = Driver("hung.bench.example.com", "hung-", CLAIMS // 2)
+HUGE = Driver("array.bench.example.com", "vol-", 100_000)
 Group = Callable[[Bench], Awaitable[list[Line]]]
 
 
@@ -28,7 +31,29 @@ def groups(*, quick: bool) -> dict[str, Group]:
         "steady": lambda b: steady.steady(b, MAIN, claims=CLAIMS, seconds=20 if quick else 130),
         "thousand": lambda b: burst.thousand(b, MAIN, bad=1000),
         "gone": lambda b: burst.gone(b, MAIN, claims=CLAIMS, seconds=10 if quick else 40),
+        "get": lambda b: probes.by_get(b, MAIN, seconds=10 if quick else 30),
+        "policies": lambda b: scale.policies(
+            b, MAIN, numbers=(1, 100) if quick else (1, 10, 100), seconds=10 if quick else 20
+        ),
+        "churn": lambda b: scale.churn(b, MAIN, first=CLAIMS, seconds=10 if quick else 40),
+        "flat": lambda b: scale.flat(b, MAIN, checks=50 if quick else 200),
+        "hung": lambda b: _hung(b, seconds=10 if quick else 30),
+        **({} if quick else {"huge": _huge}),
     }
+
+
+async def _hung(place: Bench, *, seconds: float) -> list[Line]:
+    """Give half of the claims to each of two drivers."""
+    half = CLAIMS // 2
+    await place.population.put(range(half), driver=GOOD.name, prefix=GOOD.prefix)
+    await place.population.put(range(half, CLAIMS), driver=HUNG.name, prefix=HUNG.prefix)
+    return await probes.hung(place, GOOD, HUNG, seconds=seconds)
+
+
+async def _huge(place: Bench) -> list[Line]:
+    """Let there be ten times as many claims."""
+    await place.population.put(range(HUGE.volumes), driver=HUGE.name, prefix=HUGE.prefix)
+    return await start.start(place, HUGE, claims=HUGE.volumes, times=2, memory_goal=400)
 
 
 async def run(home: Path, lines: list[Line], *, quick: bool, only: list[str]) -> None:

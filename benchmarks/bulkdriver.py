@@ -43,10 +43,12 @@ class Told(msgspec.Struct, frozen=True):
     Attributes:
         calls: by method.
         heard: wall clock seconds at which the first list since the last change of mind was answered; 0 if none was.
+        round: seconds from the first get to the one that made it as many as there are volumes; 0 until then.
     """
 
     calls: dict[str, int]
     heard: float
+    round: float
 
 
 class BulkDriver:
@@ -56,6 +58,7 @@ class BulkDriver:
         self._handles = [f"{prefix}{number}" for number in range(1, volumes + 1)]
         self._hang = False
         self._heard = 0.0
+        self._first_get = self._round = 0.0
         self._calls: Counter[str] = Counter()
         self._clock = SystemClock()
         capabilities = [_RPC.GET_VOLUME, _RPC.VOLUME_CONDITION, *([_RPC.LIST_VOLUMES] if lists else [])]
@@ -113,6 +116,10 @@ class BulkDriver:
 
     async def _one(self, request: bytes) -> bytes:
         self._calls["ControllerGetVolume"] += 1
+        if self._calls["ControllerGetVolume"] == 1:
+            self._first_get = self._clock.monotonic()
+        elif self._calls["ControllerGetVolume"] == len(self._handles):
+            self._round = self._clock.monotonic() - self._first_get
         await self._may_hang()
         return self._gets[pb.ControllerGetVolumeRequest.FromString(request).volume_id]
 
@@ -126,7 +133,7 @@ class BulkDriver:
             self._make_up_its_mind(order.bad)
         if order.hang is not None:
             self._hang = order.hang
-        return msgspec.json.encode(Told(dict(self._calls), self._heard))
+        return msgspec.json.encode(Told(dict(self._calls), self._heard, self._round))
 
 
 async def _now(answer: bytes) -> bytes:

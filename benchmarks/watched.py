@@ -38,7 +38,7 @@ class Watch(msgspec.Struct):
         begun: when imports were done.
         view: when the cluster view was complete.
         verdict: when a check first had a verdict other than Unknown of every claim, and at least one claim.
-        checks: how long each check took.
+        checks: how long each check took, by policy.
         probes: how long each turn of a prober took that asked for a list, its bookkeeping included.
         longest: the longest steps of the event loop, longest first.
         cpu: of the process, all threads, since it began.
@@ -51,7 +51,7 @@ class Watch(msgspec.Struct):
     begun: float = 0.0
     view: float = 0.0
     verdict: float = 0.0
-    checks: list[float] = []
+    checks: dict[str, list[float]] = {}
     probes: list[float] = []
     longest: list[Step] = []
     cpu: float = 0.0
@@ -138,7 +138,11 @@ def _watch_product() -> None:
 
     after(Reporter, "report", reported)
     after(ClusterView, "complete", viewed)
-    after(Metrics, "check_finished", lambda _, __, policy, seconds, at: _seen.checks.append(seconds))
+    after(
+        Metrics,
+        "check_finished",
+        lambda _, __, policy, seconds, at: _seen.checks.setdefault(policy, []).append(seconds),
+    )
     after(Asker, "_list", lambda seconds, *_: _seen.probes.append(seconds))
     after(Engine, "_start", woken)
 
@@ -160,7 +164,7 @@ def _answer(path: str) -> None:
                 _seen.longest.sort(key=lambda step: -step.cpu)
                 client.sendall(msgspec.json.encode(_seen))
                 if order == "reset":
-                    _seen.checks, _seen.probes, _seen.longest = [], [], []
+                    _seen.checks, _seen.probes, _seen.longest = {}, [], []
                     _seen.reports = []
 
 

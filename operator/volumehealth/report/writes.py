@@ -194,7 +194,7 @@ class WriteQueue:
             kind: for metrics and logs: `status`, `event`, `record`.
             priority: which goes first.
             on_done: called once it has ended; it may put the next write.
-            paced: send at `paced_per_second` at most, after everything else.
+            paced: send at `paced_per_second` at most, after others of its priority.
             delay: seconds before it is sent.
 
         Returns:
@@ -270,22 +270,28 @@ class WriteQueue:
         limit = 1 if self._troubles else self._limits.in_flight
         if len(self._in_flight) >= limit or not _due(self._gate):
             return None
-        entry = self._pop(self._heaps.ready)
-        if entry is None and _due(self._next_paced):
-            entry = self._pop(self._heaps.paced)
-            if entry is not None:
-                self._next_paced = max(_time() - 1, self._next_paced) + 1 / self._limits.paced_per_second
-        if entry is not None:
-            del self._entries[entry.key]
-            self._in_flight.add(entry.key)
+        ready, paced = self._head(self._heaps.ready), None
+        if _due(self._next_paced):
+            paced = self._head(self._heaps.paced)
+        if paced is not None and (ready is None or paced.priority < ready.priority):
+            heapq.heappop(self._heaps.paced)
+            self._next_paced = max(_time() - 1, self._next_paced) + 1 / self._limits.paced_per_second
+            return self._taken(paced)
+        if ready is not None:
+            heapq.heappop(self._heaps.ready)
+            return self._taken(ready)
+        return None
+
+    def _taken(self, entry: _Entry) -> _Entry:
+        del self._entries[entry.key]
+        self._in_flight.add(entry.key)
         return entry
 
-    def _pop(self, lane: list[tuple[int, int, _Entry]]) -> _Entry | None:
-        while lane:
-            entry = heapq.heappop(lane)[2]
-            if self._current(entry):
-                return entry
-        return None
+    def _head(self, lane: list[tuple[int, int, _Entry]]) -> _Entry | None:
+        """Return the first entry of a lane, after dropping those that were replaced."""
+        while lane and not self._current(lane[0][2]):
+            heapq.heappop(lane)
+        return lane[0][2] if lane else None
 
     async def _sleep(self) -> None:
         """Wait for a put, the end of a request, or the next moment at which something may be sent."""

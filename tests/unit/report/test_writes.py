@@ -225,16 +225,30 @@ async def test_a_server_that_refuses_everybody_while_it_starts_is_tried_again_wi
     assert len(api.objects) == 1
 
 
-async def test_paced_writes_wait_for_all_others_and_keep_their_rate(api: FakeApi) -> None:
+async def test_paced_writes_wait_for_others_of_their_priority_and_keep_their_rate(api: FakeApi) -> None:
     queue = WriteQueue(api, random=Random(1), observe=lambda *_: None, limits=Limits(paced_per_second=10))
     for number in range(100):
         put(queue, f"paced{number}", priority=Priority.CLAIM_EVENT, paced=True)
-    put(queue, "other", priority=Priority.POD_EVENT)
+    put(queue, "other", priority=Priority.CLAIM_EVENT)
     async with running(queue):
         await asyncio.sleep(3)
         assert next(iter(api.objects)) == "/things/other"
         assert 25 <= len(api.objects) <= 45
         assert await queue.drain(20) == 0
+
+
+async def test_paced_writes_are_not_held_up_by_thousands_of_lower_priority(api: FakeApi) -> None:
+    """An array that is gone: 10,000 records must not keep its claims' Events waiting until all are written."""
+    api.latency = 0.1
+    queue = WriteQueue(api, random=Random(1), observe=lambda *_: None, limits=Limits(paced_per_second=10))
+    for number in range(2000):
+        put(queue, f"record{number}", priority=Priority.RECORD)
+        put(queue, f"paced{number}", priority=Priority.CLAIM_EVENT, paced=True)
+    async with running(queue):
+        await asyncio.sleep(5)
+    told = sum("paced" in path for path in api.objects)
+    assert 45 <= told <= 70
+    assert len(api.objects) > 5 * told
 
 
 async def test_a_delayed_write_may_be_replaced_before_its_time(api: FakeApi, queue: WriteQueue) -> None:
