@@ -56,6 +56,9 @@ def test_a_second_apply_changes_nothing(deployed: ControlPlane) -> None:
 
 MAY = [
     *(f"{verb} {kind} -A" for verb in ("list", "watch") for kind in ("pv", "pvc", "pods", "namespaces")),
+    *(f"{verb} {kind}" for verb in ("list", "watch") for kind in ("nodes", "csinodes", "volumeattachments")),
+    *(f"{verb} volumehealthreports" for verb in ("list", "watch")),
+    *(f"{verb} leases.coordination.k8s.io -n volumehealth-system" for verb in ("list", "watch")),
     "list volumehealthpolicies",
     "watch volumehealthpolicies",
     "patch volumehealthpolicies --subresource=status",
@@ -70,7 +73,12 @@ MAY_NOT = [
     "get secrets -n volumehealth-system",
     "list secrets -A",
     "get nodes --subresource=proxy",
-    "list nodes",
+    "get nodes",
+    "patch nodes --subresource=status",
+    "patch csinodes",
+    "delete volumeattachments",
+    "patch volumehealthreports",
+    "list leases.coordination.k8s.io -n kube-system",
     *(f"{verb} pv" for verb in ("delete", "update", "patch", "create")),
     *(f"{verb} pvc -n shop" for verb in ("delete", "update", "patch", "create")),
     *(f"{verb} pods -n shop" for verb in ("delete", "update", "patch", "create")),

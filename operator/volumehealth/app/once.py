@@ -23,6 +23,7 @@ from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy, PolicySpec
 from volumehealth.model.vocabulary import ConditionType, SilenceReason
 from volumehealth.probe.demand import ProbeLimits
+from volumehealth.probe.planes import Planes
 from volumehealth.probe.probers import Probers
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.picture import Picture
@@ -129,7 +130,9 @@ async def _check(settings: Settings, question: Question) -> OneCheck:
     policy = replace(question.policy, spec=now_matters)
     async with await Api.connect(settings.kubeconfig or None) as api, asyncio.TaskGroup() as group:
         await api.request("GET", "/version")
-        view = ClusterView(api, clock=clock, random=random, own=False)
+        view = ClusterView(
+            api, clock=clock, random=random, own=False, with_nodes=True, agents_in=settings.namespace
+        )
         news = _News()
         probers = Probers(
             [(parse_endpoint(one.address, settings.csi_tls), one.driver) for one in settings.csi_endpoints],
@@ -149,7 +152,8 @@ async def _check(settings: Settings, question: Question) -> OneCheck:
         tasks = [group.create_task(view.run()), group.create_task(probers.run())]
         try:
             await _view_complete(view, question.wait)
-            checker = Checker(view=view, drivers=probers, clock=clock)
+            planes = Planes(view, clock=clock)
+            checker = Checker(view=view, drivers=probers, clock=clock, planes=planes)
             hurried = replace(policy, spec=replace(policy.spec, interval=timedelta(seconds=1)))
             checker.follow({policy.uid: hurried}, None)
             await _settle(probers, checker, hurried, news, question.wait)
@@ -221,6 +225,8 @@ def _result(
         claims=view.claims,
         drivers=checked.drivers,
         view=checked.view,
+        agents=checked.agents,
+        storage=checked.storage,
     )
     status = render_status(picture, find_problems(picture, view.pods_of), {})
     return OneCheck(checked, view.claims, status, explained)

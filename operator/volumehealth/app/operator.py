@@ -24,6 +24,7 @@ from volumehealth.csi.endpoint import parse_endpoint
 from volumehealth.errors import LeaseLost
 from volumehealth.model.clock import Clock, SystemClock
 from volumehealth.probe.demand import ProbeLimits
+from volumehealth.probe.planes import Planes
 from volumehealth.probe.probers import Probers
 from volumehealth.report.http import Page, health, serve
 from volumehealth.report.metrics import Metrics
@@ -136,7 +137,7 @@ async def _lead(
 ) -> int:
     """Do the operator's work until it is told to stop; return the exit status."""
     engine: Engine
-    view = ClusterView(api, clock=clock, random=random)
+    view = ClusterView(api, clock=clock, random=random, with_nodes=True, agents_in=settings.namespace)
     probers = Probers(
         [(parse_endpoint(one.address, settings.csi_tls), one.driver) for one in settings.csi_endpoints],
         clock=clock,
@@ -147,7 +148,7 @@ async def _lead(
         limits=ProbeLimits(gets_in_flight=settings.csi_gets_in_flight, duty=settings.csi_busy_percent / 100),
     )
     reporter = Reporter(api, clock=clock, random=random, metrics=metrics, pods_of=view.pods_of)
-    checker = Checker(view=view, drivers=probers, clock=clock)
+    checker = Checker(view=view, drivers=probers, clock=clock, planes=Planes(view, clock=clock))
     engine = Engine(view=view, checker=checker, reporter=reporter, metrics=metrics, clock=clock)
     probes.working(engine)
 
