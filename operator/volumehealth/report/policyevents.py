@@ -20,6 +20,8 @@ _GROWING = timedelta(minutes=1)
 """A problem that grows is told again after this long at the earliest."""
 _AT_ONCE = timedelta(0)
 _HOUR = timedelta(hours=1)
+_SILENT = "has not answered since"
+"""How a driver's own message begins while it is silent (`probe.breaker`)."""
 
 
 @dataclass(eq=False, slots=True)
@@ -219,7 +221,12 @@ def _recovered(picture: Picture) -> str:
 
 
 def _silent(picture: Picture, driver: DriverState) -> str:
+    said = fit(clean(driver.message), 300)
+    if not said.startswith(_SILENT):
+        said = f"{_SILENT} {moment(driver.since, picture.now)}" + (f" ({said})" if said else "")
     counts = picture.judgement.drivers.get(driver.name) if picture.judgement is not None else None
-    why = f" ({fit(clean(driver.message), 300)})" if driver.message else ""
-    claims = f"; {count(counts.unknown, 'claim')} Unknown" if counts is not None else ""
-    return f"{driver.name} has not answered since {moment(driver.since, picture.now)}{why}{claims}"
+    unknown = f"; {count(counts.unknown, 'claim')} Unknown" if counts is not None and counts.unknown else ""
+    frozen = (
+        f"; findings on {count(counts.unhealthy, 'claim')} are frozen" if counts and counts.unhealthy else ""
+    )
+    return f"{driver.name} {said}{unknown}{frozen}"

@@ -17,8 +17,9 @@ from volumehealth.report.text import clean, fit
 
 PAGE = 70
 """Lines of `kubectl describe volumehealthpolicy` at most."""
-_AROUND = 13 + 3 + 3
-"""Lines that kubectl adds: metadata and headings; the heading of the Events, and three Events."""
+_AROUND = 13 + 3 + 5
+"""Lines that kubectl adds: metadata and headings; the heading of the Events, and five Events: three problems, all
+further ones together, and a source that fell silent."""
 _LEAST = 39
 """Lines that the status takes whatever the spec leaves: the fixed part, one problem, six lines of summary."""
 _SUMMARY_LEAST = 6
@@ -30,7 +31,7 @@ _TEXT = 300
 _NAME = 256
 _SUSPENDED = "SUSPENDED"
 _IN_SHORT = ("name", "state", "claims", "healthAPI")
-"""What is told of a driver in no trouble when there is little room."""
+"""What is told of a driver when there is little room; of those in trouble conditions and summary say more."""
 
 
 def render_status(
@@ -135,7 +136,9 @@ def _fill(status: dict[str, Any], picture: Picture, problems: Sequence[Problem])
     if worst:
         status["problems"] = worst
     if printed_lines(others) + printed_lines(silent) > room:
-        others = [{name: one[name] for name in _IN_SHORT} for one in others]
+        others = _in_short(others)
+    if printed_lines(silent[:1]) + 1 > room:
+        silent = _in_short(silent)
     further = [_problem(problem, examples=1) for problem in problems[1:_PROBLEMS]]
     for kind, details in (
         ("drivers", silent[:_DRIVERS]),
@@ -163,6 +166,10 @@ def _drivers(picture: Picture) -> tuple[list[dict[str, Any]], list[dict[str, Any
     others = [driver for driver in picture.drivers.values() if driver not in silent]
     others.sort(key=lambda driver: (driver.state is SourceState.ANSWERING, driver.name))
     return [_driver(picture, driver) for driver in silent], [_driver(picture, driver) for driver in others]
+
+
+def _in_short(drivers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: one[name] for name in _IN_SHORT} for one in drivers]
 
 
 def _problem(problem: Problem, *, examples: int) -> dict[str, Any]:

@@ -59,10 +59,17 @@ class Installation:
             for operator in self.operators:
                 await operator.kill()
             if self._complete.exists():
-                await self.kubectl("delete", "vhp,vh", "--all", "--all-namespaces")
-                await self.objects.delete(LEASE)
+                await self._forget()
         finally:
             await self.objects.__aexit__(kind, error, trace)
+
+    async def _forget(self) -> None:
+        """Remove policies, records and the Lease: a later operator would take them up."""
+        await self.objects.delete(f"/apis/{API_VERSION}/{POLICIES}")
+        records = (await self.objects.get(f"/apis/{API_VERSION}/{RECORDS}"))["items"]
+        for namespace in {record["metadata"]["namespace"] for record in records}:
+            await self.objects.delete(f"/apis/{API_VERSION}/namespaces/{namespace}/{RECORDS}")
+        await self.objects.delete(LEASE)
 
     def complaints(self) -> list[str]:
         """Return what must not be: requests of the operators that were refused, and tracebacks in their logs."""

@@ -168,6 +168,19 @@ async def test_a_driver_that_fell_silent_is_told_after_unhealthy_after_and_its_r
     assert world.messages("SourceAnswering") == ["csi-powerstore.dellemc.com answers again"]
 
 
+async def test_what_a_prober_says_of_a_silent_driver_is_not_said_twice(world: World) -> None:
+    said = "has not answered since 03:02Z (DEADLINE_EXCEEDED), next try 03:20Z"
+    driver = replace(make_driver(state=SourceState.CIRCUIT_OPEN, message=said), since=world.clock.now())
+    counts = {DRIVER: DriverCounts(claims=3000, unknown=2996, unhealthy=4)}
+    picture = make_picture(drivers=[driver], judgement={"drivers": counts})
+    for _ in range(5):
+        await world.check(picture)
+        world.clock.advance(seconds=45)
+    assert world.messages("SourceSilent") == [
+        f"{DRIVER} {said}; 2996 claims Unknown; findings on 4 claims are frozen"
+    ]
+
+
 async def test_a_driver_that_was_silent_for_a_moment_is_not_told(world: World) -> None:
     await world.check(silent())
     world.clock.advance(seconds=45)
