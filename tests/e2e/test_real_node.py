@@ -20,6 +20,5 @@ def test_containers_write_into_volumes_that_the_driver_mounted(real_node: RealNo
 
 def test_all_is_healthy_by_the_word_of_controller_and_node(real_node: RealNode) -> None:
     """Every claim is Healthy."""
-    claims = sum(len(driver.claims) for driver in real_node.drivers.values())
-    real_node.until(lambda: real_node.count("healthy") == claims, "all claims are healthy", within=60.0)
+    real_node.until(real_node.all_healthy, "all claims are healthy", within=60.0)
     assert real_node.condition("VolumesHealthy")["status"] == "True"

@@ -263,6 +263,10 @@ class RealNode:
         """Return a driver's process."""
         return self._parts.drivers[name]
 
+    def driver_of(self, claim: str) -> NodeDriver:
+        """Return the driver of a claim's volume."""
+        return next(driver for driver in self.drivers.values() if claim in driver.claims)
+
     def tell(self, driver: str, what: Callable[[DriverControl], Awaitable[None]]) -> None:
         """Tell a driver what to do."""
 
@@ -298,6 +302,15 @@ class RealNode:
     def count(self, verdict: str) -> int:
         """Return how many claims the policy counts under a verdict, such as `healthy`."""
         return int(self.status().get("claims", {}).get(verdict, 0))
+
+    def all_healthy(self) -> bool:
+        """Tell whether every claim is healthy."""
+        return self.count("healthy") == sum(len(driver.claims) for driver in self.drivers.values())
+
+    def checks(self) -> int:
+        """Return how many checks the operator has made."""
+        series = asyncio.run(self.operator.metrics())
+        return int(series['volumehealth_check_duration_seconds_count{policy="e2e"}'])
 
     def condition(self, kind: str) -> Mapping[str, str]:
         """Return a condition of the policy; empty while there is none."""
