@@ -1,0 +1,616 @@
+"""Nodes, agents and Kubernetes in a check: from what is in the cluster to verdicts, transitions and who is told.
+
+In: a cluster in memory with the view's own tables, drivers made of plain values, a stepped clock. Out: judgements of
+the real Checker, with real selection and judging.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import pytest
+
+from volumehealth.check import Checked, Checker
+from volumehealth.model.cluster import (
+    Attachment,
+    Claim,
+    Complaints,
+    NodeDrivers,
+    Pod,
+    StorageStatement,
+)
+from volumehealth.model.health import (
+    Answer,
+    Condition,
+    DriverAnswers,
+    HealthAPI,
+    Outcome,
+    Source,
+    SourceState,
+    Via,
+)
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.policy import Checks, NodeFailureCheck, PlaneCheck, Policy, PolicySpec
+from volumehealth.model.report import Omitted, Origin, StorageProblem
+from volumehealth.probe.demand import Demand
+from volumehealth.probe.planes import Planes
+from volumehealth.testing.health import DRIVER, START, SteppedClock, make_claim, make_driver, make_pod
+from volumehealth.testing.planes import PlainCluster, make_entry, make_reported_driver, make_silent
+
+UNMOUNTED = Condition("Inaccessible", "VolumeUnmounted", "the volume is not mounted")
+SPEC = PolicySpec(
+    interval=timedelta(seconds=30),
+    unhealthy_after=timedelta(minutes=2),
+    healthy_after=timedelta(minutes=5),
+    checks=Checks(node_failure=NodeFailureCheck(after=timedelta(minutes=5))),
+)
+
+
+@dataclass
+class PlainDrivers:
+    """What controllers say."""
+
+    said: dict[str, DriverAnswers] = field(default_factory=dict)
+    wanted: Mapping[str, Demand] = field(default_factory=dict)
+    unresolved: tuple[str, ...] = ()
+
+    def demand(self, wanted: Mapping[str, Demand]) -> None:
+        self.wanted = wanted
+
+    def answers(self) -> Mapping[str, DriverAnswers]:
+        return self.said
+
+
+class World:
+    """A cluster with a policy, checked again and again."""
+
+    def __init__(self) -> None:
+        self.clock = SteppedClock()
+        self.cluster = PlainCluster(self.clock)
+        self.drivers = PlainDrivers()
+        self.spec = SPEC
+        self.told: list[str] = []
+        self.start()
+
+    def start(self, after: "Checker | None" = None) -> None:
+        """Start the operator; `after` is the one whose records it resumes from."""
+        self.checker = Checker(
+            view=self.cluster,
+            drivers=self.drivers,
+            clock=self.clock,
+            planes=Planes(self.cluster, clock=self.clock),
+        )
+        self._begun = False
+        if after is not None:
+            remembered = {
+                ref: replace(health, pending=())
+                for ref, health in after._healths.get(self.policy.uid, {}).items()
+                if health.findings or health.recovered
+            }
+            self.checker.follow({self.policy.uid: self.policy}, None)
+            self.checker.resume({self.policy.uid: remembered}, ())
+
+    @property
+    def policy(self) -> Policy:
+        return Policy("storage", "uid-storage", 1, START, self.spec)
+
+    def claims(self, *names: str, node: str = "a", **changes: object) -> list[Claim]:
+        """Make claims, each used by a running Pod on a node that is Ready."""
+        if node and node not in self.cluster.nodes:
+            self.cluster.set_node(node, since=START - timedelta(days=1))
+        made = [replace(make_claim(name), **changes) for name in names]  # type: ignore[arg-type]  # fields by name
+        self.cluster.add(*made)
+        self.cluster.run(*(make_pod(f"{name}-0", node=node, claim=name) for name in names))
+        return made
+
+    def controller(self, *healthy: Claim, silent: bool = False) -> None:
+        """Let the driver's controller say that these volumes are healthy, or nothing."""
+        now = self.clock.now()
+        state = make_driver(state=SourceState.UNREACHABLE if silent else SourceState.ANSWERING)
+        why = Answer(Source.CONTROLLER, Outcome.SILENT, now, reason="DriverUnreachable", message="it is down")
+        handles = frozenset() if silent else frozenset(claim.handle for claim in healthy)
+        self.drivers.said[DRIVER] = DriverAnswers(state, now, handles, {}, why)
+
+    def check(self) -> Checked:
+        self.checker.follow({self.policy.uid: self.policy}, None)
+        checked = self.checker.check(self.policy)
+        self.told += [
+            f"{turn.kind} {turn.claim.name} {turn.finding.reason} {turn.finding.node}".strip()
+            for turn in checked.judgement.transitions
+        ]
+        return checked
+
+    def after(self, *, renew: Iterable[str] = (), **by: float) -> Checked:
+        """Let time pass, with a check every 30 s; agents on `renew` stay alive."""
+        end = self.clock.now() + timedelta(**by)
+        while (left := end - self.clock.now()) > timedelta(0):
+            self.clock.advance(seconds=min(30.0, left.total_seconds()))
+            self.cluster.renew(*renew)
+            checked = self.check()
+        return checked
+
+    def findings(self, checked: Checked, name: str) -> list[str]:
+        health = checked.judgement.healths.get(ClaimRef("shop", name))
+        return [
+            f"{finding.headline}{' (stale)' if finding.stale else ''}"
+            for finding in (health.findings if health else ())
+        ]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def counts(checked: Checked) -> dict[str, int]:
+    said = checked.judgement.counts
+    whole = {name: getattr(said, name) for name in ("healthy", "unhealthy", "unknown", "unmonitored")}
+    return {name: number for name, number in whole.items() if number}
+
+
+# ---- node failures ----
+
+
+def test_a_node_that_fails_is_told_once_and_its_recovery_once(world: World) -> None:
+    world.claims("db", node="a")
+    world.claims("elsewhere", node="b")
+    world.cluster.set_node("a", "Unknown")
+    world.cluster.set_node("b")
+    world.after(minutes=4, seconds=59)
+    assert world.told == [], "1 s under"
+    checked = world.after(seconds=2)
+    assert world.told == ["Found db NodeFailed a"], "1 s over, and no unhealthyAfter on top"
+    assert world.findings(checked, "db") == ["Inaccessible/NodeFailed (Kubernetes a)"]
+    world.after(minutes=20)
+    world.cluster.set_node("a")
+    world.after(minutes=5, seconds=30)
+    assert world.told == ["Found db NodeFailed a", "Recovered db NodeFailed a"]
+
+
+def test_the_finding_dates_from_the_nodes_own_transition_whenever_the_operator_started(world: World) -> None:
+    world.claims("db")
+    world.cluster.set_node("a", "False", since=START - timedelta(minutes=6))
+    checked = world.check()
+    (finding,) = checked.judgement.healths[ClaimRef("shop", "db")].findings
+    assert finding.since == START - timedelta(minutes=6)
+    assert world.told == ["Found db NodeFailed a"]
+
+
+def test_a_restart_tells_nothing_again_and_forgets_nothing(world: World) -> None:
+    world.claims("db", "gone", node="a")
+    world.cluster.set_node("a")
+    world.cluster.set_node("b")
+    world.claims("lost", node="c")
+    world.cluster.set_node("c")
+    world.cluster.set_node("a", "Unknown")
+    world.cluster.delete_node("c")
+    world.after(minutes=6)
+    assert sorted(world.told) == [
+        "Found db NodeFailed a",
+        "Found gone NodeFailed a",
+        "Found lost NodeFailed c",
+    ]
+    world.told.clear()
+    world.cluster.nodes_gone.clear()  # a new process did not see it go
+    world.start(after=world.checker)
+    checked = world.after(minutes=10)
+    assert world.told == []
+    assert world.findings(checked, "lost") == ["Inaccessible/NodeFailed (Kubernetes c)"]
+    world.cluster.set_node("a")
+    world.cluster.set_node("c")
+    world.after(minutes=6)
+    assert sorted(world.told) == [
+        "Recovered db NodeFailed a",
+        "Recovered gone NodeFailed a",
+        "Recovered lost NodeFailed c",
+    ]
+
+
+def test_a_deleted_node_fails_while_pods_are_bound_to_it_and_is_forgiven_when_they_go(world: World) -> None:
+    world.claims("db")
+    world.cluster.set_node("a")
+    world.check()
+    world.cluster.delete_node("a")
+    world.after(minutes=4, seconds=59)
+    assert world.told == []
+    world.after(seconds=2)
+    assert world.told == ["Found db NodeFailed a"]
+    world.cluster.end(make_pod("db-0", node="a", claim="db"))
+    world.after(minutes=6)
+    assert world.told[1:] == ["Recovered db NodeFailed a"]
+
+
+def test_a_flapping_node_is_one_failure_until_it_stays_ready(world: World) -> None:
+    world.claims("db")
+    world.cluster.set_node("a", "Unknown")
+    world.after(minutes=6)
+    for _ in range(10):
+        world.cluster.set_node("a")
+        world.after(minutes=2)
+        world.cluster.set_node("a", "Unknown")
+        world.after(minutes=2)
+    assert world.told == ["Found db NodeFailed a"]
+    world.cluster.set_node("a")
+    world.after(minutes=6)
+    assert world.told == ["Found db NodeFailed a", "Recovered db NodeFailed a"]
+
+
+def test_a_node_that_flaps_faster_than_the_limit_is_never_told(world: World) -> None:
+    world.claims("db")
+    for _ in range(10):
+        world.cluster.set_node("a", "False")
+        world.after(minutes=4)
+        world.cluster.set_node("a")
+        world.after(seconds=30)
+    assert world.told == []
+
+
+def test_twenty_nodes_at_once_are_one_story_with_an_event_for_each_claim(world: World) -> None:
+    for number in range(20):
+        world.claims(f"db-{number}", node=f"n-{number}")
+        world.cluster.set_node(f"n-{number}", "Unknown")
+    checked = world.after(minutes=6)
+    assert sorted(world.told) == sorted(f"Found db-{n} NodeFailed n-{n}" for n in range(20))
+    assert checked.judgement.driver_wide == (), "a story of nodes is no driver's"
+
+
+def test_a_stale_view_declares_no_node_failed_and_forgives_none(world: World) -> None:
+    world.claims("db", "wal", node="a")
+    world.cluster.set_node("a", "Unknown")
+    world.after(minutes=4)
+    outage = world.clock.now()
+    for _ in range(20):
+        world.clock.advance(seconds=60)
+        world.cluster.stale = ("watches are silent", (world.clock.now() - outage).total_seconds())
+        world.check()
+    assert world.told == [], "nobody knows whether it came back"
+    world.cluster.stale = ("", 0.0)
+    world.cluster.set_node("a", since=outage)
+    world.after(minutes=10)
+    assert world.told == []
+
+
+def test_nodes_that_may_not_be_read_have_not_failed(world: World) -> None:
+    world.claims("db")
+    world.cluster.unread.add("nodes")
+    checked = world.after(minutes=30)
+    assert world.told == []
+    assert counts(checked) == {"unmonitored": 1}
+
+
+def test_node_failures_can_be_switched_off(world: World) -> None:
+    world.spec = replace(SPEC, checks=Checks(node_failure=NodeFailureCheck(enabled=False)))
+    world.claims("db")
+    world.cluster.set_node("a", "Unknown")
+    world.after(minutes=30)
+    assert world.told == []
+
+
+# ---- what the API says ----
+
+
+def test_an_unregistered_driver_is_believed_after_unhealthy_after_and_taken_back(world: World) -> None:
+    world.claims("db")
+    world.cluster.set_node("a")
+    world.cluster.csinodes["a"] = NodeDrivers("a", frozenset())
+    world.after(minutes=1)
+    assert world.told == []
+    world.after(minutes=2)
+    assert world.told == ["Found db DriverNotRegistered a"]
+    world.cluster.csinodes["a"] = NodeDrivers("a", frozenset([DRIVER]))
+    world.after(minutes=6)
+    assert world.told[1:] == ["Recovered db DriverNotRegistered a"]
+
+
+def test_a_failed_attachment_comes_and_goes(world: World) -> None:
+    world.claims("db", node="")
+    world.cluster.attach(Attachment("va", "pv-db", "a", attach_error="no path to the array"))
+    world.after(minutes=3)
+    assert world.told == ["Found db AttachFailed a"]
+    world.cluster.attach(Attachment("va", "pv-db", "a"))
+    world.after(minutes=6)
+    assert world.told[1:] == ["Recovered db AttachFailed a"]
+
+
+def test_a_lost_claim_is_unhealthy_with_or_without_a_driver_that_knows_it(world: World) -> None:
+    (claim,) = world.claims("db", phase="Lost")
+    lost = Condition("Inaccessible", "ClaimLost", "the PersistentVolume is gone")
+    world.cluster.complaints[claim.ref] = Complaints(own=(lost,))
+    (orphan,) = world.claims("orphan", phase="Lost", handle="", volume="")
+    world.cluster.complaints[orphan.ref] = Complaints(own=(lost,))
+    checked = world.after(minutes=3)
+    assert sorted(world.told) == ["Found db ClaimLost", "Found orphan ClaimLost"]
+    assert counts(checked) == {"unhealthy": 2}
+    assert world.drivers.wanted[DRIVER].volumes == {"handle-db"}, (
+        "nobody is asked about a volume without a name"
+    )
+
+
+def test_what_another_monitor_wrote_is_heard_without_a_driver_and_taken_back_when_it_is_gone(
+    world: World,
+) -> None:
+    (claim,) = world.claims("db")
+    newer = Condition("Wobbling", "SomethingNew", "of a version to come")
+    world.cluster.complaints[claim.ref] = Complaints(health=(newer,))
+    checked = world.after(minutes=3)
+    assert world.findings(checked, "db") == ["Wobbling/SomethingNew (Controller)"]
+    del world.cluster.complaints[claim.ref]
+    checked = world.after(minutes=6)
+    assert world.told[-1] == "Recovered db SomethingNew"
+    assert counts(checked) == {"unmonitored": 1}, "a monitor that says nothing does not say that all is well"
+
+
+def test_a_claim_stays_healthy_while_the_api_accuses_it_of_nothing(world: World) -> None:
+    world.controller(*world.claims("db", "wal"))
+    checked = world.after(minutes=3)
+    assert counts(checked) == {"healthy": 2}
+    assert checked.judgement.healths == {}
+    assert checked.judgement.evidence.claims == {}, "a steady check hears nothing of claims that are well"
+
+
+# ---- agents ----
+
+
+def test_agents_make_claims_healthy_that_no_controller_speaks_of(world: World) -> None:
+    world.claims("db", "wal", node="a")
+    world.claims("far", node="b")
+    world.cluster.report("a")
+    checked = world.check()
+    assert counts(checked) == {"healthy": 2, "unknown": 1}, "where no agent reports, nobody knows"
+    assert (checked.agents.expected, checked.agents.reporting, checked.agents.silent) == (2, 1, ("b",))
+    assert checked.judgement.healths.keys() == {ClaimRef("shop", "far")}
+    driver = checked.drivers[DRIVER]
+    assert (driver.state, driver.health_api, driver.methods) == (
+        SourceState.ANSWERING,
+        HealthAPI.VOLUME_HEALTH,
+        ("NodeGetVolumeHealth",),
+    )
+
+
+def test_without_any_agent_none_is_expected(world: World) -> None:
+    world.claims("db")
+    checked = world.check()
+    assert checked.agents.expected == 0
+    assert counts(checked) == {"unmonitored": 1}
+
+
+def test_one_claim_on_two_nodes_is_bad_on_one_of_them_only(world: World) -> None:
+    (claim,) = world.claims("shared", node="a")
+    world.cluster.set_node("b")
+    world.cluster.run(
+        make_pod("shared-1", node="a", claim="shared"), make_pod("shared-2", node="b", claim="shared")
+    )
+    world.cluster.report("a")
+    world.cluster.report("b", make_entry(claim))
+    checked = world.after(minutes=3, renew=("a", "b"))
+    assert world.findings(checked, "shared") == ["Inaccessible/VolumeUnmounted (Node b)"]
+    world.cluster.report("b")
+    checked = world.after(minutes=6, renew=("a", "b"))
+    assert world.told == ["Found shared VolumeUnmounted b", "Recovered shared VolumeUnmounted b"]
+    assert counts(checked) == {"healthy": 1}
+
+
+def test_a_silent_agent_freezes_its_findings_and_leaves_the_rest_unknown(world: World) -> None:
+    bad, *_ = world.claims("bad", "well")
+    world.cluster.report("a", make_entry(bad))
+    checked = world.after(minutes=3, renew=("a",))
+    assert counts(checked) == {"healthy": 1, "unhealthy": 1}
+    checked = world.after(minutes=2, seconds=59)
+    assert counts(checked) == {"healthy": 1, "unhealthy": 1}, "1 s under the Lease's time"
+    checked = world.after(minutes=20)
+    assert counts(checked) == {"unhealthy": 1, "unknown": 1}
+    assert world.findings(checked, "bad") == ["Inaccessible/VolumeUnmounted (Node a) (stale)"]
+    assert checked.judgement.unknown[0].reason == "AgentSilent"
+    assert checked.agents.silent == ("a",)
+    world.cluster.renew("a")
+    checked = world.after(minutes=1, renew=("a",))
+    assert counts(checked) == {"healthy": 1, "unhealthy": 1}
+    assert world.told == ["Found bad VolumeUnmounted a"], "nothing was told twice"
+
+
+def test_a_silent_agent_is_no_matter_where_the_controller_speaks(world: World) -> None:
+    claims = world.claims("db")
+    world.controller(*claims)
+    world.cluster.report("a")
+    world.after(minutes=1, renew=("a",))
+    checked = world.after(minutes=20)
+    assert counts(checked) == {"healthy": 1}
+    assert checked.agents.silent == ("a",)
+
+
+def test_agents_speak_for_claims_whose_controller_is_down(world: World) -> None:
+    world.claims("db", "wal")
+    world.controller(silent=True)
+    world.cluster.report("a")
+    assert counts(world.check()) == {"healthy": 2}
+
+
+def test_an_agents_clock_decides_nothing(world: World) -> None:
+    world.claims("db")
+    world.cluster.report("a")
+    world.check()
+    for minute in range(10):
+        world.clock.advance(seconds=60)
+        world.cluster.renew("a", at=START - timedelta(days=400) + timedelta(minutes=minute))
+        assert counts(world.check()) == {"healthy": 1}
+
+
+def test_an_agent_that_died_long_ago_is_not_alive_for_an_operator_that_starts(world: World) -> None:
+    world.claims("db")
+    world.cluster.report("a")
+    world.cluster.leases.clear()
+    world.cluster.renew("a", at=START - timedelta(minutes=4))
+    assert counts(world.check()) == {"unknown": 1}
+
+
+def test_an_outage_of_the_api_server_makes_no_agent_silent(world: World) -> None:
+    world.claims("db")
+    world.cluster.report("a")
+    world.check()
+    outage = world.clock.now()
+    for _ in range(10):
+        world.clock.advance(seconds=60)
+        world.cluster.stale = ("watches are silent", (world.clock.now() - outage).total_seconds())
+        checked = world.check()
+        assert checked.agents.silent == ()
+        assert counts(checked) == {"unknown": 1}, "what is known is old"
+    world.cluster.stale = ("", 0.0)
+    assert counts(world.check()) == {"healthy": 1}, "its Lease could not be renewed while nobody could"
+    checked = world.after(minutes=5)
+    assert checked.agents.silent == ("a",), "but it has to be, soon"
+
+
+def test_a_pod_that_has_just_begun_to_run_vouches_for_nothing_yet(world: World) -> None:
+    world.claims("old")
+    world.cluster.report("a")
+    world.check()
+    world.claims("new")
+    checked = world.check()
+    assert counts(checked) == {"healthy": 1, "unknown": 1}
+    assert checked.judgement.unknown[0].reason == "NotYetAsked"
+    assert counts(world.after(minutes=2, renew=("a",))) == {"healthy": 2}
+
+
+def test_a_claim_that_leaves_a_node_leaves_its_findings_there(world: World) -> None:
+    (claim,) = world.claims("db")
+    world.cluster.set_node("b")
+    world.cluster.report("a", make_entry(claim))
+    world.cluster.report("b")
+    world.after(minutes=3, renew=("a", "b"))
+    world.cluster.run(replace(make_pod("db-0", node="b", claim="db")))
+    world.after(minutes=6, renew=("a", "b"))
+    assert world.told == ["Found db VolumeUnmounted a", "Recovered db VolumeUnmounted a"]
+
+
+def test_a_report_is_no_word_about_another_claim_of_that_name(world: World) -> None:
+    (claim,) = world.claims("db")
+    world.cluster.report("a", make_entry(replace(claim, uid="uid-of-an-earlier-db")))
+    world.after(minutes=3, renew=("a",))
+    assert world.told == []
+
+
+def test_a_volume_that_gave_no_answer_is_unknown_and_others_are_not(world: World) -> None:
+    silent, _ = world.claims("silent", "well")
+    world.cluster.report("a", make_silent(silent))
+    checked = world.check()
+    assert counts(checked) == {"healthy": 1, "unknown": 1}
+    assert checked.judgement.unknown[0].reason == "CallFailed"
+
+
+def test_a_report_that_left_something_out_vouches_for_nobody(world: World) -> None:
+    world.claims("db")
+    world.cluster.report("a", omitted=Omitted(volumes=3))
+    checked = world.check()
+    assert counts(checked) == {"unknown": 1}
+    assert checked.judgement.unknown[0].reason == "ListIncomplete"
+
+
+def test_a_driver_that_does_not_answer_on_a_node_is_silent_there(world: World) -> None:
+    world.claims("db")
+    world.cluster.report("a", drivers=[make_reported_driver(state=SourceState.UNREACHABLE)])
+    checked = world.check()
+    assert counts(checked) == {"unknown": 1}
+    assert checked.judgement.unknown[0].reason == "DriverUnreachable"
+
+
+def test_the_mount_table_accuses_for_a_driver_without_a_health_call_and_acquits_nobody(world: World) -> None:
+    (claim,) = world.claims("db")
+    dumb = make_reported_driver(state=SourceState.NOT_ABLE, api=HealthAPI.NONE)
+    world.cluster.report("a", make_entry(claim, origin=Origin.MOUNT_TABLE), drivers=[dumb])
+    checked = world.after(minutes=3, renew=("a",))
+    assert counts(checked) == {"unhealthy": 1}
+    world.cluster.report("a", drivers=[dumb])
+    checked = world.after(minutes=6, renew=("a",))
+    assert world.told[-1] == "Recovered db VolumeUnmounted a"
+    assert counts(checked) == {"unmonitored": 1}
+
+
+def test_capacity_is_heard_only_if_the_policy_wants_it(world: World) -> None:
+    (claim,) = world.claims("db")
+    full = make_entry(claim, status="Degraded", reason="OutOfCapacity", origin=Origin.CAPACITY)
+    world.cluster.report("a", full)
+    world.spec = replace(SPEC, checks=Checks(capacity=replace(SPEC.checks.capacity, enabled=False)))
+    assert counts(world.after(minutes=3, renew=("a",))) == {"healthy": 1}
+    world.spec = SPEC
+    assert counts(world.after(minutes=3, renew=("a",))) == {"unhealthy": 1}
+
+
+def test_the_node_plane_can_be_switched_off(world: World) -> None:
+    (claim,) = world.claims("db")
+    world.cluster.report("a", make_entry(claim))
+    world.spec = replace(SPEC, checks=Checks(node=PlaneCheck(enabled=False)))
+    checked = world.after(minutes=3, renew=("a",))
+    assert counts(checked) == {"unmonitored": 1}
+    assert checked.agents.expected == 0
+
+
+# ---- the same fault heard twice ----
+
+
+def test_what_agent_and_kubelet_say_alike_is_one_finding(world: World) -> None:
+    (claim,) = world.claims("db")
+    told_by_kubelet = Pod("shop", "db-0", "uid-db-0", "a", "Running", ("db",), health=(("db", (UNMOUNTED,)),))
+    world.cluster.run(told_by_kubelet)
+    world.cluster.report("a", make_entry(claim))
+    checked = world.after(minutes=3, renew=("a",))
+    (finding,) = checked.judgement.healths[claim.ref].findings
+    assert (finding.reason, finding.node, finding.via) == ("VolumeUnmounted", "a", Via.AGENT)
+    assert world.told == ["Found db VolumeUnmounted a"]
+
+
+def test_a_kubelet_is_heard_where_there_is_no_agent_and_taken_at_its_silence(world: World) -> None:
+    world.claims("db")
+    plain = make_pod("db-0", node="a", claim="db")
+    world.cluster.run(replace(plain, health=(("db", (UNMOUNTED,)),)))
+    checked = world.after(minutes=3)
+    assert world.findings(checked, "db") == ["Inaccessible/VolumeUnmounted (Node a)"]
+    world.cluster.run(plain)
+    checked = world.after(minutes=6)
+    assert world.told == ["Found db VolumeUnmounted a", "Recovered db VolumeUnmounted a"]
+    assert counts(checked) == {"unmonitored": 1}
+
+
+def test_controller_and_node_may_disagree_and_the_worse_counts(world: World) -> None:
+    (claim,) = world.claims("db")
+    world.controller(claim)
+    world.cluster.report("a", make_entry(claim))
+    checked = world.after(minutes=3, renew=("a",))
+    assert counts(checked) == {"unhealthy": 1}
+    assert world.findings(checked, "db") == ["Inaccessible/VolumeUnmounted (Node a)"]
+
+
+# ---- the storage behind drivers ----
+
+
+UNREACHABLE = Condition("StorageUnreachable", "NoPath", "no path to the array")
+
+
+def test_unwell_storage_is_one_story_of_driver_and_node_and_no_claims_finding(world: World) -> None:
+    world.claims("db", "wal", node="a")
+    world.claims("far", node="b")
+    world.cluster.csinodes["a"] = NodeDrivers(
+        "a", frozenset([DRIVER]), ((DRIVER, StorageStatement(UNREACHABLE)),)
+    )
+    said = StorageProblem("StorageUnreachable", "NoPath", "no path to the array", START)
+    world.cluster.report("a", drivers=[make_reported_driver(storage=(said,))])
+    world.cluster.report("b")
+    assert world.after(minutes=1, renew=("a", "b")).storage == ()
+    checked = world.after(minutes=2, renew=("a", "b"))
+    (problem,) = checked.storage
+    assert (problem.backend.driver, problem.backend.node) == (DRIVER, "a")
+    assert [claim.name for claim in problem.claims] == ["db", "wal"]
+    assert problem.finding.reason == "NoPath"
+    assert counts(checked) == {"healthy": 3}
+    assert world.told == []
+    world.cluster.csinodes["a"] = NodeDrivers("a", frozenset([DRIVER]))
+    world.cluster.report("a")
+    assert world.after(minutes=6, renew=("a", "b")).storage == ()
+
+
+def test_unwell_storage_touches_only_volumes_of_its_kind(world: World) -> None:
+    world.claims("file", access_modes=("ReadWriteOnce",))
+    world.claims("disk", access_modes=("ReadWriteOnce",), block=True)
+    statement = StorageStatement(UNREACHABLE, "ReadWriteOnce", "Block")
+    world.cluster.csinodes["a"] = NodeDrivers("a", frozenset([DRIVER]), ((DRIVER, statement),))
+    (problem,) = world.after(minutes=3).storage
+    assert [claim.name for claim in problem.claims] == ["disk"]
