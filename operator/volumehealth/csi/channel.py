@@ -1,6 +1,7 @@
 """One connection to one driver: the gRPC channel, a call, and where gRPC's exceptions end."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -71,9 +72,10 @@ class Channel:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self._channel: grpc.aio.Channel | None = None
+        self._asks: dict[str, Callable[..., Awaitable[bytes]]] = {}
 
     async def __aenter__(self) -> Self:
-        self._channel = _open(self.endpoint)
+        self._channel, self._asks = _open(self.endpoint), {}
         return self
 
     async def __aexit__(
@@ -116,10 +118,13 @@ class Channel:
     async def _ask(self, method: Method[ReplyT], request: bytes, *, timeout: float) -> bytes:
         if self._channel is None:
             raise DriverUnreachable(f"{method.name}: the connection is closed", code="UNAVAILABLE")
-        # Bytes in, bytes out: gRPC would log a message it cannot decode with a traceback and answer None.
-        ask = self._channel.unary_unary(f"/{method.service}/{method.name}", None, None)
+        path = f"/{method.service}/{method.name}"
+        ask = self._asks.get(path)
+        if ask is None:
+            # Bytes in, bytes out: gRPC would log a message it cannot decode with a traceback and answer None.
+            ask = self._asks[path] = self._channel.unary_unary(path, None, None)
         try:
-            answer: bytes = await ask(request, timeout=timeout)
+            answer = await ask(request, timeout=timeout)
         except grpc.aio.AioRpcError as error:
             raise _translated(error, method=method.name, timeout=timeout) from error
         except asyncio.CancelledError as error:

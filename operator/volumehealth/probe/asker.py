@@ -18,6 +18,8 @@ from volumehealth.probe.standing import IDLE_INTERVAL, UNAVAILABLE, Standing
 
 ENOUGH_VOLUMES = 3
 """Calls about so many volumes must fail before a driver that is asked by get counts as unreachable."""
+_MORE = 500
+"""Further calls in one turn while all goes well, if the driver need not be left in peace."""
 _TOGETHER = 0.25
 """Answers to gets that come within so many seconds of each other are told together."""
 
@@ -58,6 +60,7 @@ class Asker:
         self._timeout = limits.identify_timeout
         self._list_seconds = 0.0
         self._failed_lists = 0
+        self._more = 0
 
     @property
     def asking(self) -> bool:
@@ -182,9 +185,11 @@ class Asker:
             return
         for handle in handles:
             self._queue.asked(handle, start, interval=self._interval)
+        # A driver that need not be left in peace is asked on: one slow answer keeps no others waiting.
+        self._more = more = _MORE if self._limits.duty >= 1.0 else 0
         try:
             async with asyncio.TaskGroup() as group:
-                asks = [group.create_task(self._ask(calls, handle)) for handle in handles]
+                asks = [group.create_task(self._ask_on(calls, handle)) for handle in handles]
                 _, late = await asyncio.wait(asks, timeout=_TOGETHER)
                 if late:
                     self._publish()
@@ -192,9 +197,22 @@ class Asker:
                     ask.add_done_callback(lambda _: self._publish())
         finally:
             self._standing.worked(start)
-            self._meter.batch(self._clock.monotonic() - start)
+            asked = len(handles) + more - self._more
+            self._meter.batch((self._clock.monotonic() - start) * len(handles) / asked)
         if len(self._queue) != len(self.board.targets):  # an answer settled what a list had left open
             self._queue.retarget(self.board.targets)
+
+    async def _ask_on(self, calls: Calls, handle: str) -> None:
+        """Ask about one volume, then about others while there may be more and all goes well."""
+        await self._ask(calls, handle)
+        while self._more and self._standing.breaker.failing_since is None:
+            now = self._clock.monotonic()
+            due = self._queue.take(now, 1)
+            if not due:
+                return
+            self._more -= 1
+            self._queue.asked(due[0], now, interval=self._interval)
+            await self._ask(calls, due[0])
 
     async def _ask(self, calls: Calls, handle: str) -> None:
         start = self._clock.monotonic()
