@@ -328,7 +328,10 @@ class DriverWatch:
     def _done(self, key: str, target: Target, begun: float, *, again: bool = False) -> None:
         """Plan the next ask; `again` asks once more soon."""
         now = self._clock.monotonic()
-        self._meter.batch(min(now - begun, self._pace.patience))
+        if (
+            now - begun < self._pace.patience
+        ):  # what is stuck says nothing of how busy the others keep the driver
+            self._meter.batch(now - begun)
         interval = self._meter.seconds(len(self._queue), target.interval)
         stuck = self._stuck.get(key, 0)
         if stuck:

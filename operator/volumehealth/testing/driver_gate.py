@@ -67,7 +67,8 @@ class Gate(_Interceptor):
 
         if habit(Misbehaviour.UNIMPLEMENTED):
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"unknown method {method}")
-        if habit(Misbehaviour.HANGS):
+        hangs = habit(Misbehaviour.HANGS)
+        if hangs and _concerns(hangs, request):
             await asyncio.Event().wait()  # until the caller's deadline or a crash
         if slow := habit(Misbehaviour.SLOW):
             await asyncio.sleep(slow.seconds)

@@ -43,7 +43,10 @@ class Misbehaviour(Described):
     NOT_READY = "NotReady", "Probe says not ready."
     PROBE_FAILS = "ProbeFails", "Probe answers FAILED_PRECONDITION."
     UNIMPLEMENTED = "Unimplemented", "`methods` answer UNIMPLEMENTED, whatever the capabilities say (D15)."
-    HANGS = "Hangs", "`methods` never answer (D10)."
+    HANGS = (
+        "Hangs",
+        "`methods` never answer; calls for single volumes only for `volumes`, else a `fraction` (D10).",
+    )
     SLOW = "Slow", "`methods` take `seconds` (1) (D3)."
     GARBAGE = "Garbage", "`methods` answer bytes that are no such message."
     ERRORS = (

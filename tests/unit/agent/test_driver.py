@@ -1,0 +1,253 @@
+"""One driver on a node, asked over a real connection: what it can, what it cannot, and what it does when it misbehaves."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import pytest
+
+from volumehealth.agent.calls import make_plan
+from volumehealth.agent.driver import DriverPace, DriverWatch
+from volumehealth.agent.ledger import Ledger
+from volumehealth.agent.targets import KnownClaim, Target
+from volumehealth.csi.endpoint import parse_endpoint
+from volumehealth.csi.types import NodeInfo
+from volumehealth.model.clock import SystemClock
+from volumehealth.model.health import HealthAPI, SourceState
+from volumehealth.model.ids import ClaimRef
+from volumehealth.testing.agent import make_claim, make_policy, make_target
+from volumehealth.testing.driver import SimulatedDriver
+from volumehealth.testing.driver_faults import Fault, Plane
+from volumehealth.testing.driver_mischief import Misbehaviour, Params
+from volumehealth.testing.driver_state import Generation
+
+PACE = DriverPace(identify=0.3, first_retry=0.05, last_retry=0.1, outage=0.15, again=0.05, patience=0.05)
+INTERVAL = 0.3
+
+
+class Asked:
+    """A DriverWatch that runs against a simulated driver."""
+
+    def __init__(self, driver: SimulatedDriver, watch: DriverWatch, ledger: Ledger) -> None:
+        self.driver = driver
+        self.watch = watch
+        self.ledger = ledger
+
+    def said(self, name: str) -> list[str]:
+        return [one.reason for one in self.ledger.accused(ClaimRef("shop", name))]
+
+    def silence(self, name: str) -> str:
+        found = self.ledger.silence_of(ClaimRef("shop", name))
+        return found.reason if found else ""
+
+    async def until(self, holds: Callable[[], Any], within: float = 5.0) -> None:
+        async with asyncio.timeout(within):
+            while not holds():  # noqa: ASYNC110 - several things may bring it about
+                await asyncio.sleep(0.01)
+
+
+def targets(driver: SimulatedDriver, **spec: Any) -> dict[str, Target]:
+    """A target for each volume of a driver, asked very often."""
+    policy = make_policy(**spec)
+    found = {}
+    for handle in driver.volumes:
+        claim = make_claim(handle, driver=driver.name, handle=handle)
+        target = make_target(known=KnownClaim(claim), policy=policy)
+        driver.volumes[handle].targets[target.paths.publish] = 1
+        driver.volumes[handle].used = 1
+        found[target.key] = replace(target, interval=INTERVAL, timeout=0.2)
+    return found
+
+
+@asynccontextmanager
+async def asked(driver: SimulatedDriver, *, pace: DriverPace = PACE, **spec: Any) -> AsyncIterator[Asked]:
+    ledger = Ledger()
+    watch = DriverWatch(
+        driver.name,
+        parse_endpoint(driver.endpoint),
+        ledger=ledger,
+        clock=SystemClock(),
+        random=Random(1),
+        news=lambda: None,
+        pace=pace,
+    )
+    watch.demand(targets(driver, **spec))
+    task = asyncio.create_task(watch.run())
+    try:
+        yield Asked(driver, watch, ledger)
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+@pytest.mark.parametrize("generation", Generation)
+async def test_a_nodes_view_of_a_volume_is_heard_in_both_generations(generation: Generation) -> None:
+    async with SimulatedDriver(generation=generation) as driver:
+        driver.fault("vol-1", Fault.IO_ERRORS, plane=Plane.NODE)
+        async with asked(driver) as found:
+            await found.until(lambda: found.watch.settled)
+            legacy = generation is Generation.LEGACY
+            assert found.said("vol-1") == ["VolumeConditionAbnormal" if legacy else "IOError"]
+            assert found.said("vol-2") == []
+            assert found.watch.status.state is SourceState.ANSWERING
+            driver.clear("vol-1")
+            await found.until(lambda: not found.said("vol-1"))
+
+
+async def test_capacity_is_read_in_both_generations_and_only_where_it_is_wanted() -> None:
+    async with SimulatedDriver(generation=Generation.V1_13) as driver:
+        driver.fault("vol-1", Fault.OUT_OF_CAPACITY, plane=Plane.CONTROLLER)
+        async with asked(driver) as found:
+            await found.until(lambda: found.said("vol-1") == ["OutOfCapacity"])
+    async with SimulatedDriver(generation=Generation.V1_13) as driver:
+        async with asked(driver, checks={"capacity": {"enabled": False}}) as found:
+            await found.until(lambda: found.watch.settled)
+        assert driver.calls["NodeGetVolumeStats"] == 0
+    async with SimulatedDriver(generation=Generation.V1_13) as driver:
+        async with asked(driver, checks={"node": {"enabled": False}}) as found:
+            await found.until(lambda: found.watch.settled)
+        assert driver.calls["NodeGetVolumeHealth"] == driver.calls["NodeGetStorageHealth"] == 0
+
+
+async def test_volumes_whose_calls_hang_keep_no_other_waiting() -> None:
+    """Facts D10: a dead mount hangs a driver's call; the driver's other volumes keep their interval."""
+    handles = [f"vol-{number}" for number in range(20)]
+    stuck, well = tuple(handles[:12]), handles[12:]
+    async with SimulatedDriver(volumes=handles) as driver:
+        driver.misbehave(Misbehaviour.HANGS, Params(methods=("NodeGetVolumeStats",), volumes=stuck))
+        async with asked(driver) as found:
+            await found.until(lambda: all(found.silence(handle) == "CallFailed" for handle in stuck))
+            assert [found.silence(handle) for handle in well] == [""] * len(well)
+            driver.fault("vol-19", Fault.IO_ERRORS, plane=Plane.NODE)
+            await found.until(lambda: found.said("vol-19"), within=3 * INTERVAL)
+            assert found.watch.status.state is SourceState.ANSWERING
+            driver.behave()
+            await found.until(lambda: not any(map(found.silence, stuck)), within=20)
+
+
+async def test_a_volume_that_stays_stuck_is_asked_ever_more_rarely() -> None:
+    """Each ask may leave a process of the driver stuck in the kernel for good."""
+    async with SimulatedDriver(volumes=["vol-1"]) as driver:
+        driver.misbehave(Misbehaviour.HANGS, Params(methods=("NodeGetVolumeStats",)))
+        async with asked(driver) as found:
+            await found.until(lambda: found.silence("vol-1"))
+            before = driver.calls["NodeGetVolumeStats"]
+            await asyncio.sleep(4 * INTERVAL)
+            assert driver.calls["NodeGetVolumeStats"] <= before + 1
+
+
+async def test_a_driver_that_hangs_as_a_whole_is_unreachable_and_comes_back() -> None:
+    async with SimulatedDriver() as driver, asked(driver) as found:
+        await found.until(lambda: found.watch.settled)
+        driver.misbehave(Misbehaviour.HANGS)
+        await found.until(lambda: found.watch.status.state is SourceState.UNREACHABLE)
+        driver.behave()
+        await found.until(lambda: found.watch.status.state is SourceState.ANSWERING)
+
+
+async def test_a_driver_that_is_replaced_quickly_was_never_gone() -> None:
+    async with SimulatedDriver() as driver:
+        states = set()
+        async with asked(driver, pace=replace(PACE, outage=30.0)) as found:
+            await found.until(lambda: found.watch.settled)
+            calls = driver.calls["NodeGetVolumeStats"]
+            await driver.crash()
+            for _ in range(20):
+                states.add(found.watch.status.state)
+                await asyncio.sleep(0.02)
+            await driver.restart()
+            await driver.called("NodeGetVolumeStats", times=calls + 3)
+        assert states == {SourceState.ANSWERING}
+
+
+@pytest.mark.parametrize(
+    ("habit", "params", "reason"),
+    {
+        "a nil condition is no health": (
+            Misbehaviour.NIL_CONDITION,
+            Params(methods=("NodeGetVolumeStats",)),
+            "NoCondition",
+        ),
+        "NOT_FOUND means five things": (
+            Misbehaviour.ERRORS,
+            Params(methods=("NodeGetVolumeStats",), code="NOT_FOUND"),
+            "NotMounted",
+        ),
+        "an error": (Misbehaviour.ERRORS, Params(methods=("NodeGetVolumeStats",)), "CallFailed"),
+        "garbage": (Misbehaviour.GARBAGE, Params(methods=("NodeGetVolumeStats",)), "CallFailed"),
+    }.values(),
+)
+async def test_no_answer_is_silence(habit: Misbehaviour, params: Params, reason: str) -> None:
+    async with SimulatedDriver() as driver:
+        driver.misbehave(habit, params)
+        async with asked(driver) as found:
+            await found.until(lambda: found.silence("vol-1") == reason)
+            driver.behave()
+            await found.until(lambda: not found.silence("vol-1"))
+
+
+async def test_one_failure_alone_is_no_silence() -> None:
+    async with SimulatedDriver() as driver, asked(driver) as found:
+        await found.until(lambda: found.watch.settled)
+        driver.misbehave(Misbehaviour.ERRORS, Params(methods=("NodeGetVolumeStats",)))
+        calls = driver.calls["NodeGetVolumeStats"]
+        await driver.called("NodeGetVolumeStats", times=calls + 1)
+        driver.behave()
+        await driver.called("NodeGetVolumeStats", times=calls + 6)
+        assert [found.silence(handle) for handle in driver.volumes] == ["", "", ""]
+
+
+async def test_a_method_that_is_promised_and_missing_is_done_without() -> None:
+    async with SimulatedDriver(generation=Generation.V1_13) as driver:
+        driver.misbehave(Misbehaviour.UNIMPLEMENTED, Params(methods=("NodeGetVolumeHealth",)))
+        async with asked(driver) as found:
+            left = ("NodeGetVolumeStats", "NodeGetStorageHealth")
+            await found.until(lambda: found.watch.status.methods == left)
+            assert found.watch.status.health_api is HealthAPI.NONE
+            assert found.watch.status.hint
+
+
+async def test_a_driver_that_can_do_more_than_it_says_is_believed() -> None:
+    """Facts D15: DirectPV fills in the condition without the capability."""
+    async with SimulatedDriver() as driver:
+        driver.misbehave(Misbehaviour.HIDES_CAPABILITIES)
+        driver.fault("vol-1", Fault.IO_ERRORS, plane=Plane.NODE)
+        async with asked(driver) as found:
+            await found.until(lambda: found.said("vol-1") == ["VolumeConditionAbnormal"])
+            assert found.watch.status.health_api is HealthAPI.VOLUME_CONDITION
+            assert "without the capability" in found.watch.status.message
+
+
+async def test_a_driver_without_any_call_is_not_able() -> None:
+    async with SimulatedDriver(node_capabilities=()) as driver, asked(driver) as found:
+        await found.until(lambda: found.watch.settled)
+        assert found.watch.status.state is SourceState.NOT_ABLE
+        assert driver.calls["NodeGetVolumeStats"] == 0
+
+
+async def test_the_storage_behind_the_driver_is_asked_once_for_all_its_volumes() -> None:
+    async with SimulatedDriver(generation=Generation.V1_13) as driver:
+        driver.backend = {"StorageDegraded": "one path is down", "StorageUnreachable": "no path is left"}
+        async with asked(driver) as found:
+            await found.until(lambda: found.watch.status.storage)
+            told = found.watch.status.storage
+            assert [one.status for one in told] == ["StorageUnreachable", "StorageDegraded"]
+            driver.backend = {"StorageDegraded": "one path is down"}
+            await found.until(lambda: found.watch.status.storage == told[1:])
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "api"),
+    {
+        "CSI 1.13": ({"GET_VOLUME_HEALTH", "GET_VOLUME_STATS"}, HealthAPI.VOLUME_HEALTH),
+        "legacy": ({"VOLUME_CONDITION", "GET_VOLUME_STATS"}, HealthAPI.VOLUME_CONDITION),
+        "a condition with no call that could carry it": ({"VOLUME_CONDITION"}, HealthAPI.NONE),
+        "numbers only": ({"GET_VOLUME_STATS"}, HealthAPI.NONE),
+    }.values(),
+)
+def test_capabilities_decide_what_is_called(capabilities: set[str], api: HealthAPI) -> None:
+    assert make_plan(NodeInfo("d", "", frozenset(capabilities))).api is api

@@ -1,0 +1,142 @@
+"""Which volumes of a node are asked about, and what is looked at (facts D7, D8, D21)."""
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from volumehealth.agent.pods import NodePod, NodePodObject, PodVolume, node_pod
+from volumehealth.agent.targets import MOUNT_GRACE, KnownClaim
+from volumehealth.testing.agent import NOW, make_claim, make_pod, make_policy, make_target, make_targets
+
+ASKED = {
+    "it runs": [make_pod()],
+    "it runs and another one has finished": [make_pod(), make_pod("old", phase="Succeeded")],
+    "it is being deleted and still runs": [make_pod(deleting=True)],
+}
+NOT_ASKED = {
+    "nobody uses it": [],
+    "its volumes are being mounted": [make_pod(phase="Pending", started=False)],
+    "it has finished": [make_pod(phase="Succeeded")],
+    "it has failed": [make_pod(phase="Failed")],
+    "it says Running before any container was started": [make_pod(started=False)],
+    "it was deleted before its volumes were mounted": [
+        make_pod(phase="Pending", started=False, deleting=True, since=NOW - timedelta(hours=1))
+    ],
+}
+
+
+@pytest.mark.parametrize("sentence", ASKED)
+def test_asked_about_while(sentence: str) -> None:
+    assert len(make_targets(*ASKED[sentence])) == 1
+
+
+@pytest.mark.parametrize("sentence", NOT_ASKED)
+def test_not_asked_about_while(sentence: str) -> None:
+    assert make_targets(*NOT_ASKED[sentence]) == {}
+
+
+def test_a_pod_that_waits_for_its_volumes_for_too_long_is_asked_about_without_a_path() -> None:
+    waiting = make_pod(phase="Pending", started=False, since=NOW - MOUNT_GRACE - timedelta(seconds=1))
+    found = make_target(waiting)
+    assert not found.mounted
+    assert found.expected == ()
+    assert found.capacity is None
+    assert make_target(waiting, make_pod("app-1")).pods == ("app-1",)
+
+
+def test_a_policy_decides_what_is_looked_at() -> None:
+    both = make_target(policy=make_policy(interval="30s", timeout="5s"))
+    assert (both.interval, both.timeout, both.health) == (30.0, 5.0, True)
+    assert both.capacity is not None
+    assert len(both.expected) == 1
+    room = make_target(policy=make_policy(checks={"node": {"enabled": False}}))
+    assert (room.health, room.expected) == (False, ())
+    assert room.capacity is not None
+    health = make_target(policy=make_policy(checks={"capacity": {"enabled": False}}))
+    assert health.health
+    assert health.capacity is None
+    neither = make_policy(checks={"node": {"enabled": False}, "capacity": {"enabled": False}})
+    assert make_targets(make_pod(), policy=neither) == {}
+    assert make_targets(make_pod(), policy=make_policy(selector={"drivers": ["other.example.com"]})) == {}
+
+
+def test_a_suspended_policy_keeps_what_was_said_and_asks_nothing() -> None:
+    found = make_target(policy=make_policy(suspend=True))
+    assert found.suspended
+    assert (found.health, found.capacity, found.expected) == (False, None, ())
+
+
+@pytest.mark.parametrize(
+    "known",
+    {
+        "a block volume": KnownClaim(make_claim(block=True)),
+        "a volume that many only read": KnownClaim(make_claim(access_modes=("ReadOnlyMany",))),
+        "a volume that is read-only by itself": KnownClaim(make_claim(), read_only=True),
+        "one that its owner keeps out of such alerts": KnownClaim(
+            make_claim(labels={"excluded_from_alerts": "true"})
+        ),
+    }.values(),
+)
+def test_free_space_means_nothing_of(known: KnownClaim) -> None:
+    assert make_target(known=known).capacity is None
+
+
+def test_free_space_means_nothing_of_virtual_machines_disks() -> None:
+    assert make_target(make_pod(virtual_machine=True)).capacity is None
+    assert make_target(make_pod(virtual_machine=True), make_pod("backup")).capacity is not None
+
+
+def test_each_pod_expects_its_own_mount_as_it_asked_for_it() -> None:
+    reader = make_pod("reader", volumes=(PodVolume("data", read_only=True),))
+    found = make_target(make_pod("writer"), reader, make_pod("leaving", deleting=True))
+    assert [(one.pod, one.read_only) for one in found.expected] == [("reader", True), ("writer", False)]
+    assert found.pods == ("leaving", "reader", "writer")
+
+
+def read(**changes: Any) -> NodePod | None:
+    running = {"state": {"running": {"startedAt": "2026-11-24T03:00:00Z"}}}
+    raw = {
+        "metadata": {"name": "app-0", "namespace": "shop", "uid": "u"},
+        "spec": {
+            "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data", "readOnly": True}}]
+        },
+        "status": {"phase": "Running", "startTime": "2026-11-24T03:00:00Z", "containerStatuses": [running]},
+    }
+    return node_pod(msgspec.json.decode(msgspec.json.encode(raw | changes), type=NodePodObject))
+
+
+def test_a_pod_is_read() -> None:
+    assert read() == make_pod(uid="u", volumes=(PodVolume("data", read_only=True),))
+
+
+def test_a_pod_of_generic_ephemeral_volumes_uses_claims_named_after_it() -> None:
+    pod = read(spec={"volumes": [{"name": "scratch", "ephemeral": {"volumeClaimTemplate": {}}}]})
+    assert pod is not None
+    assert pod.volumes == (PodVolume("app-0-scratch"),)
+
+
+def test_a_pod_without_claims_is_of_no_interest() -> None:
+    assert read(spec={"volumes": [{"name": "tmp", "emptyDir": {}}]}) is None
+
+
+@pytest.mark.parametrize(
+    ("container", "started"),
+    {
+        "being made": ({"state": {"waiting": {"reason": "ContainerCreating"}}}, False),
+        "crashing again and again": (
+            {
+                "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                "lastState": {"terminated": {"exitCode": 1}},
+            },
+            True,
+        ),
+        "ended": ({"state": {"terminated": {"exitCode": 0}}}, True),
+        "unknown": ({}, False),
+    }.values(),
+)
+def test_whether_a_container_ever_ran(container: dict[str, Any], started: bool) -> None:
+    pod = read(status={"phase": "Running", "containerStatuses": [container]})
+    assert pod is not None
+    assert pod.runs is started
