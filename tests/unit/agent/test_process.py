@@ -1,0 +1,47 @@
+"""What the command takes, and what its process must not load."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from volumehealth.agent.settings import parse_node_settings
+from volumehealth.cli.main import cli
+from volumehealth.errors import SettingsError
+
+
+def test_every_bad_value_is_reported_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_node_settings({"kubelet_dir": "kubelet", "mount_table": "/none", "log_level": "loud"})
+    assert [fault.partition(":")[0] for fault in caught.value.faults] == [
+        "--log-level",
+        "--kubelet-dir",
+        "--mount-table",
+    ]
+
+
+def test_the_defaults_are_those_of_a_daemonset(tmp_path: Path) -> None:
+    table = tmp_path / "mountinfo"
+    table.touch()
+    settings = parse_node_settings({"node_name": "worker-1", "mount_table": str(table)})
+    assert settings.node == "worker-1"
+    assert settings.kubelet_dir == "/var/lib/kubelet"
+    assert settings.common.namespace == "volumehealth-system"
+
+
+def test_the_command_says_what_it_does() -> None:
+    result = CliRunner().invoke(cli, ["agent", "node", "--help"])
+    assert result.exit_code == 0
+    assert "--kubelet-dir" in result.output
+
+
+def test_kopf_and_the_synchronous_client_are_not_loaded() -> None:
+    program = (
+        "import sys; from volumehealth.agent.lean import without_synchronous_client as lean; lean();"
+        "import volumehealth.cli.main, volumehealth.cli.agent, volumehealth.agent.process;"
+        "print([name for name in ('kopf', 'websocket', 'requests_oauthlib', 'rich') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,113 @@
+"""The drivers of a node as they come, go and restart; and what else registers with the kubelet."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from volumehealth.agent.registry import PluginRegistry, RegistryPace
+from volumehealth.csi.endpoint import parse_endpoint
+from volumehealth.testing.clock import ManualClock
+from volumehealth.testing.driver import SimulatedDriver
+from volumehealth.testing.driver_registration import Registration
+
+NAME = "d.example.com"
+
+
+@pytest.fixture
+def kubelet() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="vh-") as folder:
+        yield Path(folder)
+
+
+class Looking:
+    """A registry that looks when the test says so."""
+
+    def __init__(self, kubelet: Path, **fixed: str) -> None:
+        self.clock = ManualClock()
+        self.news = 0
+        self.registry = PluginRegistry(
+            str(kubelet),
+            fixed=[(parse_endpoint(address), name) for name, address in fixed.items()],
+            clock=self.clock,
+            news=self._count,
+            pace=RegistryPace(ask=1.0, gone=60.0),
+        )
+
+    def _count(self) -> None:
+        self.news += 1
+
+    async def look(self) -> dict[str, str]:
+        await self.registry.look()
+        return {name: str(endpoint) for name, endpoint in self.registry.drivers.items()}
+
+
+async def test_a_node_without_a_registry_has_no_drivers(kubelet: Path) -> None:
+    assert await Looking(kubelet).look() == {}
+
+
+async def test_a_driver_that_registers_is_found_and_asked_once(kubelet: Path) -> None:
+    looking = Looking(kubelet)
+    async with Registration(kubelet, name=NAME, endpoint="unix:///csi/csi.sock") as registration:
+        for _ in range(3):
+            assert await looking.look() == {NAME: "unix:///csi/csi.sock"}
+        assert registration.asked == 1
+    assert looking.news == 1
+
+
+async def test_a_driver_that_moves_to_another_socket_is_followed(kubelet: Path) -> None:
+    looking = Looking(kubelet)
+    async with Registration(kubelet, name=NAME, endpoint="unix:///csi/old.sock"):
+        await looking.look()
+    async with Registration(kubelet, name=NAME, endpoint="unix:///csi/new.sock"):
+        assert await looking.look() == {NAME: "unix:///csi/new.sock"}
+
+
+async def test_a_driver_that_is_being_replaced_is_not_forgotten_at_once(kubelet: Path) -> None:
+    looking = Looking(kubelet)
+    async with Registration(kubelet, name=NAME, endpoint="unix:///csi/csi.sock"):
+        await looking.look()
+    looking.clock.advance(59)
+    assert NAME in await looking.look()
+    looking.clock.advance(2)
+    assert await looking.look() == {}
+
+
+async def test_other_plugins_hidden_ones_and_dead_sockets_are_none_of_ours(kubelet: Path) -> None:
+    looking = Looking(kubelet)
+    async with (
+        Registration(kubelet, name="gpu", endpoint="/gpu.sock", kind="DevicePlugin") as other,
+        Registration(kubelet, name=".hidden", endpoint="/csi.sock") as hidden,
+    ):
+        (kubelet / "plugins_registry" / "file").touch()
+        assert await looking.look() == {}
+        assert await looking.look() == {}
+    assert other.asked == 1
+    assert hidden.asked == 0
+
+
+async def test_a_socket_in_a_subdirectory_is_found_as_the_kubelet_does(kubelet: Path) -> None:
+    looking = Looking(kubelet)
+    inner = kubelet / "plugins_registry"
+    async with Registration(inner, name=NAME, endpoint="unix:///csi/csi.sock"):
+        assert NAME in await looking.look()
+
+
+async def test_a_plugin_without_an_endpoint_answers_at_its_own_socket(kubelet: Path) -> None:
+    looking = Looking(kubelet)
+    async with Registration(kubelet, name=NAME, endpoint="") as registration:
+        assert await looking.look() == {NAME: f"unix://{registration.socket}"}
+
+
+async def test_an_endpoint_given_by_hand_works_with_and_without_the_drivers_name(kubelet: Path) -> None:
+    async with SimulatedDriver(name=NAME) as driver:
+        looking = Looking(kubelet, **{"": driver.endpoint})
+        assert await looking.look() == {NAME: driver.endpoint}
+        await driver.crash()
+        named = Looking(kubelet, **{NAME: driver.endpoint})
+        assert NAME in await named.look()
+        unnamed = Looking(kubelet, **{"": driver.endpoint})
+        assert await unnamed.look() == {}
+        await driver.restart()
+        assert NAME in await unnamed.look()
