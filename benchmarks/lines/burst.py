@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from benchmarks.bench import Bench, Driver, Operator, Request
 from benchmarks.bulkdriver import Order
 from benchmarks.table import Line
+from benchmarks.watched import Step
 
 
 def most_at_once(requests: Sequence[Request]) -> int:
@@ -118,7 +119,7 @@ async def gone(bench: Bench, driver: Driver, *, claims: int, seconds: float) -> 
         status = await bench.status("all")
         await _back_to_health(bench, driver, operator)
     await bench.policy("all", interval="5s", unhealthyAfter="0s", healthyAfter="0s")
-    lines = [_wide(claims, seconds, told, slowest, seen=seen, status=status, step=_worst(watch.longest))]
+    lines = [_wide(claims, seconds, told, slowest, seen=seen, status=status, steps=watch.longest[:5])]
     async with bench.running(driver), bench.operator(driver) as operator:
         await operator.settled()
         await asyncio.sleep(2)
@@ -158,8 +159,9 @@ def _wide(
     *,
     seen: Sequence[Request],
     status: dict[str, object],
-    step: float,
+    steps: Sequence[Step],
 ) -> Line:
+    step = _worst(steps)
     made = [one for one in seen if one.code < 300]
     on_claims, on_pods = _events(made, "data-"), _events(made, "app-")
     conditions = status["conditions"]
@@ -179,6 +181,7 @@ def _wide(
             "slowest_answer_of_the_watch": slowest,
             "at_once": most_at_once([one for one in seen if one.resource != "leases"]),
             "records": sum(one.resource == "volumehealths" for one in made),
+            "steps": [[one.cpu, one.seconds, one.what] for one in steps],
             "codes": dict(Counter(str(one.code) for one in seen)),
         },
     )
@@ -214,6 +217,6 @@ def _events(requests: Sequence[Request], prefix: str) -> list[Request]:
     ]
 
 
-def _worst(longest: Sequence[object]) -> float:
+def _worst(longest: Sequence[Step]) -> float:
     """Return milliseconds of processor time of the longest step."""
-    return max((step.cpu * 1000 for step in longest), default=0.0)  # type: ignore[attr-defined]
+    return max((step.cpu * 1000 for step in longest), default=0.0)

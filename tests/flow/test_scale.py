@@ -1,0 +1,194 @@
+"""What must not grow with the number of bad volumes: objects, series, memory, and what others wait for.
+
+In: a policy over 1,200 claims, checked and told in memory. Out: sizes and counts; nothing here looks at a clock.
+"""
+
+import asyncio
+import gc
+import json
+import tracemalloc
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from random import Random
+from types import MappingProxyType
+
+import pytest
+
+from volumehealth.check import Checker
+from volumehealth.model.cluster import Claim, Namespace, Pod, ViewState
+from volumehealth.model.health import (
+    Answer,
+    Condition,
+    DriverAnswers,
+    DriverState,
+    HealthAPI,
+    Outcome,
+    Source,
+    SourceState,
+)
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.policy import Policy, PolicySpec
+from volumehealth.probe.demand import Demand
+from volumehealth.report.metrics import Metrics
+from volumehealth.report.picture import Picture
+from volumehealth.report.reporter import Reporter
+from volumehealth.testing.fakeapi import FakeApi
+from volumehealth.testing.health import DRIVER, START, SteppedClock, make_claim
+
+pytestmark = pytest.mark.looptime
+
+CLAIMS = 1200
+LARGEST = 256 * 1024
+SPEC = PolicySpec(unhealthy_after=timedelta(), healthy_after=timedelta(), record_retention=timedelta())
+POLICY = Policy("storage", "uid-storage", 1, START, SPEC)
+
+
+@dataclass
+class Cluster:
+    """Claims, each with a Pod, and what their driver says of them: a view and drivers for a Checker."""
+
+    claims: dict[ClaimRef, Claim] = field(default_factory=dict)
+    namespaces: dict[str, Namespace] = field(default_factory=dict)
+    unresolved: tuple[str, ...] = ()
+    said: dict[str, DriverAnswers] = field(default_factory=dict)
+
+    def state(self) -> ViewState:
+        return ViewState(complete=True, age=0.0)
+
+    def demand(self, wanted: Mapping[str, Demand]) -> None:
+        pass
+
+    def answers(self) -> dict[str, DriverAnswers]:
+        return self.said
+
+    def pods_of(self, ref: ClaimRef) -> tuple[Pod, ...]:
+        return (Pod(ref.namespace, f"pod-{ref.name}", f"uid-pod-{ref.name}", "n1", "Running", (ref.name,)),)
+
+
+class World:
+    """A checker and a reporter over a cluster, and the API server in memory that they write to."""
+
+    def __init__(self) -> None:
+        self.clock = SteppedClock()
+        self.api = FakeApi(latency=0.001)
+        made = [make_claim(f"claim-{number:04}") for number in range(CLAIMS)]
+        self.cluster = Cluster({claim.ref: claim for claim in made})
+        self.metrics = Metrics()
+        self.checker = Checker(view=self.cluster, drivers=self.cluster, clock=self.clock)
+        self.reporter = Reporter(
+            self.api,
+            clock=self.clock,
+            random=Random(1),
+            metrics=self.metrics,
+            pods_of=self.cluster.pods_of,
+        )
+        self.checker.follow({POLICY.uid: POLICY}, None)
+
+    @property
+    def handles(self) -> list[str]:
+        return [claim.handle for claim in self.cluster.claims.values()]
+
+    async def hears(self, bad: Iterable[str], conditions: tuple[Condition, ...] = ()) -> Picture:
+        """Let the driver accuse some volumes; check, and tell all of it."""
+        self.clock.advance(seconds=60)
+        now = self.clock.now()
+        conditions = conditions or (Condition("Degraded", "Slow", "the path is slow"),)
+        others = {
+            handle: Answer(Source.CONTROLLER, Outcome.ADVERSE, now, conditions=conditions) for handle in bad
+        }
+        self.cluster.said[DRIVER] = DriverAnswers(
+            DriverState(DRIVER, SourceState.ANSWERING, START, HealthAPI.VOLUME_HEALTH),
+            now,
+            frozenset(self.handles) - others.keys(),
+            MappingProxyType(others),
+            Answer(Source.CONTROLLER, Outcome.SILENT, now, reason="NotYetAsked"),
+        )
+        self.checker.follow({POLICY.uid: POLICY}, ())
+        checked = self.checker.check(POLICY)
+        picture = Picture(
+            policy=POLICY,
+            now=checked.now,
+            judgement=checked.judgement,
+            claims=self.cluster.claims,
+            drivers=checked.drivers,
+            view=checked.view,
+        )
+        task = asyncio.create_task(self.reporter.run())
+        self.reporter.report(picture)
+        await asyncio.sleep(60)  # what is taken back waits a while
+        assert await self.reporter.drain(600) == 0
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return picture
+
+
+async def test_no_object_outgrows_a_quarter_of_a_mebibyte_however_many_volumes_are_bad() -> None:
+    world = World()
+    world.api.objects["/apis/volumehealth.dev/v1alpha1/volumehealthpolicies/storage"] = {"kind": "Policy"}
+    wordy = tuple(Condition("Inaccessible", f"Reason{number}", "x" * 1024) for number in range(16))
+    await world.hears(world.handles)
+    await world.hears(world.handles[:100], wordy)
+    kinds = {one.get("kind") for one in world.api.objects.values()}
+    assert {"Policy", "VolumeHealth", "Event"} <= kinds
+    assert max(len(json.dumps(one)) for one in world.api.objects.values()) < LARGEST
+
+
+async def test_series_are_bounded_and_no_healthy_volume_has_one() -> None:
+    world = World()
+    await world.hears([])
+    quiet = world.metrics.render().count(b"\n")
+    assert quiet < 150
+    await world.hears(world.handles)
+    loud = world.metrics.render()
+    assert loud.count(b"\nvolumehealth_claim_unhealthy{") == 1000
+    assert b"volumehealth_claim_unhealthy_truncated 200.0" in loud
+    await world.hears([])
+    assert world.metrics.render().count(b"\n") < quiet + 20
+
+
+async def test_memory_is_returned_after_a_burst() -> None:
+    world = World()
+    for _ in range(2):
+        await world.hears([])
+    world.api.requests.clear()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        await world.hears(world.handles[: CLAIMS // 4])
+        burst = tracemalloc.get_traced_memory()[0]
+        for _ in range(3):
+            await world.hears([])
+        world.api.objects.clear()
+        world.api.requests.clear()
+        gc.collect()
+        after = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert burst - before > 500_000
+    assert after - before < (burst - before) / 10
+
+
+async def test_a_driver_that_goes_on_accusing_all_volumes_causes_no_further_write() -> None:
+    world = World()
+    await world.hears(world.handles)
+    world.api.requests.clear()
+    picture = await world.hears(world.handles)
+    assert picture.judgement is not None
+    assert picture.judgement.counts.unhealthy == CLAIMS
+    assert world.api.requests == []
+
+
+async def test_checking_thousands_of_bad_volumes_lets_others_have_a_turn_after_each() -> None:
+    world = World()
+    await world.hears([])
+    world.cluster.said[DRIVER] = DriverAnswers(
+        DriverState(DRIVER, SourceState.UNREACHABLE, START),
+        START,
+        frozenset(),
+        {},
+        Answer(Source.CONTROLLER, Outcome.SILENT, START, reason="DriverUnreachable"),
+    )
+    assert sum(1 for _ in world.checker.check_in_steps(POLICY)) >= CLAIMS
+    assert sum(1 for _ in world.checker.follow_in_steps({POLICY.uid: POLICY}, None)) >= CLAIMS
