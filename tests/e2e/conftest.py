@@ -5,14 +5,12 @@ finds or builds. Out: one node for the session, with everything in its place and
 broke, so that they may be played in any order. Where a node cannot run, all of them are skipped, and say why.
 """
 
-import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from volumehealth.sandbox.locks import locked
 from volumehealth.sandbox.node import obstacles
 from volumehealth.sandbox.tools import find_or_build
 from volumehealth.testing.driver_state import Generation
@@ -43,7 +41,6 @@ POLICY = {
     "checks": {"nodeFailure": {"after": "2s"}},
 }
 PODS = ("first", "second")
-log = logging.getLogger(__name__)
 _TOOLS = ("etcd", "kube-apiserver", "kubectl", "kube-controller-manager", "kubelet")
 
 
@@ -60,21 +57,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def real_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealNode]:
-    """The node; one at a time on a machine, in a directory of a fixed name: what a killed session left is found."""
+    """The node with the gate on, and a driver of each generation."""
     if reasons := obstacles():
         pytest.skip(f"no real node: {'; '.join(reasons)}")
-    home = Path(tempfile.gettempdir(), "vh-node")
-    with (
-        locked(
-            home.with_suffix(".lock"), lambda: log.warning("another session has the node; waiting for it")
-        ),
-        RealNode(
-            tmp_path_factory.mktemp("real"),
-            home,
-            drivers=(NEW, OLD),
-            pods=PODS,
-            policy=POLICY,
-            gate=True,
-        ) as node,
-    ):
+    with RealNode(
+        tmp_path_factory.mktemp("real"),
+        Path(tempfile.gettempdir(), "vh-node"),
+        drivers=(NEW, OLD),
+        pods=PODS,
+        policy=POLICY,
+        gate=True,
+    ) as node:
         yield node

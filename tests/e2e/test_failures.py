@@ -1,13 +1,18 @@
 """What is not the volume's fault: a driver that dies, a node that does not answer, storage in trouble."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from e2e.scenes import await_recovery, dead_mount, driver_says
+from volumehealth.testing.driver_faults import Fault, Plane
 from volumehealth.testing.realnode import RealNode
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
+FOUND_WITHIN = 12.0
+"""Seconds: the agent's interval and the operator's, 5 s each, and what they need to tell."""
 NEW = "new.csi.volumehealth.test"
 
 
@@ -76,6 +81,27 @@ def test_storage_in_trouble_behind_a_node_is_one_story(well: RealNode) -> None:
     finally:
         well.tell(NEW, lambda control: control.backend({}))
     well.until(lambda: not _storage_story(well), "it is over", within=60.0)
+
+
+@pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="this kernel has no FUSE")
+def test_a_mount_that_never_answers_delays_no_other_driver(well: RealNode) -> None:
+    """One driver hangs in a dead mount; a fault of the other is found in its time, and nothing else is told."""
+    dead, claim = "old-unmounted", "ioerror"
+    before = _told(well)
+    spoil, heal = driver_says(Fault.IO_ERRORS, Plane.NODE)
+    with dead_mount(well.path(dead, well.pods[0])):
+        hung = len(well.driver_of(dead).claims)
+        well.until(lambda: well.count("unknown") == hung, "the driver's claims are Unknown", within=90.0)
+        spoil(well, claim)
+        try:
+            assert well.until(lambda: well.findings(claim), "the fault is found") < FOUND_WITHIN
+        finally:
+            heal(well, claim)
+        await_recovery(well, claim)
+        well.until(lambda: well.told("VolumeConditionNormal", claim), "all is well again")
+        assert well.findings(dead) == []
+    others = {name for name in _told(well).keys() - before.keys() if not name.startswith((claim, *well.pods))}
+    assert others == set()
 
 
 def _about(node: RealNode, reason: str) -> set[str]:

@@ -18,6 +18,7 @@ from volumehealth.errors import SandboxError
 from volumehealth.model.ids import VolumeId
 from volumehealth.sandbox.assets import asset
 from volumehealth.sandbox.controlplane import COLLECTORS, NODE_WATCHER, ControlPlane
+from volumehealth.sandbox.locks import locked
 from volumehealth.sandbox.node import NodeSandbox
 from volumehealth.sandbox.node_files import IMAGE
 from volumehealth.sandbox.ports import free_ports
@@ -71,7 +72,8 @@ class RealNode:
 
     Args:
         home: directory of the control plane and the logs.
-        node_home: of the node; short.
+        node_home: of the node; short. A fixed one lets the next session clean up after one that was killed; two
+            sessions take turns.
         drivers: what is to run on it.
         pods: names of Pods; each mounts every claim.
         policy: spec of the one policy.
@@ -108,7 +110,9 @@ class RealNode:
     # Life.
 
     def __enter__(self) -> Self:
+        lock = self.node.layout.home.with_suffix(".lock")
         with ExitStack() as stack:
+            stack.enter_context(locked(lock, lambda: self._say("Another session has the node; waiting.")))
             stack.enter_context(self.plane)
             stack.enter_context(self.node)
             stack.callback(self._stop_product)
