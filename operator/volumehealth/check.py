@@ -110,6 +110,7 @@ class Checker:
         self._clock = clock
         self._planes = planes
         self._storage: dict[str, dict[Backend, ClaimHealth]] = {}
+        self._touched: dict[str, dict[Backend, tuple[ClaimRef, ...]]] = {}
         self._selection = Selection()
         self._policies: Mapping[str, Policy] = {}
         self._last: dict[str, PolicyJudgement] = {}
@@ -257,6 +258,7 @@ class Checker:
             self._compiled,
             self._volumes,
             self._storage,
+            self._touched,
         )
         for memory in memories:
             memory.pop(uid, None)
@@ -318,10 +320,12 @@ class Checker:
         healths, new = judge_storage(
             before, answers, settings=self._settings(policy), now=now, distrust=view.stale
         )
+        touched = self._touched.get(policy.uid, {})
+        touched |= {backend: claims for backend, (_, claims) in heard.storage.items()}
         self._storage[policy.uid] = healths
-        touched = {backend: claims for backend, (_, claims) in heard.storage.items()}
+        self._touched[policy.uid] = {backend: touched[backend] for backend in healths}
         return tuple(
-            StorageProblem(backend, finding, touched.get(backend, ()), (backend, finding) in new)
+            StorageProblem(backend, finding, touched[backend], (backend, finding) in new)
             for backend, health in healths.items()
             for finding in health.findings
         )

@@ -37,7 +37,8 @@ class _Job:
     @property
     def turns(self) -> bool:
         """Whether the check found something to begin or to end, which must not be passed over."""
-        return self.picture.judgement is not None and bool(self.picture.judgement.transitions)
+        turned = self.picture.judgement is not None and bool(self.picture.judgement.transitions)
+        return turned or any(problem.new for problem in self.picture.storage)
 
 
 class Reporter:

@@ -33,7 +33,8 @@ def summarize(picture: Picture, problems: Sequence[Problem], *, limit: int = LIN
     if not judgement.counts.selected:
         return [*_banners(picture), _line("NOTHING SELECTED", nothing_selected(picture)), *_beside(judgement)]
     banners, unknown, beside = _banners(picture), _unknown(judgement), _beside(judgement)
-    head, where = _head(picture, problems), _where(problems)
+    head = _head(picture, problems)
+    where = _where([problem for problem in problems if not problem.storage])  # storage has no records
     alone = len(problems) == 1 and problems[0].wide_of > 0
     if unknown and not problems:
         return [*banners, *unknown, *head, *beside][:limit]

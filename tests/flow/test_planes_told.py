@@ -1,0 +1,248 @@
+"""What people read of nodes, agents and storage: Events on claims, Pods and policies, and the front page.
+
+In: a cluster in memory, checked by the real Checker. Out: what the real Reporter writes to an API server in memory.
+"""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+import pytest
+
+from volumehealth.check import Checker
+from volumehealth.model.cluster import Claim, NodeDrivers, StorageStatement
+from volumehealth.model.health import Condition, DriverAnswers
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.policy import Policy, PolicySpec
+from volumehealth.probe.demand import Demand
+from volumehealth.probe.planes import Planes
+from volumehealth.report.metrics import Metrics
+from volumehealth.report.picture import Picture
+from volumehealth.report.reporter import Reporter
+from volumehealth.testing.fakeapi import FakeApi
+from volumehealth.testing.health import DRIVER, START, SteppedClock, make_claim, make_pod
+from volumehealth.testing.planes import PlainCluster, make_entry
+
+pytestmark = pytest.mark.looptime
+
+POLICY = Policy(
+    "storage",
+    "uid-storage",
+    1,
+    START,
+    PolicySpec(interval=timedelta(seconds=30)),
+)
+PATH = "/apis/volumehealth.dev/v1alpha1/volumehealthpolicies/storage"
+
+
+class NoDrivers:
+    """Nobody is connected to any controller."""
+
+    unresolved: tuple[str, ...] = ()
+
+    def demand(self, wanted: dict[str, Demand]) -> None:
+        """Nobody is there to hear it."""
+
+    def answers(self) -> dict[str, DriverAnswers]:
+        return {}
+
+
+class World:
+    """An operator without a socket, its cluster, and the API server that it writes to."""
+
+    def __init__(self) -> None:
+        self.clock = SteppedClock()
+        self.cluster = PlainCluster(self.clock)
+        self.api = FakeApi()
+        self.api.objects[PATH] = {"metadata": {"name": "storage", "uid": "uid-storage"}}
+        self.start()
+
+    def start(self) -> None:
+        self.checker = Checker(
+            view=self.cluster,
+            drivers=NoDrivers(),  # type: ignore[arg-type]  # narrower mappings than are asked for
+            clock=self.clock,
+            planes=Planes(self.cluster, clock=self.clock),
+        )
+        self.reporter = Reporter(
+            self.api,
+            clock=self.clock,
+            random=Random(1),
+            metrics=Metrics(),
+            pods_of=self.cluster.pods_of,
+        )
+
+    def claim(self, name: str, *nodes: str, driver: str = DRIVER) -> Claim:
+        """Make a claim with a running Pod on each of some nodes."""
+        claim = replace(make_claim(name), driver=driver)
+        self.cluster.add(claim)
+        for node in nodes:
+            if node not in self.cluster.nodes:
+                self.cluster.set_node(node, since=START - timedelta(days=1))
+            self.cluster.run(make_pod(f"{name}-{node}", node=node, claim=name))
+        return claim
+
+    async def after(self, *, renew: tuple[str, ...] = (), **by: float) -> None:
+        """Let time pass, with a check and its report every 30 s."""
+        end = self.clock.now() + timedelta(**by)
+        running = asyncio.create_task(self.reporter.run())
+        while (left := end - self.clock.now()) > timedelta(0):
+            self.clock.advance(seconds=min(30.0, left.total_seconds()))
+            self.cluster.renew(*renew)
+            self.checker.follow({POLICY.uid: POLICY}, None)
+            checked = self.checker.check(POLICY)
+            self.reporter.report(
+                Picture(
+                    policy=POLICY,
+                    now=checked.now,
+                    judgement=checked.judgement,
+                    claims=self.cluster.claims,
+                    drivers=checked.drivers,
+                    view=checked.view,
+                    agents=checked.agents,
+                    storage=checked.storage,
+                )
+            )
+            assert await self.reporter.drain(600) == 0
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    def told(self, reason: str, about: str) -> dict[str, str]:
+        """Return the messages of Events by the name of what they are about."""
+        events = self.api.events(reason, about=about)
+        return {event["involvedObject"]["name"]: event["message"] for event in events}
+
+    @property
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.api.objects[PATH]["status"]
+        return found
+
+    def condition(self, kind: str) -> dict[str, str]:
+        conditions: list[dict[str, str]] = self.status["conditions"]
+        return next(one for one in conditions if one["type"] == kind)
+
+
+@pytest.fixture
+async def world() -> World:
+    return World()
+
+
+async def test_a_failed_node_is_told_on_its_claims_and_pods_by_name_of_both(world: World) -> None:
+    world.claim("orders-db", "worker-1", "worker-2")
+    world.claim("elsewhere", "worker-1")
+    world.cluster.set_node("worker-2", "Unknown")
+    await world.after(minutes=6)
+    (message,) = world.told("NodeFailed", "PersistentVolumeClaim").values()
+    assert message.startswith(
+        "Inaccessible/NodeFailed (Kubernetes worker-2): the node worker-2 is not Ready since "
+    )
+    assert "Pod orders-db-worker-2 on worker-2 uses it" in message
+    assert "kubectl describe vh orders-db -n shop" in message
+    assert list(world.told("NodeFailed", "Pod")) == ["orders-db-worker-2"], "not the Pod on the other node"
+    assert world.told("VolumeConditionAbnormal", "Pod") == {}
+    world.cluster.set_node("worker-2")
+    await world.after(minutes=6)
+    (back,) = world.told("NodeRecovered", "PersistentVolumeClaim").values()
+    assert "the node worker-2 is Ready again" in back
+    assert list(world.told("NodeRecovered", "Pod")) == ["orders-db-worker-2"]
+    kinds = {event["type"] for event in world.api.events("NodeRecovered")}
+    assert kinds == {"Normal"}
+
+
+async def test_many_failed_nodes_are_one_problem_whatever_the_drivers(world: World) -> None:
+    for number in range(20):
+        world.claim(f"db-{number:02}", f"worker-{number:02}", driver=f"driver-{number % 3}.example.com")
+        world.cluster.set_node(f"worker-{number:02}", "Unknown")
+    world.claim("well", "worker-99")
+    await world.after(minutes=6)
+    (problem,) = world.status["problems"]
+    assert (problem["reason"], problem["claims"]) == ("NodeFailed", 20)
+    assert "driver" not in problem
+    (line,) = [line for line in world.status["summary"] if "NodeFailed" in line]
+    assert "20 claims" in line
+    assert "on 20 nodes" in line
+    (event,) = world.told("VolumesUnhealthy", "VolumeHealthPolicy").values()
+    assert event.startswith("20 claims on worker-00, worker-01 and 18 more nodes: Inaccessible/NodeFailed")
+    assert len(world.told("NodeFailed", "PersistentVolumeClaim")) == 20
+    assert "on worker-00, worker-01 and 18 more nodes" in world.condition("VolumesHealthy")["message"]
+
+
+async def test_a_fault_on_one_node_goes_to_the_pods_on_that_node(world: World) -> None:
+    claim = world.claim("shared", "worker-1", "worker-2")
+    world.cluster.run(make_pod("shared-second", node="worker-2", claim="shared"))
+    world.cluster.report("worker-1")
+    world.cluster.report("worker-2", make_entry(claim))
+    await world.after(minutes=3, renew=("worker-1", "worker-2"))
+    assert sorted(world.told("VolumeConditionAbnormal", "Pod")) == ["shared-second", "shared-worker-2"]
+    (record,) = world.api.of_kind("VolumeHealth")
+    assert [finding["node"] for finding in record["status"]["findings"]] == ["worker-2"]
+
+
+async def test_a_silent_agent_is_told_once_on_the_policy_and_so_is_its_return(world: World) -> None:
+    world.claim("db", "worker-1")
+    world.claim("wal", "worker-2")
+    world.cluster.report("worker-1")
+    world.cluster.report("worker-2")
+    await world.after(minutes=1, renew=("worker-1", "worker-2"))
+    assert world.status["agents"] == {"expected": 2, "reporting": 2}
+    await world.after(minutes=10, renew=("worker-1",))
+    assert world.status["agents"] == {"expected": 2, "reporting": 1, "silent": 1, "silentNames": ["worker-2"]}
+    sources = world.condition("SourcesAvailable")
+    assert (sources["status"], sources["reason"]) == ("False", "AgentSilent")
+    (event,) = world.api.events("AgentSilent")
+    assert event["message"].startswith("worker-2 has not reported since 03:0")
+    assert event["count"] == 1
+    assert world.condition("VolumesHealthy")["status"] == "Unknown"
+    await world.after(minutes=1, renew=("worker-1", "worker-2"))
+    (back,) = world.api.events("AgentReporting")
+    assert "worker-2" in back["message"]
+    assert world.condition("SourcesAvailable")["status"] == "True"
+
+
+async def test_unwell_storage_is_told_once_with_the_claims_it_touches(world: World) -> None:
+    world.claim("db", "worker-1")
+    world.claim("wal", "worker-1", "worker-2")
+    world.cluster.report("worker-1")
+    world.cluster.report("worker-2")
+    agents = ("worker-1", "worker-2")
+    said = StorageStatement(Condition("StorageUnreachable", "NoPath", "no path to the array"))
+    for node in agents:
+        world.cluster.csinodes[node] = NodeDrivers(node, frozenset([DRIVER]), ((DRIVER, said),))
+    await world.after(minutes=3, renew=agents)
+    (problem,) = world.status["problems"]
+    assert (problem["status"], problem["claims"]) == ("StorageUnreachable", 2)
+    assert problem["examples"] == ["shop/db", "shop/wal"]
+    (event,) = world.api.events("StorageUnhealthy")
+    assert event["message"].startswith(f"{DRIVER} on worker-1, worker-2: StorageUnreachable/NoPath (Node)")
+    assert "2 claims may be touched: shop/db, shop/wal" in event["message"]
+    assert world.api.events(about="PersistentVolumeClaim") == []
+    assert world.api.of_kind("VolumeHealth") == []
+    healthy = world.condition("VolumesHealthy")
+    assert healthy["status"] == "True"
+    assert "StorageUnreachable/NoPath" in healthy["message"]
+    for node in agents:
+        world.cluster.csinodes[node] = NodeDrivers(node, frozenset([DRIVER]))
+    await world.after(minutes=6, renew=agents)
+    assert len(world.api.events("StorageHealthy")) == 1
+    assert "problems" not in world.status
+
+
+async def test_a_restart_in_the_middle_of_a_failure_writes_no_second_event(world: World) -> None:
+    world.claim("db", "worker-1")
+    world.cluster.set_node("worker-1", "False")
+    await world.after(minutes=6)
+    before = {event["metadata"]["name"]: event["count"] for event in world.api.events()}
+    (record,) = world.api.of_kind("VolumeHealth")
+    old = world.checker
+    world.start()
+    world.checker.follow({POLICY.uid: POLICY}, None)
+    remembered = old._healths[POLICY.uid][ClaimRef("shop", "db")]
+    world.checker.resume({POLICY.uid: {ClaimRef("shop", "db"): remembered}}, ())
+    await world.after(minutes=5)
+    assert {event["metadata"]["name"]: event["count"] for event in world.api.events()} == before
+    assert (
+        world.api.of_kind("VolumeHealth")[0]["status"]["findings"][0]["since"]
+        == (record["status"]["findings"][0]["since"])
+    )
