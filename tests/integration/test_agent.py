@@ -37,6 +37,16 @@ LEASES = "/apis/coordination.k8s.io/v1/namespaces/volumehealth-system/leases"
 PACE = DriverPace(again=0.3, outage=1.0, patience=0.2)
 
 
+class Counting(Api):
+    """A connection that remembers what was asked."""
+
+    requests: list[tuple[str, str]]
+
+    async def request(self, method: str, path: str, **more: Any) -> bytes:
+        self.requests.append((method, path))
+        return await super().request(method, path, **more)
+
+
 class Rig:
     """One node with its agent."""
 
@@ -45,6 +55,8 @@ class Rig:
         self.plane = plane
         self.node = node
         self.space = space
+        self.requests: list[tuple[str, str]] = []
+        """What the agent asked of the API server: method and path."""
 
     async def use(
         self,
@@ -81,7 +93,8 @@ class Rig:
             kubelet_dir=str(self.node.kubelet),
             mount_table=str(self.node.mount_table),
         )
-        async with await Api.connect(str(self.plane.kubeconfig)) as api:
+        async with await Counting.connect(str(self.plane.kubeconfig)) as api:
+            api.requests = self.requests
             agent = NodeAgent(
                 api,
                 settings,
@@ -270,3 +283,24 @@ async def test_drivers_come_and_go_and_restart(rig: Rig) -> None:
                 )
             )
             assert back.drivers[0].health_api is HealthAPI.VOLUME_HEALTH
+
+
+async def test_a_policys_status_is_not_read_and_its_spec_is_when_it_changes(rig: Rig) -> None:
+    """A thousand agents must not ask for a policy each time the operator writes its status."""
+    policy = f"{POLICIES}/{rig.space}"
+    async with registered(rig.node, "new.example.com", Generation.V1_13) as driver:
+        await rig.use(driver, "sick")
+        driver.fault("sick", Fault.IO_ERRORS, plane=Plane.NODE)
+        async with rig.agent():
+            await rig.until(lambda report: "sick" in said(report))
+            for number in range(5):
+                await rig.objects.patch(f"{policy}/status", {"status": {"claims": {"selected": number}}})
+            await asyncio.sleep(3)  # longer than agents spread their reading over
+            assert rig.requests.count(("GET", policy)) == 1
+            await rig.objects.patch(policy, {"spec": {"checks": {"node": {"enabled": False}}}})
+            await rig.until(lambda report: report.volumes == ())
+            assert rig.requests.count(("GET", policy)) == 2
+    asked = {path for method, path in rig.requests if method == "GET"}
+    assert (
+        not {f"/api/v1/{kind}" for kind in ("persistentvolumes", "persistentvolumeclaims", "nodes")} & asked
+    )

@@ -168,9 +168,11 @@ class PolicyStore:
 
     async def _fetch(self, name: str) -> Policy | None:
         """Read a policy; None if it cannot be used: then the last good one stays in force."""
-        raw: Any = msgspec.json.decode(await self._api.request("GET", f"{_PATH}/{name}"))
+        body = await self._api.request("GET", f"{_PATH}/{name}")
         try:
-            return parse_policy(raw)
+            return parse_policy(msgspec.json.decode(body, type=dict[str, Any]))
+        except msgspec.MsgspecError as error:
+            raise errors.ApiError(f"the policy {name} cannot be read: {error}") from error
         except errors.InvalidSpec as error:
             log.warning("policy not usable", extra={"policy": name, "error": str(error)})
             return None

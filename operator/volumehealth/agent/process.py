@@ -38,7 +38,8 @@ async def run_node(settings: NodeSettings) -> int:
         address = settings.common.health_address
         if address is not None:
             routes = {"/healthz": health(agent.health), "/readyz": health(agent.ready)}
-            port = await stack.enter_async_context(serve(f"{address.host}:{address.port}", routes))
+            host = f"[{address.host}]" if ":" in address.host else address.host
+            port = await stack.enter_async_context(serve(f"{host}:{address.port}", routes))
             log.info("serving", extra={"paths": " ".join(routes), "port": port})
         work = asyncio.ensure_future(agent.run())
         stopped = asyncio.ensure_future(stop.wait())

@@ -124,7 +124,7 @@ class ReportWriter:
     async def _read(self) -> VolumeHealthReport | None:
         self.owner = await self._find_owner()
         try:
-            found = msgspec.json.decode(await self._api.request("GET", self._path))
+            found = await self._get(self._path)
         except errors.NotFound:
             self._stored = None
             return None
@@ -161,11 +161,18 @@ class ReportWriter:
     async def _find_owner(self) -> dict[str, str] | None:
         """Read who the Node is; without it the report has no owner, and somebody else must clean up."""
         try:
-            found = msgspec.json.decode(await self._api.request("GET", f"/api/v1/nodes/{self._node}"))
+            found = await self._get(f"/api/v1/nodes/{self._node}")
         except errors.NotFound:
             return None
         uid = str(found["metadata"]["uid"])
         return {"apiVersion": "v1", "kind": "Node", "name": self._node, "uid": uid}
+
+    async def _get(self, path: str) -> dict[str, Any]:
+        body = await self._api.request("GET", path)
+        try:
+            return msgspec.json.decode(body, type=dict[str, Any])
+        except msgspec.MsgspecError as error:
+            raise errors.ApiError(f"{path} cannot be read: {error}") from error
 
 
 class AgentLease:
