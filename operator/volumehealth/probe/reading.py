@@ -50,8 +50,9 @@ class Tally:
         self.named = 0
 
     def add_legacy(self, entries: Iterable[tuple[str, LegacyCondition | None]]) -> None:
-        """Take a page of ListVolumes."""
+        """Take a page of ListVolumes, in which equal conditions are one object."""
         wanted, seen = self._wanted, self._seen
+        read: dict[int, tuple[Condition, ...]] = {}
         for handle, condition in entries:
             self.named += 1
             if handle not in wanted:
@@ -60,7 +61,10 @@ class Tally:
             if condition is None:
                 self._silent.add(handle)
             elif condition.abnormal:
-                self._accuse(handle, legacy_conditions(condition))
+                said = read.get(id(condition))
+                if said is None:
+                    said = read[id(condition)] = legacy_conditions(condition)
+                self._accuse(handle, said)
 
     def add_health(self, entries: Iterable[tuple[str, tuple[Condition, ...]]]) -> None:
         """Take a page of ControllerListVolumeHealth; an entry without conditions is explicitly healthy."""
@@ -74,7 +78,9 @@ class Tally:
                 self._accuse(handle, conditions)
 
     def _accuse(self, handle: str, conditions: tuple[Condition, ...]) -> None:
-        self._adverse[handle] = merged((*self._adverse.get(handle, ()), *conditions))
+        before = self._adverse.get(handle)
+        alone = before is None and len(conditions) == 1
+        self._adverse[handle] = conditions if alone else merged((*(before or ()), *conditions))
 
     def missing_any(self) -> bool:
         """Tell whether a wanted volume was not named so far."""

@@ -69,6 +69,7 @@ class ViewBuilder:
         self._old = old
         self._now = now
         self._others: dict[str, Answer] = {}
+        self._accusations: dict[int, Answer] = {}
         self._unsaid = 0
 
     def build(self, *, down: bool) -> View:
@@ -202,17 +203,28 @@ class ViewBuilder:
         A list says it of all volumes at once: its time is that of all answers, and an answer that stays is the same
         object, dated when it was first given. A get says it of one volume: the answer has its own time, `heard`.
         """
-        new = Answer(Source.CONTROLLER, Outcome.ADVERSE, self._now.wall, conditions=conditions)
+        old = self._old.others.get(handle)
+        if heard is None and old is not None and old.conditions and old.conditions == conditions:
+            self._others[handle] = old
+            return
+        new = self._accusation(conditions)
         if heard is None:
             self._put(handle, new)
             return
-        old = self._old.others.get(handle)
         stays = old is not None and says_the_same(old, new)
         first, conditions = (
             (old.since or old.at, old.conditions) if old and stays else (heard.wall, conditions)
         )
         new = replace(new, at=heard.wall, since=first, conditions=conditions)
         self._others[handle] = old if old is not None and old == new else new
+
+    def _accusation(self, conditions: tuple[Condition, ...]) -> Answer:
+        """Return one Answer for all volumes of which the same is said: an array that is gone has thousands."""
+        known = self._accusations.get(id(conditions))
+        if known is None:
+            known = Answer(Source.CONTROLLER, Outcome.ADVERSE, self._now.wall, conditions=conditions)
+            self._accusations[id(conditions)] = known  # it keeps the conditions, so their id stays theirs
+        return known
 
     def _silence(self, handle: str, reason: SilenceReason, message: str = "") -> None:
         self._put(handle, silent(reason, self._now, message))
