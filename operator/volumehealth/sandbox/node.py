@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -31,6 +32,8 @@ from volumehealth.sandbox.tools import Say, find_or_build
 _PROGRAMS = ("containerd", "ctr", "containerd-shim-runc-v2", "runc", "mount", "umount")
 PACKAGES = "containerd runc containernetworking-plugins"
 """Debian's names of what must be installed."""
+_CGROUPS = Path("/sys/fs/cgroup")
+_SYS_ADMIN = 21  # CAP_SYS_ADMIN, capabilities(7)
 _CONTAINERD_WITHIN = 30.0
 _READY_WITHIN = 120.0
 _POLL = 0.2
@@ -43,7 +46,18 @@ def obstacles() -> list[str]:
     missing = [name for name in _PROGRAMS if shutil.which(name) is None]
     if not (CNI_PLUGINS / "ptp").exists():
         missing.append(str(CNI_PLUGINS / "ptp"))
-    return [f"missing: {', '.join(missing)} (Debian: apt-get install {PACKAGES})"] if missing else []
+    reasons = [f"missing: {', '.join(missing)} (Debian: apt-get install {PACKAGES})"] if missing else []
+    if not may_mount(Path("/proc/self/status").read_text()):
+        reasons.append("this root may not mount (CAP_SYS_ADMIN)")
+    if not any(os.access(group, os.W_OK) for group in (_CGROUPS, *_CGROUPS.glob("*/"))):
+        reasons.append(f"{_CGROUPS} cannot be written to")
+    return reasons
+
+
+def may_mount(status: str) -> bool:
+    """Tell from `/proc/<pid>/status` whether a process has CAP_SYS_ADMIN."""
+    found = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return found is not None and bool(int(found[1], 16) >> _SYS_ADMIN & 1)
 
 
 class NodeSandbox:

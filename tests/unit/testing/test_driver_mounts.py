@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from volumehealth.testing.driver_mounts import Markers
+from volumehealth.testing.driver_mounts import Filesystems, Markers
 
 
 def test_a_filesystem_is_a_directory_and_goes_when_unpublished(tmp_path: Path) -> None:
@@ -32,3 +32,20 @@ def test_what_somebody_put_there_is_not_removed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="not empty"):
         Markers().unpublish(target)
     assert (target / "data").exists()
+
+
+def test_markers_neither_mount_nor_count(tmp_path: Path) -> None:
+    assert Markers().mounted(tmp_path) is None
+    assert Markers().space(tmp_path) is None
+
+
+def test_a_filesystem_that_was_not_staged_cannot_be_published(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="not staged"):
+        Filesystems().publish(tmp_path / "staging", tmp_path / "target", block=False, readonly=False)
+    assert Filesystems().mounted(tmp_path) is False
+    assert Filesystems().space(tmp_path) is None
+
+
+def test_block_volumes_are_refused_with_real_mounts(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="block volumes"):
+        Filesystems().stage("vol-1", tmp_path, size=1, block=True)
