@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from volumehealth.agent.ledger import Ledger
 from volumehealth.agent.targets import Target
-from volumehealth.model.health import severity
+from volumehealth.model.health import SourceState, severity
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.report import (
     Omitted,
@@ -37,10 +37,12 @@ def compose(
         ledger: what is said of each claim.
         targets: the claims that are asked about, and those that are kept as they are.
     """
+    known = tuple(drivers)
+    heard = {driver.name for driver in known if driver.state is SourceState.ANSWERING}
     volumes, silent = [], []
     for ref, target in targets.items():
         claim = target.claim
-        conditions = ledger.accused(ref)
+        conditions = ledger.accused(ref, heard=claim.driver in heard)
         if conditions:
             volumes.append(
                 ReportedVolume(
@@ -70,7 +72,7 @@ def compose(
     report = VolumeHealthReport(
         name=node,
         node=node,
-        drivers=tuple(sorted(drivers, key=lambda driver: driver.name)),
+        drivers=tuple(sorted(known, key=lambda driver: driver.name)),
         volumes=tuple(sorted(volumes, key=_worst_first)),
         silent=tuple(sorted(silent, key=lambda one: (one.since, one.namespace, one.claim))),
         capacity_warnings=ledger.warnings,

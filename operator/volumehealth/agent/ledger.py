@@ -106,12 +106,15 @@ class Ledger:
         page.warning = low
         return news
 
-    def accused(self, ref: ClaimRef) -> tuple[ReportedCondition, ...]:
-        """Return the adverse statements about a claim, worst first; a driver that is silent says nothing."""
+    def accused(self, ref: ClaimRef, *, heard: bool = True) -> tuple[ReportedCondition, ...]:
+        """Return the adverse statements about a claim, worst first.
+
+        A driver that is silent about the claim, or is not heard at all, says nothing; its statements keep their time.
+        """
         page = self._pages.get(ref)
         if page is None:
             return ()
-        silenced = (Origin.DRIVER, Origin.CAPACITY) if page.silence else ()
+        silenced = () if heard and page.silence is None else (Origin.DRIVER, Origin.CAPACITY)
         found = [one for origin, said in page.said.items() if origin not in silenced for one in said]
         return tuple(
             sorted(found, key=lambda one: (-severity(one.status), one.since, one.reason, one.origin))

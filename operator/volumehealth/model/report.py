@@ -90,7 +90,8 @@ class ReportedDriver:
 
     Attributes:
         name: as in `spec.csi.driver`.
-        state: Answering, Unreachable (all its volumes are silent; none of them is listed for that) or NotAble.
+        state: Answering, Unreachable (all its volumes are silent; none of them is listed for that, and what it said of
+            them before is not repeated) or NotAble.
         since: since when it is in that state.
         health_api: which health calls of this plane it speaks; None acquits nobody.
         methods: the CSI methods that are called, such as `NodeGetVolumeHealth`.

@@ -32,8 +32,11 @@ BAD = Condition("Inaccessible", "IOError", "read and write I/O errors")
 LATER = NOW + timedelta(minutes=5)
 
 
-def composed(ledger: Ledger, *drivers: ReportedDriver) -> VolumeHealthReport:
-    return compose("worker-1", drivers, ledger, {REF: make_target()})
+UP = ReportedDriver(CLAIM.driver, SourceState.ANSWERING, NOW, HealthAPI.VOLUME_HEALTH)
+
+
+def composed(ledger: Ledger, driver: ReportedDriver = UP) -> VolumeHealthReport:
+    return compose("worker-1", [driver], ledger, {REF: make_target()})
 
 
 def test_a_statement_keeps_its_time_while_it_is_repeated() -> None:
@@ -72,6 +75,17 @@ def test_silence_hides_what_the_driver_said_and_keeps_its_time() -> None:
     assert ledger.hear(CLAIM, Origin.DRIVER, [BAD], now=LATER)
     assert {one.since for one in ledger.accused(REF)} == {NOW}
     assert composed(ledger).silent == ()
+
+
+def test_a_driver_that_is_not_heard_says_nothing_until_it_is_back() -> None:
+    """Else what it said before it fell silent would count as heard now, and be believed at last."""
+    ledger = Ledger()
+    ledger.hear(CLAIM, Origin.DRIVER, [BAD], now=NOW)
+    ledger.hear(CLAIM, Origin.MOUNT_TABLE, [Condition("Inaccessible", "VolumeUnmounted")], now=NOW)
+    down = composed(ledger, replace(UP, state=SourceState.UNREACHABLE))
+    assert [one.reason for one in down.volumes[0].conditions] == ["VolumeUnmounted"]
+    ledger.hear(CLAIM, Origin.DRIVER, [BAD], now=LATER)
+    assert {one.since for one in composed(ledger).volumes[0].conditions} == {NOW}
 
 
 def test_a_restarted_agent_goes_on_from_its_own_report() -> None:
@@ -135,9 +149,9 @@ def test_a_report_stays_under_256_kib_and_says_what_it_left_out(char: str) -> No
         ledger.hear(claim, Origin.MOUNT_TABLE, [Condition("Degraded", "Other", char * 300)], now=NOW)
         if number < 1000:
             ledger.silent(claim, "CallFailed", char * 300, now=NOW)
-    drivers = [
+    drivers = [UP] + [
         ReportedDriver(f"d{one}.example.com", SourceState.UNREACHABLE, NOW, message=char * 300)
-        for one in range(500)
+        for one in range(499)
     ]
     report = compose("worker-1", drivers, ledger, targets)
     size = len(json.dumps(report_manifest(report, node_uid="u"), ensure_ascii=False).encode())
