@@ -110,5 +110,8 @@ def operator_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control
 async def installed(operator_plane: ControlPlane, tmp_path: Path) -> AsyncIterator[Installation]:
     """deploy/ applied; operators run as its ServiceAccount, are never refused anything, and never break."""
     async with Installation(operator_plane, tmp_path) as installation:
-        yield installation
-        assert installation.complaints() == []
+        try:
+            yield installation
+            assert installation.complaints() == []
+        finally:
+            await installation.forget()

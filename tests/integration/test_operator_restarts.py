@@ -17,7 +17,7 @@ from volumehealth.testing.cluster import ClaimSpec
 from volumehealth.testing.driver import SimulatedDriver
 from volumehealth.testing.driver_faults import Fault
 from volumehealth.testing.installation import LEASE, Installation, until
-from volumehealth.testing.process import OperatorProcess
+from volumehealth.testing.process import LEASE_LOST, OperatorProcess
 
 log = logging.getLogger(__name__)
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
@@ -67,9 +67,9 @@ async def since(installed: Installation, namespace: str, handles: list[str]) -> 
     }
 
 
-async def checked(operator: OperatorProcess, times: int) -> bool:
-    """Tell whether an operator has checked the policy so many times."""
-    return (await operator.metrics()).get(CHECKS, 0) >= times
+async def checked(operator: OperatorProcess) -> bool:
+    """Tell whether an operator has checked the policy."""
+    return (await operator.metrics()).get(CHECKS, 0) > 0
 
 
 async def test_nothing_is_told_twice_when_operators_die_hand_over_and_lose_their_lease(
@@ -104,6 +104,7 @@ async def test_nothing_is_told_twice_when_operators_die_hand_over_and_lose_their
         transition = await installed.condition("restarts", "VolumesHealthy")
 
         async def nothing_changed() -> None:
+            await asyncio.sleep(1)  # what it would tell is on its way
             assert await told(installed, "restarts") == events
             assert await since(installed, "restarts", sick) == times
             assert await installed.condition("restarts", "VolumesHealthy") == transition
@@ -116,7 +117,7 @@ async def test_nothing_is_told_twice_when_operators_die_hand_over_and_lose_their
         took = await until(lambda: leads("second"), "the second took over", within=40)
         log.info("the Lease is taken over %.1f s after SIGKILL", took)
         assert took <= 20
-        await until(lambda: checked(second, 2), "the second checks")
+        await until(lambda: checked(second), "the second checks")
         await nothing_changed()
 
         third = await installed.operator([driver.endpoint], name="third")
@@ -127,12 +128,12 @@ async def test_nothing_is_told_twice_when_operators_die_hand_over_and_lose_their
         took = await until(lambda: leads("third"), "the third took over")
         log.info("the Lease is handed over %.1f s after the end", took)
         assert took <= 5
-        await until(lambda: checked(third, 2), "the third checks")
+        await until(lambda: checked(third), "the third checks")
         await nothing_changed()
 
         await installed.objects.patch(LEASE, {"spec": {"holderIdentity": "a-thief"}})
-        assert await third.ended(within=10) == 1
-        assert third.log()[-1]["message"] in ("lease lost", "stopped")
+        assert await third.ended(within=10) in LEASE_LOST
+        assert "lease lost" in [line["message"] for line in third.log()]
         await nothing_changed()
 
 

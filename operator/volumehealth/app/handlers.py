@@ -39,6 +39,7 @@ def make_registry(engine: Turns, connection: Callable[[], kopf.ConnectionInfo]) 
         settings.posting.reporting_component = COMPONENT
         settings.scanning.disabled = True  # one known resource: no cluster-wide discovery rights
         settings.execution.default_backoff = 5  # a turn that failed is tried again soon
+        settings.queueing.exit_timeout = 0.1  # nothing waits in there: who takes over should not wait either
         settings.process.ultimate_exiting_timeout = 10
 
     @kopf.on.login(registry=registry)

@@ -37,7 +37,7 @@ LEASE = "volumehealth-operator"
 DRAIN_SECONDS = 5.0
 _GC_THRESHOLDS = (50_000, 20, 20)
 """While thousands of rows are loaded, Python's defaults collect garbage so often that it blocks the event loop."""
-LEASE_LOST_SECONDS = 3
+LEASE_LOST_SECONDS = 4
 """Others may take over 5 seconds after we gave up (`LeaseTiming`)."""
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -158,7 +158,12 @@ async def _lead(
         return 0
     gc.freeze()  # what was loaded stays: collecting garbage must not walk over it each time
     run = KopfRun(engine, api, stop=stop)
-    await run.until_stop(lambda: on_signals(stop))
+    try:
+        await run.until_stop(lambda: on_signals(stop))
+    except asyncio.CancelledError:  # the Lease is lost
+        engine.stop()
+        await run.end()
+        raise
     log.info("stopping")
     engine.stop()
     left = await reporter.drain(DRAIN_SECONDS)

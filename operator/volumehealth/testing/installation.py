@@ -28,7 +28,7 @@ _POLL = 0.05
 class Installation:
     """`kubectl apply -k deploy/`, operators with the ServiceAccount's token, and a look at what they tell.
 
-    An async context manager: at its end the operators it started are gone, and the policies too.
+    An async context manager: at its end the operators it started are gone.
 
     Args:
         plane: a running control plane.
@@ -55,16 +55,18 @@ class Installation:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            for operator in self.operators:
-                await operator.kill()
-            if self._complete.exists():
-                await self._forget()
-        finally:
-            await self.objects.__aexit__(kind, error, trace)
+        await self._end_operators()
+        await self.objects.__aexit__(kind, error, trace)
 
-    async def _forget(self) -> None:
-        """Remove policies, records and the Lease: a later operator would take them up."""
+    async def _end_operators(self) -> None:
+        for operator in self.operators:
+            await operator.kill()
+
+    async def forget(self) -> None:
+        """End the operators and remove policies, records and the Lease: a later operator would take them up."""
+        await self._end_operators()
+        if not self._complete.exists():
+            return
         await self.objects.delete(f"/apis/{API_VERSION}/{POLICIES}")
         records = (await self.objects.get(f"/apis/{API_VERSION}/{RECORDS}"))["items"]
         for namespace in {record["metadata"]["namespace"] for record in records}:

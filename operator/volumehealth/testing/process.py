@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from volumehealth.errors import SandboxError
 from volumehealth.sandbox.ports import free_ports
 from volumehealth.sandbox.processes import Program
 
+LEASE_LOST = (1, -signal.SIGALRM)
+"""Exit statuses of an operator that lost its Lease: by itself, or because its clean-up took too long."""
 _POLL = 0.05
 _READY_WITHIN = 60.0
 
