@@ -104,7 +104,9 @@ class LeaseTable:
         before = self._seen.get(row.name)
         if before is not None and before.renewed == row.renewed:
             return
-        left = float(row.duration or AGENT_SILENT_SECONDS) - (0.0 if before else self._age(row.renewed))
+        lasts = float(row.duration or AGENT_SILENT_SECONDS)
+        age = 0.0 if before is not None else self._age(row.renewed)
+        left = lasts - age if age is not None else 0.0
         self._seen[row.name] = Alive(row.renewed, self._clock.monotonic() + left)
 
     def drop(self, key: Any, /) -> None:
@@ -115,8 +117,9 @@ class LeaseTable:
         """Return the names of all Leases."""
         return self._seen.keys()
 
-    def _age(self, renewed: str) -> float:
+    def _age(self, renewed: str) -> float | None:
+        """Return how old a Lease says that it is; None if it was never renewed."""
         try:
             return max(0.0, (self._clock.now() - parse_rfc3339(renewed)).total_seconds())
         except ValueError:
-            return float("inf")
+            return None
