@@ -21,6 +21,7 @@ NORMAL = frozenset(
     {
         EventReason.VOLUME_CONDITION_NORMAL,
         EventReason.NODE_RECOVERED,
+        EventReason.STORAGE_HEALTHY,
         EventReason.VOLUMES_HEALTHY,
         EventReason.SOURCE_ANSWERING,
         EventReason.AGENT_REPORTING,
