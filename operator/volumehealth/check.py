@@ -74,7 +74,7 @@ class Planes(Protocol):
 
     def hear(
         self, policy: Policy, members: Members, healths: Mapping[ClaimRef, ClaimHealth], now: datetime
-    ) -> Heard:
+    ) -> Steps[Heard]:
         """Return what nodes, agents and Kubernetes say of a policy's claims."""
 
     def forget(self, policy_uid: str) -> None:
@@ -188,8 +188,9 @@ class Checker:
         view = self._view.state()
         answers = self._answers(policy, members, now)
         healths = self._healths.get(policy.uid, {})
-        heard = self._planes.hear(policy, members, healths, now) if self._planes is not None else Heard()
-        yield
+        heard = Heard()
+        if self._planes is not None:
+            heard = yield from self._planes.hear(policy, members, healths, now)
         judgement = yield from judge_in_steps(
             healths,
             members,

@@ -38,6 +38,7 @@ from volumehealth.model.health import (
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy
 from volumehealth.model.report import VolumeHealthReport
+from volumehealth.model.steps import Steps
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.probe import kubernetes, reports
 from volumehealth.probe.agents import Roll
@@ -200,8 +201,8 @@ class Planes:
 
     def hear(
         self, policy: Policy, members: Members, healths: Mapping[ClaimRef, ClaimHealth], now: datetime
-    ) -> Heard:
-        """Return what nodes, agents and Kubernetes say of a policy's claims.
+    ) -> Steps[Heard]:
+        """Return what nodes, agents and Kubernetes say of a policy's claims; nothing else may be asked between steps.
 
         Args:
             policy: with what it wants to hear.
@@ -210,19 +211,24 @@ class Planes:
             now: the moment.
         """
         moment = self._moment(now)
-        self._follow()
+        yield from self._follow()
         own = self._own(policy.uid, members)
+        yield
         everyone = self._agents(moment) if policy.spec.checks.node.enabled else {}
         agents = tuple(everyone[node] for node in own.nodes if node in everyone)
-        vouched = self._vouch(policy, own, everyone, moment)
+        vouched = yield from self._vouch(policy, own, everyone, moment)
         troubles = self._troubles(policy, moment)
         said: dict[ClaimRef, list[Answer]] = {}
-        for ref, answer in chain(
+        # The view may change between steps, so each of these is heard in one.
+        for statements in (
             self._kubernetes(policy, members, healths, troubles, moment),
             self._nodes(policy, members, agents, moment),
             self._fresh(policy, members, agents, moment),
         ):
-            said.setdefault(ref, []).append(answer)
+            yield
+            for ref, answer in statements:
+                said.setdefault(ref, []).append(answer)
+        yield
         silence = {agent.node: agent for agent in agents}
         for ref, answer in list(self._taken_back(policy, healths, said, vouched, silence, troubles, moment)):
             said.setdefault(ref, []).append(answer)
@@ -248,11 +254,11 @@ class Planes:
             self._stale_since = None
         return _Moment(now, monotonic)
 
-    def _follow(self) -> None:
+    def _follow(self) -> Steps[None]:
         claims, pods = self._claim_changes.take(), self._pod_changes.take()
         changed = None if claims is None or pods is None else claims | pods
         now = self._clock.monotonic()
-        self._usage.update(changed, now)
+        yield from self._usage.update_in_steps(changed, now)
         self._usage.forget_fresh(now - self._grace)
 
     def _own(self, uid: str, members: Members) -> _Own:
@@ -292,10 +298,10 @@ class Planes:
 
     def _vouch(
         self, policy: Policy, own: _Own, agents: Mapping[str, reports.NodeAgent], moment: _Moment
-    ) -> Vouched:
+    ) -> Steps[Vouched]:
         if not agents:
             return Vouched()
-        vouching = self._vouching_now(agents.values())
+        vouching = yield from self._vouching_now(agents.values())
         if own.vouching is not vouching:
             own.vouching = vouching
             own.vouched = {
@@ -316,15 +322,15 @@ class Planes:
                     claims = {driver: refs - {ref} for driver, refs in claims.items()}
         return Vouched(moment.wall, claims, nodes)
 
-    def _vouching_now(self, agents: Collection[reports.NodeAgent]) -> reports.Vouching:
+    def _vouching_now(self, agents: Collection[reports.NodeAgent]) -> Steps[reports.Vouching]:
         """Return who vouches for whom in the whole cluster; the same object while nothing changed."""
         signature = [(agent.report, agent.silent_since is None) for agent in agents]
         same = len(signature) == len(self._signature) and all(
             old[0] is new[0] and old[1] is new[1] for old, new in zip(self._signature, signature, strict=True)
         )
         if not same or self._version != self._usage.version:
+            self._vouching = yield from reports.vouched_for(agents, self._usage)
             self._signature, self._version = list(signature), self._usage.version
-            self._vouching = reports.vouched_for(agents, self._usage)
         return self._vouching
 
     def _grace_of(self, policy: Policy) -> float:

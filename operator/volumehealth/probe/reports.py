@@ -22,6 +22,7 @@ from volumehealth.model.report import (
     SilentVolume,
     VolumeHealthReport,
 )
+from volumehealth.model.steps import Steps
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.probe.kubernetes import Said
 from volumehealth.probe.usage import Usage
@@ -65,14 +66,15 @@ def answers(driver: ReportedDriver) -> bool:
     return driver.state is SourceState.ANSWERING and driver.health_api is not HealthAPI.NONE
 
 
-def vouched_for(agents: Iterable[NodeAgent], usage: Usage) -> Vouching:
-    """Return who vouches for whom.
+def vouched_for(agents: Iterable[NodeAgent], usage: Usage) -> Steps[Vouching]:
+    """Return who vouches for whom; one node in each step.
 
     That is the rule of `model.report`, but for the grace of Pods that have only just begun to run. An agent that left
     something out vouches for nobody.
     """
     vouched: Vouching = {}
     for agent in agents:
+        yield
         report = agent.live
         if report is None or report.omitted:
             continue

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from volumehealth.model.cluster import Claim, Pod
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.steps import Steps, at_once
 
 _NOBODY: Mapping[str, Mapping[ClaimRef, None]] = MappingProxyType({})
 
@@ -56,7 +57,11 @@ class Usage:
         self.fresh: Mapping[Place, float] = MappingProxyType(self._fresh)
 
     def update(self, changed: Collection[ClaimRef] | None, now: float) -> None:
-        """Follow claims that changed, or whose Pods did.
+        """Follow claims at once; see `update_in_steps`."""
+        at_once(self.update_in_steps(changed, now))
+
+    def update_in_steps(self, changed: Collection[ClaimRef] | None, now: float) -> Steps[None]:
+        """Follow claims that changed, or whose Pods did, one in each step.
 
         Args:
             changed: their names; None if it may be any.
@@ -64,6 +69,7 @@ class Usage:
         """
         for ref in changed if changed is not None else {*self._claims, *self._uses}:
             self._follow(ref, now)
+            yield
         self._begun = True
 
     def on(self, node: str) -> Mapping[str, Mapping[ClaimRef, None]]:
