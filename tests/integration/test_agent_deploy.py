@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -247,6 +248,30 @@ async def test_an_agent_changes_nothing_else(
             assert "cannot list" in await refusal(api.request("GET", path)), path
     finally:
         await cluster_objects.delete(f"{POLICIES}/{namespace}")
+
+
+async def test_its_pod_goes_beyond_the_baseline_in_two_things_only(
+    installed: ClusterObjects, control_plane: ControlPlane, namespace: str
+) -> None:
+    """HostPID and hostPath, each explained in the manifest; no capability, no privilege, no port or network of the node."""
+    found = await installed.get(f"/apis/apps/v1/namespaces/{AGENT}/daemonsets/{AGENT}")
+    assert found["spec"]["template"]["spec"]["containers"][0]["image"] == "volumehealth:0.1.0"
+    enforce = {"pod-security.kubernetes.io/enforce": "baseline"}
+    await installed.patch(f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": enforce}})
+    spec = found["spec"]["template"]["spec"]
+    spec["containers"][0]["resources"] = {}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "try", "namespace": namespace},
+        "spec": spec,
+    }
+    with pytest.raises(SandboxError) as refused:
+        control_plane.kubectl("create", "--dry-run=server", "-f", "-", input=json.dumps(pod))
+    (reason,) = re.findall(r'violates PodSecurity "baseline:latest": (.*)', str(refused.value))
+    assert reason.strip() == (
+        'host namespaces (hostPID=true), hostPath volumes (volumes "registry", "plugins")'
+    )
 
 
 async def test_a_hundred_volumes_fit_into_eighty_megabytes_with_the_rights_it_has(
