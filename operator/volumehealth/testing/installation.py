@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import yaml
 
-from volumehealth.errors import NotFound
+from volumehealth.errors import NotFound, TooManyRequests
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.vocabulary import API_VERSION, POLICIES, POLICY_KIND, RECORDS
 from volumehealth.sandbox.assets import asset
@@ -94,9 +94,18 @@ class Installation:
         """Apply deploy/ and get the ServiceAccount's token."""
         await self.kubectl("apply", "-k", str(asset("deploy")))
         await self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        await until(self._served, "our kinds are served")
         token = await asyncio.to_thread(self.plane.create_token, NAMESPACE, ACCOUNT)
         self.plane.write_kubeconfig(self._kubeconfig, token, user=ACCOUNT)
         self._complete.touch()
+
+    async def _served(self) -> bool:
+        try:
+            for kind in (POLICIES, RECORDS):
+                await self.objects.get(f"/apis/{API_VERSION}/{kind}")
+        except (NotFound, TooManyRequests):  # not yet, or "storage is (re)initializing"
+            return False
+        return True
 
     async def uninstall(self, what: Path) -> float:
         """Delete deploy/, or only crds/, and wait for all of it to be gone; return how many seconds that took."""
