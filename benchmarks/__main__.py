@@ -53,6 +53,7 @@ async def _hung(place: Bench, *, seconds: float) -> list[Line]:
 async def _huge(place: Bench) -> list[Line]:
     """Let there be ten times as many claims."""
     await place.population.put(range(HUGE.volumes), driver=HUGE.name, prefix=HUGE.prefix)
+    await place.population.served()
     return await start.start(place, HUGE, claims=HUGE.volumes, times=2, memory_goal=400)
 
 
@@ -60,6 +61,7 @@ async def run(home: Path, lines: list[Line], *, quick: bool, only: list[str]) ->
     """Measure and add the table's lines; say on standard error what is going on."""
     async with bench(home) as place:
         await place.population.put(range(CLAIMS), driver=MAIN.name, prefix=MAIN.prefix)
+        await place.population.served()
         for name, measure in groups(quick=quick).items():
             if only and name not in only:
                 continue

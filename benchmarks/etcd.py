@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from volumehealth.errors import ApiError
 from volumehealth.model.ids import VolumeId
 from volumehealth.testing.cluster import ClaimSpec, ClusterObjects
 
@@ -101,6 +102,20 @@ class Population:
     async def remove(self, numbers: Iterable[int]) -> None:
         """Let claims, their volumes and Pods be gone."""
         await self._write((key, None) for number in numbers for key in _keys(Placed(number)))
+
+    async def served(self, *, within: float = 300.0) -> None:
+        """Wait until the API server has caught up with its etcd: until then it answers consistent lists with 504."""
+        async with asyncio.timeout(within):
+            for kind in ("persistentvolumes", "persistentvolumeclaims", "pods"):
+                while not await self._lists(kind):  # noqa: ASYNC110 - only the server can tell
+                    await asyncio.sleep(1.0)
+
+    async def _lists(self, kind: str) -> bool:
+        try:
+            await self._objects.get(f"/api/v1/{kind}?limit=1")
+        except ApiError:
+            return False
+        return True
 
     def _made(self, placed: Placed, driver: str, handle: str) -> Iterator[tuple[str, Object]]:
         assert self._pattern is not None

@@ -25,26 +25,32 @@ _ACCESS_MODE: dict[int, str] = {  # as the kubelet maps them (facts C3)
 }
 
 
+_WELL = LegacyCondition(abnormal=False, message="")
+
+
 def legacy(condition: pb.VolumeCondition) -> LegacyCondition:
     """Read a condition that was sent."""
     return LegacyCondition(condition.abnormal, clean_message(condition.message))
 
 
 def volume_page(reply: pb.ListVolumesResponse) -> VolumePage:
-    """Read a page of ListVolumes; equal conditions become one object."""
-    known: dict[tuple[bool, str], LegacyCondition] = {}
+    """Read a page of ListVolumes; equal conditions become one object, and what a healthy one says is not read."""
+    known: dict[str, LegacyCondition] = {}
     entries: list[tuple[str, LegacyCondition | None]] = []
+    add = entries.append
     for entry in reply.entries:
         status = entry.status
-        if not status.HasField("volume_condition"):
-            entries.append((entry.volume.volume_id, None))
-            continue
-        sent = status.volume_condition
-        key = (sent.abnormal, sent.message)
-        condition = known.get(key)
-        if condition is None:
-            condition = known[key] = legacy(sent)
-        entries.append((entry.volume.volume_id, condition))
+        condition: LegacyCondition | None = None
+        if status.HasField("volume_condition"):
+            sent = status.volume_condition
+            if sent.abnormal:
+                message = sent.message
+                condition = known.get(message)
+                if condition is None:
+                    condition = known[message] = legacy(sent)
+            else:
+                condition = _WELL
+        add((entry.volume.volume_id, condition))
     return VolumePage(tuple(entries), reply.next_token)
 
 

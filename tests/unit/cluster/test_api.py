@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
 import pytest
 import yaml
 from aiohttp import web
@@ -176,6 +177,17 @@ async def test_nobody_listens(tmp_path: Path) -> None:
     async with await Api.connect(str(path)) as api:
         with pytest.raises(errors.ApiUnreachable, match=r"127\.0\.0\.1:1 failed: "):
             await api.request("GET", "/x")
+
+
+async def test_an_answer_without_headers_is_a_broken_connection(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def start(response: aiohttp.ClientResponse, connection: object) -> None:
+        response.headers.getall("Set-Cookie")  # as aiohttp does; its answer has no headers yet
+
+    monkeypatch.setattr(aiohttp.ClientResponse, "start", start)
+    with pytest.raises(errors.ApiUnreachable):
+        await api.request("GET", "/version")
 
 
 async def test_after_it_was_closed(api: Api) -> None:
