@@ -3,6 +3,9 @@
 from benchmarks.bench import Bench, Driver
 from benchmarks.table import Line, spread
 
+_GOAL_CLAIMS = 10_000
+"""The event loop's goal is for so many claims; beyond it is only told."""
+
 
 async def start(bench: Bench, driver: Driver, *, claims: int, times: int, memory_goal: float) -> list[Line]:
     """Start the operator several times, each time beside the floor."""
@@ -47,7 +50,7 @@ async def start(bench: Bench, driver: Driver, *, claims: int, times: int, memory
             "",
             f"{worst.cpu * 1000:.0f} ms of processor, {worst.seconds * 1000:.0f} ms by the clock",
             worst.cpu / 0.05,
-            worst.cpu < 0.05,
+            worst.cpu < 0.05 if claims <= _GOAL_CLAIMS else None,
             {"steps": [[step.cpu, step.seconds, step.what] for one in steps for step in one]},
         ),
         Line(
