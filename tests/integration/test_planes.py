@@ -32,6 +32,7 @@ from volumehealth.probe.demand import Demand
 from volumehealth.probe.planes import Planes
 from volumehealth.sandbox.controlplane import ControlPlane
 from volumehealth.testing.cluster import ClusterObjects
+from volumehealth.testing.installation import Installation, until
 
 pytestmark = pytest.mark.cluster
 
@@ -264,3 +265,41 @@ async def test_the_health_fields_of_kubernetes_1_37(
             await objects.patch(f"{STORAGE}/csinodes/gated-node/status", {"status": {"storageHealth": None}})
             await eyes.until(lambda: not (eyes.findings(by_monitor) or eyes.findings(by_kubelet)))
             await eyes.until(lambda: eyes.check().storage == ())
+
+
+@pytest.mark.timeout(120)
+async def test_the_operator_under_its_own_rights_tells_of_a_failed_node(installed: Installation) -> None:
+    objects = installed.objects
+    await objects.make_namespace("failing")
+    await in_use(objects, "failing")
+    await in_use(objects, "failing", "wal")
+    await installed.policy(
+        "failing",
+        selector={"drivers": ["failing.example.com"]},
+        interval="5s",
+        unhealthyAfter="0s",
+        healthyAfter="0s",
+        checks={"nodeFailure": {"after": "1s"}},
+    )
+    operator = await installed.operator([])
+
+    async def told(reason: str) -> set[str]:
+        return await installed.told("failing", reason)
+
+    async def failed() -> bool:
+        return await told("NodeFailed") == everybody
+
+    async def recovered() -> bool:
+        return await told("NodeRecovered") == everybody
+
+    claims = {f"PersistentVolumeClaim/{name}" for name in ("db", "wal")}
+    everybody = claims | {f"Pod/{name}" for name in ("db-0", "wal-0")}
+    await objects.make_node("failing-node", ready=False)
+    await until(failed, "claims and Pods are told that their node failed", within=30)
+    status = await installed.status("failing")
+    assert [(one["reason"], one["claims"]) for one in status["problems"]] == [("NodeFailed", 2)]
+    await objects.make_node("failing-node")
+    await until(recovered, "claims and Pods are told that it is back", within=30)
+    counts = [event["count"] for event in await installed.events("failing")]
+    assert counts == [1] * 8, "nothing is told twice"
+    await operator.stop()
