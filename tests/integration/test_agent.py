@@ -221,6 +221,9 @@ async def test_every_kind_of_trouble_on_a_node_is_reported_once(rig: Rig) -> Non
         "frozen": [("Degraded", "FilesystemReadOnly", Origin.MOUNT_TABLE)],
     }
     assert report.silent == ()
+    shown = rig.plane.kubectl("get", "vhr", node.name)
+    assert "2 of 2 drivers answering; 6 volumes in trouble, 0 silent" in shown
+    assert "Inaccessible" in shown  # the worst comes first
     drivers = {driver.name: driver for driver in report.drivers}
     assert drivers["old.example.com"].health_api is HealthAPI.VOLUME_CONDITION
     assert drivers["old.example.com"].state is SourceState.ANSWERING

@@ -36,6 +36,7 @@ def encode_report(report: VolumeHealthReport) -> dict[str, Any]:
     return _filled(
         plane=report.plane.value,
         node=report.node,
+        summary=_summary(report),
         drivers=[_driver(driver) for driver in report.drivers],
         volumes=[_volume(volume) for volume in report.volumes],
         silent=[_silent(volume) for volume in report.silent],
@@ -94,6 +95,15 @@ def decode_report(name: str, status: object) -> VolumeHealthReport:
 
 def _filled(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value}
+
+
+def _summary(report: VolumeHealthReport) -> str:
+    """Sum up for people: `1 of 2 drivers answering; 3 volumes in trouble, 1 silent`. Derived, so nobody reads it back."""
+    answering = sum(driver.state is SourceState.ANSWERING for driver in report.drivers)
+    drivers = f"{answering} of {len(report.drivers) + report.omitted.drivers} drivers answering"
+    bad = len(report.volumes) + report.omitted.volumes
+    silent = len(report.silent) + report.omitted.silent
+    return f"{drivers}; {bad} volumes in trouble, {silent} silent"
 
 
 def _driver(driver: ReportedDriver) -> dict[str, Any]:
