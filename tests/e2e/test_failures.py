@@ -49,6 +49,41 @@ def test_a_driver_that_is_killed_and_comes_back_leaves_no_event(well: RealNode) 
     assert _told(well) == before
 
 
+def test_an_agent_that_is_killed_and_comes_back_tells_nothing_twice(well: RealNode) -> None:
+    """What it found before is still so, since when it was; its end is told once."""
+    claim = "corrupt"
+    spoil, heal = driver_says(Fault.FILESYSTEM_CORRUPTED, Plane.NODE)
+    spoil(well, claim)
+    try:
+        well.until(lambda: _reported(well, claim), "the agent reports it")
+        well.until(
+            lambda: len(well.told("VolumeConditionAbnormal", claim)) == 1 + len(well.pods), "it is told"
+        )
+        before, since = _told(well), _since(well, claim)
+        well.agent.kill()
+        well.agent.start()
+        well.until(well.agent_ready, "it is back", within=60.0)
+        seen = well.checks()
+        well.until(lambda: well.checks() >= seen + 3, "three checks later")
+        assert _told(well) == before
+        assert _since(well, claim) == since
+    finally:
+        heal(well, claim)
+    await_recovery(well, claim)
+    well.until(lambda: well.told("VolumeConditionNormal", claim), "all is well again")
+
+
+def _since(node: RealNode, claim: str) -> list[str]:
+    """Return since when things are wrong with a claim, as its record and the agent's report say."""
+    return [finding["since"] for finding in node.findings(claim)] + _reported(node, claim)
+
+
+def _reported(node: RealNode, claim: str) -> list[str]:
+    """Return since when the agent's report says that things are wrong with a claim."""
+    volumes = node.get("vhr", node.node.name)["status"].get("volumes") or ()
+    return [one["since"] for volume in volumes if volume["claim"] == claim for one in volume["conditions"]]
+
+
 def test_a_stopped_kubelet_is_a_failed_node_and_back_it_has_recovered(well: RealNode) -> None:
     """Once the node is not Ready for long enough, each claim and each Pod is told; and told that it is back."""
     claims = {claim for driver in well.drivers.values() for claim in driver.claims}

@@ -16,6 +16,7 @@ from volumehealth.sandbox.processes import Running, running_process
 _MARK = ".volumehealth-node"
 """A file that says: this directory is ours to remove."""
 _RUNC = Path("/run/containerd/runc/k8s.io")
+_SHIM_SOCKETS = "/run/containerd/s/"
 _CGROUPS = Path("/sys/fs/cgroup")
 _CONTAINER_LOGS = Path("/var/log/containers")
 
@@ -37,15 +38,16 @@ def remove_remains(layout: NodeLayout) -> None:
     """End every container of a node, unmount everything below its directory, and remove it; safe at any time."""
     if not (layout.home / _MARK).exists():
         return
-    containers = [one.name for one in layout.tasks.iterdir()] if layout.tasks.is_dir() else []
+    containers = list(layout.tasks.iterdir()) if layout.tasks.is_dir() else []
     for shim in list(_shims(layout.containerd_socket)):
         for process in (*_descendants(shim.pid), shim):
             process.end(grace=0.0)
     for path in sorted(mounts_below(layout.home), key=len, reverse=True):
         unmount(path)
     for container in containers:
-        shutil.rmtree(_RUNC / container, ignore_errors=True)
-        _remove_cgroups(container)
+        shutil.rmtree(_RUNC / container.name, ignore_errors=True)
+        _remove_cgroups(container.name)
+        _remove_shim_socket(container)
     for link in _CONTAINER_LOGS.glob("*.log") if _CONTAINER_LOGS.is_dir() else ():
         if link.is_symlink() and str(link.readlink()).startswith(f"{layout.home}/"):
             link.unlink(missing_ok=True)
@@ -78,3 +80,11 @@ def _remove_cgroups(container: str) -> None:
     for group in (*_CGROUPS.glob(f"k8s.io/{container}"), *_CGROUPS.glob(f"*/k8s.io/{container}")):
         with suppress(OSError):
             group.rmdir()
+
+
+def _remove_shim_socket(container: Path) -> None:
+    """Remove the socket of a shim that was killed; containerd wrote down where it is."""
+    with suppress(FileNotFoundError):
+        address = (container / "address").read_text().strip().removeprefix("unix://")
+        if address.startswith(_SHIM_SOCKETS):
+            Path(address).unlink(missing_ok=True)

@@ -7,6 +7,7 @@ import asyncio
 import json
 import sys
 import time
+import urllib.request
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -106,6 +107,7 @@ class RealNode:
             node_home, self.plane, name="real-node", feature_gates={"CSIVolumeHealth": gate}, say=say
         )
         self._parts = _Parts()
+        self._agent_port = free_ports(1)[0]
 
     # Life.
 
@@ -217,6 +219,7 @@ class RealNode:
         operator.program.start()
         self._parts.agent.start()
         asyncio.run(operator.ready())
+        self.until(self.agent_ready, "the agent reports", within=60.0)
 
     def _agent_command(self) -> tuple[str, ...]:
         return (
@@ -227,7 +230,7 @@ class RealNode:
             f"--node-name={self.node.name}",
             f"--kubelet-dir={self.node.layout.kubelet_dir}",
             "--mount-table=/proc/self/mountinfo",
-            f"--health-address=127.0.0.1:{free_ports(1)[0]}",
+            f"--health-address=127.0.0.1:{self._agent_port}",
             "--log-format=json",
         )
 
@@ -262,6 +265,16 @@ class RealNode:
         if self._parts.agent is None:
             raise SandboxError("there is no agent yet")
         return self._parts.agent
+
+    def agent_ready(self) -> bool:
+        """Tell whether the agent says that its report is on the server (/readyz)."""
+        url = f"http://127.0.0.1:{self._agent_port}/readyz"
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            opener.open(url, timeout=2).close()
+        except OSError:
+            return False
+        return True
 
     def driver(self, name: str) -> Program:
         """Return a driver's process."""
