@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from heapq import merge
+from itertools import islice
 from types import MappingProxyType
 
 from volumehealth.judge.claim import Judgement, JudgeSettings, judge_claim
@@ -26,6 +28,8 @@ from volumehealth.model.steps import Steps, at_once
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.select import Members
 
+_PART = 2_000
+"""Claims that are sorted in one step."""
 _DOWN = (SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN)
 
 
@@ -228,17 +232,19 @@ class _Driver:
         if self._evidence.distrust:
             single.update(vouched)
         yield
-        # The view may be ahead of the selection: a claim that is gone is no longer counted.
-        there = sorted(ref for ref in single if ref in self._claims)
         verdicts = dict.fromkeys(Verdict, 0)
         rest = count - len(single)
         healthy = rest if self._answers else len(vouched - single)
         verdicts[Verdict.HEALTHY] += healthy
         verdicts[Verdict.UNMONITORED] += rest - healthy
-        gone = len(single) - len(there)
-        for ref in there:
+        gone = 0
+        sorted_parts = []
+        for part in _parts(single):
+            sorted_parts.append(sorted(part))
+            yield
+        for ref in merge(*sorted_parts):
             claim = self._claims.get(ref)
-            if claim is None:  # since the last step
+            if claim is None:  # the view may be ahead of the selection
                 gone += 1
             else:
                 verdicts[self._judge(ref, claim)] += 1
@@ -361,6 +367,13 @@ def _dated(answer: Answer, answers: DriverAnswers) -> Answer:
     if answer.since is not None:
         return answer
     return replace(answer, at=max(answer.at, answers.at), since=answer.at)
+
+
+def _parts(refs: Iterable[ClaimRef]) -> Iterator[list[ClaimRef]]:
+    """Cut many claims into parts that are sorted in no time."""
+    every = iter(refs)
+    while part := list(islice(every, _PART)):
+        yield part
 
 
 def _heard_alone(claim: Claim, evidence: Evidence) -> bool:
