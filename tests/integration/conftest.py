@@ -6,13 +6,15 @@ caches are never touched, and everything started here dies with pytest.
 
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from volumehealth.errors import SandboxError
+from volumehealth.model.vocabulary import API_VERSION, POLICIES
 from volumehealth.sandbox.assets import asset
 from volumehealth.sandbox.controlplane import COLLECTORS, ControlPlane
 from volumehealth.sandbox.tools import find_or_build
@@ -24,6 +26,7 @@ Kubectl = Callable[..., str]
 _TOOLS = ("etcd", "kube-apiserver", "kubectl", "kube-controller-manager")
 
 _numbers = itertools.count(1)
+_started: list[ControlPlane] = []
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -43,7 +46,18 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """One API server for the session, started at first use. Never restart it: see `fresh_control_plane`."""
     with ControlPlane(tmp_path_factory.mktemp("control-plane"), say=print) as running:
+        _started.append(running)
         yield running
+        _started.clear()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def policies_end_with_their_module() -> Iterator[None]:
+    """Delete all policies of the session's API server: they have no namespace that keeps them from other tests."""
+    yield
+    for running in _started:
+        with suppress(SandboxError):  # no module that ran so far installed the CRDs
+            running.kubectl("delete", "--raw", f"/apis/{API_VERSION}/{POLICIES}")
 
 
 @pytest.fixture
