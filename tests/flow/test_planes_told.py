@@ -201,6 +201,29 @@ async def test_a_silent_agent_is_told_once_on_the_policy_and_so_is_its_return(wo
     assert world.condition("SourcesAvailable")["status"] == "True"
 
 
+async def test_agents_that_fall_silent_one_after_the_other_share_an_event(world: World) -> None:
+    agents = tuple(f"worker-{number}" for number in range(5))
+    for node in agents:
+        world.claim(f"db-{node}", node)
+        world.cluster.report(node)
+    await world.after(minutes=1, renew=agents)
+    for number in range(1, 6):
+        await world.after(minutes=1, renew=agents[number:])
+    await world.after(minutes=10)
+    (event,) = world.api.events("AgentSilent")
+    assert "worker-0, worker-1 and 3 more agents have not reported" in event["message"]
+    written = event["count"]
+    world.start()
+    await world.after(minutes=10)
+    (event,) = world.api.events("AgentSilent")
+    assert event["count"] == written, "a restart repeats nothing"
+    await world.after(minutes=1, renew=agents)
+    await world.after(minutes=10, renew=agents[1:])
+    (event,) = world.api.events("AgentSilent")
+    assert event["message"].startswith("worker-0 has not reported"), "another silence is told again"
+    assert event["count"] == written + 1
+
+
 async def test_unwell_storage_is_told_once_with_the_claims_it_touches(world: World) -> None:
     world.claim("db", "worker-1")
     world.claim("wal", "worker-1", "worker-2")

@@ -138,21 +138,23 @@ class PolicyEventWriter:
     def _tell_agents(self, picture: Picture, known: _Known) -> None:
         """Tell of agents that are silent for as long as it takes to believe a statement, and when they are back.
 
-        Those that fall silent together share an Event.
+        All of them share an Event: many fall silent together, but never in the same second. It is told again when it
+        is older than the newest silence, so that a restart repeats nothing.
         """
         wait, silent = picture.policy.spec.unhealthy_after, picture.agents.since
-        new = sorted(
+        new = {
             name for name, since in silent.items() if name not in known.agents and picture.now - since >= wait
-        )
-        back = sorted(known.agents - silent.keys())
-        known.agents.update(new)
-        known.agents.difference_update(back)
+        }
+        back = known.agents - silent.keys()
+        known.agents = (known.agents | new) - back
         if new:
-            words = _silent_agents(picture, new)
-            self._write(picture.policy, EventReason.AGENT_SILENT, _named_once(new), words, _HOUR / 2)
+            age = picture.now - max(silent[name] for name in new)
+            words = _silent_agents(picture, sorted(known.agents))
+            self._write(picture.policy, EventReason.AGENT_SILENT, "", words, age)
         if back:
-            words = f"{named(back, 'agent')}: reporting again, or not expected any more"
-            self._write(picture.policy, EventReason.AGENT_REPORTING, _named_once(back), words, _AT_ONCE)
+            rest = f"; {count(len(known.agents), 'agent')} still silent" if known.agents else ""
+            words = f"{named(sorted(back), 'agent')}: reporting again, or not expected any more{rest}"
+            self._write(picture.policy, EventReason.AGENT_REPORTING, "", words, _AT_ONCE)
 
     def _tell_drivers(self, picture: Picture, known: _Known) -> None:
         """Tell of drivers that are silent for as long as it takes to believe a statement, and when they are back."""
@@ -207,11 +209,6 @@ def _silent_agents(picture: Picture, names: Sequence[str]) -> str:
         f"{named(names, 'agent')} {verb} not reported since {moment(since, picture.now)}; "
         f"{count(unknown, 'claim')} Unknown, findings there are frozen"
     )
-
-
-def _named_once(names: Sequence[str]) -> str:
-    """Make the identity of an Event about several agents."""
-    return ",".join(names)
 
 
 def _recovered(picture: Picture) -> str:
