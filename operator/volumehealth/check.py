@@ -32,7 +32,7 @@ from volumehealth.model.policy import Policy, PolicySpec
 from volumehealth.model.steps import Steps, at_once
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.probe.demand import Demand
-from volumehealth.probe.planes import Heard, HeardDriver, storage_silence
+from volumehealth.probe.heard import Heard, HeardDriver, storage_silence
 from volumehealth.report.picture import Agents
 from volumehealth.select import Members, Selection
 

@@ -9,141 +9,24 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import Protocol
 
-from volumehealth.cluster.changes import Changes
-from volumehealth.cluster.tables import Alive
 from volumehealth.judge.storage import Backend
 from volumehealth.model.clock import Clock
-from volumehealth.model.cluster import (
-    Attachment,
-    Claim,
-    Complaints,
-    Node,
-    NodeDrivers,
-    Pod,
-    StorageStatement,
-    ViewState,
-)
-from volumehealth.model.health import (
-    Answer,
-    ClaimHealth,
-    HealthAPI,
-    Outcome,
-    Source,
-    SourceState,
-    Via,
-    Vouched,
-)
+from volumehealth.model.cluster import StorageStatement
+from volumehealth.model.health import Answer, ClaimHealth, HealthAPI, Source, SourceState, Via, Vouched
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy
-from volumehealth.model.report import VolumeHealthReport
 from volumehealth.model.steps import Steps
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.probe import kubernetes, reports
 from volumehealth.probe.agents import Roll
+from volumehealth.probe.heard import Heard, HeardDriver, PlaneView
 from volumehealth.probe.takeback import Place, taken_back
 from volumehealth.probe.usage import Usage
 from volumehealth.select import Members
 
 _GRACE = timedelta(seconds=30)
 """Beside an interval and a timeout: what an agent needs to see a new Pod and to write what it found."""
-
-
-class PlaneView(Protocol):
-    """What is needed of `cluster.view.ClusterView`."""
-
-    @property
-    def claims(self) -> Mapping[ClaimRef, Claim]:
-        """See there."""
-
-    @property
-    def complaints(self) -> Mapping[ClaimRef, Complaints]:
-        """See there."""
-
-    @property
-    def unwell_pods(self) -> Mapping[ClaimRef, Pod]:
-        """See there."""
-
-    @property
-    def nodes(self) -> Mapping[str, Node]:
-        """See there."""
-
-    @property
-    def nodes_gone(self) -> Mapping[str, datetime]:
-        """See there."""
-
-    @property
-    def csinodes(self) -> Mapping[str, NodeDrivers]:
-        """See there."""
-
-    @property
-    def attachments(self) -> Mapping[str, Attachment]:
-        """See there."""
-
-    @property
-    def reports(self) -> Mapping[str, VolumeHealthReport]:
-        """See there."""
-
-    @property
-    def leases(self) -> Mapping[str, Alive]:
-        """See there."""
-
-    def pods_of(self, ref: ClaimRef) -> Sequence[Pod]:
-        """See there."""
-
-    def claims_of(self, volume: str) -> Sequence[ClaimRef]:
-        """See there."""
-
-    def follows(self, resource: str) -> bool:
-        """See there."""
-
-    def subscribe(self) -> Changes:
-        """See there."""
-
-    def subscribe_pods(self) -> Changes:
-        """See there."""
-
-    def state(self) -> ViewState:
-        """See there."""
-
-
-@dataclass(frozen=True, slots=True)
-class HeardDriver:
-    """What nodes' agents hear of a driver.
-
-    Attributes:
-        nodes: on how many nodes it answers.
-        health_api: the generation that it speaks there.
-        methods: what is called there.
-        since: since when the first of them answers.
-    """
-
-    nodes: int
-    health_api: HealthAPI
-    methods: tuple[str, ...]
-    since: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """What these planes say of a policy's claims.
-
-    Attributes:
-        claims: answers by claim; sparse.
-        vouched: claims that their nodes say are healthy.
-        expected: how many agents should report.
-        silent: those that do not, and since when, by node.
-        storage: answers about the storage behind drivers, seen from nodes, and the claims that it touches.
-        drivers: those that answer on nodes.
-    """
-
-    claims: Mapping[ClaimRef, tuple[Answer, ...]] = field(default_factory=dict)
-    vouched: Vouched = field(default_factory=Vouched)
-    expected: int = 0
-    silent: Mapping[str, datetime] = field(default_factory=dict)
-    storage: Mapping[Backend, tuple[tuple[Answer, ...], tuple[ClaimRef, ...]]] = field(default_factory=dict)
-    drivers: Mapping[str, HeardDriver] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -210,6 +93,7 @@ class Planes:
             healths: what is remembered of them.
             now: the moment.
         """
+        self._grace = max(self._grace, _grace_of(policy))
         moment = self._moment(now)
         yield from self._follow()
         own = self._own(policy.uid, members)
@@ -313,7 +197,7 @@ class Planes:
         tables = (table for driver, table in vouching.items() if driver in own.claims)
         nodes = ChainMap(own_words, *tables)
         claims = own.vouched
-        grace = self._grace_of(policy)
+        grace = _grace_of(policy)
         for (node, ref), since in self._usage.fresh.items():
             if moment.monotonic - since < grace and node in nodes.get(ref, ()):
                 rest = tuple(other for other in nodes[ref] if other != node)
@@ -333,11 +217,6 @@ class Planes:
             self._signature, self._version = list(signature), self._usage.version
         return self._vouching
 
-    def _grace_of(self, policy: Policy) -> float:
-        grace = (policy.spec.interval + policy.spec.timeout + _GRACE).total_seconds()
-        self._grace = max(self._grace, grace)
-        return grace
-
     def _nodes(
         self, policy: Policy, members: Members, agents: Sequence[reports.NodeAgent], moment: _Moment
     ) -> kubernetes.Said:
@@ -354,7 +233,7 @@ class Planes:
         """Tell of claims whose Pod has only just begun to run where their driver will be asked."""
         if not agents or not self._usage.fresh:
             return
-        grace, by_node = self._grace_of(policy), {agent.node: agent for agent in agents}
+        grace, by_node = _grace_of(policy), {agent.node: agent for agent in agents}
         for (node, ref), since in self._usage.fresh.items():
             claim, agent = self._view.claims.get(ref), by_node.get(node)
             young = moment.monotonic - since < grace
@@ -474,11 +353,9 @@ class Planes:
         )
 
 
-def storage_silence(heard: Heard, backend: Backend, now: datetime) -> tuple[Answer, ...]:
-    """Return what to make of a backend that nobody speaks of any more: it is well, unless its node's agent is silent."""
-    if backend.node in heard.silent:
-        return ()
-    return (Answer(Source.NODE, Outcome.HEALTHY, now, node=backend.node, acquits=False),)
+def _grace_of(policy: Policy) -> float:
+    """Return for how many seconds a Pod must run before its node's silence means that all is well."""
+    return (policy.spec.interval + policy.spec.timeout + _GRACE).total_seconds()
 
 
 def _drivers(agents: Iterable[reports.NodeAgent], wanted: Collection[str]) -> dict[str, HeardDriver]:
