@@ -1,9 +1,15 @@
 """The node is real: what the other scenes stand on."""
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
+from volumehealth.errors import SandboxError
+from volumehealth.model.vocabulary import API_VERSION, POLICY_KIND, REPORT_KIND
 from volumehealth.sandbox.node_mounts import mounts_below
-from volumehealth.testing.realnode import RealNode
+from volumehealth.testing.realnode import SPACE, RealNode
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -22,3 +28,37 @@ def test_all_is_healthy_by_the_word_of_controller_and_node(real_node: RealNode) 
     """Every claim is Healthy."""
     real_node.until(real_node.all_healthy, "all claims are healthy", within=60.0)
     assert real_node.condition("VolumesHealthy")["status"] == "True"
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        {"apiVersion": API_VERSION, "kind": REPORT_KIND, "metadata": {"name": "another-node"}},
+        {"apiVersion": API_VERSION, "kind": POLICY_KIND, "metadata": {"name": "of-an-agent"}},
+        {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": "volumehealth-operator", "namespace": "volumehealth-system"},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "mounted", "namespace": SPACE, "labels": {"written": "by-an-agent"}},
+        },
+    ],
+    ids=lambda one: one["kind"],
+)
+def test_the_agents_own_token_writes_nothing_of_others(
+    real_node: RealNode, forbidden: Mapping[str, Any]
+) -> None:
+    """Another node's report, a policy, the operator's Lease, a claim: refused to the token the agent runs with."""
+    with pytest.raises(SandboxError, match="forbidden"):
+        real_node.plane.kubectl(
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "-f",
+            "-",
+            input=json.dumps(forbidden),
+            kubeconfig=real_node.agent_kubeconfig,
+        )

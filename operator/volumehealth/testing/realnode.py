@@ -226,7 +226,7 @@ class RealNode:
             *_VOLUMEHEALTH,
             "agent",
             "node",
-            f"--kubeconfig={self._agent_kubeconfig()}",
+            f"--kubeconfig={self._write_agent_kubeconfig()}",
             f"--node-name={self.node.name}",
             f"--kubelet-dir={self.node.layout.kubelet_dir}",
             "--mount-table=/proc/self/mountinfo",
@@ -234,7 +234,7 @@ class RealNode:
             "--log-format=json",
         )
 
-    def _agent_kubeconfig(self) -> Path:
+    def _write_agent_kubeconfig(self) -> Path:
         """Write the token of a real Pod on the real node: with it the API server knows where the agent runs."""
         pod = _pod("agent", (), node=self.node.name)
         pod["metadata"]["namespace"] = AGENT_ACCOUNT
@@ -248,7 +248,7 @@ class RealNode:
             "--bound-object-kind=Pod",
             "--bound-object-name=agent",
         )
-        return self.plane.write_kubeconfig(self.home / "agent.kubeconfig", token.strip(), user=AGENT_ACCOUNT)
+        return self.plane.write_kubeconfig(self.agent_kubeconfig, token.strip(), user=AGENT_ACCOUNT)
 
     # What tests do to it.
 
@@ -265,6 +265,11 @@ class RealNode:
         if self._parts.agent is None:
             raise SandboxError("there is no agent yet")
         return self._parts.agent
+
+    @property
+    def agent_kubeconfig(self) -> Path:
+        """The kubeconfig that the agent runs with."""
+        return self.home / "agent.kubeconfig"
 
     def agent_ready(self) -> bool:
         """Tell whether the agent says that its report is on the server (/readyz)."""
