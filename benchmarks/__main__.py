@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from benchmarks.bench import Bench, Driver, bench
-from benchmarks.lines import burst, probes, scale, start, steady
+from benchmarks.lines import burst, nodes, probes, scale, start, steady
 from benchmarks.table import Line, as_json, markdown
 
 CLAIMS = 10_000
@@ -37,6 +37,7 @@ def groups(*, quick: bool) -> dict[str, Group]:
         ),
         "churn": lambda b: scale.churn(b, MAIN, first=CLAIMS, seconds=10 if quick else 40),
         "flat": lambda b: scale.flat(b, MAIN, checks=50 if quick else 200),
+        "nodes": lambda b: nodes.nodes(b, MAIN, number=1000, changing=50, rounds=3 if quick else 8),
         "hung": lambda b: _hung(b, seconds=10 if quick else 30),
         **({} if quick else {"huge": _huge}),
     }
@@ -90,7 +91,9 @@ def main() -> None:
         "--only", action="append", default=[], choices=groups(quick=False), help="repeat for more"
     )
     parser.add_argument("--home", type=Path, help="keep logs and all in this directory")
-    parser.add_argument("--json", type=Path, default=Path("benchmarks.json"), help="where to write JSON")
+    parser.add_argument(
+        "--json", type=Path, default=Path("benchmarks/results/latest.json"), help="where to write JSON"
+    )
     arguments = parser.parse_args()
     before = machine()
     lines: list[Line] = []
@@ -102,6 +105,7 @@ def main() -> None:
         print(f"\n{before} before, {os.getloadavg()[0]:.1f} after\n")
         print(markdown(lines))
         report = {"machine": before, "quick": arguments.quick, "lines": as_json(lines)}
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(report, indent=2) + "\n")
 
 

@@ -130,13 +130,25 @@ class Bench:
             "metadata": {"name": name},
             "spec": spec,
         }
-        await self.objects._send(
-            "PATCH",
-            f"{_POLICIES}/{name}",
-            body=body,
-            content_type=_APPLY,
-            query={"fieldManager": "bench", "force": "true"},
+        await self.apply(_POLICIES, body)
+
+    async def apply(self, path: str, body: Object) -> Object:
+        """Let an object be as given, in a collection."""
+        query = {"fieldManager": "bench", "force": "true"}
+        name = body["metadata"]["name"]
+        return await self.objects._send(
+            "PATCH", f"{path}/{name}", body=body, content_type=_APPLY, query=query
         )
+
+    async def ensure_node(self, name: str) -> Object:
+        """Let a node be there, ready."""
+        await self.objects.make_node(name)
+        return {}
+
+    async def removed(self, path: str) -> Object:
+        """Let an object be gone."""
+        await self.objects.delete(path)
+        return {}
 
     async def no_policies(self) -> None:
         """Let no policy be there."""
