@@ -27,6 +27,8 @@ from volumehealth.report.problems import Problem
 from volumehealth.report.text import count, fit, moment, span
 
 _LONGEST = 1024
+_FEW = 0.1
+"""So many new claims beside healthy ones make no doubt; more of them are a driver that is slow to ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,7 @@ def _volumes(
     if not counts.selected:
         return _Condition("Unknown", VolumesReason.NOTHING_SELECTED, nothing_selected(picture))
     new = _not_asked_yet(judgement)
-    if counts.unknown > new or not (counts.healthy or monitored(picture) == 0):
+    if counts.unknown > new or new > counts.healthy * _FEW:
         words = f"{counts.unknown} of {count(monitored(picture), 'monitored claim')} unknown"
         why = f": {judgement.unknown[0].message or judgement.unknown[0].reason}" if judgement.unknown else ""
         return _Condition("Unknown", VolumesReason.SOME_UNKNOWN, f"{fit(words + why, 600)}; {rest}")

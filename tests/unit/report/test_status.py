@@ -77,7 +77,7 @@ def test_volumes_healthy_always_names_the_unmonitored(scene: str) -> None:
     assert "not monitored" in condition(status_of(SCENES[scene]()), "VolumesHealthy")["message"]
 
 
-@pytest.mark.parametrize(("healthy", "volumes"), [(40, "True"), (0, "Unknown")])
+@pytest.mark.parametrize(("healthy", "volumes"), [(40, "True"), (10, "Unknown"), (0, "Unknown")])
 def test_new_claims_wait_in_peace_beside_healthy_ones(healthy: int, volumes: str) -> None:
     picture = SCENES["all_healthy"]()
     assert picture.judgement is not None
