@@ -293,13 +293,13 @@ class Reflector(Generic[Item, Row]):
 
     # -- state --------------------------------------------------------------------------------------------------
 
-    def _confirm(self, *, listed: bool = False) -> None:
+    def _confirm(self, *, listed: bool = False, absent: bool = False) -> None:
         """The server has just said how things are, or that nothing has changed."""
         if self.error and self.synced:
             log.info("followed again", extra={"resource": self.name})
-        changed = bool(self.error) or self.absent or (listed and not self.synced)
+        changed = bool(self.error) or self.absent is not absent or (listed and not self.synced)
         self.synced = self.synced or listed
-        self.absent, self.error = False, ""
+        self.absent, self.error = absent, ""
         self.confirmed, self.confirmed_at = self._clock.monotonic(), self._clock.now()
         if changed:
             self._news()
@@ -316,9 +316,7 @@ class Reflector(Generic[Item, Row]):
         self._version = ""
         if not self.absent:
             log.info("not there", extra={"resource": self.name, "why": str(error)})
-        self._confirm(listed=True)
-        self.absent = True
-        self._news()
+        self._confirm(listed=True, absent=True)
         await asyncio.sleep(self._pace.absent * self._random.uniform(0.8, 1.2))
 
     async def _pause_after(self, error: errors.ApiError) -> None:

@@ -23,6 +23,7 @@ class Shelf:
     def __init__(self) -> None:
         self.rows: dict[Hashable, str] = {}
         self.told: list[str] = []
+        self.news = 0
 
     def put(self, row: ClaimRow, /) -> None:
         self.rows[row.ref] = row.phase
@@ -31,6 +32,9 @@ class Shelf:
     def drop(self, key: Any, /) -> None:
         del self.rows[key]
         self.told.append(f"drop {key.name}")
+
+    def announce(self) -> None:
+        self.news += 1
 
     def known(self) -> set[Any]:
         return set(self.rows)
@@ -51,7 +55,8 @@ def follow(collection: Any, clock: Clock) -> Follow:
     async def start(**pace: float) -> AsyncIterator[tuple[Shelf, Reflector[Any, ClaimRow]]]:
         shelf = Shelf()
         resource = claims(LabelPool())
-        if pace.pop("optional", 0):
+        optional, dispensable = pace.pop("optional", 0), pace.pop("dispensable", 0)
+        if optional or dispensable:
             resource = type(resource)(
                 resource.name,
                 resource.path,
@@ -59,7 +64,9 @@ def follow(collection: Any, clock: Clock) -> Follow:
                 read=resource.read,
                 key=resource.key,
                 version=resource.version,
-                optional=True,
+                optional=bool(optional),
+                dispensable=bool(dispensable),
+                query={"labelSelector": "app"} if dispensable else {},
             )
         reflector = Reflector(
             collection,
@@ -68,7 +75,7 @@ def follow(collection: Any, clock: Clock) -> Follow:
             clock=clock,
             random=Random(1),
             pace=Pace(**pace),  # type: ignore[arg-type]  # `page` is a whole number
-            news=lambda: None,
+            news=shelf.announce,
         )
         task = asyncio.create_task(reflector.run())
         try:
@@ -320,3 +327,23 @@ async def test_a_line_that_cannot_be_read_leads_to_a_new_list(collection: Any, f
         collection.log.clear()
         await collection.put("well")
         await until(lambda: shelf.names == ["well"])
+
+
+async def test_what_may_not_be_read_is_done_without_until_it_may(collection: Any, follow: Follow) -> None:
+    collection.away = errors.Forbidden("nodes is forbidden", status=403)
+    await collection.put("a")
+    async with follow(dispensable=1, absent=10) as (shelf, reflector):
+        await until(lambda: reflector.absent)
+        assert reflector.synced, "nobody waits for it"
+        news = shelf.news
+        await asyncio.sleep(60)
+        assert shelf.news == news, "that it is still not there is no news"
+        collection.away = None
+        await until(lambda: shelf.names == ["a"])
+        assert not reflector.absent
+
+
+async def test_a_query_goes_with_every_list_and_watch(collection: Any, follow: Follow) -> None:
+    async with follow(dispensable=1) as (_, reflector):
+        await until(lambda: reflector.synced and collection.watches)
+        assert {query.get("labelSelector") for query in collection.requests} == {"app"}
