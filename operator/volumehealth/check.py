@@ -118,6 +118,7 @@ class Checker:
         self._compiled: dict[str, tuple[Policy, CompiledRules]] = {}
         self._volumes: dict[str, tuple[Members, Mapping[str, frozenset[str]]]] = {}
         self._once_heard: frozenset[str] = frozenset()
+        self._accused: dict[str, tuple[Mapping[ClaimRef, ClaimHealth], dict[str, frozenset[str]]]] = {}
         self._unions: dict[str, tuple[tuple[frozenset[str], ...], frozenset[str]]] = {}
         self._stand_ins: dict[tuple[str, str], DriverAnswers] = {}
 
@@ -163,6 +164,7 @@ class Checker:
                 policies, self._view.claims, self._view.namespaces, changed
             )
             self._move(policies)
+            self._accused.clear()
         self._policies = policies
         self._drivers.demand(self._wanted())
 
@@ -302,12 +304,20 @@ class Checker:
         return known[1]
 
     def _adverse(self, uid: str, driver: str) -> frozenset[str]:
-        claims = (
-            self._view.claims.get(ref)
-            for ref, health in self._healths.get(uid, {}).items()
-            if health.findings
-        )
-        return frozenset(claim.handle for claim in claims if claim is not None and claim.driver == driver)
+        """Return a driver's volumes with live findings; looked for once after each check of the policy."""
+        healths = self._healths.get(uid)
+        if healths is None:
+            return frozenset()
+        known = self._accused.get(uid)
+        if known is None or known[0] is not healths:
+            accused: dict[str, set[str]] = {}
+            for ref, health in healths.items():
+                claim = self._view.claims.get(ref) if health.findings else None
+                if claim is not None:
+                    accused.setdefault(claim.driver, set()).add(claim.handle)
+            found = {name: frozenset(handles) for name, handles in accused.items()}
+            known = self._accused[uid] = (healths, found)
+        return known[1].get(driver, frozenset())
 
     def _judge_storage(
         self, policy: Policy, heard: Heard, view: ViewState, now: datetime
