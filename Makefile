@@ -29,7 +29,6 @@ test: $(STAMP) tools ## Run all tests, on the real API server
 	@$(BIN)/python -m pytest -q -m "not e2e" $(ARGS)
 
 e2e: $(STAMP) ## Run the tests on a real kubelet (root; Debian packages containerd, runc, containernetworking-plugins)
-	@$(BIN)/volumehealth sandbox tools etcd kube-apiserver kubectl kube-controller-manager kubelet
 	@$(BIN)/python -m pytest -q -m e2e tests/e2e $(ARGS)
 
 bench: $(STAMP) tools ## Measure it beside its floors (10 minutes); QUICK=1 takes 2
