@@ -15,6 +15,7 @@ from volumehealth.model.report import (
     AGENT_LABEL,
     AGENT_RENEW_SECONDS,
     AGENT_SILENT_SECONDS,
+    Plane,
     VolumeHealthReport,
     agent_lease_name,
 )
@@ -187,6 +188,7 @@ class AgentLease:
         random: spreads renewals.
         owner: the Node as an owner reference, if it is known.
         every: seconds between two renewals.
+        plane: what the report is about.
     """
 
     def __init__(
@@ -200,6 +202,7 @@ class AgentLease:
         random: Random,
         owner: Callable[[], Mapping[str, str] | None],
         every: float = AGENT_RENEW_SECONDS,
+        plane: Plane = Plane.NODE,
     ) -> None:
         self._api = api
         self._namespace = namespace
@@ -209,6 +212,7 @@ class AgentLease:
         self._random = random
         self._owner = owner
         self._every = every
+        self._plane = plane
         self._told = ""
 
     async def run(self, alive: Callable[[], bool]) -> None:
@@ -232,7 +236,7 @@ class AgentLease:
         metadata: dict[str, Any] = {
             "name": self._name,
             "namespace": self._namespace,
-            "labels": {AGENT_LABEL: "node"},
+            "labels": {AGENT_LABEL: self._plane.lower()},
         }
         owner = self._owner()
         if owner is not None:

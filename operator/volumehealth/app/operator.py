@@ -23,6 +23,7 @@ from volumehealth.cluster.view import ClusterView
 from volumehealth.csi.endpoint import parse_endpoint
 from volumehealth.errors import LeaseLost
 from volumehealth.model.clock import Clock, SystemClock
+from volumehealth.probe.controllers import ControllerAnswers
 from volumehealth.probe.demand import ProbeLimits
 from volumehealth.probe.planes import Planes
 from volumehealth.probe.probers import Probers
@@ -148,7 +149,8 @@ async def _lead(
         limits=ProbeLimits(gets_in_flight=settings.csi_gets_in_flight, duty=settings.csi_busy_percent / 100),
     )
     reporter = Reporter(api, clock=clock, random=random, metrics=metrics, pods_of=view.pods_of)
-    checker = Checker(view=view, drivers=probers, clock=clock, planes=Planes(view, clock=clock))
+    drivers = ControllerAnswers(probers, view, clock=clock)
+    checker = Checker(view=view, drivers=drivers, clock=clock, planes=Planes(view, clock=clock))
     engine = Engine(view=view, checker=checker, reporter=reporter, metrics=metrics, clock=clock)
     probes.working(engine)
 

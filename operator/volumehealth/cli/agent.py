@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from volumehealth.cli.options import cluster_options, log_options, option
+from volumehealth.cli.options import cluster_options, csi_options, log_options, option
 from volumehealth.logs import configure_logs
 
 
@@ -73,3 +73,32 @@ def node(**flags: Any) -> None:
     from volumehealth.agent.process import run_node  # after the flags: heavy
 
     raise SystemExit(asyncio.run(run_node(settings)))
+
+
+@agent.command()
+@cluster_options
+@csi_options
+@option(
+    "--health-address",
+    "HEALTH_ADDRESS",
+    "Where to serve /healthz and /readyz; empty turns it off. Default: 0.0.0.0:8081.",
+    metavar="HOST:PORT",
+)
+@option(
+    "--namespace",
+    "NAMESPACE",
+    "Namespace of the agents' Leases: the operator's. Default: volumehealth-system.",
+    metavar="NAME",
+)
+@log_options
+def controller(**flags: Any) -> None:
+    """Run beside a driver's controller, under its ServiceAccount: ask it about its volumes, write its report."""
+    from volumehealth.agent.controller_settings import parse_controller_settings
+    from volumehealth.agent.lean import without_synchronous_client
+
+    settings = parse_controller_settings(flags)
+    configure_logs(log_format=settings.common.log_format, level=settings.common.log_level)
+    without_synchronous_client()
+    from volumehealth.agent.controller_process import run_controller  # after the flags: heavy
+
+    raise SystemExit(asyncio.run(run_controller(settings)))
