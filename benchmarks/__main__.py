@@ -38,7 +38,7 @@ def groups(*, quick: bool) -> dict[str, Group]:
         "churn": lambda b: scale.churn(b, MAIN, first=CLAIMS, seconds=10 if quick else 40),
         "flat": lambda b: scale.flat(b, MAIN, checks=50 if quick else 200),
         "nodes": lambda b: nodes.nodes(b, MAIN, number=1000, changing=50, rounds=3 if quick else 8),
-        "hung": lambda b: _hung(b, seconds=10 if quick else 30),
+        "hung": lambda b: _hung(b, seconds=20 if quick else 40),
         **({} if quick else {"huge": _huge}),
     }
 
