@@ -22,6 +22,7 @@ from volumehealth.model.cluster import Claim
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy, PolicySpec
 from volumehealth.model.vocabulary import ConditionType, SilenceReason
+from volumehealth.probe.controllers import ControllerAnswers
 from volumehealth.probe.demand import ProbeLimits
 from volumehealth.probe.planes import Planes
 from volumehealth.probe.probers import Probers
@@ -153,7 +154,8 @@ async def _check(settings: Settings, question: Question) -> OneCheck:
         try:
             await _view_complete(view, question.wait)
             planes = Planes(view, clock=clock)
-            checker = Checker(view=view, drivers=probers, clock=clock, planes=planes)
+            drivers = ControllerAnswers(probers, view, clock=clock)
+            checker = Checker(view=view, drivers=drivers, clock=clock, planes=planes)
             hurried = replace(policy, spec=replace(policy.spec, interval=timedelta(seconds=1)))
             checker.follow({policy.uid: hurried}, None)
             await _settle(probers, checker, hurried, news, question.wait)
