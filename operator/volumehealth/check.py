@@ -36,7 +36,7 @@ from volumehealth.probe.heard import Heard, HeardDriver, storage_silence
 from volumehealth.report.picture import Agents
 from volumehealth.select import Members, Selection
 
-NOT_HEARD = "nobody here is connected to its controller: give the operator its socket (--csi-endpoint)"
+NOT_HEARD = "nobody here is connected to its controller: put the controller agent beside it, or give the operator its socket"
 SWITCHED_OFF = "spec.checks.controller.enabled is false"
 
 
