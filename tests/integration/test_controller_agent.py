@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from collections.abc import AsyncIterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,16 @@ APPLY: dict[str, Any] = {
     "content_type": "application/apply-patch+yaml",
 }
 _numbers = count(1)
+
+
+@pytest.fixture(autouse=True)
+async def rights_end_with_their_test(installed: Installation) -> AsyncIterator[None]:
+    """Delete the cluster-wide rights of drivers' agents: no namespace takes them with it."""
+    yield
+    names = (await installed.kubectl("get", "clusterroles,clusterrolebindings", "-o", "name")).split()
+    ours = [name for name in names if "/volumehealth-controller." in name]
+    if ours:
+        await installed.kubectl("delete", *ours)
 
 
 def settings_of(driver: str, namespace: str, *, local: bool = True) -> dict[str, Any]:
