@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from volumehealth.agent.settings import common_settings
 from volumehealth.errors import SettingsError
-from volumehealth.settings import DEFAULT_NAMESPACE, Settings, parse_settings
+from volumehealth.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,7 @@ def parse_controller_settings(raw: Mapping[str, object]) -> ControllerSettings:
         SettingsError: with every fault, each naming its flag.
     """
     faults: list[str] = []
-    common = Settings()
-    try:
-        common = parse_settings({**raw, "namespace": raw.get("namespace") or DEFAULT_NAMESPACE})
-    except SettingsError as error:
-        faults += error.faults
+    common = common_settings(raw, faults)
     endpoint = common.csi_endpoints[0] if len(common.csi_endpoints) == 1 else None
     if endpoint is None and not faults:
         faults.append("--csi-endpoint: exactly one is needed, as NAME=ADDRESS")

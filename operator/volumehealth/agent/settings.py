@@ -29,6 +29,15 @@ class NodeSettings:
     mount_table: str = MOUNT_TABLE
 
 
+def common_settings(raw: Mapping[str, object], faults: list[str]) -> Settings:
+    """Read what an agent shares with the operator; what is wrong with it is added to `faults`."""
+    try:
+        return parse_settings({**raw, "namespace": raw.get("namespace") or DEFAULT_NAMESPACE})
+    except SettingsError as error:
+        faults += error.faults
+        return Settings()
+
+
 def parse_node_settings(raw: Mapping[str, object]) -> NodeSettings:
     """Make settings of what the command line read.
 
@@ -39,11 +48,7 @@ def parse_node_settings(raw: Mapping[str, object]) -> NodeSettings:
         SettingsError: with every fault, each naming its flag.
     """
     faults: list[str] = []
-    common = Settings()
-    try:
-        common = parse_settings({**raw, "namespace": raw.get("namespace") or DEFAULT_NAMESPACE})
-    except SettingsError as error:
-        faults += error.faults
+    common = common_settings(raw, faults)
     kubelet = str(raw.get("kubelet_dir") or DEFAULT_KUBELET_DIR).rstrip("/")
     if not kubelet.startswith("/"):
         faults.append(f"--kubelet-dir: {kubelet!r} is no absolute path")

@@ -5,8 +5,15 @@ from typing import Any
 
 import click
 
-from volumehealth.cli.options import cluster_options, csi_options, log_options, option
+from volumehealth.cli.options import cluster_options, csi_options, health_option, log_options, option
 from volumehealth.logs import configure_logs
+
+_namespace_option = option(
+    "--namespace",
+    "NAMESPACE",
+    "Namespace of the agents' Leases: the operator's. Default: volumehealth-system.",
+    metavar="NAME",
+)
 
 
 @click.group()
@@ -49,18 +56,8 @@ def agent() -> None:
     "storage health call.",
     metavar="DIR",
 )
-@option(
-    "--health-address",
-    "HEALTH_ADDRESS",
-    "Where to serve /healthz and /readyz; empty turns it off. Default: 0.0.0.0:8081.",
-    metavar="HOST:PORT",
-)
-@option(
-    "--namespace",
-    "NAMESPACE",
-    "Namespace of the agents' Leases: the operator's. Default: volumehealth-system.",
-    metavar="NAME",
-)
+@health_option
+@_namespace_option
 @log_options
 def node(**flags: Any) -> None:
     """Run on one node: ask its drivers about the volumes in use there, read its mount table, write one report."""
@@ -78,18 +75,8 @@ def node(**flags: Any) -> None:
 @agent.command()
 @cluster_options
 @csi_options
-@option(
-    "--health-address",
-    "HEALTH_ADDRESS",
-    "Where to serve /healthz and /readyz; empty turns it off. Default: 0.0.0.0:8081.",
-    metavar="HOST:PORT",
-)
-@option(
-    "--namespace",
-    "NAMESPACE",
-    "Namespace of the agents' Leases: the operator's. Default: volumehealth-system.",
-    metavar="NAME",
-)
+@health_option
+@_namespace_option
 @log_options
 def controller(**flags: Any) -> None:
     """Run beside a driver's controller, under its ServiceAccount: ask it about its volumes, write its report."""

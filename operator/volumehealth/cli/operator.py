@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from volumehealth.cli.options import cluster_options, csi_options, log_options, option
+from volumehealth.cli.options import cluster_options, csi_options, health_option, log_options, option
 from volumehealth.logs import configure_logs
 from volumehealth.settings import parse_settings
 
@@ -19,12 +19,7 @@ from volumehealth.settings import parse_settings
     "Where to serve /metrics; empty turns it off. Default: 0.0.0.0:8080.",
     metavar="HOST:PORT",
 )
-@option(
-    "--health-address",
-    "HEALTH_ADDRESS",
-    "Where to serve /healthz and /readyz; empty turns it off. Default: 0.0.0.0:8081.",
-    metavar="HOST:PORT",
-)
+@health_option
 @click.option(
     "--leader-elect/--no-leader-elect",
     envvar="VOLUMEHEALTH_LEADER_ELECT",

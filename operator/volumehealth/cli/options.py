@@ -74,3 +74,10 @@ log_options = together(
     option("--log-format", "LOG_FORMAT", "text or json. Default: text.", metavar="FORMAT"),
     option("--log-level", "LOG_LEVEL", "debug, info, warning or error. Default: info.", metavar="LEVEL"),
 )
+
+health_option = option(
+    "--health-address",
+    "HEALTH_ADDRESS",
+    "Where to serve /healthz and /readyz; empty turns it off. Default: 0.0.0.0:8081.",
+    metavar="HOST:PORT",
+)
