@@ -358,7 +358,7 @@ def test_agents_make_claims_healthy_that_no_controller_speaks_of(world: World) -
     checked = world.check()
     assert counts(checked) == {"healthy": 2, "unknown": 1}, "where no agent reports, nobody knows"
     assert (checked.agents.expected, checked.agents.reporting, checked.agents.silent) == (2, 1, ("b",))
-    assert checked.judgement.healths.keys() == {ClaimRef("shop", "far")}
+    assert [group.examples for group in checked.judgement.unknown] == [(ClaimRef("shop", "far"),)]
     driver = checked.drivers[DRIVER]
     assert (driver.state, driver.health_api, driver.methods) == (
         SourceState.ANSWERING,

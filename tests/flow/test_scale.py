@@ -8,7 +8,7 @@ import gc
 import json
 import tracemalloc
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from random import Random
 from types import MappingProxyType
@@ -183,12 +183,9 @@ async def test_a_driver_that_goes_on_accusing_all_volumes_causes_no_further_writ
 async def test_checking_thousands_of_bad_volumes_lets_others_have_a_turn_after_each() -> None:
     world = World()
     await world.hears([])
-    world.cluster.said[DRIVER] = DriverAnswers(
-        DriverState(DRIVER, SourceState.UNREACHABLE, START),
-        START,
-        frozenset(),
-        {},
-        Answer(Source.CONTROLLER, Outcome.SILENT, START, reason="DriverUnreachable"),
+    bad = Answer(Source.CONTROLLER, Outcome.ADVERSE, START, conditions=(Condition("Degraded", "Slow", ""),))
+    world.cluster.said[DRIVER] = replace(
+        world.cluster.said[DRIVER], healthy=frozenset(), others=dict.fromkeys(world.handles, bad)
     )
     assert sum(1 for _ in world.checker.check_in_steps(POLICY)) >= CLAIMS
     assert sum(1 for _ in world.checker.follow_in_steps({POLICY.uid: POLICY}, None)) >= CLAIMS

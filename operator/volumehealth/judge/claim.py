@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from volumehealth.judge.hearing import MOST_CONDITIONS, Hearing, Statement, hear
+from volumehealth.judge.hearing import MOST_CONDITIONS, Hearing, Statement, first_silence, hear
 from volumehealth.judge.rules import CompiledRules
 from volumehealth.judge.text import same_text
 from volumehealth.model.health import (
@@ -13,6 +13,7 @@ from volumehealth.model.health import (
     ClaimHealth,
     Finding,
     Identity,
+    Outcome,
     Pending,
     Transition,
     TransitionKind,
@@ -52,7 +53,7 @@ class Judgement:
     """What is believed of one claim now.
 
     Attributes:
-        health: what must be remembered; None if it is plainly healthy or unmonitored and has no past.
+        health: what must be remembered; None if nothing is said against it and it has no past.
         verdict: exactly one of four.
         transitions: what people are to be told.
         unknown_reason, unknown_message: why the verdict is Unknown; else empty.
@@ -97,6 +98,8 @@ def judge_claim(
     """
     if previous is not None and previous.uid != uid:
         previous, before = None, Verdict.UNKNOWN
+    if previous is None and not any(answer.outcome is Outcome.ADVERSE for answer in answers):
+        return _unaccused(answers, distrust)
     past = previous or ClaimHealth(uid, verdict=before)
     hearing = hear(answers, driver=driver, rules=settings.rules, patience=settings.unhealthy_after, now=now)
     kept, cleared = _follow_findings(past.findings, hearing, settings.healthy_after, frozen=bool(distrust))
@@ -131,6 +134,22 @@ def judge_claim(
         hearing.ignored,
         _due(kept, said, hearing, settings.healthy_after),
     )
+
+
+def _unaccused(answers: Sequence[Answer], distrust: str) -> Judgement:
+    """Judge a claim of which nobody says anything adverse and nothing is remembered: there are many of these."""
+    acquitting = [answer for answer in answers if answer.acquits]
+    if not acquitting:
+        return Judgement(None, Verdict.UNMONITORED)
+    if all(answer.outcome is Outcome.SILENT for answer in acquitting):
+        silence = first_silence(acquitting)
+        return Judgement(
+            None, Verdict.UNKNOWN, unknown_reason=silence.reason, unknown_message=silence.message
+        )
+    if distrust:
+        reason = str(SilenceReason.VIEW_STALE)
+        return Judgement(None, Verdict.UNKNOWN, unknown_reason=reason, unknown_message=distrust)
+    return Judgement(None, Verdict.HEALTHY)
 
 
 def hand_over(health: ClaimHealth, policy_name: str, now: datetime) -> ClaimHealth:
@@ -285,8 +304,7 @@ def _forget(health: ClaimHealth, retention: timedelta, now: datetime) -> ClaimHe
 
 def _memorable(health: ClaimHealth, previous: ClaimHealth | None) -> ClaimHealth | None:
     """Return what must be remembered; the very same object if nothing changed."""
-    plain = health.verdict in (Verdict.HEALTHY, Verdict.UNMONITORED)
-    if plain and not (health.findings or health.pending or health.recovered or health.ignored):
+    if not (health.findings or health.pending or health.recovered or health.ignored):
         return None
     return previous if health == previous else health
 

@@ -1,16 +1,16 @@
 """What many claims have in common, so that it is told once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from heapq import nsmallest
 
+from volumehealth.judge.quiet import EXAMPLES, Silence, Silent
 from volumehealth.judge.text import normalise
-from volumehealth.model.health import ClaimHealth, Finding, Source, Verdict, severity
+from volumehealth.model.health import ClaimHealth, Finding, Source, severity
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.vocabulary import Reason
 
-_EXAMPLES = 3
 _WIDE_CLAIMS = 20
 """So many claims at least, and half of the driver's, make one story (vocabulary: DriverWideProblem)."""
 
@@ -60,28 +60,21 @@ class DriverWide:
     message: str
 
 
-def group_unknown(healths: _Healths) -> tuple[UnknownGroup, ...]:
+def group_unknown(silent: Mapping[str, Iterable[tuple[Silence, Silent]]]) -> tuple[UnknownGroup, ...]:
     """Group the Unknown claims of each driver by reason and by message; the largest group first."""
-    grouped: dict[tuple[str, str, str], list[ClaimRef]] = {}
-    texts: dict[str, str] = {}  # nearly all claims of a driver that is down share one message
-    for driver, known in healths.items():
-        for ref, health in known.items():
-            if health.verdict is Verdict.UNKNOWN:
-                message = health.unknown_message
-                text = texts.get(message)
-                if text is None:
-                    text = texts[message] = normalise(message)
-                grouped.setdefault((driver, health.unknown_reason, text), []).append(ref)
+    grouped: dict[tuple[str, str, str], list[tuple[Silent, str]]] = {}
+    for driver, said in silent.items():
+        for (reason, message), claims in said:
+            grouped.setdefault((driver, reason, normalise(message)), []).append((claims, message))
     groups = (
         UnknownGroup(
             driver=driver,
             reason=reason,
-            message=healths[driver][examples[0]].unknown_message,
-            claims=len(refs),
-            examples=examples,
+            message=min(parts, key=lambda part: part[0].first[0])[1],
+            claims=sum(len(claims.claims) for claims, _ in parts),
+            examples=tuple(nsmallest(EXAMPLES, (ref for claims, _ in parts for ref in claims.first))),
         )
-        for (driver, reason, _), refs in grouped.items()
-        for examples in [tuple(nsmallest(_EXAMPLES, refs))]
+        for (driver, reason, _), parts in grouped.items()
     )
     return tuple(sorted(groups, key=lambda group: (-group.claims, group.driver, group.reason, group.message)))
 

@@ -102,7 +102,8 @@ def hear(
     silent = [answer for answer in answers if answer.outcome is Outcome.SILENT]
     dumb = {(answer.source, answer.node) for answer in silent}
     hearing.answerable = any(answer.acquits for answer in answers)
-    hearing.silence = min((answer for answer in silent if answer.acquits), key=_silence_order, default=None)
+    should_speak = [answer for answer in silent if answer.acquits]
+    hearing.silence = first_silence(should_speak) if should_speak else None
     for answer in answers:
         if answer.outcome is Outcome.SILENT:
             continue
@@ -175,6 +176,11 @@ def _hides(answer: Answer, ruled: Sequence[Ruled]) -> bool:
         rule.ignored and condition.reason == Reason.VOLUME_CONDITION_ABNORMAL
         for rule, condition in zip(ruled, answer.conditions, strict=True)
     )
+
+
+def first_silence(silent: Iterable[Answer]) -> Answer:
+    """Return the silent answer that says why a claim is Unknown; of several always the same one."""
+    return min(silent, key=_silence_order)
 
 
 def _silence_order(answer: Answer) -> tuple[str, str, str, str]:

@@ -1,6 +1,6 @@
 """One check's judgement: every claim of a policy, and the numbers and groups that its report needs."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from heapq import merge
@@ -11,6 +11,7 @@ from volumehealth.judge.claim import Judgement, JudgeSettings, judge_claim
 from volumehealth.judge.groups import DriverWide as DriverWide  # part of what a judgement holds
 from volumehealth.judge.groups import UnknownGroup as UnknownGroup
 from volumehealth.judge.groups import driver_wide, group_unknown
+from volumehealth.judge.quiet import Quiet, Silence, Silent, silent, sort_quiet
 from volumehealth.judge.rules import CompiledRules
 from volumehealth.model.cluster import Claim
 from volumehealth.model.health import (
@@ -72,7 +73,7 @@ class PolicyJudgement:
         drivers: claims of each driver by verdict.
         driver_wide: stories that are told once for the driver, worst first.
         next_due: when a statement may next be believed or cleared, if its source goes on saying the same.
-        members, evidence, rules: what was judged, and how; the next check's `last` reads them.
+        members, evidence, rules, quiet: what was judged, and how; the next check's `last` reads them.
         healthy: claims that were judged one by one, are Healthy, and are not in `healths`.
     """
 
@@ -88,6 +89,7 @@ class PolicyJudgement:
     evidence: Evidence = field(default_factory=lambda: Evidence({}))
     rules: CompiledRules | None = None
     healthy: frozenset[ClaimRef] = frozenset()
+    quiet: Mapping[str, Quiet] = field(default_factory=dict)
 
 
 def judge_policy(
@@ -116,8 +118,8 @@ def judge_in_steps(
 ) -> Steps[PolicyJudgement]:
     """Judge every claim of a policy, one in each step. Between steps `claims` may change, nothing else.
 
-    Claims whose driver says they are healthy (its controller, or its node plugins), of which nothing is remembered
-    and nobody says anything else, are only counted; the others are judged one by one.
+    Claims whose driver says they are healthy (its controller, or its node plugins), or says nothing, of which nothing
+    is remembered and nobody says anything else, are only counted; the others are judged one by one.
 
     Args:
         previous: what is remembered of its claims; what belongs to no claim of `members` is left out of the result.
@@ -142,7 +144,7 @@ def judge_in_steps(
     counts = [driver.counts for driver in drivers.values()]
     healths = {ref: health for driver in drivers.values() for ref, health in driver.healths.items()}
     yield
-    unknown = group_unknown({name: driver.healths for name, driver in drivers.items()})
+    unknown = group_unknown({name: driver.silent for name, driver in drivers.items()})
     yield
     wide = driver_wide({name: driver.healths for name, driver in drivers.items()}, members.claims_of)
     yield
@@ -170,6 +172,7 @@ def judge_in_steps(
         evidence=evidence,
         rules=settings.rules,
         healthy=frozenset(ref for driver in drivers.values() for ref in driver.healthy),
+        quiet={name: driver.quiet for name, driver in drivers.items()},
     )
 
 
@@ -203,6 +206,8 @@ class _Driver:
         self.healths: dict[ClaimRef, ClaimHealth] = {}
         self.transitions: list[Transition] = []
         self.healthy: list[ClaimRef] = []
+        self.silent: list[tuple[Silence, Silent]] = []
+        self.quiet = Quiet()
         self.due: datetime | None = None
         self.counts = DriverCounts()
         self._name = name
@@ -225,30 +230,32 @@ class _Driver:
             remembered: those that may be remembered from the last check.
             accused: those of which other sources say something.
         """
-        single = {ref for handle in self._doubtful() for ref in self._handles[handle]}
+        if self._answers is not None:
+            last = self._last.quiet.get(self._name) if self._last is not None else None
+            self.quiet = sort_quiet(self._handles, self._answers, last)
+            yield
+        single = set(self.quiet.doubtful)
+        for volume in self._evidence.volumes:
+            if volume.driver == self._name:
+                single.update(self._handles.get(volume.handle, ()))
         single.update(ref for ref in remembered if self._owns(ref))
         single.update(ref for ref in accused if self._owns(ref))
-        vouched = self._evidence.vouched.claims.get(self._name, frozenset())
-        if self._evidence.distrust:
-            single.update(vouched)
         yield
-        verdicts = dict.fromkeys(Verdict, 0)
-        rest = count - len(single)
-        healthy = rest if self._answers else len(vouched - single)
-        verdicts[Verdict.HEALTHY] += healthy
-        verdicts[Verdict.UNMONITORED] += rest - healthy
+        verdicts = self._count_quiet(count, frozenset(single))
         gone = 0
         sorted_parts = []
         for part in _parts(single):
             sorted_parts.append(sorted(part))
             yield
+        unknown: dict[Silence, list[ClaimRef]] = {}
         for ref in merge(*sorted_parts):
             claim = self._claims.get(ref)
             if claim is None:  # the view may be ahead of the selection
                 gone += 1
             else:
-                verdicts[self._judge(ref, claim)] += 1
+                verdicts[self._judge(ref, claim, unknown)] += 1
             yield
+        self.silent += ((why, silent(frozenset(refs))) for why, refs in unknown.items())
         self.counts = DriverCounts(
             count - gone,
             verdicts[Verdict.HEALTHY],
@@ -257,37 +264,47 @@ class _Driver:
             verdicts[Verdict.UNMONITORED],
         )
 
-    def _doubtful(self) -> Collection[str]:
-        """Return the handles whose claims are not plainly what the rest of the driver's claims are."""
-        told = {
-            volume.handle
-            for volume in self._evidence.volumes
-            if volume.driver == self._name and volume.handle in self._handles
+    def _count_quiet(self, count: int, single: frozenset[ClaimRef]) -> dict[Verdict, int]:
+        """Count the claims that are not judged one by one, and say which of them are Unknown and why."""
+        vouched = self._evidence.vouched.claims.get(self._name, frozenset())
+        unsaid = ((why, group.without(single).without(vouched)) for why, group in self.quiet.silent.items())
+        self.silent = [(why, group) for why, group in unsaid if group.claims]
+        unknown = sum(len(group.claims) for _, group in self.silent)
+        rest = count - len(single) - unknown
+        healthy = rest if self._answers is not None else len(vouched) - len(vouched & single)
+        unmonitored = rest - healthy
+        if self._evidence.distrust and healthy:
+            self.silent.append(
+                (Silence(SilenceReason.VIEW_STALE, self._evidence.distrust), self._doubted(single))
+            )
+            unknown, healthy = unknown + healthy, 0
+        return {
+            Verdict.HEALTHY: healthy,
+            Verdict.UNHEALTHY: 0,
+            Verdict.UNKNOWN: unknown,
+            Verdict.UNMONITORED: unmonitored,
         }
+
+    def _doubted(self, single: frozenset[ClaimRef]) -> Silent:
+        """Return the claims that would be Healthy if the view were trusted."""
         if self._answers is None:
-            return told
-        if self._evidence.distrust:
-            return self._handles.keys()
-        told |= self._handles.keys() - self._answers.healthy
-        told |= self._handles.keys() & self._answers.others.keys()
-        return told
+            return silent(self._evidence.vouched.claims.get(self._name, frozenset()) - single)
+        unsaid = frozenset().union(single, *(group.claims for _, group in self.silent))
+        return silent(frozenset(ref for refs in self._handles.values() for ref in refs) - unsaid)
 
     def _owns(self, ref: ClaimRef) -> bool:
         claim = self._claims.get(ref)
         return claim is not None and ref in self._handles.get(claim.handle, ())
 
-    def _judge(self, ref: ClaimRef, claim: Claim) -> Verdict:
+    def _judge(self, ref: ClaimRef, claim: Claim, unknown: dict[Silence, list[ClaimRef]]) -> Verdict:
         previous = self._previous.get(ref)
         unchanged = self._still_said(previous, ref, claim)
-        if unchanged is None:
-            answers = answers_about(claim, self._evidence)
-            unchanged = _still_silent(previous, claim, answers)
         if unchanged is not None:
             self.healths[ref] = unchanged
             return unchanged.verdict
         judgement = judge_claim(
             previous,
-            answers,
+            answers_about(claim, self._evidence),
             ref=ref,
             uid=claim.uid,
             driver=self._name,
@@ -297,6 +314,8 @@ class _Driver:
             before=self._before(ref, claim),
         )
         self._keep(ref, judgement)
+        if judgement.verdict is Verdict.UNKNOWN:
+            unknown.setdefault(Silence(judgement.unknown_reason, judgement.unknown_message), []).append(ref)
         return judgement.verdict
 
     def _still_said(self, previous: ClaimHealth | None, ref: ClaimRef, claim: Claim) -> ClaimHealth | None:
@@ -384,27 +403,6 @@ def _heard_alone(claim: Claim, evidence: Evidence) -> bool:
         or VolumeId(claim.driver, claim.handle) in evidence.volumes
         or claim.ref in evidence.vouched.nodes
     )
-
-
-def _still_silent(
-    previous: ClaimHealth | None, claim: Claim, answers: tuple[Answer, ...]
-) -> ClaimHealth | None:
-    """Return what is remembered of a claim that was Unknown and is so for the same reason.
-
-    A driver that is down makes all of its claims Unknown at once, check after check.
-    """
-    if previous is None or len(answers) != 1 or previous.verdict is not Verdict.UNKNOWN:
-        return None
-    silence = answers[0]
-    same = (
-        silence.outcome is Outcome.SILENT
-        and silence.acquits
-        and previous.uid == claim.uid
-        and previous.unknown_reason == silence.reason
-        and previous.unknown_message == silence.message
-        and not (previous.findings or previous.pending or previous.recovered or previous.ignored)
-    )
-    return previous if same else None
 
 
 def _by_driver(refs: Iterable[ClaimRef], claims: Mapping[ClaimRef, Claim]) -> Mapping[str, list[ClaimRef]]:

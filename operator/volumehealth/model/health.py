@@ -319,7 +319,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class ClaimHealth:
-    """All that is remembered of one claim between checks; absent for a healthy claim with no past.
+    """All that is remembered of one claim between checks; absent if nothing is said against it and it has no past.
 
     Attributes:
         uid: of the claim; a claim that was created anew starts with a clean slate.

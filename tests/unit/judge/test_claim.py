@@ -5,9 +5,12 @@ from datetime import timedelta
 from typing import ClassVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from unit.judge.courtroom import (
     DEAD,
+    DRIVER,
     FOUND,
     LOST,
     MINUTE,
@@ -21,8 +24,8 @@ from unit.judge.courtroom import (
     settings,
     silent,
 )
-from volumehealth.judge.claim import hand_over, judge_claim
-from volumehealth.model.health import Answer, Condition, Source, Verdict, Via
+from volumehealth.judge.claim import Judgement, hand_over, judge_claim
+from volumehealth.model.health import Answer, ClaimHealth, Condition, Source, Verdict, Via
 from volumehealth.model.policy import Rule, RuleMatch
 
 AT_ONCE = settings(unhealthy_after=0, healthy_after=0)
@@ -398,8 +401,7 @@ class TestMemory:
         court.hears(adverse(LOST))
         judgement = court.hears(silent(), uid="uid-2", after=1)
         assert judgement.verdict is Verdict.UNKNOWN
-        assert judgement.health is not None
-        assert (judgement.health.uid, judgement.health.findings, len(court.told)) == ("uid-2", (), 1)
+        assert (judgement.health, len(court.told)) == (None, 1)
 
     def test_history_keeps_the_last_ten_turns_as_sentences(self) -> None:
         court = Court(AT_ONCE)
@@ -458,3 +460,41 @@ class TestDue:
     @pytest.mark.parametrize("answer", [silent(), healthy(), adverse(DEAD)])
     def test_otherwise_nothing_is_due(self, answer: Answer) -> None:
         assert Court().hears(answer).due is None
+
+
+UNACCUSED = st.lists(
+    st.sampled_from(
+        [
+            healthy(),
+            silent(),
+            silent(reason="NotYetAsked"),
+            healthy(Source.NODE, "n1"),
+            silent(Source.NODE, "n1"),
+            silent(Source.NODE, "n2", reason="AgentSilent"),
+            healthy(Source.KUBERNETES, acquits=False),
+        ]
+    ),
+    max_size=4,
+)
+
+
+@given(UNACCUSED, st.sampled_from(list(Verdict)), st.sampled_from(["", "no watch"]))
+def test_a_claim_that_nobody_accuses_needs_no_past_to_be_judged(
+    said: list[Answer], before: Verdict, distrust: str
+) -> None:
+    """The short cut for such claims gives what the long way gives."""
+
+    def judged(previous: ClaimHealth | None) -> Judgement:
+        return judge_claim(
+            previous,
+            said,
+            ref=ORDERS,
+            uid="uid-1",
+            driver=DRIVER,
+            settings=settings(),
+            now=START,
+            distrust=distrust,
+            before=before,
+        )
+
+    assert judged(None) == judged(ClaimHealth("uid-1", verdict=before))

@@ -145,7 +145,8 @@ class TestCounts:
     def test_a_claim_that_the_view_lost_since_the_selection_is_not_counted(self) -> None:
         bench = Bench(claims_of(3))
         del bench.claims[ClaimRef("shop", "c001")]
-        assert verdicts(bench.judges(says())) == (0, 0, 2, 0)
+        said = {f"v00{index}": adverse(LOST) for index in range(3)}
+        assert verdicts(bench.judges(says(others=said))) == (0, 2, 0, 0)
 
     def test_a_claim_that_the_view_loses_while_others_are_judged_is_not_counted(self) -> None:
         claims = claims_of(4)
@@ -160,7 +161,7 @@ class TestCounts:
             except StopIteration as end:
                 judgement = end.value
                 break
-            if taken == 2:
+            if taken == 3:
                 del claims[ClaimRef("shop", "c003")]
         assert judgement is not None
         assert verdicts(judgement) == (0, 3, 0, 0)
@@ -202,11 +203,18 @@ class TestMemory:
         assert [ref.name for ref in judgement.healths] == ["c001"]
         assert judgement.transitions == ()
 
-    def test_unknown_for_the_same_reason_is_the_same_object(self) -> None:
-        bench = Bench(claims_of(1))
-        ref = ClaimRef("shop", "c000")
-        first = bench.judges(says()).healths[ref]
-        assert bench.judges(says(), after=1).healths[ref] is first
+    def test_claims_that_are_only_unknown_leave_nothing_to_remember(self) -> None:
+        silences = {"v000": silent(reason="NoCondition"), "v001": silent(reason="CallFailed")}
+        judgement = Bench(claims_of(4)).judges(says({"v003"}, silences))
+        assert verdicts(judgement) == (1, 0, 3, 0)
+        assert judgement.healths == {}
+
+    def test_what_a_driver_goes_on_saying_is_sorted_once(self) -> None:
+        bench = Bench(claims_of(3))
+        told = says({"v000"}, {"v001": adverse(LOST)})
+        first = bench.judges(told).quiet[DRIVER]
+        assert bench.judges(replace(told, at=START + MINUTE), after=1).quiet[DRIVER] is first
+        assert bench.judges(says({"v000"}), after=1).quiet[DRIVER] is not first
 
 
 class TestFreshness:
