@@ -21,6 +21,7 @@ from kubernetes.aio.config.incluster_config import SERVICE_TOKEN_FILENAME as POD
 from kubernetes.aio.config.kube_config import KubeConfigLoader, KubeConfigMerger
 
 from volumehealth import errors
+from volumehealth.cluster.proxies import proxy_for
 
 _UNREADABLE = (ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, KeyError, AttributeError)
 """What the library lets through when a kubeconfig is not what it expects."""
@@ -37,7 +38,7 @@ class Access:
         cert_file, key_file: client certificate and its key; empty if there is none.
         verify: False only if the kubeconfig says `insecure-skip-tls-verify`.
         server_name: name to expect in the server's certificate, if it is not that of the URL.
-        proxy: URL of an HTTP proxy; empty means as the environment says.
+        proxy: URL of an HTTP proxy, of the kubeconfig or else of the environment; empty if there is none.
     """
 
     server: str
@@ -61,7 +62,7 @@ class CredentialSource:
     Args:
         kubeconfig: path of one file; None or empty means as kubectl finds it, then those of the pod we run in.
         context: of the kubeconfig; None is its current one.
-        environ: where KUBECONFIG and the pod's variables are looked up.
+        environ: where KUBECONFIG, the pod's variables and HTTPS_PROXY are looked up.
     """
 
     def __init__(
@@ -110,6 +111,9 @@ class CredentialSource:
         self._configuration = Configuration()
         # The library's default refuses certificates that kubectl accepts (Python 3.13's strict X.509 checks).
         self._configuration.disable_strict_ssl_verification = True
+        # Else aiohttp reads ~/.netrc and looks for a proxy before each request, in a thread; and a .netrc that names
+        # the server ends in an error beside our own Authorization.
+        self._configuration.client_session_kwargs = {"trust_env": False}
         paths = self._paths()
         if paths:
             self._loader = await _load_files(paths, self._context, self._configuration)
@@ -139,15 +143,16 @@ class CredentialSource:
     async def _access(self) -> Access:
         found = self._configuration
         token = await found.get_api_key_with_prefix("BearerToken") or ""
+        server = found.host.rstrip("/")
         return Access(
-            server=found.host.rstrip("/"),
+            server=server,
             authorization=" ".join(token.split()),  # a token file may end in a newline
             ca_file=found.ssl_ca_cert or "",
             cert_file=found.cert_file or "",
             key_file=found.key_file or "",
             verify=bool(found.verify_ssl),
             server_name=found.tls_server_name or "",
-            proxy=found.proxy or "",
+            proxy=found.proxy or proxy_for(server, self._environ),
         )
 
 

@@ -267,6 +267,17 @@ def streaming(*chunks: bytes | float, die: bool = False) -> Handler:
     return stream
 
 
+async def test_a_netrc_that_names_the_server_changes_nothing(
+    api: Api, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / ".netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    assert await api.request("GET", "/x") == b'{"ok": true}'
+    assert server.tokens == ["Bearer first"]
+
+
 async def test_a_stream_comes_line_by_line_however_it_was_cut(api: Api, server: Server) -> None:
     server.handler = streaming(b'{"a"', 0.01, b':1}\n{"b":2}\n', 0.01, b'{"c":', b"3}\n")
     assert await lines_of(api) == [b"", b'{"a":1}', b'{"b":2}', b'{"c":3}']

@@ -164,3 +164,12 @@ async def test_a_certificate_that_is_gone_is_told(tmp_path: Path) -> None:
     }
     with pytest.raises(errors.ApiError, match=r"missing\.crt"):
         await load(str(written(tmp_path / "a", content)))
+
+
+async def test_the_proxy_of_the_kubeconfig_comes_before_that_of_the_environment(tmp_path: Path) -> None:
+    content = config("a")
+    path = written(tmp_path / "a", content)
+    assert (await load(str(path), http_proxy="http://environment:1")).proxy == "http://environment:1"
+    content["clusters"][0]["cluster"]["proxy-url"] = "http://kubeconfig:2"
+    written(path, content)
+    assert (await load(str(path), http_proxy="http://environment:1")).proxy == "http://kubeconfig:2"
