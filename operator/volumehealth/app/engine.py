@@ -4,10 +4,14 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from volumehealth.app.policies import Entry, PolicyBook
 from volumehealth.check import Checker
-from volumehealth.cluster.view import ClusterView, Part
+from volumehealth.check import View as CheckedView
+from volumehealth.cluster.changes import Changes
+from volumehealth.cluster.objects import RawPolicy, RawRecord
+from volumehealth.cluster.view import Listener, Part
 from volumehealth.model.clock import Clock
 from volumehealth.model.health import ClaimHealth, HealthAPI, SourceState
 from volumehealth.model.ids import ClaimRef
@@ -33,6 +37,27 @@ _SLICE = 0.01
 """Seconds after which selecting and judging let others have a turn."""
 
 
+class View(CheckedView, Protocol):
+    """What is needed of `cluster.view.ClusterView`."""
+
+    @property
+    def policies(self) -> Mapping[str, RawPolicy]:
+        """See there."""
+
+    @property
+    def records(self) -> Mapping[ClaimRef, RawRecord]:
+        """See there."""
+
+    async def complete(self) -> None:
+        """See there."""
+
+    def subscribe(self) -> Changes:
+        """See there."""
+
+    def listen(self, listener: Listener, /) -> None:
+        """See there."""
+
+
 @dataclass(slots=True)
 class _Slot:
     """When a policy's turn comes. Times are monotonic seconds."""
@@ -55,7 +80,7 @@ class Engine:
     """
 
     def __init__(
-        self, *, view: ClusterView, checker: Checker, reporter: Reporter, metrics: Metrics, clock: Clock
+        self, *, view: View, checker: Checker, reporter: Reporter, metrics: Metrics, clock: Clock
     ) -> None:
         self._view = view
         self._checker = checker

@@ -115,6 +115,7 @@ class EventSink:
         self,
         notice: Notice,
         *,
+        policy: str,
         seen: Seen | None,
         older_than: timedelta,
         priority: Priority,
@@ -125,6 +126,7 @@ class EventSink:
 
         Args:
             notice: what to tell.
+            policy: whose check it tells.
             seen: what the Event said when it was last written or read, and its count is to be raised now;
                 None if that is not known: then it is created, or looked at if it exists.
             older_than: how old `lastTimestamp` of an existing Event must be for its count to be raised.
@@ -135,7 +137,7 @@ class EventSink:
         Returns:
             False if the queue refused it; then `on_seen` is not called.
         """
-        telling = _Telling(self, notice, older_than, on_seen, paced)
+        telling = _Telling(self, notice, policy, older_than, on_seen, paced)
         return telling.create(None, priority) if seen is None else telling.raise_count(seen, priority)
 
 
@@ -145,6 +147,7 @@ class _Telling:
 
     sink: EventSink
     notice: Notice
+    policy: str
     older_than: timedelta
     on_seen: OnSeen
     paced: bool
@@ -199,7 +202,9 @@ class _Telling:
 
     def _put(self, make: Callable[[], Write], done: Callable[[Outcome], None], priority: Priority) -> bool:
         key = (self.notice.namespace, self.notice.name)
-        return self.sink.queue.put(key, make, kind="event", priority=priority, on_done=done, paced=self.paced)
+        return self.sink.queue.put(
+            key, make, kind="event", priority=priority, policy=self.policy, on_done=done, paced=self.paced
+        )
 
     def _path(self) -> str:
         return f"/api/v1/namespaces/{self.notice.namespace}/events/{self.notice.name}"

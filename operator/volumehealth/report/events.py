@@ -165,7 +165,7 @@ class EventWriter:
             notice = _found_on_claim(claim, finding, users)
             reminder = told.claim.last is not None
             self._write(
-                claim.ref, told.claim, notice, Priority.CLAIM_EVENT, remind_every, told.wide or reminder
+                picture, claim.ref, told.claim, notice, Priority.CLAIM_EVENT, paced=told.wide or reminder
             )
         if told.wide:
             return
@@ -175,15 +175,16 @@ class EventWriter:
             line = told.pods.setdefault(pod.uid, _Line())
             if line.due(picture.now, remind_every):
                 notice = _found_on_pod(claim, finding, pod)
-                self._write(None, line, notice, Priority.POD_EVENT, remind_every, line.last is not None)
+                self._write(picture, None, line, notice, Priority.POD_EVENT, paced=line.last is not None)
 
     def _write(
         self,
+        picture: Picture,
         claim: ClaimRef | None,
         line: _Line,
         notice: Notice,
         priority: Priority,
-        remind_every: timedelta,
+        *,
         paced: bool,
     ) -> None:
         def on_seen(seen: Seen | None) -> None:
@@ -195,7 +196,13 @@ class EventWriter:
                 self._on_told(claim)
 
         accepted = self._sink.ensure(
-            notice, seen=line.seen, older_than=remind_every, priority=priority, on_seen=on_seen, paced=paced
+            notice,
+            policy=picture.policy.name,
+            seen=line.seen,
+            older_than=picture.policy.spec.events.remind_every,
+            priority=priority,
+            on_seen=on_seen,
+            paced=paced,
         )
         line.opened = self._clock.now() if accepted else None
 
@@ -216,6 +223,7 @@ class EventWriter:
             on_claim = about.kind == "PersistentVolumeClaim"
             self._sink.ensure(
                 _cleared(about, claim, turn, remaining),
+                policy=picture.policy.name,
                 seen=None,
                 older_than=timedelta.max,
                 priority=Priority.CLAIM_EVENT if on_claim else Priority.POD_EVENT,

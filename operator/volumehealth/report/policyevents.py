@@ -177,7 +177,12 @@ class PolicyEventWriter:
         about = About(POLICY_KIND, "", policy.name, policy.uid, API_VERSION)
         notice = Notice(about, reason, identity, lambda: fit(words, 1024), "Checked")
         self._sink.ensure(
-            notice, seen=None, older_than=older_than, priority=Priority.STATUS, on_seen=lambda _: None
+            notice,
+            policy=policy.name,
+            seen=None,
+            older_than=older_than,
+            priority=Priority.STATUS,
+            on_seen=lambda _: None,
         )
 
 

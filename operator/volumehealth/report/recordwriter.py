@@ -15,7 +15,7 @@ from volumehealth.model.ids import ClaimRef
 from volumehealth.model.vocabulary import API_VERSION, COMPONENT, RECORDS
 from volumehealth.report.picture import Picture
 from volumehealth.report.records import POLICY_LABEL, Resumed, deserves_record, render, resume
-from volumehealth.report.writes import Outcome, Priority, Result, Write, WriteQueue
+from volumehealth.report.writes import Make, OnDone, Outcome, Priority, Result, Write, WriteQueue
 
 _APPLY = "application/apply-patch+yaml"
 _HAND_OVER = 15.0
@@ -193,11 +193,16 @@ class RecordWriter:
             elif outcome.result is not Result.UNWANTED:
                 self._written[ref] = _Written(sent, self._clock.now())
 
-        self._queue.put(_key(ref), make, kind="record", priority=Priority.RECORD, on_done=done, delay=delay)
+        self._put(ref, make, done, policy=self._holders.get(ref, ""), delay=delay)
+
+    def _put(self, ref: ClaimRef, make: Make, done: OnDone, *, policy: str, delay: float) -> None:
+        self._queue.put(
+            _key(ref), make, kind="record", priority=Priority.RECORD, policy=policy, on_done=done, delay=delay
+        )
 
     def _remove(self, ref: ClaimRef, delay: float) -> None:
         self._wanted.pop(ref, None)
-        self._holders.pop(ref, None)
+        policy = self._holders.pop(ref, "")
         self._held.discard(ref)
 
         def make() -> Write | None:
@@ -207,7 +212,7 @@ class RecordWriter:
             if outcome.result is not Result.UNWANTED:
                 self._written.pop(ref, None)
 
-        self._queue.put(_key(ref), make, kind="record", priority=Priority.RECORD, on_done=done, delay=delay)
+        self._put(ref, make, done, policy=policy, delay=delay)
 
     def _render(self, wanted: _Wanted) -> dict[str, Any]:
         ref, uid = wanted.claim.ref, wanted.claim.uid

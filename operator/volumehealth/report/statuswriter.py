@@ -56,7 +56,9 @@ class StatusWriter:
             if outcome.result is Result.DONE and policy.uid in self._there:
                 self._there[policy.uid] = sent
 
-        self._queue.put(_key(policy.uid), make, kind="status", priority=Priority.STATUS, on_done=done)
+        self._queue.put(
+            _key(policy.uid), make, kind="status", priority=Priority.STATUS, policy=policy.name, on_done=done
+        )
 
     def forget(self, uid: str) -> None:
         """The policy is gone."""

@@ -125,22 +125,31 @@ class _Entry:
     priority: Priority
     on_done: OnDone | None
     paced: bool
+    policy: str
+    turn: int
     order: int
     failures: int = 0
     refusals: int = 0
+
+
+_Place = tuple[int, int, int, _Entry]
+"""Priority, turn, order."""
 
 
 @dataclass(slots=True)
 class _Heaps:
     """Where waiting entries stand; an entry that was replaced stays in its heap until it comes up."""
 
-    ready: list[tuple[int, int, _Entry]] = field(default_factory=list)
-    paced: list[tuple[int, int, _Entry]] = field(default_factory=list)
+    ready: list[_Place] = field(default_factory=list)
+    paced: list[_Place] = field(default_factory=list)
     delayed: list[tuple[float, int, _Entry]] = field(default_factory=list)
 
 
 class WriteQueue:
     """Sends writes in order of priority until `run` is cancelled.
+
+    Among writes of one priority policies take turns, so that whoever has one thing to tell need not wait for another's
+    ten thousand. (Start-time fair queueing: each write gets the turn after its policy's last one.)
 
     Args:
         api: where to.
@@ -160,6 +169,8 @@ class WriteQueue:
         self._in_flight: set[Hashable] = set()
         self._heaps = _Heaps()
         self._order = 0
+        self._served = dict.fromkeys(Priority, 0)
+        self._turns: dict[tuple[Priority, str], int] = {}
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._troubles = 0
@@ -182,6 +193,7 @@ class WriteQueue:
         *,
         kind: str,
         priority: Priority,
+        policy: str = "",
         on_done: OnDone | None = None,
         paced: bool = False,
         delay: float = 0.0,
@@ -193,6 +205,7 @@ class WriteQueue:
             make: builds the request when its turn has come.
             kind: for metrics and logs: `status`, `event`, `record`.
             priority: which goes first.
+            policy: whose check it tells.
             on_done: called once it has ended; it may put the next write.
             paced: send at `paced_per_second` at most, after others of its priority.
             delay: seconds before it is sent.
@@ -204,11 +217,21 @@ class WriteQueue:
             self._observe(kind, "Refused")
             return False
         self._order += 1
-        entry = _Entry(key, make, kind, priority, on_done, paced, self._order)
+        turn = self._next_turn(key, priority, policy)
+        entry = _Entry(key, make, kind, priority, on_done, paced, policy, turn, self._order)
         self._entries[key] = entry
         if key not in self._in_flight:
             self._place(entry, delay)
         return True
+
+    def _next_turn(self, key: Hashable, priority: Priority, policy: str) -> int:
+        """Return the turn after the policy's last one; who waits already keeps its turn."""
+        waiting = self._entries.get(key)
+        if waiting is not None and (waiting.priority, waiting.policy) == (priority, policy):
+            return waiting.turn
+        turn = max(self._served[priority], self._turns.get((priority, policy), 0)) + 1
+        self._turns[priority, policy] = turn
+        return turn
 
     def discard(self, key: Hashable) -> None:
         """Forget what waits under a key; what is on its way already goes on."""
@@ -245,7 +268,7 @@ class WriteQueue:
 
     def _busy(self) -> bool:
         waiting = itertools.chain(self._heaps.ready, self._heaps.paced)
-        return bool(self._in_flight) or any(self._current(entry) for _, _, entry in waiting)
+        return bool(self._in_flight) or any(self._current(entry) for *_, entry in waiting)
 
     def _current(self, entry: _Entry) -> bool:
         return self._entries.get(entry.key) is entry
@@ -255,7 +278,7 @@ class WriteQueue:
             heapq.heappush(self._heaps.delayed, (_time() + delay, entry.order, entry))
         else:
             lane = self._heaps.paced if entry.paced else self._heaps.ready
-            heapq.heappush(lane, (entry.priority, entry.order, entry))
+            heapq.heappush(lane, (entry.priority, entry.turn, entry.order, entry))
         self._wake.set()
 
     def _release_delayed(self) -> None:
@@ -284,14 +307,17 @@ class WriteQueue:
 
     def _taken(self, entry: _Entry) -> _Entry:
         del self._entries[entry.key]
+        self._served[entry.priority] = max(self._served[entry.priority], entry.turn)
+        if not self._entries:
+            self._turns.clear()
         self._in_flight.add(entry.key)
         return entry
 
-    def _head(self, lane: list[tuple[int, int, _Entry]]) -> _Entry | None:
+    def _head(self, lane: list[_Place]) -> _Entry | None:
         """Return the first entry of a lane, after dropping those that were replaced."""
-        while lane and not self._current(lane[0][2]):
+        while lane and not self._current(lane[0][-1]):
             heapq.heappop(lane)
-        return lane[0][2] if lane else None
+        return lane[0][-1] if lane else None
 
     async def _sleep(self) -> None:
         """Wait for a put, the end of a request, or the next moment at which something may be sent."""

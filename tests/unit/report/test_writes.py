@@ -89,6 +89,37 @@ async def test_more_important_writes_go_first_and_equal_ones_in_order(api: FakeA
     assert names == [f"{priority.name}{turn}" for priority in Priority for turn in "12"]
 
 
+async def test_a_policy_with_one_thing_to_tell_does_not_wait_for_another_s_thousands(api: FakeApi) -> None:
+    queue = WriteQueue(api, random=Random(1), observe=lambda *_: None, limits=Limits(in_flight=1))
+    for number in range(2000):
+        put(queue, f"many-{number:04}", policy="many")
+    async with running(queue):
+        while api.count("POST") < 100:  # noqa: ASYNC110 - the middle of the burst
+            await asyncio.sleep(0.001)
+        for number in range(3):
+            put(queue, f"few-{number}", policy="few")
+        await queue.drain(60)
+    order = [path.removeprefix("/things/") for path in api.objects]
+    assert max(order.index(f"few-{number}") for number in range(3)) < 110
+    assert len(order) == 2003
+
+
+async def test_policies_with_much_to_tell_take_turns_within_a_priority(api: FakeApi) -> None:
+    queue = WriteQueue(api, random=Random(1), observe=lambda *_: None, limits=Limits(in_flight=1))
+    for policy in ("a", "b", "c"):
+        for number in range(4):
+            put(queue, f"{policy}{number}", policy=policy)
+    put(queue, "first", policy="a", priority=Priority.STATUS)
+    put(queue, "a0", policy="a")  # wanted anew: it keeps its turn
+    async with running(queue):
+        await queue.drain(5)
+    order = [path.removeprefix("/things/") for path in api.objects]
+    assert order[0] == "first"
+    assert [sorted(order[at : at + 3]) for at in (1, 4, 7, 10)] == [
+        [f"a{number}", f"b{number}", f"c{number}"] for number in range(4)
+    ]
+
+
 async def test_ten_thousand_writes_all_arrive_with_sixteen_at_once(api: FakeApi, queue: WriteQueue) -> None:
     for number in range(10_000):
         put(queue, str(number))

@@ -1,0 +1,175 @@
+"""Policies share one process: none of them waits for ever because others have more to do than there is time for.
+
+In: an engine over claims in memory, and a clock by which every step of a check costs time. Out: who had how many turns.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from random import Random
+from types import MappingProxyType
+
+import pytest
+
+from volumehealth.app.engine import Engine
+from volumehealth.check import Checker
+from volumehealth.cluster.changes import Changes
+from volumehealth.cluster.objects import RawPolicy, RawRecord
+from volumehealth.cluster.view import Listener
+from volumehealth.model.cluster import Claim, Namespace, ViewState
+from volumehealth.model.health import (
+    Answer,
+    Condition,
+    DriverAnswers,
+    DriverState,
+    HealthAPI,
+    Outcome,
+    Source,
+    SourceState,
+)
+from volumehealth.model.ids import ClaimRef
+from volumehealth.probe.demand import Demand
+from volumehealth.report.metrics import Metrics
+from volumehealth.report.reporter import Reporter
+from volumehealth.testing.fakeapi import FakeApi
+from volumehealth.testing.health import START, make_claim
+
+pytestmark = pytest.mark.looptime
+
+STEP = 0.01
+"""Seconds that each look at the clock costs: about one claim's judgement here."""
+CLAIMS = 200
+
+
+class BusyClock:
+    """The event loop's time, and what was worked besides: whoever looks at it has worked."""
+
+    def __init__(self) -> None:
+        self.worked = 0.0
+
+    def now(self) -> datetime:
+        return START.astimezone(UTC) + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        self.worked += STEP
+        return asyncio.get_running_loop().time() + self.worked
+
+
+@dataclass
+class Cluster:
+    """Policies with a driver each, every volume of which is bad; a view and drivers for an engine."""
+
+    claims: dict[ClaimRef, Claim] = field(default_factory=dict)
+    namespaces: dict[str, Namespace] = field(default_factory=dict)
+    policies: dict[str, RawPolicy] = field(default_factory=dict)
+    records: dict[ClaimRef, RawRecord] = field(default_factory=dict)
+    unresolved: tuple[str, ...] = ()
+    said: dict[str, DriverAnswers] = field(default_factory=dict)
+
+    def add(self, name: str, *, interval: str = "5s") -> None:
+        """Add a policy over a driver of its name."""
+        claims = [make_claim(f"{name}-{number}", driver=name) for number in range(CLAIMS)]
+        self.claims |= {claim.ref: claim for claim in claims}
+        metadata = {"name": name, "uid": name, "generation": 1}
+        spec = {"interval": interval, "selector": {"drivers": [name]}}
+        self.policies[name] = RawPolicy(name, name, 1, {"metadata": metadata, "spec": spec}, {})
+        self.said[name] = DriverAnswers(
+            DriverState(name, SourceState.ANSWERING, START, HealthAPI.VOLUME_HEALTH),
+            START,
+            frozenset(),
+            MappingProxyType({}),
+            Answer(Source.CONTROLLER, Outcome.SILENT, START, reason="NotYetAsked"),
+        )
+        self.accuses(name, "slow")
+
+    def accuses(self, driver: str, what: str) -> None:
+        """Let a driver say something of all of its volumes."""
+        bad = Answer(
+            Source.CONTROLLER, Outcome.ADVERSE, START, conditions=(Condition("Degraded", "Slow", what),)
+        )
+        handles = [claim.handle for claim in self.claims.values() if claim.driver == driver]
+        self.said[driver] = replace(self.said[driver], others=dict.fromkeys(handles, bad))
+
+    def state(self) -> ViewState:
+        return ViewState(complete=True, age=0.0)
+
+    async def complete(self) -> None:
+        pass
+
+    def subscribe(self) -> Changes:
+        return Changes()
+
+    def listen(self, listener: Listener) -> None:
+        pass
+
+    def demand(self, wanted: Mapping[str, Demand]) -> None:
+        pass
+
+    def answers(self) -> Mapping[str, DriverAnswers]:
+        return self.said
+
+
+class Turns(Metrics):
+    """Counts finished checks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.finished: Counter[str] = Counter()
+
+    def check_finished(self, policy: str, seconds: float, at: datetime) -> None:
+        self.finished[policy] += 1
+        super().check_finished(policy, seconds, at)
+
+
+@asynccontextmanager
+async def working(cluster: Cluster, turns: Turns) -> AsyncIterator[Engine]:
+    """Run an engine, and for each policy a timer as Kopf does."""
+    clock = BusyClock()
+    reporter = Reporter(
+        FakeApi(), clock=clock, random=Random(1), metrics=turns, pods_of=lambda _: (), limits=None
+    )
+    checker = Checker(view=cluster, drivers=cluster, clock=clock)
+    engine = Engine(view=cluster, checker=checker, reporter=reporter, metrics=turns, clock=clock)
+
+    async def timer(uid: str) -> None:
+        while await engine.turn(uid):  # noqa: ASYNC110 - a turn is what it waits for
+            await asyncio.sleep(0.1)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(engine.run())]
+        await engine.started()
+        tasks += [group.create_task(timer(uid)) for uid in cluster.policies]
+        try:
+            yield engine
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def test_policies_that_ask_for_more_than_there_is_have_about_as_many_turns_each() -> None:
+    """Five checks of two seconds and more each want to happen every five seconds."""
+    cluster, turns = Cluster(), Turns()
+    for name in "abcde":
+        cluster.add(name)
+    async with working(cluster, turns):
+        while sum(turns.finished.values()) < 50:  # noqa: ASYNC110 - the clock is the engine's own
+            await asyncio.sleep(0.1)
+    assert min(turns.finished[name] for name in "abcde") >= 7, "ten for each, but for how long each one took"
+
+
+async def test_a_driver_that_changes_its_word_all_the_time_takes_no_turns_from_others() -> None:
+    cluster, turns = Cluster(), Turns()
+    cluster.add("calm")
+    cluster.add("nervous")
+    async with working(cluster, turns) as engine:
+        for number in range(2000):
+            cluster.accuses("nervous", f"slow in {number} ways")
+            engine.driver_news("nervous")
+            await asyncio.sleep(0.05)
+            if turns.finished["calm"] >= 5:
+                break
+    assert turns.finished["calm"] >= 5
+    assert turns.finished["nervous"] <= 4 * turns.finished["calm"]
