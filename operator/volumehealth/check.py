@@ -11,8 +11,9 @@ from operator import is_not
 from typing import Any, Protocol
 
 from volumehealth.judge.claim import JudgeSettings, hand_over
+from volumehealth.judge.driver import answers_about
 from volumehealth.judge.explain import Explained, explain_claim
-from volumehealth.judge.policy import PolicyJudgement, answers_about, judge_in_steps
+from volumehealth.judge.policy import PolicyJudgement, judge_in_steps
 from volumehealth.judge.rules import CompiledRules, compile_rules
 from volumehealth.judge.storage import Backend, StorageProblem, judge_storage
 from volumehealth.model.clock import Clock

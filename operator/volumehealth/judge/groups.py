@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from heapq import nsmallest
+from itertools import chain
 
 from volumehealth.judge.quiet import EXAMPLES, Silence, Silent
 from volumehealth.judge.text import normalise
@@ -13,8 +14,6 @@ from volumehealth.model.vocabulary import Reason
 
 _WIDE_CLAIMS = 20
 """So many claims at least, and half of the driver's, make one story (vocabulary: DriverWideProblem)."""
-
-_Healths = Mapping[str, Mapping[ClaimRef, ClaimHealth]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +78,23 @@ def group_unknown(silent: Mapping[str, Iterable[tuple[Silence, Silent]]]) -> tup
     return tuple(sorted(groups, key=lambda group: (-group.claims, group.driver, group.reason, group.message)))
 
 
-def driver_wide(healths: _Healths, claims_of: Mapping[str, int]) -> tuple[DriverWide, ...]:
-    """Return what at least 20 claims and half of a driver's claims have in common, the worst first.
+def driver_wide(driver: str, healths: Mapping[ClaimRef, ClaimHealth], claims: int) -> tuple[DriverWide, ...]:
+    """Return what at least 20 claims and half of a driver's claims have in common.
 
     Args:
-        healths: what is remembered of each driver's claims.
-        claims_of: how many claims each driver has.
+        driver: its name.
+        healths: what is remembered of its claims.
+        claims: how many it has.
     """
-    stories = (
-        story
-        for driver, known in healths.items()
-        if len(known) >= _WIDE_CLAIMS
-        for story in _stories(driver, known, claims_of[driver])
-    )
+    return tuple(_stories(driver, healths, claims)) if len(healths) >= _WIDE_CLAIMS else ()
+
+
+def worst_first(stories: Iterable[Iterable[DriverWide]]) -> tuple[DriverWide, ...]:
+    """Put the stories of several drivers in order."""
     return tuple(
         sorted(
-            stories, key=lambda story: (-severity(story.status), -story.claims, story.driver, story.reason)
+            chain.from_iterable(stories),
+            key=lambda story: (-severity(story.status), -story.claims, story.driver, story.reason),
         )
     )
 

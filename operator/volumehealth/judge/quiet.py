@@ -65,6 +65,7 @@ class Quiet:
             and old.healthy is answers.healthy
             and old.others is answers.others
             and old.silence is answers.silence
+            and old.driver.state is answers.driver.state
         )
 
 

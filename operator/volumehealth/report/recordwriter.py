@@ -63,6 +63,12 @@ class _Wanted:
     health: ClaimHealth
     pods: tuple[Pod, ...]
 
+    def is_of(self, policy: str, claim: Claim, health: ClaimHealth, pods: tuple[Pod, ...]) -> bool:
+        """Tell whether it is made of these; what stays is the same object, and there may be thousands."""
+        return (
+            self.health is health and self.claim is claim and self.pods is pods and self.policy == policy
+        ) or self == _Wanted(policy, claim, health, pods)
+
 
 @dataclass(frozen=True, slots=True)
 class _Written:
@@ -124,11 +130,12 @@ class RecordWriter:
         for ref, health in healths.items():
             claim = picture.claims.get(ref)
             if claim is not None and claim.uid == health.uid and deserves_record(health):
-                wanted = _Wanted(policy, claim, health, tuple(self._pods_of(ref)))
-                changed = self._wanted.get(ref) != wanted
-                self._wanted[ref] = wanted
-                self._holders[ref] = policy
-                if changed or ref in self._held or ref not in self._written:
+                pods, known = tuple(self._pods_of(ref)), self._wanted.get(ref)
+                if known is None or not known.is_of(policy, claim, health, pods):
+                    self._wanted[ref] = _Wanted(policy, claim, health, pods)
+                    self._holders[ref] = policy
+                    self._write(ref)
+                elif ref in self._held or ref not in self._written:
                     self._write(ref)
             elif self._holders.get(ref) == policy:
                 self._remove(ref, 0)

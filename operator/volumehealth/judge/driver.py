@@ -1,0 +1,396 @@
+"""One check's judgement of one driver's claims: most are counted, some are as they were, the rest is judged one by one."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from heapq import merge
+from itertools import islice
+from types import MappingProxyType
+
+from volumehealth.judge.claim import Judgement, JudgeSettings, judge_claim
+from volumehealth.judge.groups import DriverWide, driver_wide
+from volumehealth.judge.quiet import Handles, Quiet, Silence, Silent, silent, sort_quiet
+from volumehealth.judge.rules import CompiledRules
+from volumehealth.model.cluster import Claim
+from volumehealth.model.health import (
+    Answer,
+    ClaimHealth,
+    DriverAnswers,
+    Evidence,
+    Outcome,
+    SourceState,
+    Transition,
+    Verdict,
+)
+from volumehealth.model.ids import ClaimRef, VolumeId
+from volumehealth.model.steps import Steps
+from volumehealth.model.vocabulary import SilenceReason
+
+_PART = 2_000
+"""Claims that are sorted in one step."""
+_DOWN = (SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN)
+_NOBODY: frozenset[ClaimRef] = frozenset()
+_NO_QUIET = Quiet()
+
+
+@dataclass(frozen=True, slots=True)
+class DriverCounts:
+    """The claims of one driver by verdict."""
+
+    claims: int = 0
+    healthy: int = 0
+    unhealthy: int = 0
+    unknown: int = 0
+    unmonitored: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DriverJudgement:
+    """What is believed of one driver's claims now.
+
+    Attributes:
+        counts: of all of them.
+        healths: what must be remembered, sparse.
+        transitions: what people are to be told, in the order of claims.
+        silent: claims that are Unknown, by reason.
+        stories: what so many of them have in common that it is told once.
+        due: when a statement may next be believed or cleared.
+        healthy: claims that were judged one by one, are Healthy, and are not in `healths`.
+        resting: of `healths` those that stay as they are while all sources go on saying the same, until `rest_ends`:
+            an array that was gone leaves thousands of claims that are bad, and for a week thousands that recovered.
+        touched: claims of which other sources than the driver said something.
+        handles, answers, vouched, distrusted, rules, quiet: what was judged, and how.
+    """
+
+    counts: DriverCounts
+    healths: Mapping[ClaimRef, ClaimHealth]
+    transitions: tuple[Transition, ...]
+    silent: tuple[tuple[Silence, Silent], ...]
+    stories: tuple[DriverWide, ...]
+    due: datetime | None
+    healthy: frozenset[ClaimRef]
+    resting: Mapping[ClaimRef, ClaimHealth]
+    rest_ends: datetime | None
+    touched: frozenset[ClaimRef]
+    handles: Handles
+    answers: DriverAnswers | None
+    vouched: frozenset[ClaimRef]
+    distrusted: bool
+    rules: CompiledRules
+    quiet: Quiet
+
+
+def answers_about(claim: Claim, evidence: Evidence) -> tuple[Answer, ...]:
+    """Return what every source says of one claim, as it is judged."""
+    speaking = _speaking(evidence.drivers.get(claim.driver))
+    told = () if speaking is None else (_dated(speaking.about(claim.handle), speaking),)
+    return (
+        *told,
+        *evidence.volumes.get(VolumeId(claim.driver, claim.handle), ()),
+        *evidence.claims.get(claim.ref, ()),
+        *evidence.vouched.about(claim.ref),
+    )
+
+
+class DriverJudge:
+    """The claims of one driver while they are judged.
+
+    Args:
+        name: of the driver.
+        handles: the policy's claims by volume.
+        evidence: what all sources say now.
+        previous: what is remembered of claims.
+        claims: the view's rows.
+        settings: what the policy says about judging.
+        now: the moment.
+        last: the last judgement of these claims.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        handles: Handles,
+        evidence: Evidence,
+        *,
+        previous: Mapping[ClaimRef, ClaimHealth],
+        claims: Mapping[ClaimRef, Claim],
+        settings: JudgeSettings,
+        now: datetime,
+        last: DriverJudgement | None,
+    ) -> None:
+        self._name = name
+        self._handles = handles
+        self._evidence = evidence
+        self._answers = _speaking(evidence.drivers.get(name))
+        self._vouched = evidence.vouched.claims.get(name, _NOBODY)
+        self._previous = previous
+        self._claims = claims
+        self._settings = settings
+        self._now = now
+        self._last = last
+        self._quiet = _NO_QUIET
+        self._touched = _NOBODY
+        self._healths: dict[ClaimRef, ClaimHealth] = {}
+        self._transitions: list[Transition] = []
+        self._healthy: list[ClaimRef] = []
+        self._silent: list[tuple[Silence, Silent]] = []
+        self._due: datetime | None = None
+        self._resting: dict[ClaimRef, ClaimHealth] = {}
+        self._rest_ends: datetime | None = None
+
+    def judge(
+        self, count: int, remembered: Iterable[ClaimRef], accused: Iterable[ClaimRef]
+    ) -> Steps[DriverJudgement]:
+        """Judge all of them, one in each step.
+
+        Args:
+            count: how many they are.
+            remembered: those that may be remembered from the last check.
+            accused: those of which other sources say something.
+        """
+        last = self._last
+        if self._answers is not None:
+            self._quiet = sort_quiet(self._handles, self._answers, last.quiet if last is not None else None)
+            yield
+        self._touched = self._find_touched(accused)
+        single = self._quiet.doubtful | self._touched | {ref for ref in remembered if self._owns(ref)}
+        yield
+        if last is not None and self._goes_on(last):
+            self._resting, self._rest_ends = self._still_resting(last), last.rest_ends
+            yield
+            all_rest = len(self._resting) == len(single) == len(last.healths)
+            if all_rest and not last.touched and last.counts.claims == count:
+                return replace(last, transitions=())
+        self._healths.update(self._resting)
+        verdicts = self._count_quiet(count, single)
+        for health in self._resting.values():
+            verdicts[health.verdict] += 1
+        yield
+        gone = yield from self._judge_singly(single - self._resting.keys(), verdicts)
+        return DriverJudgement(
+            counts=DriverCounts(
+                count - gone,
+                verdicts[Verdict.HEALTHY],
+                verdicts[Verdict.UNHEALTHY],
+                verdicts[Verdict.UNKNOWN],
+                verdicts[Verdict.UNMONITORED],
+            ),
+            healths=MappingProxyType(self._healths),
+            transitions=tuple(self._transitions),
+            silent=tuple(self._silent),
+            stories=driver_wide(self._name, self._healths, count),
+            due=self._due,
+            healthy=frozenset(self._healthy),
+            resting=MappingProxyType(self._resting),
+            rest_ends=self._rest_ends,
+            touched=self._touched,
+            handles=self._handles,
+            answers=self._answers,
+            vouched=self._vouched,
+            distrusted=bool(self._evidence.distrust),
+            rules=self._settings.rules,
+            quiet=self._quiet,
+        )
+
+    def _find_touched(self, accused: Iterable[ClaimRef]) -> frozenset[ClaimRef]:
+        touched = {ref for ref in accused if self._owns(ref)}
+        for volume in self._evidence.volumes:
+            if volume.driver == self._name:
+                touched.update(self._handles.get(volume.handle, ()))
+        return frozenset(touched)
+
+    def _owns(self, ref: ClaimRef) -> bool:
+        claim = self._claims.get(ref)
+        return claim is not None and ref in self._handles.get(claim.handle, ())
+
+    # ---- claims that are counted ----
+
+    def _count_quiet(self, count: int, single: frozenset[ClaimRef]) -> dict[Verdict, int]:
+        """Count the claims that are not judged one by one, and say which of them are Unknown and why."""
+        unsaid = (
+            (why, group.without(single).without(self._vouched)) for why, group in self._quiet.silent.items()
+        )
+        self._silent += [(why, group) for why, group in unsaid if group.claims]
+        unknown = sum(len(group.claims) for _, group in self._silent)
+        rest = count - len(single) - unknown
+        healthy = rest if self._answers is not None else len(self._vouched) - len(self._vouched & single)
+        unmonitored = rest - healthy
+        if self._evidence.distrust and healthy:
+            doubted = Silence(SilenceReason.VIEW_STALE, self._evidence.distrust)
+            self._silent.append((doubted, self._doubted(single)))
+            unknown, healthy = unknown + healthy, 0
+        return {
+            Verdict.HEALTHY: healthy,
+            Verdict.UNHEALTHY: 0,
+            Verdict.UNKNOWN: unknown,
+            Verdict.UNMONITORED: unmonitored,
+        }
+
+    def _doubted(self, single: frozenset[ClaimRef]) -> Silent:
+        """Return the claims that would be Healthy if the view were trusted."""
+        if self._answers is None:
+            return silent(self._vouched - single)
+        unsaid = single.union(*(group.claims for _, group in self._silent))
+        return silent(frozenset(ref for refs in self._handles.values() for ref in refs) - unsaid)
+
+    # ---- claims that are as they were ----
+
+    def _goes_on(self, last: DriverJudgement) -> bool:
+        """Tell whether the driver and the nodes go on saying what they said, and are heard by the same rules."""
+        return (
+            self._quiet is last.quiet
+            and self._handles is last.handles
+            and self._vouched == last.vouched
+            and not (self._evidence.distrust or last.distrusted)
+            and self._settings.rules is last.rules
+            and (last.rest_ends is None or self._now < last.rest_ends)
+        )
+
+    def _still_resting(self, last: DriverJudgement) -> dict[ClaimRef, ClaimHealth]:
+        """Return the claims that others say nothing of either, and that are still the same claims."""
+        previous, claims = self._previous, self._claims
+        return {
+            ref: health
+            for ref, health in last.resting.items()
+            if previous.get(ref) is health
+            and ref not in self._touched
+            and (claim := claims.get(ref)) is not None
+            and claim.uid == health.uid
+        }
+
+    def _rests(self, ref: ClaimRef, claim: Claim, health: ClaimHealth) -> bool:
+        """Tell whether what was found of a claim stays as it is while nobody says anything new."""
+        if ref in self._touched or self._evidence.distrust or health.pending or health.ignored:
+            return False
+        if not health.findings:
+            return health.verdict in (Verdict.HEALTHY, Verdict.UNMONITORED)
+        answer = self._answers.others.get(claim.handle) if self._answers is not None else None
+        return (
+            answer is not None
+            and answer.outcome is Outcome.ADVERSE
+            and self._answers is not None
+            and self._answers.driver.state is SourceState.ANSWERING
+            and len(health.findings) == len(answer.conditions)
+            and not any(finding.stale or finding.clear_since for finding in health.findings)
+            and ref not in self._vouched
+        )
+
+    # ---- claims that are judged one by one ----
+
+    def _judge_singly(self, single: frozenset[ClaimRef], verdicts: dict[Verdict, int]) -> Steps[int]:
+        """Judge claims, one in each step, and add up their verdicts; return how many are gone."""
+        gone = 0
+        unknown: dict[Silence, list[ClaimRef]] = {}
+        sorted_parts = []
+        for part in _parts(single):
+            sorted_parts.append(sorted(part))
+            yield
+        for ref in merge(*sorted_parts):
+            claim = self._claims.get(ref)
+            if claim is None:  # the view may be ahead of the selection
+                gone += 1
+            else:
+                judgement = self._judge(ref, claim)
+                verdicts[judgement.verdict] += 1
+                if judgement.verdict is Verdict.UNKNOWN:
+                    why = Silence(judgement.unknown_reason, judgement.unknown_message)
+                    unknown.setdefault(why, []).append(ref)
+            yield
+        self._silent += [(why, silent(frozenset(refs))) for why, refs in unknown.items()]
+        return gone
+
+    def _judge(self, ref: ClaimRef, claim: Claim) -> Judgement:
+        previous = self._previous.get(ref)
+        judgement = self._still_said(previous, ref, claim) or judge_claim(
+            previous,
+            answers_about(claim, self._evidence),
+            ref=ref,
+            uid=claim.uid,
+            driver=self._name,
+            settings=self._settings,
+            now=self._now,
+            distrust=self._evidence.distrust,
+            before=self._before(ref, claim),
+        )
+        self._keep(ref, claim, judgement)
+        return judgement
+
+    def _still_said(self, previous: ClaimHealth | None, ref: ClaimRef, claim: Claim) -> Judgement | None:
+        """Return the judgement of a claim whose driver goes on saying no more and no less than is believed.
+
+        An array that is gone makes its driver accuse volume after volume, list after list.
+        """
+        last = self._last
+        if previous is None or last is None or self._answers is None or last.answers is None:
+            return None
+        same = (
+            previous is last.healths.get(ref)
+            and previous.findings
+            and previous.uid == claim.uid
+            and last.answers.others.get(claim.handle) is self._answers.others.get(claim.handle)
+            and last.answers.driver.state is SourceState.ANSWERING
+            and last.rules is self._settings.rules
+            and not (previous.recovered or last.distrusted or ref in last.touched or ref in last.vouched)
+            and self._rests(ref, claim, previous)
+        )
+        return Judgement(previous, previous.verdict) if same else None
+
+    def _before(self, ref: ClaimRef, claim: Claim) -> Verdict:
+        """Return the last verdict of a claim of which nothing is remembered."""
+        last = self._last
+        if last is None or ref in last.healths or last.distrusted:
+            return Verdict.UNKNOWN
+        if ref in last.healthy or ref in last.vouched:
+            return Verdict.HEALTHY
+        then = last.answers
+        owned = ref in last.handles.get(claim.handle, ())
+        plain = then is not None and claim.handle in then.healthy and claim.handle not in then.others
+        return Verdict.HEALTHY if owned and plain else Verdict.UNKNOWN
+
+    def _keep(self, ref: ClaimRef, claim: Claim, judgement: Judgement) -> None:
+        health = judgement.health
+        if health is not None:
+            self._healths[ref] = health
+            if self._rests(ref, claim, health):
+                self._resting[ref] = health
+                if health.recovered is not None:
+                    self._rest_until(health.recovered + self._settings.record_retention)
+        elif judgement.verdict is Verdict.HEALTHY:
+            self._healthy.append(ref)
+        self._transitions += judgement.transitions
+        if judgement.due is not None and (self._due is None or judgement.due < self._due):
+            self._due = judgement.due
+
+    def _rest_until(self, end: datetime) -> None:
+        if self._rest_ends is None or end < self._rest_ends:
+            self._rest_ends = end
+
+
+def _speaking(answers: DriverAnswers | None) -> DriverAnswers | None:
+    """Return the answers of a driver that can answer at all."""
+    if answers is None or answers.driver.state in (SourceState.NOT_ABLE, SourceState.NOT_HEARD):
+        return None
+    return answers
+
+
+def _dated(answer: Answer, answers: DriverAnswers) -> Answer:
+    """Return an adverse answer as what it is now.
+
+    A driver that goes on saying the same keeps one Answer, dated when that was first heard; how fresh it is, all
+    of its answers say together. An answer with a `since` was heard by itself, at its own time. A driver that no
+    longer answers at all says nothing, whatever it said before.
+    """
+    if answer.outcome is not Outcome.ADVERSE:
+        return answer
+    if answers.driver.state in _DOWN and answers.silence.reason == SilenceReason.DRIVER_UNREACHABLE:
+        return answers.silence
+    if answer.since is not None:
+        return answer
+    return replace(answer, at=max(answer.at, answers.at), since=answer.at)
+
+
+def _parts(refs: Iterable[ClaimRef]) -> Iterator[list[ClaimRef]]:
+    """Cut many claims into parts that are sorted in no time."""
+    every = iter(refs)
+    while part := list(islice(every, _PART)):
+        yield part
