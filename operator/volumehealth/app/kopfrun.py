@@ -20,8 +20,9 @@ from volumehealth.model.vocabulary import API_VERSION, GROUP, POLICIES
 
 log = logging.getLogger(__name__)
 
-STOP_SECONDS = 5.0
-"""How long Kopf may take to stop."""
+STOP_SECONDS = 1.0
+"""How long Kopf may take to stop. It is done at once, but then waits 5 seconds for each task that was created after its
+own start, whoever created it: a pause of ours between two calls to a driver is one. Cancelled, it waits no longer."""
 _LOOK_FOR_CRD = 2.0
 
 
