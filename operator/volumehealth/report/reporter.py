@@ -126,6 +126,7 @@ class Reporter:
         for job in (*self._jobs, self._telling):
             if job is not None and job.picture.policy.uid == policy.uid:
                 job.dropped = True
+        self._queue.forget(policy.name)  # thousands of paced Events may wait; nobody wants to hear them now
         self._statuses.forget(policy.uid)
         self._policy_events.forget(policy.uid)
         self._events.forget(policy.name)

@@ -238,6 +238,12 @@ class WriteQueue:
         self._entries.pop(key, None)
         self._settled.set()
 
+    def forget(self, policy: str) -> None:
+        """Forget all that waits to be written for a policy; what is on its way already goes on."""
+        for key in [key for key, entry in self._entries.items() if entry.policy == policy]:
+            del self._entries[key]
+        self._settled.set()
+
     async def run(self) -> None:
         """Send until cancelled. Costs nothing while nothing waits."""
         async with asyncio.TaskGroup() as group:

@@ -300,6 +300,16 @@ async def test_what_is_discarded_is_not_sent(api: FakeApi, queue: WriteQueue) ->
     assert api.requests == []
 
 
+async def test_what_waits_for_a_policy_is_forgotten_with_it(api: FakeApi, queue: WriteQueue) -> None:
+    for number in range(10):
+        put(queue, f"gone-{number}", policy="gone", paced=number > 4)
+        put(queue, f"kept-{number}", policy="kept")
+    queue.forget("gone")
+    async with running(queue):
+        assert await queue.drain(5) == 0
+    assert sorted(api.objects) == [f"/things/kept-{number}" for number in range(10)]
+
+
 async def test_pod_events_are_refused_when_too_much_waits_and_nothing_else_is(
     api: FakeApi, counted: Counted
 ) -> None:
