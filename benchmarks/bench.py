@@ -29,6 +29,7 @@ from volumehealth.testing.cluster import ClusterObjects
 NAMESPACE, ACCOUNT = "volumehealth-system", "volumehealth-operator"
 USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
 _POLICIES = "/apis/volumehealth.dev/v1alpha1/volumehealthpolicies"
+_RECORDS = "/apis/volumehealth.dev/v1alpha1/volumehealths?limit=1"
 _APPLY = "application/apply-patch+yaml"
 Object = dict[str, Any]
 
@@ -154,6 +155,12 @@ class Bench:
         """Let no policy be there."""
         for one in (await self.objects.get(_POLICIES))["items"]:
             await self.objects.delete(f"{_POLICIES}/{one['metadata']['name']}")
+
+    async def no_records(self, *, within: float = 120.0) -> None:
+        """Wait until the operator has taken back all records: the next one would go on from what is left."""
+        async with asyncio.timeout(within):
+            while (await self.objects.get(_RECORDS))["items"]:  # noqa: ASYNC110 - only the server can tell
+                await asyncio.sleep(0.5)
 
     async def status(self, name: str) -> Object:
         """Return the status of a policy."""

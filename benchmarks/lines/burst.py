@@ -202,10 +202,10 @@ async def _observe(bench: Bench, operator: Operator, seconds: float) -> tuple[fl
 
 async def _back_to_health(bench: Bench, driver: Driver, operator: Operator) -> None:
     """Heal everything and stop caring: the next operator finds records and policies gone."""
+    await bench.no_policies()
+    await bench.no_records()
     await bench.tell(driver, Order(bad=0))
     await operator.watch("reset")
-    await bench.no_policies()
-    await asyncio.sleep(1)
 
 
 def _events(requests: Sequence[Request], prefix: str) -> list[Request]:

@@ -45,16 +45,17 @@ CLAIMS = 200
 
 
 class BusyClock:
-    """The event loop's time, and what was worked besides: whoever looks at it has worked."""
+    """The event loop's time, and what was worked besides: whoever looks at it has worked for a step."""
 
-    def __init__(self) -> None:
+    def __init__(self, step: float) -> None:
+        self.step = step
         self.worked = 0.0
 
     def now(self) -> datetime:
         return START.astimezone(UTC) + timedelta(seconds=self.monotonic())
 
     def monotonic(self) -> float:
-        self.worked += STEP
+        self.worked += self.step
         return asyncio.get_running_loop().time() + self.worked
 
 
@@ -125,9 +126,9 @@ class Turns(Metrics):
 
 
 @asynccontextmanager
-async def working(cluster: Cluster, turns: Turns) -> AsyncIterator[Engine]:
+async def working(cluster: Cluster, turns: Turns, *, step: float = STEP) -> AsyncIterator[Engine]:
     """Run an engine, and for each policy a timer as Kopf does."""
-    clock = BusyClock()
+    clock = BusyClock(step)
     reporter = Reporter(
         FakeApi(), clock=clock, random=Random(1), metrics=turns, pods_of=lambda _: (), limits=None
     )
@@ -158,6 +159,23 @@ async def test_policies_that_ask_for_more_than_there_is_have_about_as_many_turns
         while sum(turns.finished.values()) < 50:  # noqa: ASYNC110 - the clock is the engine's own
             await asyncio.sleep(0.1)
     assert min(turns.finished[name] for name in "abcde") >= 7, "ten for each, but for how long each one took"
+
+
+async def test_news_without_end_is_taken_together_and_news_after_a_calm_is_acted_on_at_once() -> None:
+    cluster, turns = Cluster(), Turns()
+    cluster.add("trickle", interval="1h")
+    async with working(cluster, turns, step=0.0) as engine:
+        await asyncio.sleep(10)
+        begun = turns.finished["trickle"]
+        for _ in range(600):
+            engine.driver_news("trickle")
+            await asyncio.sleep(0.05)
+        assert 25 <= turns.finished["trickle"] - begun <= 40, "30 seconds of news: a check in each"
+        await asyncio.sleep(10)
+        begun = turns.finished["trickle"]
+        engine.driver_news("trickle")
+        await asyncio.sleep(0.2)
+        assert turns.finished["trickle"] == begun + 1
 
 
 async def test_a_driver_that_changes_its_word_all_the_time_takes_no_turns_from_others() -> None:

@@ -31,6 +31,11 @@ _APPEAR = 10.0
 _REST = 4.0
 """So many times as long as its last turn took a policy rests before news may call it again: a driver that changes its
 word all the time must not keep the process from anything else."""
+_FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0
+"""Seconds that it rests at least; twice as many each time while news never ends, so that a driver that is asked volume
+by volume, or a thousand agents, do not have each word checked and written by itself."""
+_CALM = 2.0
+"""Seconds without a turn after which news is acted on at once again."""
 _SETTLE = 0.05
 """Seconds in which changes of the view are taken together."""
 _SLICE = 0.01
@@ -65,7 +70,15 @@ class _Slot:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     due: float = 0.0
     rest_until: float = 0.0
+    pause: float = 0.0
     turned: float | None = None
+
+    def rest(self, started: float, ended: float) -> None:
+        """Note a turn, and how long to rest after it."""
+        busy = self.turned is not None and started - self.turned < _CALM
+        self.pause = min(_LAST_PAUSE, 2 * self.pause) if busy else _FIRST_PAUSE
+        self.turned = ended
+        self.rest_until = ended + max(self.pause, _REST * (ended - started))
 
 
 class Engine:
@@ -260,10 +273,10 @@ class Engine:
         )
         await self._in_turns(follow)
         self._reporter.report(await self._picture(entry), previous_status=entry.raw.status)
-        slot.turned = self._clock.monotonic()
-        slot.rest_until = slot.turned + _REST * (slot.turned - started)
+        ended = self._clock.monotonic()
+        slot.rest(started, ended)
         if entry.checks:
-            self._metrics.check_finished(entry.raw.name, slot.turned - started, self._clock.now())
+            self._metrics.check_finished(entry.raw.name, ended - started, self._clock.now())
 
     async def _in_turns(self, steps: Steps[Result]) -> Result:
         """Take the steps of a computation; whenever a slice of time is over, let others have a turn."""
