@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--quick] [--only WORD] [--json FILE]`."""
+"""`python -m benchmarks [--quick | --soak] [--only WORD] [--json FILE]`."""
 
 import argparse
 import asyncio
@@ -23,22 +23,23 @@ HUGE = Driver("array.bench.example.com", "vol-", 100_000)
 Group = Callable[[Bench], Awaitable[list[Line]]]
 
 
-def groups(*, quick: bool) -> dict[str, Group]:
+def groups(*, quick: bool = False, soak: bool = False) -> dict[str, Group]:
     """Return what can be measured, in the order in which it is."""
+    calm = 600 if soak else 20 if quick else 70
     return {
         "start": lambda b: start.start(b, MAIN, claims=CLAIMS, times=2 if quick else 5, memory_goal=130),
-        "list": lambda b: steady.check_by_list(b, MAIN, claims=CLAIMS, seconds=12 if quick else 40),
-        "steady": lambda b: steady.steady(b, MAIN, claims=CLAIMS, seconds=20 if quick else 130),
-        "thousand": lambda b: burst.thousand(b, MAIN, bad=1000),
-        "gone": lambda b: burst.gone(b, MAIN, claims=CLAIMS, seconds=10 if quick else 40),
-        "get": lambda b: probes.by_get(b, MAIN, seconds=10 if quick else 30),
+        "list": lambda b: steady.check_by_list(b, MAIN, claims=CLAIMS, seconds=12 if quick else 30),
+        "steady": lambda b: steady.steady(b, MAIN, claims=CLAIMS, seconds=calm),
+        "thousand": lambda b: burst.thousand(b, MAIN, bad=1000, times=1 if quick else 3),
+        "gone": lambda b: burst.gone(b, MAIN, claims=CLAIMS, seconds=10 if quick else 20),
+        "get": lambda b: probes.by_get(b, MAIN, times=1 if quick else 3, seconds=20),
         "policies": lambda b: scale.policies(
-            b, MAIN, numbers=(1, 100) if quick else (1, 10, 100), seconds=10 if quick else 20
+            b, MAIN, numbers=(1, 100) if quick else (1, 10, 100), seconds=10 if quick else 15
         ),
-        "churn": lambda b: scale.churn(b, MAIN, first=CLAIMS, seconds=10 if quick else 40),
+        "churn": lambda b: scale.churn(b, MAIN, first=CLAIMS, seconds=10 if quick else 20),
         "flat": lambda b: scale.flat(b, MAIN, checks=50 if quick else 200),
-        "nodes": lambda b: nodes.nodes(b, MAIN, number=1000, changing=50, rounds=3 if quick else 8),
-        "hung": lambda b: _hung(b, seconds=20 if quick else 40),
+        "nodes": lambda b: nodes.nodes(b, MAIN, number=1000, changing=50, rounds=3 if quick else 6),
+        "hung": lambda b: _hung(b, seconds=12 if quick else 30),
         **({} if quick else {"huge": _huge}),
     }
 
@@ -58,12 +59,12 @@ async def _huge(place: Bench) -> list[Line]:
     return await start.start(place, HUGE, claims=HUGE.volumes, times=2, memory_goal=400)
 
 
-async def run(home: Path, lines: list[Line], *, quick: bool, only: list[str]) -> None:
+async def run(home: Path, lines: list[Line], *, wanted: dict[str, Group], only: list[str]) -> None:
     """Measure and add the table's lines; say on standard error what is going on."""
     async with bench(home) as place:
         await place.population.put(range(CLAIMS), driver=MAIN.name, prefix=MAIN.prefix)
         await place.population.served()
-        for name, measure in groups(quick=quick).items():
+        for name, measure in wanted.items():
             if only and name not in only:
                 continue
             begun = time.monotonic()
@@ -86,10 +87,10 @@ def machine() -> str:
 def main() -> None:
     """Print the table; write JSON."""
     parser = argparse.ArgumentParser(prog="benchmarks")
-    parser.add_argument("--quick", action="store_true", help="two minutes instead of ten")
-    parser.add_argument(
-        "--only", action="append", default=[], choices=groups(quick=False), help="repeat for more"
-    )
+    exclusive = parser.add_mutually_exclusive_group()
+    exclusive.add_argument("--quick", action="store_true", help="fewer repetitions, no 100,000 claims")
+    exclusive.add_argument("--soak", action="store_true", help="watch the steady state for ten minutes")
+    parser.add_argument("--only", action="append", default=[], choices=groups(), help="repeat for more")
     parser.add_argument("--home", type=Path, help="keep logs and all in this directory")
     parser.add_argument(
         "--json", type=Path, default=Path("benchmarks/results/latest.json"), help="where to write JSON"
@@ -100,11 +101,13 @@ def main() -> None:
     try:
         with tempfile.TemporaryDirectory(prefix="vh-bench-") as temporary:
             home = arguments.home or Path(temporary)
-            asyncio.run(run(home, lines, quick=arguments.quick, only=arguments.only))
+            wanted = groups(quick=arguments.quick, soak=arguments.soak)
+            asyncio.run(run(home, lines, wanted=wanted, only=arguments.only))
     finally:
         print(f"\n{before} before, {os.getloadavg()[0]:.1f} after\n")
         print(markdown(lines))
-        report = {"machine": before, "quick": arguments.quick, "lines": as_json(lines)}
+        length = "quick" if arguments.quick else "soak" if arguments.soak else "full"
+        report = {"machine": before, "length": length, "lines": as_json(lines)}
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(report, indent=2) + "\n")
 
