@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from benchmarks.bench import Bench, Driver, bench
-from benchmarks.lines import burst, nodes, probes, scale, start, steady
+from benchmarks.lines import agent, burst, nodes, probes, scale, start, steady
 from benchmarks.table import Line, as_json, markdown
 
 CLAIMS = 10_000
@@ -39,6 +39,7 @@ def groups(*, quick: bool = False, soak: bool = False) -> dict[str, Group]:
         "churn": lambda b: scale.churn(b, MAIN, first=CLAIMS, seconds=10 if quick else 20),
         "flat": lambda b: scale.flat(b, MAIN, checks=50 if quick else 200),
         "nodes": lambda b: nodes.nodes(b, MAIN, number=1000, changing=50, rounds=3 if quick else 6),
+        "agent": lambda b: agent.agent(b, MAIN, claims=CLAIMS, seconds=30 if quick else 60),
         "hung": lambda b: _hung(b, seconds=12 if quick else 30),
         **({} if quick else {"huge": _huge}),
     }

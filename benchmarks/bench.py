@@ -202,14 +202,14 @@ class Bench:
         """Forget what the audit log holds so far."""
         self._audit_at = self.plane.audit_log.stat().st_size
 
-    def audited(self) -> list[Request]:
-        """Return the operator's requests that ended since the last call."""
+    def audited(self, user: str = USER) -> list[Request]:
+        """Return the requests of a user, the operator's, that ended since the last call."""
         with self.plane.audit_log.open("rb") as file:
             file.seek(self._audit_at)
             data = file.read()
         whole = data.rfind(b"\n") + 1
         self._audit_at += whole
-        return [one for line in data[:whole].splitlines() for one in _request(line)]
+        return [one for line in data[:whole].splitlines() for one in _request(line, user)]
 
     async def writes_within(self, seconds: float) -> Counter[str]:
         """Count what the operator writes in so many seconds, by resource; the Lease apart."""
@@ -266,11 +266,11 @@ def _ask(path: Path, what: str) -> Watch:
     return msgspec.json.decode(answer, type=Watch)
 
 
-def _request(line: bytes) -> Iterator[Request]:
-    if USER.encode() not in line:
+def _request(line: bytes, user: str) -> Iterator[Request]:
+    if user.encode() not in line:
         return
     row = json.loads(line)
-    if row["user"]["username"] == USER and row["stage"] == "ResponseComplete":
+    if row["user"]["username"] == user and row["stage"] == "ResponseComplete":
         about = row.get("objectRef", {})
         yield Request(
             row["verb"],

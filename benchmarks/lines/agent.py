@@ -1,0 +1,145 @@
+"""One real node agent with a hundred volumes, under its deployed rights: what it asks of the API server, what it takes."""
+
+import asyncio
+import sys
+from collections import Counter
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from benchmarks.bench import Bench, Driver
+from benchmarks.etcd import NODES, Placed
+from benchmarks.table import Line
+from volumehealth.errors import NotFound
+from volumehealth.sandbox.assets import asset
+from volumehealth.sandbox.processes import Program
+from volumehealth.testing.driver import SimulatedDriver
+from volumehealth.testing.driver_registration import Registration
+from volumehealth.testing.driver_state import Generation
+from volumehealth.testing.node import SimulatedNode
+
+_AGENT = "volumehealth-agent"
+_USER = f"system:serviceaccount:{_AGENT}:{_AGENT}"
+_REPORTS = "/apis/volumehealth.dev/v1alpha1/volumehealthreports"
+_NODE = "node-000"
+
+
+async def agent(bench: Bench, driver: Driver, *, claims: int, seconds: float) -> list[Line]:
+    """Leave an agent alone for a while once it has asked about every volume of its node."""
+    await asyncio.to_thread(bench.plane.kubectl, "apply", "-k", str(asset("deploy") / "agent"))
+    await bench.policy("all", interval="1m")
+    placed = [Placed(number) for number in range(claims) if number % NODES == 0]
+    async with AsyncExitStack() as stack:
+        node = stack.enter_context(SimulatedNode(_NODE))
+        endpoint = f"unix://{node.kubelet}/plugins/bench/csi.sock"
+        plugin = await stack.enter_async_context(
+            SimulatedDriver(
+                name=driver.name,
+                generation=Generation.LEGACY,
+                volumes=[f"{driver.prefix}{one.number + 1}" for one in placed],
+                endpoint=endpoint,
+            )
+        )
+        await stack.enter_async_context(Registration(node.kubelet, name=driver.name, endpoint=endpoint))
+        await _mount_all(bench, plugin, node, driver, placed)
+        program = await _program(bench, node)
+        bench.skip_audit()
+        program.start()
+        try:
+            await plugin.called("NodeGetVolumeStats", times=len(placed))
+            await _reported(bench)
+            await asyncio.sleep(5)
+            first = Counter(one.verb for one in bench.audited(_USER))
+            before = _cpu(program)
+            await asyncio.sleep(seconds)
+            each = [f"{one.verb} {one.resource}" for one in bench.audited(_USER)]
+            share, memory = (_cpu(program) - before) / seconds, _memory(program)
+        finally:
+            await asyncio.to_thread(program.stop)
+    await bench.no_policies()
+    minute = len(each) * 60 / seconds
+    writes = sum(1 for one in each if not one.startswith(("get ", "list ", "watch ")))
+    return [
+        Line(
+            f"a node agent with {len(placed)} volumes",
+            "80 MB at most; its requests told",
+            "",
+            f"{memory:.0f} MB, {share:.1%} of a core, {minute:.0f} requests/min ({writes} of them writes in "
+            f"{seconds:.0f} s), {sum(first.values())} at its start",
+            memory / 80,
+            memory <= 80,
+            {"at_start": dict(first), "then": dict(Counter(each))},
+        )
+    ]
+
+
+async def _mount_all(
+    bench: Bench, plugin: SimulatedDriver, node: SimulatedNode, driver: Driver, placed: list[Placed]
+) -> None:
+    """Let each volume be where the Pod that uses it has it."""
+    pods = await bench.objects.get(f"/api/v1/pods?fieldSelector=spec.nodeName%3D{_NODE}")
+    uids = {one["metadata"]["name"]: one["metadata"]["uid"] for one in pods["items"]}
+    for one in placed:
+        handle = f"{driver.prefix}{one.number + 1}"
+        paths = node.paths(volume=one.volume, driver=driver.name, handle=handle, pod_uid=uids[one.pod])
+        plugin.volumes[handle].targets[paths.publish] = 1
+        node.mount(paths.publish)
+
+
+async def _program(bench: Bench, node: SimulatedNode) -> Program:
+    """Return the agent as the DaemonSet runs it, with a token that is bound to a Pod on the node."""
+    spec = {
+        "serviceAccountName": _AGENT,
+        "nodeName": _NODE,
+        "containers": [{"name": "agent", "image": "example.invalid/none"}],
+    }
+    pod = await bench.objects.post(
+        f"/api/v1/namespaces/{_AGENT}/pods", {"metadata": {"name": "agent"}, "spec": spec}
+    )
+    bound = {"apiVersion": "v1", "kind": "Pod", "name": "agent", "uid": pod["metadata"]["uid"]}
+    made = await bench.objects.post(
+        f"/api/v1/namespaces/{_AGENT}/serviceaccounts/{_AGENT}/token",
+        {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": 3600, "boundObjectRef": bound},
+        },
+    )
+    config = bench.home / "agent.kubeconfig"
+    bench.plane.write_kubeconfig(config, str(made["status"]["token"]), user=_AGENT)
+    command = (
+        sys.executable, "-P", "-m", "volumehealth", "agent", "node",
+        f"--kubeconfig={config}", f"--node-name={_NODE}", f"--kubelet-dir={node.kubelet}",
+        f"--mount-table={node.mount_table}", "--health-address=127.0.0.1:0",
+    )  # fmt: skip
+    program = Program("agent", lambda: command, home=bench.home, environment={"MALLOC_ARENA_MAX": "1"})
+    bench.programs.append(program)
+    return program
+
+
+async def _reported(bench: Bench, *, within: float = 30.0) -> None:
+    async with asyncio.timeout(within):
+        while True:
+            try:
+                await bench.objects.get(f"{_REPORTS}/{_NODE}")
+            except NotFound:
+                await asyncio.sleep(0.2)
+            else:
+                return
+
+
+def _pid(program: Program) -> int:
+    running = program.running
+    assert running is not None, program.tail()
+    return running.pid
+
+
+def _memory(program: Program) -> float:
+    """Return resident memory in MB."""
+    lines = Path(f"/proc/{_pid(program)}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) * 1024 / 1e6
+
+
+def _cpu(program: Program) -> float:
+    """Return processor seconds so far."""
+    fields = Path(f"/proc/{_pid(program)}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
