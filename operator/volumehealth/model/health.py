@@ -177,7 +177,7 @@ class DriverAnswers:
         driver: its state; with `NOT_ABLE` or `NOT_HEARD` there are no answers and claims are Unmonitored.
         at: when the newest of these answers was heard.
         healthy: handles with a fresh HEALTHY answer.
-        others: handles with an ADVERSE or SILENT answer.
+        others: handles with an ADVERSE or SILENT answer, or a HEALTHY one with a time of its own.
         silence: what to assume for a handle in neither (not asked yet, or the driver is down); its `outcome`
             is SILENT. A driver that is down has empty `healthy`, its SILENT here, and only explicit adverse
             answers in `others`.

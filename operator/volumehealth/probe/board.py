@@ -58,6 +58,7 @@ class Board:
         self._findings = findings & volumes
         self._lists.want(volumes, self._findings)
         self.gets.keep(volumes)
+        self.gets.suspect(self._findings)
 
     # ---- what was heard ----
 
@@ -83,7 +84,7 @@ class Board:
         else:
             self._changes += self._plan.lists
             self._lists.acquit(handle)
-            self.gets.healthy_now(handle, now)
+            self.gets.healthy_now(handle, now, suspect=handle in self._findings)
 
     def probed(self, now: Moment) -> None:
         """Take a good Probe, which speaks for the driver when there is no other volume that could (facts D6)."""

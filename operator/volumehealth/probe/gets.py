@@ -56,6 +56,8 @@ class Gets:
 
     Attributes:
         others: records of volumes that are not healthy.
+        acquitted: when a volume with a finding was last heard to be healthy. What other volumes answer later says
+            nothing of how long it has been well.
         changes: counts whatever could change what is published.
     """
 
@@ -66,6 +68,7 @@ class Gets:
         self._trouble: dict[str, str] = {}
         self._speakers: list[tuple[str, float]] = []
         self.others: dict[str, Record] = {}
+        self.acquitted: dict[str, Moment] = {}
         self.changes = 0
 
     @property
@@ -86,11 +89,19 @@ class Gets:
         _keep(self._doubts, handles)
         _keep(self._trouble, handles)
         _keep(self.others, handles)
+        _keep(self.acquitted, handles)
         self._speakers = [speaker for speaker in self._speakers if speaker[0] in handles]
 
-    def healthy_now(self, handle: str, now: Moment) -> None:
-        """Take an explicitly healthy answer."""
+    def suspect(self, handles: Set[str]) -> None:
+        """Set which volumes have findings."""
+        _keep(self.acquitted, handles)
+
+    def healthy_now(self, handle: str, now: Moment, *, suspect: bool = False) -> None:
+        """Take an explicitly healthy answer; `suspect` tells whether the volume has a finding."""
         self._spoke(handle, now)
+        if suspect:
+            self.changes += 1
+            self.acquitted[handle] = now
         if handle not in self._healthy:
             self.changes += 1
             self._healthy.add(handle)
@@ -175,6 +186,7 @@ class Gets:
     def _put(self, handle: str, record: Record) -> None:
         previous = self.others.get(handle)
         self.others[handle] = record
+        self.acquitted.pop(handle, None)
         self._healthy.discard(handle)
         if previous is None or _told(previous) != _told(record):
             self.changes += 1

@@ -24,7 +24,7 @@ class View:
 
     Attributes:
         healthy: volumes with a fresh healthy answer.
-        others: adverse and silent answers.
+        others: adverse and silent answers, and healthy ones that have a time of their own.
         silence: why a volume in neither is silent.
         outage: why the source itself is not believed; empty if it is.
         unsaid: how many volumes the driver answers about without a condition.
@@ -87,6 +87,7 @@ class ViewBuilder:
             outage = f"{failing} of {asked} volumes failed or were not found at once: that is not believed"
         elif not down:
             healthy = self._healthy()
+            self._acquit()
             self._open(hold=limits.is_outage(failing + self._unresolved(), asked))
         return View(
             healthy=self._old.healthy if healthy == self._old.healthy else healthy,
@@ -135,6 +136,13 @@ class ViewBuilder:
         for handle, record in self._gets.others.items():
             if record.said is Said.ADVERSE and handle not in self._lists.adverse:
                 self._accuse(handle, merged(record.conditions), heard=record.heard)
+
+    def _acquit(self) -> None:
+        """Date what single volumes with findings said of themselves: `healthyAfter` counts from there to there."""
+        for handle, heard in self._gets.acquitted.items():
+            old = self._old.others.get(handle)
+            new = Answer(Source.CONTROLLER, Outcome.HEALTHY, heard.wall)
+            self._others[handle] = old if old is not None and old == new else new
 
     def _open(self, *, hold: bool) -> None:
         for handle in self._lists.missing:

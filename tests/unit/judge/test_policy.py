@@ -290,6 +290,18 @@ class TestFreshness:
         assert verdicts(judgement) == (0, 1, 0, 1)
         assert judgement.healths[ClaimRef("shop", "c000")].frozen
 
+    def test_one_healthy_answer_clears_nothing_however_long_it_stands(self) -> None:
+        """A driver that is asked volume by volume may take longer for a round than `healthyAfter`."""
+        bench = Bench(claims_of(2), settings(unhealthy_after=0, healthy_after=5))
+        bench.judges(says({"v001"}, {"v000": adverse(LOST)}))
+        well = {"v000": replace(healthy(), at=START + MINUTE)}
+        for after in (1, 5, 5):
+            at = bench.now + after * MINUTE
+            assert verdicts(bench.judges(says({"v000", "v001"}, well, at=at), after=after)) == (1, 1, 0, 0)
+        again = {"v000": replace(healthy(), at=START + 12 * MINUTE)}
+        at = START + 12 * MINUTE
+        assert verdicts(bench.judges(says({"v000", "v001"}, again, at=at), after=1)) == (2, 0, 0, 0)
+
 
 class TestGroups:
     def test_unknown_claims_are_grouped_by_reason_and_text_without_numbers(self) -> None:
@@ -328,7 +340,7 @@ class TestGroups:
 
 HANDLES = [f"v{number:03}" for number in range(4)]
 SAID = st.sampled_from(
-    [adverse(LOST), adverse(DEAD, SLOW), silent(reason="NoCondition"), silent(reason="CallFailed")]
+    [adverse(LOST), adverse(DEAD, SLOW), silent(reason="NoCondition"), silent(reason="CallFailed"), healthy()]
 )
 DRIVERS = st.builds(
     lambda good, others, state: says(good, others, state=state),

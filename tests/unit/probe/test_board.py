@@ -85,6 +85,22 @@ def test_an_accusation_by_get_tells_since_when_and_when_it_was_last_made() -> No
     assert again.conditions == BAD
 
 
+def test_a_volume_with_a_finding_is_well_as_of_its_own_answer_whatever_others_answer_later() -> None:
+    known = board(GET_VOLUME)
+    known.want(HANDLES, frozenset({"v00"}))
+    known.got("v00", (), NOW)
+    known.got("v01", (), NOW.later(300))
+    view = known.view(NOW.later(300))
+    assert {"v00", "v01"} <= view.healthy
+    assert [(handle, answer.outcome, answer.at) for handle, answer in view.others.items()] == [
+        ("v00", Outcome.HEALTHY, NOW.wall)
+    ]
+    known.got("v00", (), NOW.later(360))
+    assert known.view(NOW.later(360)).others["v00"].at == NOW.later(360).wall
+    known.want(HANDLES, frozenset())
+    assert known.view(NOW.later(360)).others == {}
+
+
 def test_a_list_that_is_too_old_makes_every_answer_outdated() -> None:
     known = board(LIST_VOLUMES)
     known.listed(reading(), NOW)
