@@ -36,8 +36,9 @@ log = logging.getLogger(__name__)
 
 LEASE = "volumehealth-operator"
 DRAIN_SECONDS = 5.0
-_GC_THRESHOLDS = (50_000, 20, 20)
-"""While thousands of rows are loaded, Python's defaults collect garbage so often that it blocks the event loop."""
+_GC_THRESHOLDS = (5_000, 5, 1_000)
+"""Often, of what is young, and hardly ever of all there is: a pause is as long as what is looked at. With Python's
+defaults, and with rare large collections as well, garbage of a burst blocked the event loop for 50 ms and more."""
 LEASE_LOST_SECONDS = 4
 """Others may take over 5 seconds after we gave up (`LeaseTiming`)."""
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"

@@ -138,6 +138,7 @@ class ControllerProber:
         while True:
             try:
                 await self._turn(calls)
+                await asyncio.sleep(0)  # hearing of thousands of volumes and telling of them are two steps
                 self._publish()
             except Exception as error:  # the one boundary: a fault of ours must not stop the others
                 log.exception(
