@@ -19,7 +19,7 @@ import msgspec
 import yaml
 
 from benchmarks.bulkdriver import Order, Told, order
-from benchmarks.etcd import Population
+from benchmarks.etcd import NAMESPACES, Population
 from benchmarks.watched import Watch
 from volumehealth.sandbox.assets import asset
 from volumehealth.sandbox.controlplane import ControlPlane
@@ -155,6 +155,11 @@ class Bench:
         """Let no policy be there."""
         for one in (await self.objects.get(_POLICIES))["items"]:
             await self.objects.delete(f"{_POLICIES}/{one['metadata']['name']}")
+
+    async def no_events(self) -> None:
+        """Delete all Events of the population: the same trouble of the same claim is told by the same Event."""
+        spaces = (f"/api/v1/namespaces/bench-{number:02}/events" for number in range(NAMESPACES))
+        await self.objects.all_of(self.removed(path) for path in spaces)
 
     async def no_records(self, *, within: float = 120.0) -> None:
         """Wait until the operator has taken back all records: the next one would go on from what is left."""

@@ -131,7 +131,8 @@ def _watch_product() -> None:
 
     def woken(seconds: float, engine: Any, *_: object) -> None:
         def wake() -> None:
-            for uid in list(engine._slots):
+            for uid, slot in list(engine._slots.items()):
+                slot.rest_until = slot.pause = 0.0  # no rest: this is news that somebody waits for
                 engine._wake(uid)
 
         _wake[:] = [wake]

@@ -226,6 +226,7 @@ async def _back_to_health(bench: Bench, driver: Driver, operator: Operator) -> N
     """Heal everything and stop caring: the next operator finds records and policies gone."""
     await bench.no_policies()
     await bench.no_records()
+    await bench.no_events()
     await bench.tell(driver, Order(bad=0))
     await operator.watch("reset")
 
