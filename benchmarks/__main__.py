@@ -27,7 +27,7 @@ def groups(*, quick: bool = False, soak: bool = False) -> dict[str, Group]:
     """Return what can be measured, in the order in which it is."""
     calm = 600 if soak else 20 if quick else 70
     return {
-        "start": lambda b: start.start(b, MAIN, claims=CLAIMS, times=2 if quick else 5, memory_goal=130),
+        "start": lambda b: start.start(b, MAIN, claims=CLAIMS, times=2 if quick else 5, memory_goal=120),
         "list": lambda b: steady.check_by_list(b, MAIN, claims=CLAIMS, seconds=12 if quick else 30),
         "steady": lambda b: steady.steady(b, MAIN, claims=CLAIMS, seconds=calm),
         "thousand": lambda b: burst.thousand(b, MAIN, bad=1000, times=1 if quick else 3),
@@ -57,7 +57,7 @@ async def _huge(place: Bench) -> list[Line]:
     """Let there be ten times as many claims."""
     await place.population.put(range(HUGE.volumes), driver=HUGE.name, prefix=HUGE.prefix)
     await place.population.served()
-    return await start.start(place, HUGE, claims=HUGE.volumes, times=2, memory_goal=400)
+    return await start.start(place, HUGE, claims=HUGE.volumes, times=2, memory_goal=380)
 
 
 async def run(home: Path, lines: list[Line], *, wanted: dict[str, Group], only: list[str]) -> None:

@@ -47,21 +47,21 @@ async def thousand(bench: Bench, driver: Driver, *, bad: int, times: int) -> lis
     return [
         Line(
             f"{bad:,} volumes turn bad at once: every PVC event",
-            f"at most 2 x a bare create of {bad:,} events",
+            f"at most 1.75 x a bare create of {bad:,} events",
             f"{floor:.2f} s",
             f"{claims:.2f} s",
             claims / floor,
-            claims <= 2 * floor,
+            claims <= 1.75 * floor,
             {"bursts": [one.detail for one in bursts]},
         ),
         Line(
             f"{bad:,} volumes turn bad at once: records, Pod events, status",
-            "within 10 s; none lost, none repeated",
+            "within 6 s; none lost, none repeated",
             "",
             f"{rest:.2f} s; {'each told once' if exact else 'NOT each told once'}, "
             f"{max(one.at_once for one in bursts)} requests at once at most",
-            rest / 10,
-            rest <= 10 and exact,
+            rest / 6,
+            rest <= 6 and exact,
             {"claims": spread([one.claims for one in bursts]), "rest": spread([one.rest for one in bursts])},
         ),
         Line(

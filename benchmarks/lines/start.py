@@ -31,11 +31,11 @@ async def start(bench: Bench, driver: Driver, *, claims: int, times: int, memory
     return [
         Line(
             f"start to first complete verdict, {claims:,} claims",
-            "at most 2.5 x bare list and decode",
+            "at most 2 x bare list and decode",
             f"{floor:.2f} s",
             f"{result:.2f} s, and {min(imports):.2f} s of imports",
             result / floor,
-            result <= 2.5 * floor,
+            result <= 2 * floor,
             {
                 "floor": spread([one[0] for one in floors]),
                 "floor_cpu": spread([one[1] for one in floors]),
