@@ -189,3 +189,23 @@ async def test_checking_thousands_of_bad_volumes_lets_others_have_a_turn_after_e
     )
     assert sum(1 for _ in world.checker.check_in_steps(POLICY)) >= CLAIMS
     assert sum(1 for _ in world.checker.follow_in_steps({POLICY.uid: POLICY}, None)) >= CLAIMS
+
+
+async def test_fifty_claims_come_and_go_in_each_second_and_cost_what_they_are() -> None:
+    """Counts are exact all the while, following costs what changed, and in the end nothing is left of it."""
+    world, policies = World(), {POLICY.uid: POLICY}
+    await world.hears([])
+    new = [make_claim(f"new-{number:04}") for number in range(1000)]
+    for second in range(25):
+        come, gone = new[50 * second :][:50], new[50 * (second - 5) :][:50] if second >= 5 else []
+        world.cluster.claims |= {claim.ref: claim for claim in come}
+        for claim in gone:
+            del world.cluster.claims[claim.ref]
+        world.clock.advance(seconds=1)
+        changed = {claim.ref for claim in (*come, *gone)}
+        assert sum(1 for _ in world.checker.follow_in_steps(policies, changed)) <= 2 * len(changed) + 10
+        counts = world.checker.check(POLICY).judgement.counts
+        assert (counts.selected, counts.healthy) == (len(world.cluster.claims), CLAIMS)
+        assert counts.unknown == len(world.cluster.claims) - CLAIMS, "nobody was asked about them yet"
+    last = world.checker.check(POLICY).judgement
+    assert (last.counts.selected, last.counts.healthy, dict(last.healths)) == (CLAIMS, CLAIMS, {})
