@@ -31,7 +31,7 @@ test: $(STAMP) tools ## Run all tests, on the real API server
 e2e: $(STAMP) ## Run the tests on a real kubelet (root; Debian packages containerd, runc, containernetworking-plugins)
 	@$(BIN)/python -m pytest -q -m e2e tests/e2e $(ARGS)
 
-bench: $(STAMP) tools ## Measure it beside its floors (12 minutes); QUICK=1 takes 5, SOAK=1 ten more for a quiet cluster
+bench: $(STAMP) tools ## Measure it beside its floors (12 minutes); QUICK=1: half of it in 2; SOAK=1: 10 more for a quiet cluster
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(SOAK),--soak)
 
 unit: $(STAMP) ## Run the tests that need no API server

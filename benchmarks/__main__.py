@@ -8,7 +8,7 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
 from benchmarks.bench import Bench, Driver, bench
@@ -20,6 +20,8 @@ MAIN = Driver("array.bench.example.com", "vol-", CLAIMS)
 GOOD = Driver("good.bench.example.com", "good-", CLAIMS // 2)
 HUNG = Driver("hung.bench.example.com", "hung-", CLAIMS // 2)
 HUGE = Driver("array.bench.example.com", "vol-", 100_000)
+QUICK = ("start", "list", "steady", "thousand", "get")
+"""What is measured in two minutes."""
 Group = Callable[[Bench], Awaitable[list[Line]]]
 
 
@@ -60,7 +62,7 @@ async def _huge(place: Bench) -> list[Line]:
     return await start.start(place, HUGE, claims=HUGE.volumes, times=2, memory_goal=380)
 
 
-async def run(home: Path, lines: list[Line], *, wanted: dict[str, Group], only: list[str]) -> None:
+async def run(home: Path, lines: list[Line], *, wanted: dict[str, Group], only: Collection[str]) -> None:
     """Measure and add the table's lines; say on standard error what is going on."""
     async with bench(home) as place:
         await place.population.put(range(CLAIMS), driver=MAIN.name, prefix=MAIN.prefix)
@@ -89,7 +91,11 @@ def main() -> None:
     """Print the table; write JSON."""
     parser = argparse.ArgumentParser(prog="benchmarks")
     exclusive = parser.add_mutually_exclusive_group()
-    exclusive.add_argument("--quick", action="store_true", help="fewer repetitions, no 100,000 claims")
+    exclusive.add_argument(
+        "--quick",
+        action="store_true",
+        help="fewer repetitions, and unless --only names others: " + ", ".join(QUICK),
+    )
     exclusive.add_argument("--soak", action="store_true", help="watch the steady state for ten minutes")
     parser.add_argument("--only", action="append", default=[], choices=groups(), help="repeat for more")
     parser.add_argument("--home", type=Path, help="keep logs and all in this directory")
@@ -103,7 +109,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="vh-bench-") as temporary:
             home = arguments.home or Path(temporary)
             wanted = groups(quick=arguments.quick, soak=arguments.soak)
-            asyncio.run(run(home, lines, wanted=wanted, only=arguments.only))
+            only = arguments.only or (QUICK if arguments.quick else ())
+            asyncio.run(run(home, lines, wanted=wanted, only=only))
     finally:
         print(f"\n{before} before, {os.getloadavg()[0]:.1f} after\n")
         print(markdown(lines))
