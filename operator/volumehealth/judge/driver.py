@@ -156,7 +156,7 @@ class DriverJudge:
         single = self._quiet.doubtful | self._touched | {ref for ref in remembered if self._owns(ref)}
         yield
         if last is not None and self._goes_on(last):
-            self._resting, self._rest_ends = self._still_resting(last), last.rest_ends
+            self._resting, self._rest_ends = self._still_resting(last, single), last.rest_ends
             yield
             all_rest = len(self._resting) == len(single) == len(last.healths)
             if all_rest and not last.touched and last.counts.claims == count:
@@ -246,13 +246,16 @@ class DriverJudge:
             and (last.rest_ends is None or self._now < last.rest_ends)
         )
 
-    def _still_resting(self, last: DriverJudgement) -> dict[ClaimRef, ClaimHealth]:
+    def _still_resting(
+        self, last: DriverJudgement, single: frozenset[ClaimRef]
+    ) -> dict[ClaimRef, ClaimHealth]:
         """Return the claims that others say nothing of either, and that are still the same claims."""
         previous, claims = self._previous, self._claims
         return {
             ref: health
             for ref, health in last.resting.items()
             if previous.get(ref) is health
+            and ref in single  # else its volume is another one than the selection knows
             and ref not in self._touched
             and (claim := claims.get(ref)) is not None
             and claim.uid == health.uid
@@ -327,6 +330,7 @@ class DriverJudge:
             previous is last.healths.get(ref)
             and previous.findings
             and previous.uid == claim.uid
+            and ref in last.handles.get(claim.handle, ())
             and last.answers.others.get(claim.handle) is self._answers.others.get(claim.handle)
             and last.answers.driver.state is SourceState.ANSWERING
             and last.rules is self._settings.rules

@@ -126,7 +126,6 @@ class Reporter:
         for job in (*self._jobs, self._telling):
             if job is not None and job.picture.policy.uid == policy.uid:
                 job.dropped = True
-        self._queue.forget(policy.name)  # thousands of paced Events may wait; nobody wants to hear them now
         self._statuses.forget(policy.uid)
         self._policy_events.forget(policy.uid)
         self._events.forget(policy.name)
@@ -163,6 +162,8 @@ class Reporter:
         self._policy_events.tell(picture, problems)
         wide = wide_groups(picture.judgement) if picture.judgement is not None else ()
         await _in_turns(job, self._events.tell(picture, wide))
+        if job.dropped:
+            return
         await _in_turns(job, self._records.keep(picture))
         if not job.dropped:
             self._metrics.publish(picture, [(one["type"], one["status"]) for one in status["conditions"]])

@@ -131,7 +131,14 @@ class _Entry:
     failures: int = 0
     refusals: int = 0
 
+    @property
+    def lane(self) -> "_Lane":
+        """Where it takes its turn: what is paced must not hold up what is not, nor be held up by it."""
+        return self.priority, self.paced
 
+
+_Lane = tuple[Priority, bool]
+"""Priority, and whether it is paced."""
 _Place = tuple[int, int, int, _Entry]
 """Priority, turn, order."""
 
@@ -169,8 +176,8 @@ class WriteQueue:
         self._in_flight: set[Hashable] = set()
         self._heaps = _Heaps()
         self._order = 0
-        self._served = dict.fromkeys(Priority, 0)
-        self._turns: dict[tuple[Priority, str], int] = {}
+        self._served: dict[_Lane, int] = {}
+        self._turns: dict[tuple[_Lane, str], int] = {}
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._troubles = 0
@@ -217,31 +224,25 @@ class WriteQueue:
             self._observe(kind, "Refused")
             return False
         self._order += 1
-        turn = self._next_turn(key, priority, policy)
+        turn = self._next_turn(key, (priority, paced), policy)
         entry = _Entry(key, make, kind, priority, on_done, paced, policy, turn, self._order)
         self._entries[key] = entry
         if key not in self._in_flight:
             self._place(entry, delay)
         return True
 
-    def _next_turn(self, key: Hashable, priority: Priority, policy: str) -> int:
+    def _next_turn(self, key: Hashable, lane: "_Lane", policy: str) -> int:
         """Return the turn after the policy's last one; who waits already keeps its turn."""
         waiting = self._entries.get(key)
-        if waiting is not None and (waiting.priority, waiting.policy) == (priority, policy):
+        if waiting is not None and (waiting.lane, waiting.policy) == (lane, policy):
             return waiting.turn
-        turn = max(self._served[priority], self._turns.get((priority, policy), 0)) + 1
-        self._turns[priority, policy] = turn
+        turn = max(self._served.get(lane, 0), self._turns.get((lane, policy), 0)) + 1
+        self._turns[lane, policy] = turn
         return turn
 
     def discard(self, key: Hashable) -> None:
         """Forget what waits under a key; what is on its way already goes on."""
         self._entries.pop(key, None)
-        self._settled.set()
-
-    def forget(self, policy: str) -> None:
-        """Forget all that waits to be written for a policy; what is on its way already goes on."""
-        for key in [key for key, entry in self._entries.items() if entry.policy == policy]:
-            del self._entries[key]
         self._settled.set()
 
     async def run(self) -> None:
@@ -313,7 +314,7 @@ class WriteQueue:
 
     def _taken(self, entry: _Entry) -> _Entry:
         del self._entries[entry.key]
-        self._served[entry.priority] = max(self._served[entry.priority], entry.turn)
+        self._served[entry.lane] = max(self._served.get(entry.lane, 0), entry.turn)
         if not self._entries:
             self._turns.clear()
         self._in_flight.add(entry.key)

@@ -126,21 +126,6 @@ async def test_a_policy_that_goes_while_it_is_told_leaves_nothing_behind(
     assert b"volumehealth_policy_claims{" not in metrics.render()
 
 
-async def test_events_that_wait_for_their_pace_are_not_told_of_a_policy_that_is_gone(
-    reporter: Reporter, api: FakeApi
-) -> None:
-    picture = three_thousand_bad()
-    async with running(reporter):
-        reporter.report(picture)
-        while len(api.events(about="PersistentVolumeClaim")) < 100:  # noqa: ASYNC110 - some are told
-            await asyncio.sleep(0.1)
-        reporter.forget(picture.policy)
-        told = len(api.events())
-        await reporter.drain(300)
-    assert len(api.events()) <= told + 16, "what was on its way"
-    assert api.of_kind("VolumeHealth") == []
-
-
 async def test_a_suspended_policy_keeps_its_records_and_events(reporter: Reporter, api: FakeApi) -> None:
     async with running(reporter):
         reporter.report(bad())

@@ -104,6 +104,19 @@ async def test_a_policy_with_one_thing_to_tell_does_not_wait_for_another_s_thous
     assert len(order) == 2003
 
 
+async def test_a_write_without_pace_costs_paced_ones_of_others_nothing(api: FakeApi) -> None:
+    queue = WriteQueue(api, random=Random(1), observe=lambda *_: None)
+    for number in range(500):
+        put(queue, f"many-{number:03}", policy="many", paced=True)
+    put(queue, "at-once", policy="many")
+    async with running(queue):
+        await asyncio.sleep(1)
+        put(queue, "few", policy="few", paced=True)
+        await queue.drain(60)
+    order = [path.removeprefix("/things/") for path in api.objects]
+    assert order.index("few") < 110
+
+
 async def test_policies_with_much_to_tell_take_turns_within_a_priority(api: FakeApi) -> None:
     queue = WriteQueue(api, random=Random(1), observe=lambda *_: None, limits=Limits(in_flight=1))
     for policy in ("a", "b", "c"):
@@ -298,16 +311,6 @@ async def test_what_is_discarded_is_not_sent(api: FakeApi, queue: WriteQueue) ->
     async with running(queue):
         assert await queue.drain(5) == 0
     assert api.requests == []
-
-
-async def test_what_waits_for_a_policy_is_forgotten_with_it(api: FakeApi, queue: WriteQueue) -> None:
-    for number in range(10):
-        put(queue, f"gone-{number}", policy="gone", paced=number > 4)
-        put(queue, f"kept-{number}", policy="kept")
-    queue.forget("gone")
-    async with running(queue):
-        assert await queue.drain(5) == 0
-    assert sorted(api.objects) == [f"/things/kept-{number}" for number in range(10)]
 
 
 async def test_pod_events_are_refused_when_too_much_waits_and_nothing_else_is(
