@@ -1,4 +1,4 @@
-"""Which HTTP proxy the environment names for a server: as kubectl reads HTTPS_PROXY and NO_PROXY.
+"""Which HTTP proxy the environment names for a server: much as kubectl does, from HTTPS_PROXY and NO_PROXY.
 
 It is looked up when credentials are loaded. Left to aiohttp it would be looked up for each request, together with
 `.netrc`: in a thread of its own, for longer than the request takes.

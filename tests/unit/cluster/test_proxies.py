@@ -1,4 +1,4 @@
-"""The proxy of the environment, as kubectl would find it."""
+"""The proxy of the environment."""
 
 import pytest
 
