@@ -267,12 +267,12 @@ class DriverJudge:
             return False
         if not health.findings:
             return health.verdict in (Verdict.HEALTHY, Verdict.UNMONITORED)
-        answer = self._answers.others.get(claim.handle) if self._answers is not None else None
+        if self._answers is None or self._answers.driver.state is not SourceState.ANSWERING:
+            return False
+        answer = self._answers.others.get(claim.handle)
         return (
             answer is not None
             and answer.outcome is Outcome.ADVERSE
-            and self._answers is not None
-            and self._answers.driver.state is SourceState.ANSWERING
             and len(health.findings) == len(answer.conditions)
             and not any(finding.stale or finding.clear_since for finding in health.findings)
             and ref not in self._vouched
