@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from functools import partial
 from random import Random
 
 from volumehealth.agent.compose import bounded
@@ -20,7 +21,9 @@ from volumehealth.cluster.objects import PersistentVolume, VolumeRow
 from volumehealth.cluster.reflector import Pace, Reflector
 from volumehealth.cluster.resources import volumes
 from volumehealth.cluster.tables import Table
+from volumehealth.csi.client import CsiClient
 from volumehealth.csi.endpoint import parse_endpoint
+from volumehealth.csi.wire import Dial, GrpcWire
 from volumehealth.model.clock import Clock
 from volumehealth.model.health import Answer, DriverAnswers, Outcome, SourceState, severity
 from volumehealth.model.policy import Policy
@@ -69,9 +72,20 @@ class ControllerAgent:
         settings: as they are.
         clock: time.
         random: spreads what many agents do.
+        dial: makes the connection to the driver.
+        holder: who this process is to its Lease.
     """
 
-    def __init__(self, api: Api, settings: ControllerSettings, *, clock: Clock, random: Random) -> None:
+    def __init__(
+        self,
+        api: Api,
+        settings: ControllerSettings,
+        *,
+        clock: Clock,
+        random: Random,
+        dial: Dial = GrpcWire,
+        holder: str = "",
+    ) -> None:
         self._driver = settings.driver
         self._clock = clock
         self._changed = asyncio.Event()
@@ -100,6 +114,7 @@ class ControllerAgent:
             random=random,
             limits=ProbeLimits(gets_in_flight=common.csi_gets_in_flight, duty=common.csi_busy_percent / 100),
             driver_name=settings.driver,
+            connect=partial(CsiClient, dial=dial),
         )
         name = controller_report_name(settings.driver)
         self._writer = OwnerlessWriter(api, name, clock=clock, random=random)
@@ -107,7 +122,7 @@ class ControllerAgent:
             api,
             namespace=common.namespace,
             report=name,
-            identity=identity(),
+            identity=holder or identity(),
             clock=clock,
             random=random,
             owner=lambda: None,

@@ -16,6 +16,7 @@ from volumehealth.agent.targets import Target
 from volumehealth.csi.client import CsiClient
 from volumehealth.csi.endpoint import Endpoint
 from volumehealth.csi.types import NodeInfo, StorageCondition, VolumeStats
+from volumehealth.csi.wire import Dial, GrpcWire
 from volumehealth.errors import CallNotSupported, CsiError, VolumeNotFound
 from volumehealth.judge.text import same_text
 from volumehealth.model.clock import Clock
@@ -73,6 +74,7 @@ class DriverWatch:
         secrets: what CSI 1.13's storage health call takes, by driver.
         earlier: what was reported of it before this agent was started.
         pace: as named.
+        dial: makes the connection.
     """
 
     def __init__(
@@ -87,8 +89,10 @@ class DriverWatch:
         secrets: Callable[[str], Mapping[str, str]] = lambda driver: {},
         earlier: ReportedDriver | None = None,
         pace: DriverPace | None = None,
+        dial: Dial = GrpcWire,
     ) -> None:
         self.name = name
+        self._dial = dial
         self.endpoint = endpoint
         self._ledger = ledger
         self._clock = clock
@@ -159,7 +163,7 @@ class DriverWatch:
 
     async def run(self) -> None:
         """Ask until cancelled."""
-        async with CsiClient(self.endpoint) as client, asyncio.TaskGroup() as group:
+        async with CsiClient(self.endpoint, dial=self._dial) as client, asyncio.TaskGroup() as group:
             while True:
                 self._woken.clear()
                 self._start_due(client, group)

@@ -34,6 +34,7 @@ class MountWatch:
         clock: time.
         news: called when something changed.
         again: seconds until a new suspicion is looked at again.
+        read: reads a file; OSError if it cannot.
 
     Attributes:
         looked: whether the table was read once; without it nothing is said.
@@ -48,7 +49,9 @@ class MountWatch:
         clock: Clock,
         news: Callable[[], None],
         again: float = AGAIN,
+        read: Callable[[Path], bytes] = Path.read_bytes,
     ) -> None:
+        self._read = read
         self._path = Path(path)
         self._kubelet = kubelet
         self._ledger = ledger
@@ -88,7 +91,7 @@ class MountWatch:
         """Look once; return whether something is suspected."""
         try:
             # In a thread: while another process is stuck in a mount call, the kernel may keep a reader waiting.
-            text = await asyncio.to_thread(self._path.read_bytes)
+            text = await asyncio.to_thread(self._read, self._path)
         except OSError as error:
             self._tell(f"{self._path}: {error.strerror}")
             return False

@@ -13,6 +13,7 @@ from volumehealth.agent.lookups import Lookups
 from volumehealth.agent.mountwatch import MountWatch
 from volumehealth.agent.pods import NodePod, NodePodObject, node_pods
 from volumehealth.agent.policies import PolicyStore
+from volumehealth.agent.reach import NodeReach
 from volumehealth.agent.registry import PluginRegistry, RegistryPace
 from volumehealth.agent.settings import NodeSettings
 from volumehealth.agent.targets import Target, find_targets, used_claims
@@ -51,6 +52,8 @@ class NodeAgent:
         clock: time.
         random: spreads what many agents do.
         driver_pace, registry_pace: how drivers are asked and found.
+        reach: the ways to the node.
+        holder: who this process is to its Lease.
     """
 
     def __init__(
@@ -62,7 +65,10 @@ class NodeAgent:
         random: Random,
         driver_pace: DriverPace | None = None,
         registry_pace: RegistryPace | None = None,
+        reach: NodeReach | None = None,
+        holder: str = "",
     ) -> None:
+        self._reach = reach = reach or NodeReach()
         self._settings = settings
         self._clock = clock
         self._random = random
@@ -100,13 +106,15 @@ class NodeAgent:
             clock=clock,
             news=self._changed.set,
             pace=registry_pace,
+            dial=reach.dial,
+            sockets=reach.sockets,
         )
         self._writer = ReportWriter(api, settings.node, clock=clock, random=random)
         self._lease = AgentLease(
             api,
             namespace=settings.common.namespace,
             report=settings.node,
-            identity=identity(),
+            identity=holder or identity(),
             clock=clock,
             random=random,
             owner=lambda: self._writer.owner,
@@ -142,6 +150,7 @@ class NodeAgent:
             ledger=self._ledger,
             clock=self._clock,
             news=self._said.set,
+            read=self._reach.read,
         )
         async with asyncio.TaskGroup() as group:
             work: list[Coroutine[Any, Any, None]] = [
@@ -239,6 +248,7 @@ class NodeAgent:
             secrets=self._secrets,
             earlier=self._earlier.pop(name, None),
             pace=self._driver_pace,
+            dial=self._reach.dial,
         )
         return endpoint, watch, group.create_task(watch.run(), name=f"ask {name}")
 

@@ -12,10 +12,14 @@ from types import MappingProxyType
 from volumehealth.csi.client import CsiClient
 from volumehealth.csi.endpoint import Endpoint
 from volumehealth.csi.registration import CSI_PLUGIN, plugin_info
+from volumehealth.csi.wire import Dial, GrpcWire
 from volumehealth.errors import CsiError
 from volumehealth.model.clock import Clock
 
 log = logging.getLogger(__name__)
+
+Stamp = tuple[int, int]
+"""Inode and time of a socket."""
 
 REGISTRY = "plugins_registry"
 _DEEPEST = 3
@@ -41,7 +45,7 @@ class RegistryPace:
 class _Found:
     """What a socket turned out to be; an empty name is nothing that we ask."""
 
-    stamp: tuple[int, int]
+    stamp: Stamp
     name: str = ""
     endpoint: Endpoint | None = None
 
@@ -55,6 +59,8 @@ class PluginRegistry:
         clock: time.
         news: called when the list changed.
         pace: how often.
+        dial: makes connections to plugins.
+        sockets: looks below the registry's directory; returns the sockets with what changes when one is made anew.
 
     Attributes:
         drivers: where each driver's node plugin answers, by name. A live view.
@@ -69,8 +75,12 @@ class PluginRegistry:
         clock: Clock,
         news: Callable[[], None],
         pace: RegistryPace | None = None,
+        dial: Dial = GrpcWire,
+        sockets: Callable[[Path], Mapping[str, Stamp]] | None = None,
     ) -> None:
         self._directory = Path(kubelet) / REGISTRY
+        self._dial = dial
+        self._find = sockets or sockets_below
         self._unnamed = [endpoint for endpoint, name in fixed if not name]
         self._fixed = {name: endpoint for endpoint, name in fixed if name}
         self._clock = clock
@@ -92,7 +102,7 @@ class PluginRegistry:
     async def look(self) -> None:
         """Look once."""
         await self._name_fixed()
-        sockets = dict(_sockets(self._directory))
+        sockets = self._find(self._directory)
         for path in self._sockets.keys() - sockets.keys():
             del self._sockets[path]
             self._told.pop(path, None)
@@ -101,13 +111,13 @@ class PluginRegistry:
         self._update()
         self.looked = True
 
-    def _stamp(self, path: str) -> tuple[int, int] | None:
+    def _stamp(self, path: str) -> Stamp | None:
         found = self._sockets.get(path)
         return found.stamp if found else None
 
-    async def _ask(self, path: str, stamp: tuple[int, int]) -> None:
+    async def _ask(self, path: str, stamp: Stamp) -> None:
         try:
-            info = await plugin_info(path, timeout=self._pace.ask)
+            info = await plugin_info(path, timeout=self._pace.ask, dial=self._dial)
         except (CsiError, ValueError) as error:
             self._tell(path, str(error))
             return
@@ -119,7 +129,7 @@ class PluginRegistry:
     async def _name_fixed(self) -> None:
         for endpoint in list(self._unnamed):
             try:
-                async with CsiClient(endpoint) as client:
+                async with CsiClient(endpoint, dial=self._dial) as client:
                     info = await client.identify_node(self._pace.ask)
             except CsiError as error:
                 self._tell(str(endpoint), str(error))
@@ -153,8 +163,12 @@ class PluginRegistry:
             log.info("plugin not asked", extra={"socket": where, "error": why})
 
 
-def _sockets(directory: Path, depth: int = 1) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield the sockets below a directory with what changes when one is made anew; hidden ones are not plugins."""
+def sockets_below(directory: Path) -> Mapping[str, Stamp]:
+    """Return the sockets below a directory with what changes when one is made anew; hidden ones are not plugins."""
+    return dict(_sockets(directory))
+
+
+def _sockets(directory: Path, depth: int = 1) -> Iterator[tuple[str, Stamp]]:
     try:
         entries = [entry for entry in os.scandir(directory) if not entry.name.startswith(".")]
     except OSError:

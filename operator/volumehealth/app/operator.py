@@ -13,23 +13,15 @@ from random import Random
 from typing import Any
 
 from volumehealth import __version__
+from volumehealth.app.assembly import LeaderWork
 from volumehealth.app.engine import Engine
 from volumehealth.app.kopfrun import KopfRun, on_signals, policies_served
-from volumehealth.app.secrets import SecretFiles
-from volumehealth.check import Checker
 from volumehealth.cluster.api import Api
 from volumehealth.cluster.lease import LeaseElector
-from volumehealth.cluster.view import ClusterView
-from volumehealth.csi.endpoint import parse_endpoint
 from volumehealth.errors import LeaseLost
 from volumehealth.model.clock import Clock, SystemClock
-from volumehealth.probe.controllers import ControllerAnswers
-from volumehealth.probe.demand import ProbeLimits
-from volumehealth.probe.planes import Planes
-from volumehealth.probe.probers import Probers
 from volumehealth.report.http import Page, health, serve
 from volumehealth.report.metrics import Metrics
-from volumehealth.report.reporter import Reporter
 from volumehealth.settings import HostPort, Settings, identity
 
 log = logging.getLogger(__name__)
@@ -138,25 +130,11 @@ async def _lead(
     group: asyncio.TaskGroup,
 ) -> int:
     """Do the operator's work until it is told to stop; return the exit status."""
-    engine: Engine
-    view = ClusterView(api, clock=clock, random=random, with_nodes=True, agents_in=settings.namespace)
-    probers = Probers(
-        [(parse_endpoint(one.address, settings.csi_tls), one.driver) for one in settings.csi_endpoints],
-        clock=clock,
-        on_news=lambda driver: engine.driver_news(driver),
-        metrics=metrics,
-        secrets=SecretFiles(settings.csi_secrets_dir),
-        random=random,
-        limits=ProbeLimits(gets_in_flight=settings.csi_gets_in_flight, duty=settings.csi_busy_percent / 100),
-    )
-    reporter = Reporter(api, clock=clock, random=random, metrics=metrics, pods_of=view.pods_of)
-    drivers = ControllerAnswers(probers, view, clock=clock)
-    checker = Checker(view=view, drivers=drivers, clock=clock, planes=Planes(view, clock=clock))
-    engine = Engine(view=view, checker=checker, reporter=reporter, metrics=metrics, clock=clock)
+    work = LeaderWork(api, settings, clock=clock, random=random, metrics=metrics)
+    engine, reporter = work.engine, work.reporter
     probes.working(engine)
-
-    for work in (view.run(), probers.run(), reporter.run(), engine.run()):
-        group.create_task(work)
+    for one in work.coroutines():
+        group.create_task(one)
     if not (await _unless(stop, engine.started()) and await _unless(stop, policies_served(api))):
         return 0
     gc.freeze()  # what was loaded stays: collecting garbage must not walk over it each time

@@ -8,14 +8,14 @@ import logging
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Protocol, Self
 
-import aiohttp
 import msgspec
 
 from volumehealth import errors
 from volumehealth.cluster.answers import error_of
-from volumehealth.cluster.credentials import Access, Connection, CredentialSource
+from volumehealth.cluster.credentials import Access, CredentialSource
+from volumehealth.cluster.transport import AiohttpTransport, Connect, HttpAnswer, HttpRequest, Transport
 from volumehealth.model.clock import Clock, SystemClock
 
 log = logging.getLogger(__name__)
@@ -24,13 +24,22 @@ _REFRESH_EVERY = 60.0
 """Seconds after which files that may have been replaced are read again, as client-go does."""
 _RENEW_PAUSE = 2.0
 """Seconds between two full loads after 401: an exec plugin must not be run for every request that fails."""
-_CONNECT = 10.0
-"""Seconds for a TCP connection."""
 _ACCEPT = 30.0
 """Seconds until a stream must have begun."""
-_BROKEN = (aiohttp.ClientError, OSError, AttributeError)
-"""What a broken connection looks like. AttributeError: seen twice with aiohttp 3.14.5 in bursts of a thousand writes on
-a busy machine, from an answer whose headers are None; one lost answer must not end the process."""
+
+
+class Credentials(Protocol):
+    """What is needed of `CredentialSource`."""
+
+    @property
+    def configuration(self) -> Any:
+        """What a transport is made of, as of the last load."""
+
+    async def load(self) -> Access:
+        """Read everything anew. Raises ApiError if there are no credentials."""
+
+    async def refresh(self) -> Access:
+        """Read again what expires. Raises ApiError if it cannot be read now."""
 
 
 class Api:
@@ -39,15 +48,19 @@ class Api:
     Args:
         source: where credentials come from.
         clock: time.
+        connect: makes the transport; production's is aiohttp.
     """
 
-    def __init__(self, source: CredentialSource, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, source: Credentials, *, clock: Clock | None = None, connect: Connect = AiohttpTransport
+    ) -> None:
         self._source = source
         self._clock = clock or SystemClock()
+        self._connect = connect
         self._lock = asyncio.Lock()
         self._access = Access("")
         self._files: tuple[tuple[str, int], ...] = ()
-        self._connection: Connection | None = None
+        self._transport: Transport | None = None
         self._loaded = 0.0
         self._renewed = float("-inf")
 
@@ -74,9 +87,9 @@ class Api:
 
     async def aclose(self) -> None:
         """Close every connection; requests that wait for an answer fail."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.aclose()
             await asyncio.sleep(0)  # lets the loop drop what was aborted just now
 
     async def __aenter__(self) -> Self:
@@ -120,15 +133,13 @@ class Api:
         data = body if body is None or isinstance(body, bytes) else msgspec.json.encode(body)
         try:
             async with asyncio.timeout(timeout):
-                limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT)
-                answer = await self._send(method, path, query, data, (content_type, accept), limits)
-                with _aborting(answer):
-                    return await answer.read()
+                answer = await self._send(method, path, query, data, (content_type, accept))
+                return await _body(answer)
         except TimeoutError as error:
             raise errors.ApiUnreachable(
                 f"{self._access.server} did not answer in time (at most {timeout:g} s)"
             ) from error
-        except _BROKEN as error:
+        except OSError as error:
             raise self._unreachable(error) from error
 
     async def stream(
@@ -149,10 +160,9 @@ class Api:
         Raises:
             ApiError: as `request` does; `ApiUnreachable` if it does not begin in time, or breaks.
         """
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=idle_timeout)
         try:
             async with asyncio.timeout(_ACCEPT):
-                answer = await self._send("GET", path, query, None, ("", accept), limits)
+                answer = await self._send("GET", path, query, None, ("", accept), idle=idle_timeout)
             with _aborting(answer):
                 yield b""
                 rest = b""
@@ -162,7 +172,7 @@ class Api:
                         yield line
         except TimeoutError as error:
             raise errors.ApiUnreachable(f"{self._access.server} did not answer in time") from error
-        except _BROKEN as error:
+        except OSError as error:
             raise self._unreachable(error) from error
 
     async def _send(
@@ -172,24 +182,23 @@ class Api:
         query: Mapping[str, str] | None,
         data: bytes | None,
         forms: tuple[str, str],
-        limits: aiohttp.ClientTimeout,
-    ) -> aiohttp.ClientResponse:
+        *,
+        idle: float | None = None,
+    ) -> HttpAnswer:
         """Send and check the status. After 401 once more with fresh credentials: nothing was done yet."""
         await self._keep_fresh()
         used = self._access
-        response = await self._send_once(method, path, query, data, forms, limits)
-        if response.status == 401 and await self._renew(used):
-            await response.read()  # gives its connection back
-            response = await self._send_once(method, path, query, data, forms, limits)
-        if response.status < 300:
-            return response
-        with _aborting(response):
-            text = await response.read()
+        answer = await self._send_once(method, path, query, data, forms, idle=idle)
+        if answer.status == 401 and await self._renew(used):
+            await _body(answer)  # gives its connection back
+            answer = await self._send_once(method, path, query, data, forms, idle=idle)
+        if answer.status < 300:
+            return answer
         raise error_of(
-            response.status,
-            text,
+            answer.status,
+            await _body(answer),
             request=f"{method} {path}",
-            retry_after=response.headers.get("Retry-After", ""),
+            retry_after=answer.headers.get("Retry-After", ""),
         )
 
     async def _send_once(
@@ -199,10 +208,11 @@ class Api:
         query: Mapping[str, str] | None,
         data: bytes | None,
         forms: tuple[str, str],
-        limits: aiohttp.ClientTimeout,
-    ) -> aiohttp.ClientResponse:
-        connection, access = self._connection, self._access
-        if connection is None:
+        *,
+        idle: float | None = None,
+    ) -> HttpAnswer:
+        transport, access = self._transport, self._access
+        if transport is None:
             raise errors.ApiUnreachable("the connection to the API server is closed")
         content_type, accept = forms
         headers = {"Accept": accept or "application/json"}
@@ -210,18 +220,7 @@ class Api:
             headers["Authorization"] = access.authorization
         if data is not None:
             headers["Content-Type"] = content_type
-        response: aiohttp.ClientResponse = await connection.session.request(
-            method,
-            access.server + path,
-            params=query,
-            data=data,
-            headers=headers,
-            timeout=limits,
-            proxy=access.proxy or None,
-            server_hostname=access.server_name or None,
-            allow_redirects=False,
-        )
-        return response
+        return await transport.send(HttpRequest(method, path, query, headers, data, idle), access)
 
     async def _keep_fresh(self) -> None:
         if self._clock.monotonic() - self._loaded < _REFRESH_EVERY:
@@ -250,37 +249,39 @@ class Api:
     async def _take(self, access: Access) -> None:
         """Use these from now on. A connection is made anew only if a file it was made with is another one."""
         files = access.files()
-        same = self._connection is not None and files == self._files
+        same = self._transport is not None and files == self._files
         if not same or access.server != self._access.server or access.verify != self._access.verify:
-            old, self._connection = self._connection, Connection(self._source.configuration)
+            old, self._transport = self._transport, self._connect(self._source.configuration)
             if old is not None:
-                await old.close()
+                await old.aclose()
         self._access, self._files, self._loaded = access, files, self._clock.monotonic()
 
-    def _unreachable(self, error: Exception) -> errors.ApiUnreachable:
-        cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-        text = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    def _unreachable(self, error: OSError) -> errors.ApiUnreachable:
+        text = str(error) or type(error).__name__
         return errors.ApiUnreachable(f"the connection to {self._access.server} failed: {text}")
 
 
-async def _next_chunk(answer: aiohttp.ClientResponse) -> bytes:
+async def _body(answer: HttpAnswer) -> bytes:
+    """Read an answer to its end."""
+    with _aborting(answer):
+        chunks = []
+        while chunk := await answer.chunk():
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+
+async def _next_chunk(answer: HttpAnswer) -> bytes:
     """Read what has come; nothing at the end, or if nothing comes for too long."""
     try:
-        return await answer.content.readany()
+        return await answer.chunk()
     except TimeoutError:
         return b""
 
 
 @contextmanager
-def _aborting(answer: aiohttp.ClientResponse) -> Iterator[None]:
-    """Drop the connection of an answer that was not read to its end, without a farewell.
-
-    A polite end of TLS waits for the other side, up to 30 seconds, and nobody would wait for it.
-    """
+def _aborting(answer: HttpAnswer) -> Iterator[None]:
+    """Drop the connection of an answer that was not read to its end."""
     try:
         yield
     finally:
-        connection = answer.connection
-        if connection is not None and connection.transport is not None:
-            connection.transport.abort()
-        answer.close()
+        answer.abort()

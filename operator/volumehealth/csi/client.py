@@ -19,6 +19,7 @@ from volumehealth.csi.types import (
     VolumePage,
     VolumeStats,
 )
+from volumehealth.csi.wire import Dial, GrpcWire
 from volumehealth.errors import CallNotSupported, CsiError, GarbledAnswer
 from volumehealth.model.health import Condition
 
@@ -34,9 +35,9 @@ class CsiClient:
     `VolumeNotFound`, `TokenRejected`, `CallNotSupported`, or `CsiError` itself with the gRPC code.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, *, dial: Dial = GrpcWire) -> None:
         self.endpoint = endpoint
-        self._channel = Channel(endpoint)
+        self._channel = Channel(endpoint, dial=dial)
 
     async def __aenter__(self) -> Self:
         await self._channel.__aenter__()

@@ -6,6 +6,7 @@ from volumehealth.csi.channel import Channel, Method
 from volumehealth.csi.endpoint import Endpoint, parse_endpoint
 from volumehealth.csi.pb import pluginregistration_pb2 as pb
 from volumehealth.csi.text import clean_message
+from volumehealth.csi.wire import Dial, GrpcWire
 from volumehealth.errors import GarbledAnswer
 
 CSI_PLUGIN = "CSIPlugin"
@@ -27,17 +28,18 @@ class PluginInfo:
     endpoint: Endpoint
 
 
-async def plugin_info(socket: str, *, timeout: float) -> PluginInfo:
+async def plugin_info(socket: str, *, timeout: float, dial: Dial = GrpcWire) -> PluginInfo:
     """Ask the plugin behind a registration socket who it is.
 
     Args:
         socket: path of a socket below the kubelet's `plugins_registry`.
         timeout: seconds.
+        dial: makes the connection.
 
     Raises:
         CsiError: as `Channel.call` does; GarbledAnswer also if the plugin's own socket is no path.
     """
-    async with Channel(parse_endpoint(f"unix://{socket}")) as channel:
+    async with Channel(parse_endpoint(f"unix://{socket}"), dial=dial) as channel:
         reply = await channel.call(_GET_INFO, pb.InfoRequest(), timeout=timeout)
     path = reply.endpoint or socket  # as the kubelet reads it
     try:

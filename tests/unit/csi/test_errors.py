@@ -3,11 +3,11 @@
 import asyncio
 import logging
 
-import grpc.aio
 import pytest
 
 from volumehealth.csi.client import CsiClient
 from volumehealth.csi.endpoint import parse_endpoint
+from volumehealth.csi.wire import RpcFailed
 from volumehealth.errors import (
     CallNotSupported,
     CsiError,
@@ -44,7 +44,7 @@ async def test_a_status_becomes_an_error(
     assert type(caught.value) is kind
     assert caught.value.code == code
     assert str(caught.value) == "ListVolumes: because of this"
-    assert isinstance(caught.value.__cause__, grpc.aio.AioRpcError)
+    assert isinstance(caught.value.__cause__, RpcFailed)
 
 
 async def test_a_driver_that_hangs_is_unreachable_after_the_timeout(

@@ -1,0 +1,77 @@
+"""What a leading operator is made of, wired: without Kopf, signals and servers, so that a simulation runs the same."""
+
+from collections.abc import Coroutine
+from functools import partial
+from random import Random
+from typing import Any
+
+from volumehealth.app.engine import Engine
+from volumehealth.app.secrets import SecretFiles
+from volumehealth.check import Checker
+from volumehealth.cluster.api import Api
+from volumehealth.cluster.view import ClusterView
+from volumehealth.csi.client import CsiClient
+from volumehealth.csi.endpoint import parse_endpoint
+from volumehealth.csi.wire import Dial, GrpcWire
+from volumehealth.model.clock import Clock
+from volumehealth.probe.controllers import ControllerAnswers
+from volumehealth.probe.demand import ProbeLimits
+from volumehealth.probe.planes import Planes
+from volumehealth.probe.probers import Probers
+from volumehealth.report.metrics import Metrics
+from volumehealth.report.reporter import Reporter
+from volumehealth.settings import Settings
+
+
+class LeaderWork:
+    """View, probers, checker, reporter and engine of one process.
+
+    Args:
+        api: a connection.
+        settings: as they are.
+        clock: time.
+        random: jitter.
+        metrics: what counts.
+        dial: makes connections to drivers.
+
+    Attributes:
+        view: the cluster view.
+        engine: what Kopf's timers drive.
+        reporter: what tells.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        settings: Settings,
+        *,
+        clock: Clock,
+        random: Random,
+        metrics: Metrics,
+        dial: Dial = GrpcWire,
+    ) -> None:
+        self.view = ClusterView(
+            api, clock=clock, random=random, with_nodes=True, agents_in=settings.namespace
+        )
+        self._probers = Probers(
+            [(parse_endpoint(one.address, settings.csi_tls), one.driver) for one in settings.csi_endpoints],
+            clock=clock,
+            on_news=lambda driver: self.engine.driver_news(driver),
+            metrics=metrics,
+            secrets=SecretFiles(settings.csi_secrets_dir),
+            random=random,
+            limits=ProbeLimits(
+                gets_in_flight=settings.csi_gets_in_flight, duty=settings.csi_busy_percent / 100
+            ),
+            connect=partial(CsiClient, dial=dial),
+        )
+        self.reporter = Reporter(api, clock=clock, random=random, metrics=metrics, pods_of=self.view.pods_of)
+        drivers = ControllerAnswers(self._probers, self.view, clock=clock)
+        checker = Checker(view=self.view, drivers=drivers, clock=clock, planes=Planes(self.view, clock=clock))
+        self.engine = Engine(
+            view=self.view, checker=checker, reporter=self.reporter, metrics=metrics, clock=clock
+        )
+
+    def coroutines(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        """Return what runs until it is cancelled, each in a task of its own."""
+        return self.view.run(), self._probers.run(), self.reporter.run(), self.engine.run()
