@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test e2e bench unit lint format protos lock clean
+.PHONY: help setup tools demo test e2e bench unit lint format protos deploy lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,7 @@ lint: $(STAMP) ## Check style, types, layers and generated code
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy -p volumehealth
 	@$(BIN)/mypy tests
+	@$(BIN)/mypy charts
 	@$(BIN)/lint-imports --no-logo
 
 format: $(STAMP) ## Put the code in its form
@@ -50,6 +51,9 @@ format: $(STAMP) ## Put the code in its form
 
 protos: $(STAMP) ## Generate the code for protos/
 	@PYTHON=$(BIN)/python protos/generate.sh
+
+deploy: $(STAMP) ## Generate the manifests of deploy/ from charts/volumehealth
+	@$(BIN)/python charts/deploy.py
 
 lock: $(STAMP) ## Compile the lock files from pyproject.toml
 	@$(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --universal --python-version 3.11 \

@@ -23,7 +23,7 @@ from volumehealth.testing.installation import Installation
 
 Kubectl = Callable[..., str]
 
-_TOOLS = ("etcd", "kube-apiserver", "kubectl", "kube-controller-manager")
+_TOOLS = ("etcd", "kube-apiserver", "kubectl", "kube-controller-manager", "helm3", "helm4")
 
 _numbers = itertools.count(1)
 _started: list[ControlPlane] = []

@@ -49,6 +49,20 @@ _KUBERNETES = _Kind(
     ldflags="-s -w -X k8s.io/component-base/version.gitVersion={version}",
 )
 _ETCD = _Kind("etcd", "go.etcd.io/etcd/server/v3", GOMOD / "etcd")
+_HELM3 = _Kind(
+    "helm",
+    "helm.sh/helm/v3",
+    GOMOD / "helm3",
+    # For `helm template` without a cluster: the chart asks for 1.30, and a helm that is told nothing claims 1.20.
+    ldflags="-s -w -X helm.sh/helm/v3/internal/version.version={version}"
+    " -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=37",
+)
+_HELM4 = _Kind(
+    "helm",
+    "helm.sh/helm/v4",
+    GOMOD / "helm4",
+    ldflags="-s -w -X helm.sh/helm/v4/internal/version.version={version}",
+)
 _CSI_SANITY = _Kind("csi-sanity", "github.com/kubernetes-csi/csi-test/v5", None)
 
 _ALL: Mapping[str, _Tool] = {
@@ -64,6 +78,8 @@ _ALL: Mapping[str, _Tool] = {
         _KUBERNETES, "k8s.io/kubernetes/cmd/kube-controller-manager", "2 to 4 minutes"
     ),
     "kubelet": _Tool(_KUBERNETES, "k8s.io/kubernetes/cmd/kubelet", "1 to 3 minutes"),
+    "helm3": _Tool(_HELM3, "helm.sh/helm/v3/cmd/helm", "1 to 3 minutes", ()),
+    "helm4": _Tool(_HELM4, "helm.sh/helm/v4/cmd/helm", "1 to 3 minutes", ()),
     "csi-sanity": _Tool(
         _CSI_SANITY, "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity", "half a minute", ()
     ),
@@ -86,7 +102,8 @@ def find_or_build(
     directory); only a version that fits is taken. Two processes never build the same program twice.
 
     Args:
-        name: `etcd`, `kube-apiserver`, `kubectl`, `kube-controller-manager`, `kubelet` or `csi-sanity`.
+        name: `etcd`, `kube-apiserver`, `kubectl`, `kube-controller-manager`, `kubelet`, `helm3`,
+            `helm4` or `csi-sanity`.
         say: is told what is done and how long it may take; nothing is said if the program is there.
         module_dir: directory of the go.mod, for a program that this package brings none for.
         environment: instead of the process's own.

@@ -1,0 +1,39 @@
+{{/* The labels of every object. */}}
+{{- define "volumehealth.labels" -}}
+app.kubernetes.io/part-of: volumehealth
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The image of every container: a digest wins over a tag, and the default tag is the chart's appVersion. */}}
+{{- define "volumehealth.image" -}}
+{{- with .Values.image -}}
+{{- with .registry }}{{ trimSuffix "/" . }}/{{ end }}{{ .repository }}
+{{- if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{/* The namespace of the agents: their Pods need more than the operator's namespace has to allow. */}}
+{{- define "volumehealth.agentNamespace" -}}
+{{ .Values.agent.namespace.name }}
+{{- end }}
+
+{{/*
+The metadata of an object of volumehealth.dev that is part of the release. Helm refuses a release with kinds that the
+cluster does not serve yet, so at the very first installation such objects are made after the CRDs, by a hook that names
+the release as their owner; the next upgrade finds them as its own. They are kept, because a rollback to the first
+revision would remove them otherwise.
+*/}}
+{{- define "volumehealth.apiObjectAnnotations" -}}
+helm.sh/resource-policy: keep
+{{- if not (.Capabilities.APIVersions.Has "volumehealth.dev/v1alpha1") }}
+helm.sh/hook: post-install
+helm.sh/hook-delete-policy: hook-failed
+meta.helm.sh/release-name: {{ .Release.Name }}
+meta.helm.sh/release-namespace: {{ .Release.Namespace }}
+{{- end }}
+{{- end }}
