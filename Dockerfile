@@ -10,9 +10,6 @@ RUN python -m venv /opt/builder \
  && /opt/builder/bin/pip install --no-cache-dir --require-hashes -r requirements-dev.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY operator operator
-COPY crds crds
-COPY deploy deploy
-COPY examples examples
 RUN /opt/builder/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheel . \
  && /opt/volumehealth/bin/pip install --no-cache-dir --no-deps /wheel/*.whl
 

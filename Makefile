@@ -32,7 +32,7 @@ e2e: $(STAMP) ## Run the tests on a real kubelet (root; Debian packages containe
 	@$(BIN)/python -m pytest -q -m e2e tests/e2e $(ARGS)
 
 bench: $(STAMP) tools ## Measure it beside its floors (12 minutes); QUICK=1: half of it in 2; SOAK=1: 10 more for a quiet cluster
-	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(SOAK),--soak)
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(SOAK),--soak)
 
 unit: $(STAMP) ## Run the tests that need no API server
 	@$(BIN)/python -m pytest -q -m "not cluster and not e2e" $(ARGS)
@@ -40,7 +40,7 @@ unit: $(STAMP) ## Run the tests that need no API server
 lint: $(STAMP) ## Check style, types, layers and generated code
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy -p volumehealth
+	@$(BIN)/mypy -p volumehealth -p volumehealth_sandbox
 	@$(BIN)/mypy tests
 	@$(BIN)/mypy charts
 	@$(BIN)/lint-imports --no-logo

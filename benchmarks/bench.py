@@ -21,10 +21,10 @@ import yaml
 from benchmarks.bulkdriver import Order, Told, order
 from benchmarks.etcd import NAMESPACES, Population
 from benchmarks.watched import Watch
-from volumehealth.sandbox.assets import asset
-from volumehealth.sandbox.controlplane import ControlPlane
-from volumehealth.sandbox.processes import Program
-from volumehealth.testing.cluster import ClusterObjects
+from volumehealth_sandbox.assets import asset
+from volumehealth_sandbox.controlplane import ControlPlane
+from volumehealth_sandbox.objects import ClusterObjects
+from volumehealth_sandbox.processes import Program
 
 NAMESPACE, ACCOUNT = "volumehealth-system", "volumehealth-operator"
 USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"

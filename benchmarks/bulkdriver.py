@@ -1,6 +1,6 @@
 """A CSI driver for benchmarks: legacy generation, answers kept as bytes, so that it costs next to nothing.
 
-The simulated driver of `volumehealth.testing` builds each of 10,000 entries anew and would be most of what is
+The simulated driver of `volumehealth_sandbox` builds each of 10,000 entries anew and would be most of what is
 measured. This one speaks the same wire protocol; what it can do beside answering is change its mind and hang.
 
 Run as `python -m benchmarks.bulkdriver ENDPOINT NAME PREFIX VOLUMES [no-list]`. One more gRPC method, `Do`, takes

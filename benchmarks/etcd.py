@@ -1,7 +1,7 @@
 """Puts thousands of objects behind an API server in seconds: straight into its etcd.
 
 One object of each kind is made through the API, read back as the server stores it (managed fields, defaults and
-all), and cloned under other names and uids. Lists, watches and sizes are then those of objects made the slow way,
+all), and cloned under other names and uids. ListResults, watches and sizes are then those of objects made the slow way,
 which takes six requests for each claim with a Pod.
 """
 
@@ -19,7 +19,7 @@ import msgspec
 
 from volumehealth.errors import ApiError
 from volumehealth.model.ids import VolumeId
-from volumehealth.testing.cluster import ClaimSpec, ClusterObjects
+from volumehealth_sandbox.objects import ClaimSpec, ClusterObjects
 
 Object = dict[str, Any]
 _BATCH = 100  # etcd takes 128 operations in one transaction

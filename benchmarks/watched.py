@@ -96,7 +96,7 @@ def _name(callback: object) -> str:
 def _watch_product() -> None:
     from volumehealth.app.engine import Engine
     from volumehealth.cluster.view import ClusterView
-    from volumehealth.probe.asker import Asker
+    from volumehealth.probing.poller import Poller
     from volumehealth.report.metrics import Metrics
     from volumehealth.report.reporter import Reporter
 
@@ -144,7 +144,7 @@ def _watch_product() -> None:
         "check_finished",
         lambda _, __, policy, seconds, at: _seen.checks.setdefault(policy, []).append(seconds),
     )
-    after(Asker, "_list", lambda seconds, *_: _seen.probes.append(seconds))
+    after(Poller, "_list", lambda seconds, *_: _seen.probes.append(seconds))
     after(Engine, "_start", woken)
 
 

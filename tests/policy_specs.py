@@ -291,7 +291,7 @@ REFUSED: Mapping[str, Refused] = {
         'supported values: "DataLoss", "Inaccessible", "Degraded"',
         "must be one of DataLoss, Inaccessible, Degraded",
     ),
-    "a rule that acquits": Refused(
+    "a rule that can_clear": Refused(
         _rule(ignore=False, set={"status": "Healthy"}),
         "spec.rules[0].set.status",
         "supported values",

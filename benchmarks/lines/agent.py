@@ -9,13 +9,13 @@ from pathlib import Path
 from benchmarks.bench import Bench, Driver
 from benchmarks.etcd import NODES, Placed
 from benchmarks.table import Line
+from support.node import SimulatedNode
 from volumehealth.errors import NotFound
-from volumehealth.sandbox.assets import asset
-from volumehealth.sandbox.processes import Program
-from volumehealth.testing.driver import SimulatedDriver
-from volumehealth.testing.driver_registration import Registration
-from volumehealth.testing.driver_state import Generation
-from volumehealth.testing.node import SimulatedNode
+from volumehealth_sandbox.assets import asset
+from volumehealth_sandbox.driver import SimulatedDriver
+from volumehealth_sandbox.driver_registration import Registration
+from volumehealth_sandbox.driver_state import Generation
+from volumehealth_sandbox.processes import Program
 
 _AGENT = "volumehealth-agent"
 _USER = f"system:serviceaccount:{_AGENT}:{_AGENT}"

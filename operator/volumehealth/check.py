@@ -32,12 +32,12 @@ from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy, PolicySpec
 from volumehealth.model.steps import Steps, at_once
 from volumehealth.model.vocabulary import SilenceReason
-from volumehealth.probe.demand import Demand
-from volumehealth.probe.heard import Heard, HeardDriver, storage_silence
+from volumehealth.policy.select import Members, Selection
+from volumehealth.probing.spec import ProbeSpec
 from volumehealth.report.picture import Agents
-from volumehealth.select import Members, Selection
+from volumehealth.sources.observations import Observations, ObservedDriver, storage_silence
 
-NOT_HEARD = "nobody here is connected to its controller: put the controller agent beside it, or give the operator its socket"
+NOT_CONNECTED = "nobody here is connected to its controller: put the controller agent beside it, or give the operator its socket"
 SWITCHED_OFF = "spec.checks.controller.enabled is false"
 
 
@@ -59,7 +59,7 @@ class View(Protocol):
 class Drivers(Protocol):
     """What a check needs of the probers."""
 
-    def demand(self, wanted: Mapping[str, Demand], /) -> None:
+    def demand(self, wanted: Mapping[str, ProbeSpec], /) -> None:
         """Say which volumes of which driver are wanted, and how often."""
 
     def answers(self) -> Mapping[str, DriverAnswers]:
@@ -71,11 +71,11 @@ class Drivers(Protocol):
 
 
 class Planes(Protocol):
-    """What a check needs of the node plane and the Kubernetes plane (`probe.planes.Planes`)."""
+    """What a check needs of the node plane and the Kubernetes plane (`sources.planes.Planes`)."""
 
     def hear(
         self, policy: Policy, members: Members, healths: Mapping[ClaimRef, ClaimHealth], now: datetime
-    ) -> Steps[Heard]:
+    ) -> Steps[Observations]:
         """Return what nodes, agents and Kubernetes say of a policy's claims."""
 
     def forget(self, policy_uid: str) -> None:
@@ -191,14 +191,19 @@ class Checker:
         view = self._view.state()
         answers = self._answers(policy, members, now)
         healths = self._healths.get(policy.uid, {})
-        heard = Heard()
+        heard = Observations()
         if self._planes is not None:
             heard = yield from self._planes.hear(policy, members, healths, now)
         judgement = yield from judge_in_steps(
             healths,
             members,
             self._view.claims,
-            Evidence(drivers=answers, claims=heard.claims, distrust=view.stale, vouched=heard.vouched),
+            Evidence(
+                drivers=answers,
+                claims=heard.claims,
+                stale_reason=view.stale,
+                healthy_on_nodes=heard.healthy_on_nodes,
+            ),
             settings=self._settings(policy),
             now=now,
             last=self._last.get(policy.uid),
@@ -248,10 +253,10 @@ class Checker:
         for uid, healths in list(self._healths.items()):
             for ref in [ref for ref in healths if self._selection.owner(ref) != uid]:
                 health = healths.pop(ref)
-                heir = self._selection.owner(ref)
-                if heir is not None:
-                    moved = hand_over(health, policies[heir].name, now)
-                    self._healths.setdefault(heir, {})[ref] = moved
+                new_owner = self._selection.owner(ref)
+                if new_owner is not None:
+                    moved = hand_over(health, policies[new_owner].name, now)
+                    self._healths.setdefault(new_owner, {})[ref] = moved
             if uid not in policies:
                 self._forget(uid)
 
@@ -269,7 +274,7 @@ class Checker:
         if self._planes is not None:
             self._planes.forget(uid)
 
-    def _wanted(self) -> dict[str, Demand]:
+    def _wanted(self) -> dict[str, ProbeSpec]:
         """Add up what all policies want: each volume once, the shortest interval, the longest timeout."""
         users: dict[str, list[tuple[PolicySpec, frozenset[str], frozenset[str]]]] = {}
         for uid, policy in self._policies.items():
@@ -279,7 +284,7 @@ class Checker:
             for driver, volumes in self._volumes_of(uid).items():
                 users.setdefault(driver, []).append((spec, volumes, self._adverse(uid, driver)))
         return {
-            driver: Demand(
+            driver: ProbeSpec(
                 self._union(driver, tuple(volumes for _, volumes, _ in wishes)),
                 min(spec.interval for spec, _, _ in wishes),
                 max(spec.timeout for spec, _, _ in wishes),
@@ -321,7 +326,7 @@ class Checker:
         return known[1].get(driver, frozenset())
 
     def _judge_storage(
-        self, policy: Policy, heard: Heard, view: ViewState, now: datetime
+        self, policy: Policy, heard: Observations, view: ViewState, now: datetime
     ) -> tuple[StorageProblem, ...]:
         """Judge the storage behind drivers as nodes see it: a story of its own, with the claims that it touches."""
         before = self._storage.get(policy.uid, {})
@@ -330,7 +335,7 @@ class Checker:
         answers = {backend: storage_silence(heard, backend, now) for backend in before}
         answers |= {backend: said for backend, (said, _) in heard.storage.items()}
         healths, new = judge_storage(
-            before, answers, settings=self._settings(policy), now=now, distrust=view.stale
+            before, answers, settings=self._settings(policy), now=now, stale_reason=view.stale
         )
         touched = self._touched.get(policy.uid, {})
         touched |= {backend: claims for backend, (_, claims) in heard.storage.items()}
@@ -344,19 +349,19 @@ class Checker:
 
     def _answers(self, policy: Policy, members: Members, now: datetime) -> dict[str, DriverAnswers]:
         heard = self._drivers.answers() if policy.spec.checks.controller.enabled else {}
-        hint = NOT_HEARD if policy.spec.checks.controller.enabled else SWITCHED_OFF
+        hint = NOT_CONNECTED if policy.spec.checks.controller.enabled else SWITCHED_OFF
         return {name: heard.get(name) or self._unheard(name, hint, now) for name in members.by_driver}
 
     def _unheard(self, driver: str, hint: str, now: datetime) -> DriverAnswers:
         """Stand in for a driver that no endpoint is known to belong to."""
-        if driver in self._once_heard and self._drivers.unresolved and hint is NOT_HEARD:
+        if driver in self._once_heard and self._drivers.unresolved and hint is NOT_CONNECTED:
             endpoints = ", ".join(sorted(self._drivers.unresolved))
             state, message = (
                 SourceState.UNREACHABLE,
                 f"{endpoints} has not answered since the operator started",
             )
         else:
-            state, message = SourceState.NOT_HEARD, ""
+            state, message = SourceState.NOT_CONNECTED, ""
         known = self._stand_ins.get((driver, hint))
         if known is None or known.driver.state is not state or known.driver.message != message:
             silence = Answer(
@@ -371,9 +376,9 @@ class Checker:
         return known
 
 
-def _through_agents(driver: DriverState, heard: HeardDriver | None) -> DriverState:
+def _through_agents(driver: DriverState, heard: ObservedDriver | None) -> DriverState:
     """Say that a driver whose controller nobody is connected to is heard by agents all the same."""
-    if heard is None or driver.state is not SourceState.NOT_HEARD:
+    if heard is None or driver.state is not SourceState.NOT_CONNECTED:
         return driver
     nodes = "1 node" if heard.nodes == 1 else f"{heard.nodes} nodes"
     return DriverState(

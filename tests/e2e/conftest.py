@@ -1,6 +1,6 @@
 """Scenes on a real node: real kubelet, real containers, drivers that really mount, the operator and the agent.
 
-In: root, Debian's containerd, runc and containernetworking-plugins, and programs that `volumehealth.sandbox.tools`
+In: root, Debian's containerd, runc and containernetworking-plugins, and programs that `volumehealth_sandbox.tools`
 finds or builds. Out: one node for the session, with everything in its place and healthy. Every scene heals what it
 broke, so that they may be played in any order. Where a node cannot run, all of them are skipped, and say why.
 """
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from volumehealth.sandbox.node import obstacles
-from volumehealth.sandbox.tools import find_or_build
-from volumehealth.testing.driver_state import Generation
-from volumehealth.testing.realnode import NodeDriver, RealNode
+from support.realnode import NodeDriver, RealNode
+from volumehealth_sandbox.driver_state import Generation
+from volumehealth_sandbox.node import obstacles
+from volumehealth_sandbox.tools import find_or_build
 
 NEW = NodeDriver(
     "new.csi.volumehealth.test",

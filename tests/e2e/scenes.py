@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from volumehealth.sandbox.node_mounts import mount, unmount
-from volumehealth.testing.driver_faults import Fault, Plane
-from volumehealth.testing.realnode import VOLUME_SIZE, RealNode
+from support.realnode import VOLUME_SIZE, RealNode
+from volumehealth_sandbox.driver_faults import Fault, Plane
+from volumehealth_sandbox.node_mounts import mount, unmount
 
 Act = Callable[[RealNode, str], None]
 WITHIN = 40.0

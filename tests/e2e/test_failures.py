@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from e2e.scenes import await_recovery, dead_mount, driver_says
-from volumehealth.testing.driver_faults import Fault, Plane
-from volumehealth.testing.realnode import RealNode
+from support.realnode import RealNode
+from volumehealth_sandbox.driver_faults import Fault, Plane
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 

@@ -13,8 +13,8 @@ from e2e.scenes import (
     remount,
     unmount_one,
 )
-from volumehealth.testing.driver_faults import Fault, Plane
-from volumehealth.testing.realnode import SPACE, RealNode
+from support.realnode import SPACE, RealNode
+from volumehealth_sandbox.driver_faults import Fault, Plane
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from e2e.scenes import Scene, driver_says, mount_again, play, unmount_one
-from volumehealth.sandbox.node import obstacles
-from volumehealth.testing.driver_faults import Fault, Plane
-from volumehealth.testing.driver_state import Generation
-from volumehealth.testing.realnode import SPACE, NodeDriver, RealNode
+from support.realnode import SPACE, NodeDriver, RealNode
+from volumehealth_sandbox.driver_faults import Fault, Plane
+from volumehealth_sandbox.driver_state import Generation
+from volumehealth_sandbox.node import obstacles
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 

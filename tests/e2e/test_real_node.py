@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from support.realnode import SPACE, RealNode
 from volumehealth.errors import SandboxError
 from volumehealth.model.vocabulary import API_VERSION, POLICY_KIND, REPORT_KIND
-from volumehealth.sandbox.node_mounts import mounts_below
-from volumehealth.testing.realnode import SPACE, RealNode
+from volumehealth_sandbox.node_mounts import mounts_below
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 

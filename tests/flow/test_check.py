@@ -7,7 +7,8 @@ from types import MappingProxyType
 
 import pytest
 
-from volumehealth.check import NOT_HEARD, SWITCHED_OFF, Checker
+from support.health import DRIVER, START, SteppedClock, make_claim
+from volumehealth.check import NOT_CONNECTED, SWITCHED_OFF, Checker
 from volumehealth.model.cluster import Claim, Namespace, ViewState
 from volumehealth.model.health import (
     Answer,
@@ -22,8 +23,7 @@ from volumehealth.model.health import (
 )
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Checks, LabelSelector, PlaneCheck, Policy, PolicySpec, Selector
-from volumehealth.probe.demand import Demand
-from volumehealth.testing.health import DRIVER, START, SteppedClock, make_claim
+from volumehealth.probing.spec import ProbeSpec
 
 AT_ONCE = PolicySpec(unhealthy_after=timedelta(), healthy_after=timedelta())
 BROKEN = Condition("Inaccessible", "DiskFailure", "the disk is gone")
@@ -47,9 +47,9 @@ class PlainDrivers:
 
     said: dict[str, DriverAnswers] = field(default_factory=dict)
     unresolved: tuple[str, ...] = ()
-    wanted: Mapping[str, Demand] = field(default_factory=dict)
+    wanted: Mapping[str, ProbeSpec] = field(default_factory=dict)
 
-    def demand(self, wanted: Mapping[str, Demand]) -> None:
+    def demand(self, wanted: Mapping[str, ProbeSpec]) -> None:
         self.wanted = wanted
 
     def answers(self) -> Mapping[str, DriverAnswers]:
@@ -165,7 +165,7 @@ def test_a_driver_that_nobody_hears_is_inventory_and_no_alarm(world: World) -> N
     second = world.checker.check(policy())
 
     assert first.judgement.counts.unmonitored == 3
-    assert first.drivers[DRIVER].hint == NOT_HEARD
+    assert first.drivers[DRIVER].hint == NOT_CONNECTED
     assert second.drivers[DRIVER] is first.drivers[DRIVER], "a state that stays must not be written again"
 
 

@@ -14,6 +14,8 @@ from types import MappingProxyType
 
 import pytest
 
+from support.fakeapi import FakeApi
+from support.health import START, make_claim
 from volumehealth.app.engine import Engine
 from volumehealth.check import Checker
 from volumehealth.cluster.changes import Changes
@@ -31,11 +33,9 @@ from volumehealth.model.health import (
     SourceState,
 )
 from volumehealth.model.ids import ClaimRef
-from volumehealth.probe.demand import Demand
+from volumehealth.probing.spec import ProbeSpec
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.reporter import Reporter
-from volumehealth.testing.fakeapi import FakeApi
-from volumehealth.testing.health import START, make_claim
 
 pytestmark = pytest.mark.looptime
 
@@ -106,7 +106,7 @@ class Cluster:
     def listen(self, listener: Listener) -> None:
         pass
 
-    def demand(self, wanted: Mapping[str, Demand]) -> None:
+    def demand(self, wanted: Mapping[str, ProbeSpec]) -> None:
         pass
 
     def answers(self) -> Mapping[str, DriverAnswers]:

@@ -10,11 +10,13 @@ from datetime import timedelta
 
 import pytest
 
+from support.health import DRIVER, START, SteppedClock, make_claim, make_driver, make_pod
+from support.planes import PlainCluster, make_entry, make_reported_driver, make_silent
 from volumehealth.check import Checked, Checker
 from volumehealth.model.cluster import (
+    ApiConditions,
     Attachment,
     Claim,
-    Complaints,
     NodeDrivers,
     Pod,
     StorageStatement,
@@ -32,10 +34,8 @@ from volumehealth.model.health import (
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Checks, NodeFailureCheck, PlaneCheck, Policy, PolicySpec
 from volumehealth.model.report import Omitted, Origin, StorageProblem
-from volumehealth.probe.demand import Demand
-from volumehealth.probe.planes import Planes
-from volumehealth.testing.health import DRIVER, START, SteppedClock, make_claim, make_driver, make_pod
-from volumehealth.testing.planes import PlainCluster, make_entry, make_reported_driver, make_silent
+from volumehealth.probing.spec import ProbeSpec
+from volumehealth.sources.planes import Planes
 
 UNMOUNTED = Condition("Inaccessible", "VolumeUnmounted", "the volume is not mounted")
 SPEC = PolicySpec(
@@ -51,10 +51,10 @@ class PlainDrivers:
     """What controllers say."""
 
     said: dict[str, DriverAnswers] = field(default_factory=dict)
-    wanted: Mapping[str, Demand] = field(default_factory=dict)
+    wanted: Mapping[str, ProbeSpec] = field(default_factory=dict)
     unresolved: tuple[str, ...] = ()
 
-    def demand(self, wanted: Mapping[str, Demand]) -> None:
+    def demand(self, wanted: Mapping[str, ProbeSpec]) -> None:
         self.wanted = wanted
 
     def answers(self) -> Mapping[str, DriverAnswers]:
@@ -69,7 +69,7 @@ class World:
         self.cluster = PlainCluster(self.clock)
         self.drivers = PlainDrivers()
         self.spec = SPEC
-        self.told: list[str] = []
+        self.notified: list[str] = []
         self.start()
 
     def start(self, after: "Checker | None" = None) -> None:
@@ -114,7 +114,7 @@ class World:
     def check(self) -> Checked:
         self.checker.follow({self.policy.uid: self.policy}, None)
         checked = self.checker.check(self.policy)
-        self.told += [
+        self.notified += [
             f"{turn.kind} {turn.claim.name} {turn.finding.reason} {turn.finding.node}".strip()
             for turn in checked.judgement.transitions
         ]
@@ -157,14 +157,14 @@ def test_a_node_that_fails_is_told_once_and_its_recovery_once(world: World) -> N
     world.cluster.set_node("a", "Unknown")
     world.cluster.set_node("b")
     world.after(minutes=4, seconds=59)
-    assert world.told == [], "1 s under"
+    assert world.notified == [], "1 s under"
     checked = world.after(seconds=2)
-    assert world.told == ["Found db NodeFailed a"], "1 s over, and no unhealthyAfter on top"
+    assert world.notified == ["Found db NodeFailed a"], "1 s over, and no unhealthyAfter on top"
     assert world.findings(checked, "db") == ["Inaccessible/NodeFailed (Kubernetes a)"]
     world.after(minutes=20)
     world.cluster.set_node("a")
     world.after(minutes=5, seconds=30)
-    assert world.told == ["Found db NodeFailed a", "Recovered db NodeFailed a"]
+    assert world.notified == ["Found db NodeFailed a", "Recovered db NodeFailed a"]
 
 
 def test_the_finding_dates_from_the_nodes_own_transition_whenever_the_operator_started(world: World) -> None:
@@ -173,7 +173,7 @@ def test_the_finding_dates_from_the_nodes_own_transition_whenever_the_operator_s
     checked = world.check()
     (finding,) = checked.judgement.healths[ClaimRef("shop", "db")].findings
     assert finding.since == START - timedelta(minutes=6)
-    assert world.told == ["Found db NodeFailed a"]
+    assert world.notified == ["Found db NodeFailed a"]
 
 
 def test_a_restart_tells_nothing_again_and_forgets_nothing(world: World) -> None:
@@ -185,21 +185,21 @@ def test_a_restart_tells_nothing_again_and_forgets_nothing(world: World) -> None
     world.cluster.set_node("a", "Unknown")
     world.cluster.delete_node("c")
     world.after(minutes=6)
-    assert sorted(world.told) == [
+    assert sorted(world.notified) == [
         "Found db NodeFailed a",
         "Found gone NodeFailed a",
         "Found lost NodeFailed c",
     ]
-    world.told.clear()
+    world.notified.clear()
     world.cluster.nodes_gone.clear()  # a new process did not see it go
     world.start(after=world.checker)
     checked = world.after(minutes=10)
-    assert world.told == []
+    assert world.notified == []
     assert world.findings(checked, "lost") == ["Inaccessible/NodeFailed (Kubernetes c)"]
     world.cluster.set_node("a")
     world.cluster.set_node("c")
     world.after(minutes=6)
-    assert sorted(world.told) == [
+    assert sorted(world.notified) == [
         "Recovered db NodeFailed a",
         "Recovered gone NodeFailed a",
         "Recovered lost NodeFailed c",
@@ -212,12 +212,12 @@ def test_a_deleted_node_fails_while_pods_are_bound_to_it_and_is_forgiven_when_th
     world.check()
     world.cluster.delete_node("a")
     world.after(minutes=4, seconds=59)
-    assert world.told == []
+    assert world.notified == []
     world.after(seconds=2)
-    assert world.told == ["Found db NodeFailed a"]
+    assert world.notified == ["Found db NodeFailed a"]
     world.cluster.end(make_pod("db-0", node="a", claim="db"))
     world.after(minutes=6)
-    assert world.told[1:] == ["Recovered db NodeFailed a"]
+    assert world.notified[1:] == ["Recovered db NodeFailed a"]
 
 
 def test_a_flapping_node_is_one_failure_until_it_stays_ready(world: World) -> None:
@@ -229,10 +229,10 @@ def test_a_flapping_node_is_one_failure_until_it_stays_ready(world: World) -> No
         world.after(minutes=2)
         world.cluster.set_node("a", "Unknown")
         world.after(minutes=2)
-    assert world.told == ["Found db NodeFailed a"]
+    assert world.notified == ["Found db NodeFailed a"]
     world.cluster.set_node("a")
     world.after(minutes=6)
-    assert world.told == ["Found db NodeFailed a", "Recovered db NodeFailed a"]
+    assert world.notified == ["Found db NodeFailed a", "Recovered db NodeFailed a"]
 
 
 def test_a_node_that_flaps_faster_than_the_limit_is_never_told(world: World) -> None:
@@ -242,7 +242,7 @@ def test_a_node_that_flaps_faster_than_the_limit_is_never_told(world: World) -> 
         world.after(minutes=4)
         world.cluster.set_node("a")
         world.after(seconds=30)
-    assert world.told == []
+    assert world.notified == []
 
 
 def test_twenty_nodes_at_once_are_one_story_with_an_event_for_each_claim(world: World) -> None:
@@ -250,7 +250,7 @@ def test_twenty_nodes_at_once_are_one_story_with_an_event_for_each_claim(world: 
         world.claims(f"db-{number}", node=f"n-{number}")
         world.cluster.set_node(f"n-{number}", "Unknown")
     checked = world.after(minutes=6)
-    assert sorted(world.told) == sorted(f"Found db-{n} NodeFailed n-{n}" for n in range(20))
+    assert sorted(world.notified) == sorted(f"Found db-{n} NodeFailed n-{n}" for n in range(20))
     assert checked.judgement.driver_wide == (), "a story of nodes is no driver's"
 
 
@@ -263,18 +263,18 @@ def test_a_stale_view_declares_no_node_failed_and_forgives_none(world: World) ->
         world.clock.advance(seconds=60)
         world.cluster.stale = ("watches are silent", (world.clock.now() - outage).total_seconds())
         world.check()
-    assert world.told == [], "nobody knows whether it came back"
+    assert world.notified == [], "nobody knows whether it came back"
     world.cluster.stale = ("", 0.0)
     world.cluster.set_node("a", since=outage)
     world.after(minutes=10)
-    assert world.told == []
+    assert world.notified == []
 
 
 def test_nodes_that_may_not_be_read_have_not_failed(world: World) -> None:
     world.claims("db")
     world.cluster.unread.add("nodes")
     checked = world.after(minutes=30)
-    assert world.told == []
+    assert world.notified == []
     assert counts(checked) == {"unmonitored": 1}
 
 
@@ -283,7 +283,7 @@ def test_node_failures_can_be_switched_off(world: World) -> None:
     world.claims("db")
     world.cluster.set_node("a", "Unknown")
     world.after(minutes=30)
-    assert world.told == []
+    assert world.notified == []
 
 
 # ---- what the API says ----
@@ -294,32 +294,32 @@ def test_an_unregistered_driver_is_believed_after_unhealthy_after_and_taken_back
     world.cluster.set_node("a")
     world.cluster.csinodes["a"] = NodeDrivers("a", frozenset())
     world.after(minutes=1)
-    assert world.told == []
+    assert world.notified == []
     world.after(minutes=2)
-    assert world.told == ["Found db DriverNotRegistered a"]
+    assert world.notified == ["Found db DriverNotRegistered a"]
     world.cluster.csinodes["a"] = NodeDrivers("a", frozenset([DRIVER]))
     world.after(minutes=6)
-    assert world.told[1:] == ["Recovered db DriverNotRegistered a"]
+    assert world.notified[1:] == ["Recovered db DriverNotRegistered a"]
 
 
 def test_a_failed_attachment_comes_and_goes(world: World) -> None:
     world.claims("db", node="")
     world.cluster.attach(Attachment("va", "pv-db", "a", attach_error="no path to the array"))
     world.after(minutes=3)
-    assert world.told == ["Found db AttachFailed a"]
+    assert world.notified == ["Found db AttachFailed a"]
     world.cluster.attach(Attachment("va", "pv-db", "a"))
     world.after(minutes=6)
-    assert world.told[1:] == ["Recovered db AttachFailed a"]
+    assert world.notified[1:] == ["Recovered db AttachFailed a"]
 
 
 def test_a_lost_claim_is_unhealthy_with_or_without_a_driver_that_knows_it(world: World) -> None:
     (claim,) = world.claims("db", phase="Lost")
     lost = Condition("Inaccessible", "ClaimLost", "the PersistentVolume is gone")
-    world.cluster.complaints[claim.ref] = Complaints(own=(lost,))
+    world.cluster.api_conditions[claim.ref] = ApiConditions(own=(lost,))
     (orphan,) = world.claims("orphan", phase="Lost", handle="", volume="")
-    world.cluster.complaints[orphan.ref] = Complaints(own=(lost,))
+    world.cluster.api_conditions[orphan.ref] = ApiConditions(own=(lost,))
     checked = world.after(minutes=3)
-    assert sorted(world.told) == ["Found db ClaimLost", "Found orphan ClaimLost"]
+    assert sorted(world.notified) == ["Found db ClaimLost", "Found orphan ClaimLost"]
     assert counts(checked) == {"unhealthy": 2}
     assert world.drivers.wanted[DRIVER].volumes == {"handle-db"}, (
         "nobody is asked about a volume without a name"
@@ -331,12 +331,12 @@ def test_what_another_monitor_wrote_is_heard_without_a_driver_and_taken_back_whe
 ) -> None:
     (claim,) = world.claims("db")
     newer = Condition("Wobbling", "SomethingNew", "of a version to come")
-    world.cluster.complaints[claim.ref] = Complaints(health=(newer,))
+    world.cluster.api_conditions[claim.ref] = ApiConditions(health=(newer,))
     checked = world.after(minutes=3)
     assert world.findings(checked, "db") == ["Wobbling/SomethingNew (Controller)"]
-    del world.cluster.complaints[claim.ref]
+    del world.cluster.api_conditions[claim.ref]
     checked = world.after(minutes=6)
-    assert world.told[-1] == "Recovered db SomethingNew"
+    assert world.notified[-1] == "Recovered db SomethingNew"
     assert counts(checked) == {"unmonitored": 1}, "a monitor that says nothing does not say that all is well"
 
 
@@ -386,7 +386,7 @@ def test_one_claim_on_two_nodes_is_bad_on_one_of_them_only(world: World) -> None
     assert world.findings(checked, "shared") == ["Inaccessible/VolumeUnmounted (Node b)"]
     world.cluster.report("b")
     checked = world.after(minutes=6, renew=("a", "b"))
-    assert world.told == ["Found shared VolumeUnmounted b", "Recovered shared VolumeUnmounted b"]
+    assert world.notified == ["Found shared VolumeUnmounted b", "Recovered shared VolumeUnmounted b"]
     assert counts(checked) == {"healthy": 1}
 
 
@@ -405,7 +405,7 @@ def test_a_silent_agent_freezes_its_findings_and_leaves_the_rest_unknown(world: 
     world.cluster.renew("a")
     checked = world.after(minutes=1, renew=("a",))
     assert counts(checked) == {"healthy": 1, "unhealthy": 1}
-    assert world.told == ["Found bad VolumeUnmounted a"], "nothing was told twice"
+    assert world.notified == ["Found bad VolumeUnmounted a"], "nothing was told twice"
 
 
 def test_a_silent_agent_is_no_matter_where_the_controller_speaks(world: World) -> None:
@@ -479,14 +479,14 @@ def test_a_claim_that_leaves_a_node_leaves_its_findings_there(world: World) -> N
     world.after(minutes=3, renew=("a", "b"))
     world.cluster.run(replace(make_pod("db-0", node="b", claim="db")))
     world.after(minutes=6, renew=("a", "b"))
-    assert world.told == ["Found db VolumeUnmounted a", "Recovered db VolumeUnmounted a"]
+    assert world.notified == ["Found db VolumeUnmounted a", "Recovered db VolumeUnmounted a"]
 
 
 def test_a_report_is_no_word_about_another_claim_of_that_name(world: World) -> None:
     (claim,) = world.claims("db")
     world.cluster.report("a", make_entry(replace(claim, uid="uid-of-an-earlier-db")))
     world.after(minutes=3, renew=("a",))
-    assert world.told == []
+    assert world.notified == []
 
 
 def test_a_volume_that_gave_no_answer_is_unknown_and_others_are_not(world: World) -> None:
@@ -515,13 +515,13 @@ def test_a_driver_that_does_not_answer_on_a_node_is_silent_there(world: World) -
 
 def test_the_mount_table_accuses_for_a_driver_without_a_health_call_and_acquits_nobody(world: World) -> None:
     (claim,) = world.claims("db")
-    dumb = make_reported_driver(state=SourceState.NOT_ABLE, api=HealthAPI.NONE)
-    world.cluster.report("a", make_entry(claim, origin=Origin.MOUNT_TABLE), drivers=[dumb])
+    silent_places = make_reported_driver(state=SourceState.UNSUPPORTED, api=HealthAPI.NONE)
+    world.cluster.report("a", make_entry(claim, origin=Origin.MOUNT_TABLE), drivers=[silent_places])
     checked = world.after(minutes=3, renew=("a",))
     assert counts(checked) == {"unhealthy": 1}
-    world.cluster.report("a", drivers=[dumb])
+    world.cluster.report("a", drivers=[silent_places])
     checked = world.after(minutes=6, renew=("a",))
-    assert world.told[-1] == "Recovered db VolumeUnmounted a"
+    assert world.notified[-1] == "Recovered db VolumeUnmounted a"
     assert counts(checked) == {"unmonitored": 1}
 
 
@@ -555,7 +555,7 @@ def test_what_agent_and_kubelet_say_alike_is_one_finding(world: World) -> None:
     checked = world.after(minutes=3, renew=("a",))
     (finding,) = checked.judgement.healths[claim.ref].findings
     assert (finding.reason, finding.node, finding.via) == ("VolumeUnmounted", "a", Via.AGENT)
-    assert world.told == ["Found db VolumeUnmounted a"]
+    assert world.notified == ["Found db VolumeUnmounted a"]
 
 
 def test_a_kubelet_is_heard_where_there_is_no_agent_and_taken_at_its_silence(world: World) -> None:
@@ -566,7 +566,7 @@ def test_a_kubelet_is_heard_where_there_is_no_agent_and_taken_at_its_silence(wor
     assert world.findings(checked, "db") == ["Inaccessible/VolumeUnmounted (Node a)"]
     world.cluster.run(plain)
     checked = world.after(minutes=6)
-    assert world.told == ["Found db VolumeUnmounted a", "Recovered db VolumeUnmounted a"]
+    assert world.notified == ["Found db VolumeUnmounted a", "Recovered db VolumeUnmounted a"]
     assert counts(checked) == {"unmonitored": 1}
 
 
@@ -601,7 +601,7 @@ def test_unwell_storage_is_one_story_of_driver_and_node_and_no_claims_finding(wo
     assert [claim.name for claim in problem.claims] == ["db", "wal"]
     assert problem.finding.reason == "NoPath"
     assert counts(checked) == {"healthy": 3}
-    assert world.told == []
+    assert world.notified == []
     world.cluster.csinodes["a"] = NodeDrivers("a", frozenset([DRIVER]))
     world.cluster.report("a")
     assert world.after(minutes=6, renew=("a", "b")).storage == ()

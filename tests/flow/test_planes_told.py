@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 
+from support.fakeapi import FakeApi
+from support.health import DRIVER, START, SteppedClock, make_claim, make_pod
+from support.planes import PlainCluster, make_entry
 from volumehealth.check import Checker
 from volumehealth.model.cluster import Claim, NodeDrivers, StorageStatement
 from volumehealth.model.health import Condition, DriverAnswers
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy, PolicySpec
-from volumehealth.probe.demand import Demand
-from volumehealth.probe.planes import Planes
+from volumehealth.probing.spec import ProbeSpec
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.picture import Picture
 from volumehealth.report.reporter import Reporter
-from volumehealth.testing.fakeapi import FakeApi
-from volumehealth.testing.health import DRIVER, START, SteppedClock, make_claim, make_pod
-from volumehealth.testing.planes import PlainCluster, make_entry
+from volumehealth.sources.planes import Planes
 
 pytestmark = pytest.mark.looptime
 
@@ -42,7 +42,7 @@ class NoDrivers:
 
     unresolved: tuple[str, ...] = ()
 
-    def demand(self, wanted: dict[str, Demand]) -> None:
+    def demand(self, wanted: dict[str, ProbeSpec]) -> None:
         """Nobody is there to hear it."""
 
     def answers(self) -> dict[str, DriverAnswers]:

@@ -3,11 +3,11 @@
 In: a simulated driver without lists, and limits that allow all of its time. Out: how often it was called.
 """
 
+from support.probing import ProberRig
 from volumehealth.csi.types import GET_VOLUME, VOLUME_CONDITION
-from volumehealth.probe.demand import ProbeLimits
-from volumehealth.testing.driver import SimulatedDriver
-from volumehealth.testing.driver_mischief import Misbehaviour, Params
-from volumehealth.testing.probing import ProberRig
+from volumehealth.probing.spec import ProbeLimits
+from volumehealth_sandbox.driver import SimulatedDriver
+from volumehealth_sandbox.driver_quirks import Params, Quirk
 
 GET_ONLY = {GET_VOLUME, VOLUME_CONDITION}
 GET = "ControllerGetVolume"
@@ -30,7 +30,7 @@ async def test_a_driver_that_fails_is_not_asked_on() -> None:
         SimulatedDriver(volumes=VOLUMES, capabilities=GET_ONLY) as driver,
         ProberRig(driver, limits=FREE) as rig,
     ):
-        driver.misbehave(Misbehaviour.HANGS, Params(methods=(GET,)))
+        driver.misbehave(Quirk.HANGS, Params(methods=(GET,)))
         await rig.want(timeout=0.1)
         assert driver.calls[GET] <= FREE.failing_calls + FREE.gets_in_flight
         assert rig.answers.healthy == frozenset()

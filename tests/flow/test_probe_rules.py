@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from support.probing import ProberRig
 from volumehealth.csi.types import (
     GET_VOLUME,
     GET_VOLUME_HEALTH,
@@ -16,12 +17,11 @@ from volumehealth.csi.types import (
     VOLUME_CONDITION,
 )
 from volumehealth.model.health import HealthAPI, Outcome, SourceState
-from volumehealth.probe.demand import ProbeLimits
-from volumehealth.testing.driver import SimulatedDriver
-from volumehealth.testing.driver_faults import Fault
-from volumehealth.testing.driver_mischief import Misbehaviour, Params
-from volumehealth.testing.driver_state import Generation
-from volumehealth.testing.probing import ProberRig
+from volumehealth.probing.spec import ProbeLimits
+from volumehealth_sandbox.driver import SimulatedDriver
+from volumehealth_sandbox.driver_faults import Fault
+from volumehealth_sandbox.driver_quirks import Params, Quirk
+from volumehealth_sandbox.driver_state import Generation
 
 LIST_ONLY = {LIST_VOLUMES, VOLUME_CONDITION}
 GET_ONLY = {GET_VOLUME, VOLUME_CONDITION}
@@ -80,7 +80,7 @@ async def test_the_right_call_is_made_and_told(
             assert rig.state.state is SourceState.ANSWERING
             assert rig.answers.healthy == set(driver.volumes)
         else:
-            assert rig.state.state is SourceState.NOT_ABLE
+            assert rig.state.state is SourceState.UNSUPPORTED
             assert rig.state.health_api is HealthAPI.NONE
             assert rig.state.hint
             assert not rig.answers.healthy
@@ -157,7 +157,7 @@ async def test_c2_a_restarted_prober_confirms_the_recovery_of_what_has_a_finding
 
 async def test_c2_a_1_13_list_may_name_healthy_volumes() -> None:
     async with SimulatedDriver(generation=Generation.V1_13) as driver, ProberRig(driver) as rig:
-        driver.misbehave(Misbehaviour.LISTS_HEALTHY)
+        driver.misbehave(Quirk.LISTS_HEALTHY)
         await rig.want(adverse=["vol-1"])
         assert rig.answers.healthy == set(driver.volumes)
         assert driver.calls[HEALTH_GET] == 0
@@ -175,7 +175,7 @@ async def test_c2_a_volume_missing_in_a_legacy_list_is_confirmed_by_get() -> Non
 
 async def test_c2_a_volume_missing_in_a_legacy_list_that_get_knows_is_healthy() -> None:
     async with SimulatedDriver(volumes=volumes(5)) as driver, ProberRig(driver) as rig:
-        driver.misbehave(Misbehaviour.NOT_LISTED, Params(volumes=("vol-001",)))
+        driver.misbehave(Quirk.NOT_LISTED, Params(volumes=("vol-001",)))
         await rig.want()
         assert rig.answers.healthy == set(driver.volumes)
 
@@ -202,7 +202,7 @@ async def test_c2_without_get_two_whole_legacy_lists_in_a_row_confirm_a_loss() -
 
 async def test_d1_a_driver_that_never_sends_a_token_is_not_given_a_limit() -> None:
     async with SimulatedDriver(volumes=volumes(7)) as driver, ProberRig(driver) as rig:
-        driver.misbehave(Misbehaviour.NO_TOKEN)
+        driver.misbehave(Quirk.NO_TOKEN)
         await rig.want()
         assert rig.answers.healthy == set(driver.volumes)
 
@@ -213,10 +213,10 @@ async def test_d1_a_list_that_ends_at_the_limit_without_a_token_proves_no_absenc
         SimulatedDriver(capabilities=LIST_ONLY, volumes=volumes(7)) as driver,
         ProberRig(driver, limits=limits) as rig,
     ):
-        driver.misbehave(Misbehaviour.NO_TOKEN)
-        driver.misbehave(Misbehaviour.ERRORS, Params(methods=(LIST,), code="RESOURCE_EXHAUSTED"))
+        driver.misbehave(Quirk.NO_TOKEN)
+        driver.misbehave(Quirk.ERRORS, Params(methods=(LIST,), code="RESOURCE_EXHAUSTED"))
         await rig.want()
-        driver.behave(Misbehaviour.ERRORS)
+        driver.behave(Quirk.ERRORS)
         for _ in range(4):
             await rig.next_turn()
         assert len(rig.answers.healthy) == 5
@@ -225,7 +225,7 @@ async def test_d1_a_list_that_ends_at_the_limit_without_a_token_proves_no_absenc
 
 async def test_d2_a_server_side_page_cap_with_tokens_is_followed() -> None:
     async with SimulatedDriver(volumes=volumes(25)) as driver, ProberRig(driver) as rig:
-        driver.misbehave(Misbehaviour.CAPS_PAGES, Params(count=10))
+        driver.misbehave(Quirk.CAPS_PAGES, Params(count=10))
         await rig.want()
         assert rig.answers.healthy == set(driver.volumes)
         assert health_calls(driver) == {LIST: 3}
@@ -236,20 +236,20 @@ async def test_d2_a_server_side_page_cap_without_tokens_proves_no_absence() -> N
         SimulatedDriver(capabilities=LIST_ONLY, volumes=volumes(105)) as driver,
         ProberRig(driver) as rig,
     ):
-        driver.misbehave(Misbehaviour.CAPS_PAGES, Params(count=100))
-        driver.misbehave(Misbehaviour.NO_TOKEN)
+        driver.misbehave(Quirk.CAPS_PAGES, Params(count=100))
+        driver.misbehave(Quirk.NO_TOKEN)
         await rig.want()
         await rig.after(300)
         assert len(rig.answers.healthy) == 100
         assert rig.says("vol-104") == "ListIncomplete"
 
 
-@pytest.mark.parametrize("habit", [Misbehaviour.REPEATS_TOKEN, Misbehaviour.ENDLESS_PAGES])
-async def test_d2_a_list_without_end_is_given_up_and_proves_no_absence(habit: Misbehaviour) -> None:
+@pytest.mark.parametrize("habit", [Quirk.REPEATS_TOKEN, Quirk.ENDLESS_PAGES])
+async def test_d2_a_list_without_end_is_given_up_and_proves_no_absence(habit: Quirk) -> None:
     limits = ProbeLimits(max_pages=10)
     async with SimulatedDriver(capabilities=LIST_ONLY) as driver, ProberRig(driver, limits=limits) as rig:
         driver.misbehave(habit)
-        driver.misbehave(Misbehaviour.NOT_LISTED, Params(volumes=("vol-1",)))
+        driver.misbehave(Quirk.NOT_LISTED, Params(volumes=("vol-1",)))
         await rig.want()
         assert rig.answers.healthy == {"vol-2", "vol-3"}
         assert rig.says("vol-1") == "ListIncomplete"
@@ -258,8 +258,8 @@ async def test_d2_a_list_without_end_is_given_up_and_proves_no_absence(habit: Mi
 
 async def test_d2_tokens_that_drift_lose_no_volume_for_good() -> None:
     async with SimulatedDriver(volumes=volumes(25)) as driver, ProberRig(driver) as rig:
-        driver.misbehave(Misbehaviour.CAPS_PAGES, Params(count=10))
-        driver.misbehave(Misbehaviour.DRIFTS, Params(count=1))
+        driver.misbehave(Quirk.CAPS_PAGES, Params(count=10))
+        driver.misbehave(Quirk.DRIFTS, Params(count=1))
         await rig.want()
         await rig.after(5)
         assert rig.answers.healthy == set(driver.volumes)
@@ -268,7 +268,7 @@ async def test_d2_tokens_that_drift_lose_no_volume_for_good() -> None:
 
 async def test_d2_of_duplicates_the_worst_counts() -> None:
     async with SimulatedDriver() as driver, ProberRig(driver) as rig:
-        driver.misbehave(Misbehaviour.DUPLICATES)
+        driver.misbehave(Quirk.DUPLICATES)
         driver.fault("vol-1", Fault.IO_ERRORS)
         await rig.want()
         assert rig.says("vol-1") == "Degraded/VolumeConditionAbnormal"
@@ -277,8 +277,8 @@ async def test_d2_of_duplicates_the_worst_counts() -> None:
 
 async def test_c2_an_aborted_token_starts_the_list_again_once() -> None:
     async with SimulatedDriver(volumes=volumes(25)) as driver, ProberRig(driver) as rig:
-        driver.misbehave(Misbehaviour.CAPS_PAGES, Params(count=10))
-        driver.misbehave(Misbehaviour.ABORTS_TOKENS, Params(count=1))
+        driver.misbehave(Quirk.CAPS_PAGES, Params(count=10))
+        driver.misbehave(Quirk.ABORTS_TOKENS, Params(count=1))
         await rig.want()
         assert rig.answers.healthy == set(driver.volumes)
         assert health_calls(driver) == {LIST: 5}
@@ -289,8 +289,8 @@ async def test_c2_tokens_that_are_always_refused_make_the_list_incomplete() -> N
         SimulatedDriver(capabilities=LIST_ONLY, volumes=volumes(25)) as driver,
         ProberRig(driver) as rig,
     ):
-        driver.misbehave(Misbehaviour.CAPS_PAGES, Params(count=10))
-        driver.misbehave(Misbehaviour.ABORTS_TOKENS)
+        driver.misbehave(Quirk.CAPS_PAGES, Params(count=10))
+        driver.misbehave(Quirk.ABORTS_TOKENS)
         await rig.want()
         assert len(rig.answers.healthy) == 10
         assert rig.says("vol-020") == "ListIncomplete"
@@ -300,7 +300,7 @@ async def test_c2_tokens_that_are_always_refused_make_the_list_incomplete() -> N
 async def test_c2_a_list_too_large_to_be_sent_is_read_in_pages_from_then_on() -> None:
     limits = ProbeLimits(page_size=10)
     async with SimulatedDriver(volumes=volumes(25)) as driver, ProberRig(driver, limits=limits) as rig:
-        driver.misbehave(Misbehaviour.HUGE_ENTRIES, Params(count=3 * 1024 * 1024))  # 75 MiB in all
+        driver.misbehave(Quirk.HUGE_ENTRIES, Params(count=3 * 1024 * 1024))  # 75 MiB in all
         await rig.want()
         assert rig.answers.healthy == set(driver.volumes)
         assert health_calls(driver) == {LIST: 4}
@@ -313,7 +313,7 @@ async def test_c2_a_list_too_large_to_be_sent_is_read_in_pages_from_then_on() ->
 
 async def test_d3_a_slow_list_is_followed_by_nine_times_as_much_rest() -> None:
     async with SimulatedDriver() as driver, ProberRig(driver) as rig:
-        driver.misbehave(Misbehaviour.SLOW, Params(methods=(LIST,), seconds=0.05))
+        driver.misbehave(Quirk.SLOW, Params(methods=(LIST,), seconds=0.05))
         task = asyncio.create_task(rig.want(interval=5))
         await driver.called(LIST)
         rig.clock.advance(20)  # the list takes 20 s of the prober's time
@@ -344,7 +344,7 @@ async def test_d3_gets_are_spread_over_the_interval_and_never_more_than_four_at_
 
 async def test_d3_a_round_of_slow_gets_takes_as_long_as_the_duty_rule_says() -> None:
     async with SimulatedDriver(capabilities=GET_ONLY, volumes=volumes(8)) as driver, ProberRig(driver) as rig:
-        driver.misbehave(Misbehaviour.SLOW, Params(methods=(GET,), seconds=0.05))
+        driver.misbehave(Quirk.SLOW, Params(methods=(GET,), seconds=0.05))
         task = asyncio.create_task(rig.want(interval=10))
         await driver.called(GET, times=4)
         assert driver.calls[GET] == 4
@@ -388,19 +388,19 @@ async def test_a_driver_that_nobody_asks_about_rests() -> None:
 
 async def test_d4_a_list_entry_without_a_condition_is_unknown_until_get_tells() -> None:
     async with SimulatedDriver() as driver, ProberRig(driver) as rig:
-        driver.misbehave(Misbehaviour.NIL_CONDITION)
-        driver.misbehave(Misbehaviour.HANGS, Params(methods=(GET,)))
+        driver.misbehave(Quirk.NIL_CONDITION)
+        driver.misbehave(Quirk.HANGS, Params(methods=(GET,)))
         await rig.want(timeout=0.1)
         assert rig.answers.healthy == frozenset()
         assert rig.about("vol-1").outcome is Outcome.SILENT
-        driver.behave(Misbehaviour.HANGS)
+        driver.behave(Quirk.HANGS)
         await rig.after(60)
         assert rig.answers.healthy == set(driver.volumes)
 
 
 async def test_d4_without_get_a_missing_condition_stays_unknown_and_the_contradiction_is_told() -> None:
     async with SimulatedDriver(capabilities=LIST_ONLY) as driver, ProberRig(driver) as rig:
-        driver.misbehave(Misbehaviour.NIL_CONDITION)
+        driver.misbehave(Quirk.NIL_CONDITION)
         await rig.want()
         await rig.after(300)
         assert {rig.says(handle) for handle in driver.volumes} == {"NoCondition"}
@@ -409,14 +409,14 @@ async def test_d4_without_get_a_missing_condition_stays_unknown_and_the_contradi
 
 async def test_d4_a_get_without_a_condition_is_unknown() -> None:
     async with SimulatedDriver(capabilities=GET_ONLY) as driver, ProberRig(driver) as rig:
-        driver.misbehave(Misbehaviour.NIL_CONDITION, Params(methods=(GET,), volumes=("vol-1",)))
+        driver.misbehave(Quirk.NIL_CONDITION, Params(methods=(GET,), volumes=("vol-1",)))
         await rig.want()
         assert rig.says("vol-1") == "NoCondition"
         assert rig.answers.healthy == {"vol-2", "vol-3"}
 
 
-@pytest.mark.parametrize("habit", [Misbehaviour.OTHER_IDS, Misbehaviour.NIL_VOLUME])
-async def test_d5_a_get_is_keyed_by_what_was_asked(habit: Misbehaviour) -> None:
+@pytest.mark.parametrize("habit", [Quirk.OTHER_IDS, Quirk.NIL_VOLUME])
+async def test_d5_a_get_is_keyed_by_what_was_asked(habit: Quirk) -> None:
     async with SimulatedDriver(capabilities=GET_ONLY) as driver, ProberRig(driver) as rig:
         driver.misbehave(habit)
         driver.fault("vol-2", Fault.IO_ERRORS)
@@ -459,7 +459,7 @@ async def test_d6_a_single_not_found_changes_nothing() -> None:
 async def test_d6_not_found_is_not_believed_while_no_other_volume_answers() -> None:
     async with SimulatedDriver(capabilities=GET_ONLY, volumes=volumes(5)) as driver, ProberRig(driver) as rig:
         await rig.want()
-        driver.misbehave(Misbehaviour.NOT_FOUND)
+        driver.misbehave(Quirk.NOT_FOUND)
         await rig.after(180)
         assert {rig.says(handle) for handle in driver.volumes} == {"CallFailed"}
         assert "no other volume" in rig.about("vol-001").message
@@ -477,7 +477,7 @@ async def test_d6_of_a_drivers_only_volume_not_found_is_not_believed_if_probe_is
     async with SimulatedDriver(capabilities=GET_ONLY, volumes=["vol-1"]) as driver, ProberRig(driver) as rig:
         driver.fault("vol-1", Fault.VOLUME_GONE)
         await rig.want()
-        driver.misbehave(Misbehaviour.PROBE_FAILS)
+        driver.misbehave(Quirk.PROBE_FAILS)
         await rig.after(5)
         assert rig.says("vol-1") == "CallFailed"
 
@@ -488,7 +488,7 @@ async def test_d6_an_empty_legacy_list_speaks_for_the_only_volume_but_not_for_se
             SimulatedDriver(capabilities=LIST_ONLY, volumes=volumes(count)) as driver,
             ProberRig(driver) as rig,
         ):
-            driver.misbehave(Misbehaviour.NOT_LISTED)
+            driver.misbehave(Quirk.NOT_LISTED)
             await rig.want()
             await rig.after(130)
             assert rig.says("vol-000") == told
@@ -505,7 +505,7 @@ async def test_d17_half_of_a_drivers_volumes_not_found_at_once_speaks_against_th
         driver.fault("vol-000", Fault.IO_ERRORS)
         await rig.want()
         assert len(rig.answers.healthy) == 29
-        driver.misbehave(Misbehaviour.NOT_FOUND, Params(volumes=tuple(volumes(30)[1:])))
+        driver.misbehave(Quirk.NOT_FOUND, Params(volumes=tuple(volumes(30)[1:])))
         await rig.after(80)
         assert rig.answers.healthy == frozenset()
         assert rig.says("vol-000") == "Degraded/VolumeConditionAbnormal"
@@ -524,7 +524,7 @@ async def test_d17_an_array_that_fails_under_a_round_of_gets_loses_no_volume() -
         ProberRig(driver) as rig,
     ):
         await rig.want()
-        driver.misbehave(Misbehaviour.NOT_FOUND)
+        driver.misbehave(Quirk.NOT_FOUND)
         for _ in range(200):
             await rig.next_turn()
             assert "Inaccessible/VolumeNotFound" not in {rig.says(handle) for handle in driver.volumes}
@@ -536,7 +536,7 @@ async def test_d17_half_of_the_volumes_missing_in_a_legacy_list_speaks_against_t
         ProberRig(driver) as rig,
     ):
         driver.fault("vol-029", Fault.IO_ERRORS)
-        driver.misbehave(Misbehaviour.NOT_LISTED, Params(volumes=tuple(volumes(20))))
+        driver.misbehave(Quirk.NOT_LISTED, Params(volumes=tuple(volumes(20))))
         await rig.want()
         await rig.after(200)
         assert rig.answers.healthy == frozenset()
@@ -547,7 +547,7 @@ async def test_d17_half_of_the_volumes_missing_in_a_legacy_list_speaks_against_t
 
 async def test_d17_a_list_of_one_of_several_arrays_takes_nothing_from_the_others() -> None:
     async with SimulatedDriver(volumes=volumes(30)) as driver, ProberRig(driver) as rig:
-        driver.misbehave(Misbehaviour.NOT_LISTED, Params(volumes=tuple(volumes(20))))
+        driver.misbehave(Quirk.NOT_LISTED, Params(volumes=tuple(volumes(20))))
         await rig.want()
         await rig.after(5)
         assert rig.answers.healthy == set(driver.volumes)
@@ -558,7 +558,7 @@ async def test_d17_a_list_of_one_of_several_arrays_takes_nothing_from_the_others
 
 async def test_d11_a_text_with_changing_numbers_is_told_once() -> None:
     async with SimulatedDriver() as driver, ProberRig(driver) as rig:
-        driver.misbehave(Misbehaviour.CHANGING_TEXTS)
+        driver.misbehave(Quirk.CHANGING_TEXTS)
         driver.fault("vol-1", Fault.OUT_OF_CAPACITY)
         await rig.want()
         first, news = rig.answers, rig.news
@@ -572,7 +572,7 @@ async def test_d11_a_text_with_changing_numbers_is_told_once() -> None:
 
 async def test_d11_by_get_such_a_text_is_told_once_and_its_answer_stays_fresh() -> None:
     async with SimulatedDriver(capabilities=GET_ONLY) as driver, ProberRig(driver) as rig:
-        driver.misbehave(Misbehaviour.CHANGING_TEXTS)
+        driver.misbehave(Quirk.CHANGING_TEXTS)
         driver.fault("vol-1", Fault.OUT_OF_CAPACITY)
         await rig.want()
         first, news = rig.about("vol-1"), rig.news
@@ -596,8 +596,8 @@ async def test_d11_a_text_that_says_something_else_is_told() -> None:
 
 async def test_d12_texts_are_cleaned_and_bounded_and_statements_of_one_kind_are_merged() -> None:
     async with SimulatedDriver(generation=Generation.V1_13) as driver, ProberRig(driver) as rig:
-        driver.misbehave(Misbehaviour.DIRTY_TEXTS)
-        driver.misbehave(Misbehaviour.HUGE_TEXTS, Params(count=100_000))
+        driver.misbehave(Quirk.DIRTY_TEXTS)
+        driver.misbehave(Quirk.HUGE_TEXTS, Params(count=100_000))
         driver.fault("vol-1", Fault.IO_ERRORS)
         await rig.want()
         (condition,) = rig.about("vol-1").conditions
@@ -616,7 +616,7 @@ async def test_d12_of_several_statements_the_worst_comes_first() -> None:
 
 async def test_c5_a_status_of_the_future_is_kept_and_never_healthy() -> None:
     async with SimulatedDriver(generation=Generation.V1_13) as driver, ProberRig(driver) as rig:
-        driver.misbehave(Misbehaviour.UNKNOWN_STATUS)
+        driver.misbehave(Quirk.UNKNOWN_STATUS)
         driver.fault("vol-1", Fault.IO_ERRORS)
         await rig.want()
         assert rig.says("vol-1") == "UnknownHealthType7/IOError"
@@ -645,7 +645,7 @@ async def test_d15_a_1_13_list_without_get_is_used_and_the_mismatch_is_told() ->
 
 async def test_d15_a_promised_list_that_is_unimplemented_is_replaced_by_get() -> None:
     async with SimulatedDriver() as driver, ProberRig(driver) as rig:
-        driver.misbehave(Misbehaviour.UNIMPLEMENTED, Params(methods=(LIST,)))
+        driver.misbehave(Quirk.UNIMPLEMENTED, Params(methods=(LIST,)))
         await rig.want()
         assert rig.answers.healthy == set(driver.volumes)
         assert rig.state.methods == (GET,)
@@ -657,7 +657,7 @@ async def test_d15_a_promised_list_that_is_unimplemented_is_replaced_by_get() ->
 
 async def test_d15_a_promised_get_that_is_unimplemented_is_not_missed() -> None:
     async with SimulatedDriver() as driver, ProberRig(driver) as rig:
-        driver.misbehave(Misbehaviour.UNIMPLEMENTED, Params(methods=(GET,)))
+        driver.misbehave(Quirk.UNIMPLEMENTED, Params(methods=(GET,)))
         driver.fault("vol-1", Fault.VOLUME_GONE)
         await rig.want()
         await rig.after(140)
@@ -667,9 +667,9 @@ async def test_d15_a_promised_get_that_is_unimplemented_is_not_missed() -> None:
 
 async def test_d15_a_driver_that_hides_its_capabilities_is_not_called() -> None:
     async with SimulatedDriver() as driver, ProberRig(driver) as rig:
-        driver.misbehave(Misbehaviour.HIDES_CAPABILITIES)
+        driver.misbehave(Quirk.HIDES_CAPABILITIES)
         await rig.after(301)  # capabilities are read anew now and then
         await rig.want()
         assert health_calls(driver) == {}
-        assert rig.state.state is SourceState.NOT_ABLE
+        assert rig.state.state is SourceState.UNSUPPORTED
         assert "VOLUME_CONDITION" in rig.state.hint

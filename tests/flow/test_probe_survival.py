@@ -13,17 +13,17 @@ from typing import Self
 
 import pytest
 
+from support.clock import ManualClock
+from support.probing import CallLog, ProberRig
 from volumehealth.csi.endpoint import parse_endpoint
 from volumehealth.csi.types import GET_VOLUME, VOLUME_CONDITION
-from volumehealth.probe.controller import ControllerProber
-from volumehealth.probe.demand import Demand
-from volumehealth.probe.probers import Probers
-from volumehealth.testing.clock import ManualClock
-from volumehealth.testing.driver import SimulatedDriver
-from volumehealth.testing.driver_faults import Fault
-from volumehealth.testing.driver_mischief import Misbehaviour, Params
-from volumehealth.testing.driver_state import Generation
-from volumehealth.testing.probing import CallLog, ProberRig
+from volumehealth.probing.prober import ControllerProber
+from volumehealth.probing.probers import Probers
+from volumehealth.probing.spec import ProbeSpec
+from volumehealth_sandbox.driver import SimulatedDriver
+from volumehealth_sandbox.driver_faults import Fault
+from volumehealth_sandbox.driver_quirks import Params, Quirk
+from volumehealth_sandbox.driver_state import Generation
 
 GET_ONLY = {GET_VOLUME, VOLUME_CONDITION}
 LIST, GET = "ListVolumes", "ControllerGetVolume"
@@ -32,7 +32,7 @@ SHORT = 0.1  # real seconds that a hanging call may take
 
 async def test_a_driver_that_hangs_from_the_start_is_unreachable_and_nothing_is_healthy() -> None:
     async with SimulatedDriver() as driver, ProberRig(driver) as rig:
-        driver.misbehave(Misbehaviour.HANGS, Params(methods=(LIST,)))
+        driver.misbehave(Quirk.HANGS, Params(methods=(LIST,)))
         await rig.want(timeout=SHORT)
         assert rig.state.state == "Unreachable"
         assert rig.state.message == "has not answered since 03:00Z (DEADLINE_EXCEEDED)"
@@ -44,7 +44,7 @@ async def test_one_list_that_fails_takes_nothing_back_while_the_last_one_is_fres
     async with SimulatedDriver() as driver, ProberRig(driver) as rig:
         await rig.want(timeout=SHORT)
         news = rig.news
-        driver.misbehave(Misbehaviour.HANGS, Params(methods=(LIST,)))
+        driver.misbehave(Quirk.HANGS, Params(methods=(LIST,)))
         await rig.next_turn()
         assert driver.calls[LIST] == 2
         driver.behave()
@@ -57,7 +57,7 @@ async def test_a_driver_that_hangs_later_is_unreachable_once_its_last_word_is_tw
     async with SimulatedDriver() as driver, ProberRig(driver) as rig:
         driver.fault("vol-1", Fault.IO_ERRORS)
         await rig.want(timeout=SHORT)
-        driver.misbehave(Misbehaviour.HANGS)
+        driver.misbehave(Quirk.HANGS)
         news = rig.news
         await rig.after(120)
         assert rig.state.state == "Answering"
@@ -72,7 +72,7 @@ async def test_a_driver_that_hangs_later_is_unreachable_once_its_last_word_is_tw
 async def test_the_circuit_opens_after_three_failed_lists_and_closes_when_one_succeeds() -> None:
     async with SimulatedDriver() as driver, ProberRig(driver) as rig:
         await rig.want(timeout=SHORT)
-        driver.misbehave(Misbehaviour.ERRORS, Params(methods=(LIST,), message="array login failed"))
+        driver.misbehave(Quirk.ERRORS, Params(methods=(LIST,), message="array login failed"))
         while rig.state.state != "CircuitOpen":
             await rig.next_turn()
         assert driver.calls[LIST] == 1 + 3
@@ -97,7 +97,7 @@ async def test_the_circuit_opens_after_three_failed_lists_and_closes_when_one_su
 async def test_the_circuit_of_a_get_driver_opens_after_calls_that_all_fail() -> None:
     handles = [f"vol-{number}" for number in range(30)]
     async with SimulatedDriver(capabilities=GET_ONLY, volumes=handles) as driver, ProberRig(driver) as rig:
-        driver.misbehave(Misbehaviour.ERRORS, Params(methods=(GET,)))
+        driver.misbehave(Quirk.ERRORS, Params(methods=(GET,)))
         await rig.want()
         assert rig.state.state == "CircuitOpen"
         assert 10 <= driver.calls[GET] < 14
@@ -110,7 +110,7 @@ async def test_the_circuit_of_a_get_driver_opens_after_calls_that_all_fail() -> 
 
 async def test_a_get_that_fails_for_one_volume_makes_only_that_one_silent() -> None:
     async with SimulatedDriver(capabilities=GET_ONLY) as driver, ProberRig(driver) as rig:
-        driver.misbehave(Misbehaviour.ERRORS, Params(methods=(GET,), volumes=("vol-1",)))
+        driver.misbehave(Quirk.ERRORS, Params(methods=(GET,), volumes=("vol-1",)))
         await rig.want()
         await rig.after(300)
         assert rig.says("vol-1") == "CallFailed"
@@ -122,7 +122,7 @@ async def test_a_get_that_fails_for_one_volume_makes_only_that_one_silent() -> N
 async def test_a_get_driver_that_hangs_is_unreachable_and_its_old_answers_are_not_believed() -> None:
     async with SimulatedDriver(capabilities=GET_ONLY) as driver, ProberRig(driver) as rig:
         await rig.want(timeout=SHORT)
-        driver.misbehave(Misbehaviour.HANGS, Params(methods=(GET,)))
+        driver.misbehave(Quirk.HANGS, Params(methods=(GET,)))
         await rig.after(200)
         assert rig.state.state in ("Unreachable", "CircuitOpen")
         assert rig.answers.healthy == frozenset()
@@ -140,7 +140,7 @@ async def test_an_answer_that_is_not_renewed_becomes_outdated() -> None:
 @pytest.mark.parametrize("method", ["GetPluginInfo", LIST])
 async def test_garbage_is_a_failure_like_any_other(method: str) -> None:
     async with SimulatedDriver() as driver, ProberRig(driver) as rig:
-        driver.misbehave(Misbehaviour.GARBAGE, Params(methods=(method,)))
+        driver.misbehave(Quirk.GARBAGE, Params(methods=(method,)))
         await rig.after(301)
         await rig.want()
         await rig.after(400)
@@ -207,7 +207,7 @@ async def test_a_driver_that_is_missing_at_start_is_tried_until_it_comes() -> No
 
 async def test_a_driver_that_is_not_ready_is_not_asked() -> None:
     async with SimulatedDriver() as driver:
-        driver.misbehave(Misbehaviour.NOT_READY)
+        driver.misbehave(Quirk.NOT_READY)
         async with ProberRig(driver) as rig:
             await rig.want()
             assert driver.calls[LIST] == 0
@@ -247,7 +247,7 @@ async def test_a_fault_of_ours_is_logged_and_does_not_end_the_prober(
             random=Random(1),
             sleep=clock.sleep,
         )
-        prober.demand(Demand(frozenset({"vol-1"}), timedelta(seconds=5), timedelta(seconds=5)))
+        prober.demand(ProbeSpec(frozenset({"vol-1"}), timedelta(seconds=5), timedelta(seconds=5)))
         task = asyncio.create_task(prober.run())
         async with asyncio.timeout(10):
             while not prober.answers().healthy:
@@ -264,8 +264,10 @@ async def test_cancelling_breaks_off_a_call_under_way_and_leaves_no_task_behind(
     async with SimulatedDriver(capabilities=GET_ONLY) as driver:
         rig = ProberRig(driver)
         async with rig:
-            driver.misbehave(Misbehaviour.HANGS, Params(methods=(GET,)))
-            rig.prober.demand(Demand(frozenset(driver.volumes), timedelta(seconds=5), timedelta(seconds=60)))
+            driver.misbehave(Quirk.HANGS, Params(methods=(GET,)))
+            rig.prober.demand(
+                ProbeSpec(frozenset(driver.volumes), timedelta(seconds=5), timedelta(seconds=60))
+            )
             await driver.called(GET, times=3)
     assert {task for task in asyncio.all_tasks() - before if "prober" in repr(task)} == set()
 
@@ -309,13 +311,13 @@ class Several:
                 self.clock.advance(0.5)
 
 
-def demand(*handles: str, timeout: float = 5.0) -> Demand:
-    return Demand(frozenset(handles), timedelta(seconds=10), timedelta(seconds=timeout))
+def demand(*handles: str, timeout: float = 5.0) -> ProbeSpec:
+    return ProbeSpec(frozenset(handles), timedelta(seconds=10), timedelta(seconds=timeout))
 
 
 async def test_a_driver_that_hangs_delays_nobody_else() -> None:
     async with SimulatedDriver(name="good") as good, SimulatedDriver(name="hung") as hung:
-        hung.misbehave(Misbehaviour.HANGS, Params(methods=(LIST,)))
+        hung.misbehave(Quirk.HANGS, Params(methods=(LIST,)))
         async with Several((good.endpoint, ""), (hung.endpoint, "")) as several:
             several.probers.demand({"good": demand("vol-1"), "hung": demand("vol-1", timeout=60)})
             await hung.called(LIST)

@@ -15,6 +15,8 @@ from types import MappingProxyType
 
 import pytest
 
+from support.fakeapi import FakeApi
+from support.health import DRIVER, START, SteppedClock, make_claim
 from volumehealth.check import Checker
 from volumehealth.model.cluster import Claim, Namespace, Pod, ViewState
 from volumehealth.model.health import (
@@ -29,12 +31,10 @@ from volumehealth.model.health import (
 )
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy, PolicySpec
-from volumehealth.probe.demand import Demand
+from volumehealth.probing.spec import ProbeSpec
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.picture import Picture
 from volumehealth.report.reporter import Reporter
-from volumehealth.testing.fakeapi import FakeApi
-from volumehealth.testing.health import DRIVER, START, SteppedClock, make_claim
 
 pytestmark = pytest.mark.looptime
 
@@ -56,7 +56,7 @@ class Cluster:
     def state(self) -> ViewState:
         return ViewState(complete=True, age=0.0)
 
-    def demand(self, wanted: Mapping[str, Demand]) -> None:
+    def demand(self, wanted: Mapping[str, ProbeSpec]) -> None:
         pass
 
     def answers(self) -> dict[str, DriverAnswers]:

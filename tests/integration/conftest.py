@@ -1,6 +1,6 @@
 """Tests against a real API server, one for the whole session; what a test makes bears a name of its own.
 
-In: programs that `volumehealth.sandbox.tools` finds or builds. Out: fixtures. The user's own kubeconfig and
+In: programs that `volumehealth_sandbox.tools` finds or builds. Out: fixtures. The user's own kubeconfig and
 caches are never touched, and everything started here dies with pytest.
 """
 
@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import yaml
 
+from support.installation import Installation
 from volumehealth.errors import SandboxError
 from volumehealth.model.vocabulary import API_VERSION, POLICIES
-from volumehealth.sandbox.assets import asset
-from volumehealth.sandbox.controlplane import COLLECTORS, ControlPlane
-from volumehealth.sandbox.tools import find_or_build
-from volumehealth.testing.cluster import ClusterObjects
-from volumehealth.testing.installation import Installation
+from volumehealth_sandbox.assets import asset
+from volumehealth_sandbox.controlplane import COLLECTORS, ControlPlane
+from volumehealth_sandbox.objects import ClusterObjects
+from volumehealth_sandbox.tools import find_or_build
 
 Kubectl = Callable[..., str]
 
@@ -126,6 +126,6 @@ async def installed(operator_plane: ControlPlane, tmp_path: Path) -> AsyncIterat
     async with Installation(operator_plane, tmp_path) as installation:
         try:
             yield installation
-            assert installation.complaints() == []
+            assert installation.api_conditions() == []
         finally:
             await installation.forget()

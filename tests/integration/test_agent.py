@@ -8,32 +8,32 @@ from typing import Any
 
 import pytest
 
+from support.node import SimulatedNode
 from volumehealth.agent.driver import DriverPace
 from volumehealth.agent.node import NodeAgent
 from volumehealth.agent.registry import RegistryPace
 from volumehealth.agent.settings import NodeSettings
-from volumehealth.cluster.api import Api
 from volumehealth.errors import NotFound
+from volumehealth.kube.api import Api
 from volumehealth.model.clock import SystemClock
 from volumehealth.model.health import HealthAPI, SourceState
 from volumehealth.model.ids import VolumeId
 from volumehealth.model.report import Origin, VolumeHealthReport, agent_lease_name
 from volumehealth.model.report_json import decode_report
-from volumehealth.sandbox.controlplane import ControlPlane
 from volumehealth.settings import Settings
-from volumehealth.testing.cluster import ClaimSpec, ClusterObjects
-from volumehealth.testing.driver import SimulatedDriver
-from volumehealth.testing.driver_faults import Fault, Plane
-from volumehealth.testing.driver_registration import Registration
-from volumehealth.testing.driver_state import Generation
-from volumehealth.testing.node import SimulatedNode
+from volumehealth_sandbox.controlplane import ControlPlane
+from volumehealth_sandbox.driver import SimulatedDriver
+from volumehealth_sandbox.driver_faults import Fault, Plane
+from volumehealth_sandbox.driver_registration import Registration
+from volumehealth_sandbox.driver_state import Generation
+from volumehealth_sandbox.objects import ClaimSpec, ClusterObjects
 
 pytestmark = pytest.mark.cluster
 
 POLICIES = "/apis/volumehealth.dev/v1alpha1/volumehealthpolicies"
 REPORTS = "/apis/volumehealth.dev/v1alpha1/volumehealthreports"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/volumehealth-system/leases"
-PACE = DriverPace(again=0.3, outage=1.0, patience=0.2)
+PACE = DriverPace(again=0.3, outage=1.0, delay=0.2)
 
 
 class Counting(Api):

@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 import yaml
 
-from volumehealth.cluster.api import Api
+from support.node import SimulatedNode
 from volumehealth.errors import Forbidden, Invalid, NotFound, SandboxError
+from volumehealth.kube.api import Api
 from volumehealth.model.ids import VolumeId
 from volumehealth.model.report import agent_lease_name
-from volumehealth.sandbox.controlplane import ControlPlane
-from volumehealth.sandbox.processes import Program
-from volumehealth.testing.cluster import ClaimSpec, ClusterObjects
-from volumehealth.testing.driver import SimulatedDriver
-from volumehealth.testing.driver_registration import Registration
-from volumehealth.testing.driver_state import Generation
-from volumehealth.testing.node import SimulatedNode
+from volumehealth_sandbox.controlplane import ControlPlane
+from volumehealth_sandbox.driver import SimulatedDriver
+from volumehealth_sandbox.driver_registration import Registration
+from volumehealth_sandbox.driver_state import Generation
+from volumehealth_sandbox.objects import ClaimSpec, ClusterObjects
+from volumehealth_sandbox.processes import Program
 
 pytestmark = pytest.mark.cluster
 

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from volumehealth.sandbox.controlplane import ControlPlane
-from volumehealth.testing.audit import AuditLog
-from volumehealth.testing.cluster import ClusterObjects
-from volumehealth.testing.driver import SimulatedDriver
-from volumehealth.testing.driver_faults import Fault
-from volumehealth.testing.driver_mischief import Misbehaviour
-from volumehealth.testing.driver_state import Generation
-from volumehealth.testing.installation import policy_text
+from support.audit import AuditLog
+from support.installation import policy_text
+from volumehealth_sandbox.controlplane import ControlPlane
+from volumehealth_sandbox.driver import SimulatedDriver
+from volumehealth_sandbox.driver_faults import Fault
+from volumehealth_sandbox.driver_quirks import Quirk
+from volumehealth_sandbox.driver_state import Generation
+from volumehealth_sandbox.objects import ClusterObjects
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 
@@ -88,7 +88,7 @@ async def laptop(fresh_control_plane: Callable[..., ControlPlane], tmp_path: Pat
     config = plane.write_kubeconfig(tmp_path / "kubeconfig", plane.token_of(READER), user=READER)
     good = SimulatedDriver(name="good.example.com", generation=Generation.V1_13)
     hung = SimulatedDriver(name="hung.example.com", volumes=["lost-1", "lost-2"])
-    hung.misbehave(Misbehaviour.HANGS)
+    hung.misbehave(Quirk.HANGS)
     async with AsyncExitStack() as stack:
         for driver in (good, hung):
             await stack.enter_async_context(driver)

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 import yaml
 
-from volumehealth.cluster.api import Api
+from support.installation import Installation, until
 from volumehealth.errors import Forbidden
+from volumehealth.kube.api import Api
 from volumehealth.model.ids import ClaimRef, VolumeId
-from volumehealth.sandbox.processes import Program
-from volumehealth.testing.cluster import ClaimSpec
-from volumehealth.testing.driver import SimulatedDriver
-from volumehealth.testing.driver_faults import Fault
-from volumehealth.testing.driver_state import Generation
-from volumehealth.testing.installation import Installation, until
+from volumehealth_sandbox.driver import SimulatedDriver
+from volumehealth_sandbox.driver_faults import Fault
+from volumehealth_sandbox.driver_state import Generation
+from volumehealth_sandbox.objects import ClaimSpec
+from volumehealth_sandbox.processes import Program
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from policy_specs import ACCEPTED, REFUSED
-from volumehealth.sandbox.controlplane import ControlPlane
+from volumehealth_sandbox.controlplane import ControlPlane
 
 pytestmark = pytest.mark.cluster
 
@@ -213,7 +213,7 @@ FINDING = {
     "reason": "VolumeNotFound",
     "message": "the volume is gone",
     "since": "2026-11-23T03:02:11Z",
-    "believed": "2026-11-23T03:04:11Z",
+    "confirmed": "2026-11-23T03:04:11Z",
     "episode": 1,
 }
 UNHEALTHY = {

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from volumehealth.errors import SandboxError
-from volumehealth.sandbox.tools import find_or_build
-from volumehealth.testing.driver_state import Generation
+from volumehealth_sandbox.driver_state import Generation
+from volumehealth_sandbox.tools import find_or_build
 
-RUN = "from volumehealth.cli.sandbox_driver import driver; driver()"
+RUN = "from volumehealth_sandbox.cli_driver import driver; driver()"
 SUMMARY = re.compile(r"(\d+) Passed.*?(\d+) Failed", re.DOTALL)
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 pytestmark = pytest.mark.timeout(900)  # the first run ever builds csi-sanity

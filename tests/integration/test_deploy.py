@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from volumehealth.errors import SandboxError
-from volumehealth.sandbox.controlplane import COLLECTORS, ControlPlane
+from volumehealth_sandbox.controlplane import COLLECTORS, ControlPlane
 
 pytestmark = pytest.mark.cluster
 

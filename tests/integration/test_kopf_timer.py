@@ -12,10 +12,10 @@ from contextlib import asynccontextmanager
 import kopf
 import pytest
 
+from support.installation import policy_path, until
 from volumehealth.app.handlers import make_registry
-from volumehealth.sandbox.controlplane import ControlPlane
-from volumehealth.testing.cluster import ClusterObjects
-from volumehealth.testing.installation import policy_path, until
+from volumehealth_sandbox.controlplane import ControlPlane
+from volumehealth_sandbox.objects import ClusterObjects
 
 pytestmark = pytest.mark.cluster
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from support.proxy import TcpProxy
 from volumehealth import errors
-from volumehealth.cluster.api import Api
-from volumehealth.cluster.lease import LeaseElector, LeaseTiming
+from volumehealth.kube.api import Api
+from volumehealth.kube.lease import LeaseElector, LeaseTiming
 from volumehealth.model.clock import Clock, SystemClock
-from volumehealth.sandbox.controlplane import ControlPlane
-from volumehealth.testing.cluster import ClusterObjects
-from volumehealth.testing.proxy import TcpProxy
+from volumehealth_sandbox.controlplane import ControlPlane
+from volumehealth_sandbox.objects import ClusterObjects
 
 pytestmark = pytest.mark.cluster
 

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
+from support.installation import Installation, until
 from volumehealth.csi import types
 from volumehealth.model.ids import VolumeId
-from volumehealth.testing.cluster import ClaimSpec
-from volumehealth.testing.driver import SimulatedDriver
-from volumehealth.testing.driver_faults import Fault
-from volumehealth.testing.driver_mischief import Misbehaviour
-from volumehealth.testing.driver_state import CONTROLLER_CAPABILITIES, Generation
-from volumehealth.testing.installation import Installation, until
+from volumehealth_sandbox.driver import SimulatedDriver
+from volumehealth_sandbox.driver_faults import Fault
+from volumehealth_sandbox.driver_quirks import Quirk
+from volumehealth_sandbox.driver_state import CONTROLLER_CAPABILITIES, Generation
+from volumehealth_sandbox.objects import ClaimSpec
 
 log = logging.getLogger(__name__)
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
@@ -118,7 +118,7 @@ async def test_each_kind_of_driver_gets_the_right_call_and_the_status_says_so(
         assert not HEALTH_CALLS & mute.calls.keys()
         status = await installed.status("mute")
         (told,) = status["drivers"]
-        assert (told["healthAPI"], told["state"]) == ("None", "NotAble")
+        assert (told["healthAPI"], told["state"]) == ("None", "Unsupported")
         assert told["hint"]
         assert "methods" not in told
 
@@ -128,7 +128,7 @@ async def test_a_driver_that_hangs_delays_no_other_and_none_of_its_claims_is_hea
 ) -> None:
     """Acceptance 5: one hangs from the start, one falls silent later, beside a good one."""
     good, later, never = (driver_of(kind, Generation.LEGACY) for kind in ("good", "later", "never"))
-    never.misbehave(Misbehaviour.HANGS)
+    never.misbehave(Quirk.HANGS)
     async with good, later, never:
         await make_claims(installed, good, later, never)
         for name, driver in (("good", good), ("later", later), ("never", never)):
@@ -144,7 +144,7 @@ async def test_a_driver_that_hangs_delays_no_other_and_none_of_its_claims_is_hea
         await until(lambda: counted("never", 0, 0, VOLUMES), "the hung one's are unknown")
 
         calls, began = good.calls["ListVolumes"], time.monotonic()
-        later.misbehave(Misbehaviour.HANGS)
+        later.misbehave(Quirk.HANGS)
         took = await until(lambda: counted("later", 0, 0, VOLUMES), "its claims are unknown", within=60)
         log.info("a driver that falls silent is noticed after %.1f s", took)
         for name in ("later", "never"):

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from support.installation import Installation, until
 from volumehealth.model.ids import VolumeId
-from volumehealth.sandbox.controlplane import ControlPlane
-from volumehealth.testing.cluster import ClaimSpec, claim_object, volume_object
-from volumehealth.testing.driver import SimulatedDriver
-from volumehealth.testing.driver_faults import Fault
-from volumehealth.testing.driver_mischief import Misbehaviour
-from volumehealth.testing.driver_state import Generation
-from volumehealth.testing.installation import Installation, until
+from volumehealth_sandbox.controlplane import ControlPlane
+from volumehealth_sandbox.driver import SimulatedDriver
+from volumehealth_sandbox.driver_faults import Fault
+from volumehealth_sandbox.driver_quirks import Quirk
+from volumehealth_sandbox.driver_state import Generation
+from volumehealth_sandbox.objects import ClaimSpec, claim_object, volume_object
 
 log = logging.getLogger(__name__)
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -112,7 +112,7 @@ async def test_the_page_is_short_with_three_bad_claims_and_with_three_thousand(
         page = await described("three-thousand-bad.txt")
         for words in ("DRIVER-WIDE", "IOError", "DriverWideProblem"):
             assert words in page
-        driver.misbehave(Misbehaviour.HANGS)
+        driver.misbehave(Quirk.HANGS)
 
         async def silent() -> bool:
             return (await installed.condition("storage", "SourcesAvailable")).get("status") == "False"
@@ -120,4 +120,4 @@ async def test_the_page_is_short_with_three_bad_claims_and_with_three_thousand(
         await until(silent, "the driver is called silent", within=90)
         await asyncio.sleep(1)
         await described("driver-silent.txt")
-        assert installed.complaints() == []
+        assert installed.api_conditions() == []

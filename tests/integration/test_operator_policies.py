@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from support.installation import Installation, policy_path, policy_text, until
 from volumehealth.errors import SandboxError
 from volumehealth.model.ids import ClaimRef
-from volumehealth.testing.driver import SimulatedDriver
-from volumehealth.testing.driver_faults import Fault
-from volumehealth.testing.installation import Installation, policy_path, policy_text, until
+from volumehealth_sandbox.driver import SimulatedDriver
+from volumehealth_sandbox.driver_faults import Fault
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 
@@ -85,10 +85,10 @@ async def test_what_a_policy_told_is_taken_back_even_if_it_was_deleted_while_no_
         await installed.kubectl("delete", "vhp", "deleted", "--timeout=10s")
         second = await installed.operator([driver.endpoint], arguments=arguments)
 
-        async def taken_back() -> bool:
+        async def resolved() -> bool:
             return not await recorded()
 
-        await until(taken_back, "the record is gone")
+        await until(resolved, "the record is gone")
         await second.ready()
         assert [series for series in await second.metrics() if "deleted" in series] == []
         assert await installed.told("deleted", "VolumeConditionAbnormal") == {"PersistentVolumeClaim/vol-1"}

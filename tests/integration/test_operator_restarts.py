@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from support.installation import LEASE, Installation, until
+from support.process import LEASE_LOST, OperatorProcess
 from volumehealth.model.ids import ClaimRef, VolumeId
-from volumehealth.sandbox.controlplane import ControlPlane
-from volumehealth.testing.cluster import ClaimSpec
-from volumehealth.testing.driver import SimulatedDriver
-from volumehealth.testing.driver_faults import Fault
-from volumehealth.testing.installation import LEASE, Installation, until
-from volumehealth.testing.process import LEASE_LOST, OperatorProcess
+from volumehealth_sandbox.controlplane import ControlPlane
+from volumehealth_sandbox.driver import SimulatedDriver
+from volumehealth_sandbox.driver_faults import Fault
+from volumehealth_sandbox.objects import ClaimSpec
 
 log = logging.getLogger(__name__)
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
@@ -179,7 +179,7 @@ async def test_an_operator_goes_on_by_itself_when_the_api_server_restarts(
         driver.clear("vol-1")
         await until(lambda: told_normal(installed), "the recovery is told")
         operator.program.check_alive()
-        assert installed.complaints() == []
+        assert installed.api_conditions() == []
 
 
 async def told_normal(installed: Installation) -> bool:

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
+from support.audit import Request
+from support.installation import ACCOUNT, Installation, until
 from volumehealth.model.ids import ClaimRef
-from volumehealth.sandbox.assets import asset
-from volumehealth.testing.audit import Request
-from volumehealth.testing.driver import SimulatedDriver
-from volumehealth.testing.driver_faults import Fault
-from volumehealth.testing.installation import ACCOUNT, Installation, until
+from volumehealth_sandbox.assets import asset
+from volumehealth_sandbox.driver import SimulatedDriver
+from volumehealth_sandbox.driver_faults import Fault
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 

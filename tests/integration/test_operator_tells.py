@@ -10,11 +10,11 @@ from itertools import count
 
 import pytest
 
+from support.installation import Installation, until
 from volumehealth.model.ids import ClaimRef, VolumeId
-from volumehealth.testing.cluster import ClaimSpec
-from volumehealth.testing.driver import SimulatedDriver
-from volumehealth.testing.driver_faults import Fault
-from volumehealth.testing.installation import Installation, until
+from volumehealth_sandbox.driver import SimulatedDriver
+from volumehealth_sandbox.driver_faults import Fault
+from volumehealth_sandbox.objects import ClaimSpec
 
 log = logging.getLogger(__name__)
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]

@@ -9,12 +9,12 @@ import time
 
 import pytest
 
+from support.installation import Installation, until
+from support.process import LEASE_LOST, OperatorProcess
 from volumehealth.model.ids import ClaimRef
-from volumehealth.sandbox.assets import asset
-from volumehealth.testing.driver import SimulatedDriver
-from volumehealth.testing.driver_faults import Fault
-from volumehealth.testing.installation import Installation, until
-from volumehealth.testing.process import LEASE_LOST, OperatorProcess
+from volumehealth_sandbox.assets import asset
+from volumehealth_sandbox.driver import SimulatedDriver
+from volumehealth_sandbox.driver_faults import Fault
 
 log = logging.getLogger(__name__)
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
@@ -78,7 +78,7 @@ async def test_everything_is_deleted_within_a_minute_whether_an_operator_runs_or
         assert await left_over(installed) == []
         # Its Lease went with the namespace: it ends, as a Pod of a deleted Deployment would anyway.
         assert await running.ended(within=20) in LEASE_LOST
-        assert installed.complaints() == []
+        assert installed.api_conditions() == []
 
         await installed.install()
         dead = await everything_there(installed, driver)
@@ -109,7 +109,7 @@ async def test_an_operator_starts_over_once_when_its_apis_vanish_and_waits_until
         assert (await operator.page("/healthz"))[0] == 200
         said = [line["message"] for line in operator.log(after=lines)]
         assert said.count("waiting for the CustomResourceDefinition") == 1
-        assert installed.complaints() == []
+        assert installed.api_conditions() == []
 
         await installed.install()
         before = time.monotonic()

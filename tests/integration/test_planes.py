@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from support.installation import Installation, until
 from volumehealth.check import Checked, Checker
-from volumehealth.cluster.api import Api
-from volumehealth.cluster.reflector import Pace
 from volumehealth.cluster.view import ClusterView
+from volumehealth.kube.api import Api
+from volumehealth.kube.reflector import Pace
 from volumehealth.model.clock import LONG_AGO, SystemClock, rfc3339
 from volumehealth.model.health import DriverAnswers, HealthAPI, SourceState
 from volumehealth.model.ids import ClaimRef
@@ -28,11 +29,10 @@ from volumehealth.model.report import (
     agent_lease_name,
 )
 from volumehealth.model.report_json import report_manifest
-from volumehealth.probe.demand import Demand
-from volumehealth.probe.planes import Planes
-from volumehealth.sandbox.controlplane import ControlPlane
-from volumehealth.testing.cluster import ClusterObjects
-from volumehealth.testing.installation import Installation, until
+from volumehealth.probing.spec import ProbeSpec
+from volumehealth.sources.planes import Planes
+from volumehealth_sandbox.controlplane import ControlPlane
+from volumehealth_sandbox.objects import ClusterObjects
 
 pytestmark = pytest.mark.cluster
 
@@ -46,7 +46,7 @@ class NoDrivers:
 
     unresolved: tuple[str, ...] = ()
 
-    def demand(self, wanted: Mapping[str, Demand]) -> None:
+    def demand(self, wanted: Mapping[str, ProbeSpec]) -> None:
         """Nobody hears it."""
 
     def answers(self) -> Mapping[str, DriverAnswers]:
@@ -77,7 +77,7 @@ class Eyes:
 
 @asynccontextmanager
 async def looking(kubeconfig: Path, driver: str, agents_in: str) -> AsyncIterator[Eyes]:
-    """Follow a cluster until the context ends; what is said is believed at once."""
+    """Follow a cluster until the context ends; what is said is confirmed at once."""
     clock = SystemClock()
     spec = PolicySpec(
         selector=Selector(drivers=(driver,)),

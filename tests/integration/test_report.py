@@ -10,21 +10,7 @@ from typing import Any
 
 import pytest
 
-from unit.report.scenes import SCENES
-from volumehealth.cluster.api import Api
-from volumehealth.cluster.objects import RawRecord
-from volumehealth.model.clock import SystemClock
-from volumehealth.model.cluster import Claim, Pod
-from volumehealth.model.health import ClaimHealth
-from volumehealth.model.ids import ClaimRef
-from volumehealth.model.policy import Policy
-from volumehealth.report.metrics import Metrics
-from volumehealth.report.picture import Picture
-from volumehealth.report.reporter import Reporter
-from volumehealth.report.writes import Limits
-from volumehealth.sandbox.controlplane import ControlPlane
-from volumehealth.testing.cluster import ClusterObjects
-from volumehealth.testing.health import (
+from support.health import (
     DRIVER,
     SteppedClock,
     cleared,
@@ -35,6 +21,20 @@ from volumehealth.testing.health import (
     make_picture,
     make_policy,
 )
+from unit.report.scenes import SCENES
+from volumehealth.cluster.objects import RawRecord
+from volumehealth.kube.api import Api
+from volumehealth.kube.writes import Limits
+from volumehealth.model.clock import SystemClock
+from volumehealth.model.cluster import Claim, Pod
+from volumehealth.model.health import ClaimHealth
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.policy import Policy
+from volumehealth.report.metrics import Metrics
+from volumehealth.report.picture import Picture
+from volumehealth.report.reporter import Reporter
+from volumehealth_sandbox.controlplane import ControlPlane
+from volumehealth_sandbox.objects import ClusterObjects
 
 pytestmark = pytest.mark.cluster
 
@@ -171,7 +171,7 @@ async def test_a_restart_repeats_no_event_and_no_record_and_goes_on_from_the_rec
     )
     resumed = telling.reporter.resume({claim.ref: record})["storage"]
     (finding,) = resumed[claim.ref].findings
-    assert finding.told is not None
+    assert finding.last_notified_at is not None
     await telling.check((claim, resumed[claim.ref]))
     after = json.loads(kubectl("get", "vh", "orders-db", "-n", namespace, "-o", "json"))
     assert after["metadata"]["resourceVersion"] == metadata["resourceVersion"]

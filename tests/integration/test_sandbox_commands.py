@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from volumehealth.sandbox.processes import Running, recorded
+from volumehealth_sandbox.processes import Running, recorded
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 

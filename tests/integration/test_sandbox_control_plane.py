@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from volumehealth.errors import SandboxError
-from volumehealth.sandbox.controlplane import ControlPlane
+from volumehealth_sandbox.controlplane import ControlPlane
 
 pytestmark = pytest.mark.cluster
 

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from volumehealth.model.ids import VolumeId
-from volumehealth.sandbox.controlplane import ControlPlane
-from volumehealth.testing.cluster import ClaimSpec, ClusterObjects
+from volumehealth_sandbox.controlplane import ControlPlane
+from volumehealth_sandbox.objects import ClaimSpec, ClusterObjects
 
 pytestmark = pytest.mark.cluster
 

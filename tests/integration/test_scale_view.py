@@ -5,13 +5,13 @@ from random import Random
 
 import pytest
 
-from volumehealth.cluster.api import Api
-from volumehealth.cluster.reflector import Pace
 from volumehealth.cluster.view import ClusterView
+from volumehealth.kube.api import Api
+from volumehealth.kube.reflector import Pace
 from volumehealth.model.clock import SystemClock
 from volumehealth.model.ids import ClaimRef, VolumeId
-from volumehealth.sandbox.controlplane import ControlPlane
-from volumehealth.testing.cluster import ClaimSpec, ClusterObjects
+from volumehealth_sandbox.controlplane import ControlPlane
+from volumehealth_sandbox.objects import ClaimSpec, ClusterObjects
 
 pytestmark = pytest.mark.cluster
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from volumehealth.cluster.api import Api
-from volumehealth.cluster.reflector import Pace
 from volumehealth.cluster.view import ClusterView
+from volumehealth.kube.api import Api
+from volumehealth.kube.reflector import Pace
 from volumehealth.model.clock import SystemClock
 from volumehealth.model.ids import ClaimRef, VolumeId
-from volumehealth.sandbox.controlplane import ControlPlane
-from volumehealth.testing.cluster import ClaimSpec, ClusterObjects, claim_object, volume_object
+from volumehealth_sandbox.controlplane import ControlPlane
+from volumehealth_sandbox.objects import ClaimSpec, ClusterObjects, claim_object, volume_object
 
 pytestmark = pytest.mark.cluster
 
@@ -115,7 +115,7 @@ async def test_a_claim_waits_for_its_volume_and_knows_it_still_when_it_is_lost(
         await cluster_objects.patch(f"{base}/{spec.name}/status", {"status": {"phase": "Lost"}})
         await until(lambda: view.claims[spec.ref].phase == "Lost")
         assert view.claims[spec.ref].handle == spec.volume.handle
-        assert [said.reason for said in view.complaints[spec.ref].own] == ["ClaimLost"]
+        assert [said.reason for said in view.api_conditions[spec.ref].own] == ["ClaimLost"]
 
 
 async def test_a_volume_bound_to_an_earlier_claim_of_that_name_is_not_ours(

@@ -11,15 +11,15 @@ from typing import Any
 import aiohttp
 import pytest
 
+from support.proxy import TcpProxy
 from volumehealth import errors
-from volumehealth.cluster.api import Api
-from volumehealth.cluster.reflector import Pace
 from volumehealth.cluster.view import ClusterView, Part
+from volumehealth.kube.api import Api
+from volumehealth.kube.reflector import Pace
 from volumehealth.model.clock import SystemClock
 from volumehealth.model.ids import ClaimRef
-from volumehealth.sandbox.controlplane import ControlPlane
-from volumehealth.testing.cluster import ClusterObjects
-from volumehealth.testing.proxy import TcpProxy
+from volumehealth_sandbox.controlplane import ControlPlane
+from volumehealth_sandbox.objects import ClusterObjects
 
 pytestmark = pytest.mark.cluster
 
@@ -90,7 +90,7 @@ async def test_an_outage_makes_the_view_stale_keeps_its_rows_and_ends_by_itself(
     told: list[Part] = []
     async with a_view(through, stale_after=2.0, pace=Pace(first_backoff=0.1, last_backoff=0.5)) as view:
         view.listen(told.append)
-        # Watches are quiet for up to a minute; with so short a patience only what was read just now is trusted.
+        # Watches are quiet for up to a minute; with so short a delay only what was read just now is trusted.
         await proxy.cut()
         await until(lambda: view.state().stale)
         state = view.state()

@@ -11,7 +11,7 @@ from volumehealth.logs import JsonFormatter, TextFormatter, configure_logs
 
 
 def record(message: str, **fields: object) -> logging.LogRecord:
-    made = logging.LogRecord("volumehealth.probe", logging.WARNING, __file__, 1, message, None, None)
+    made = logging.LogRecord("volumehealth.probing", logging.WARNING, __file__, 1, message, None, None)
     vars(made).update(fields)
     return made
 
@@ -30,7 +30,7 @@ def root_logger() -> Iterator[logging.Logger]:
 def test_text_ends_with_the_fields() -> None:
     line = TextFormatter().format(record("probe failed", driver="csi.example.com", claim="shop/db"))
 
-    assert line.endswith("WARNING volumehealth.probe: probe failed driver=csi.example.com claim=shop/db")
+    assert line.endswith("WARNING volumehealth.probing: probe failed driver=csi.example.com claim=shop/db")
 
 
 def test_json_is_one_object_with_the_fields_beside_the_message() -> None:

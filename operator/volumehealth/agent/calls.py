@@ -1,4 +1,4 @@
-"""What one driver's node plugin can be asked, and how; capabilities decide what is called, content what is believed."""
+"""What one driver's node plugin can be asked, and how; capabilities decide what is called, content what is confirmed."""
 
 from dataclasses import dataclass
 
@@ -36,7 +36,7 @@ class NodePlan:
     @property
     def state(self) -> SourceState:
         """What a driver that answers is: able to tell something, or not."""
-        return SourceState.ANSWERING if self.methods else SourceState.NOT_ABLE
+        return SourceState.ANSWERING if self.methods else SourceState.UNSUPPORTED
 
     @property
     def message(self) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from volumehealth.agent.ledger import Ledger
+from volumehealth.agent.state import ReportState
 from volumehealth.agent.targets import Target
 from volumehealth.model.health import SourceState, severity
 from volumehealth.model.ids import ClaimRef
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 def compose(
-    node: str, drivers: Iterable[ReportedDriver], ledger: Ledger, targets: Mapping[ClaimRef, Target]
+    node: str, drivers: Iterable[ReportedDriver], ledger: ReportState, targets: Mapping[ClaimRef, Target]
 ) -> VolumeHealthReport:
     """Write the report of a node.
 

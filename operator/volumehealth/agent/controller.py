@@ -16,14 +16,14 @@ from volumehealth.agent.controller_settings import ControllerSettings
 from volumehealth.agent.policies import PolicyStore
 from volumehealth.agent.writer import AgentLease, ReportWriter
 from volumehealth.app.secrets import SecretFiles
-from volumehealth.cluster.api import Api
 from volumehealth.cluster.objects import PersistentVolume, VolumeRow
-from volumehealth.cluster.reflector import Pace, Reflector
 from volumehealth.cluster.resources import volumes
 from volumehealth.cluster.tables import Table
 from volumehealth.csi.client import CsiClient
 from volumehealth.csi.endpoint import parse_endpoint
 from volumehealth.csi.wire import Dial, GrpcWire
+from volumehealth.kube.api import Api
+from volumehealth.kube.reflector import Pace, Reflector
 from volumehealth.model.clock import Clock
 from volumehealth.model.health import Answer, DriverAnswers, Outcome, SourceState, severity
 from volumehealth.model.policy import Policy
@@ -36,14 +36,14 @@ from volumehealth.model.report import (
     VolumeHealthReport,
     controller_report_name,
 )
-from volumehealth.probe.controller import ControllerProber
-from volumehealth.probe.demand import Demand, ProbeLimits
+from volumehealth.probing.prober import ControllerProber
+from volumehealth.probing.spec import ProbeLimits, ProbeSpec
 from volumehealth.settings import identity
 
 log = logging.getLogger(__name__)
 
 _TICK = 5.0
-"""Seconds after which is looked without news: an answer may have become too old to be believed."""
+"""Seconds after which is looked without news: an answer may have become too old to be trusted."""
 _FIRST_ROUND = 45.0
 """Seconds that the first report waits for every volume to be asked."""
 _STALLED = 150.0
@@ -91,7 +91,7 @@ class ControllerAgent:
         self._changed = asyncio.Event()
         self._started = self._looked = clock.monotonic()
         self._rows: dict[str, VolumeRow] = {}
-        self._wanted: Demand | None = None
+        self._wanted: ProbeSpec | None = None
         self._earlier: VolumeHealthReport | None = None
         self._refused = ""
         self._policies = PolicyStore(api, clock=clock, random=random, news=self._changed.set)
@@ -130,7 +130,7 @@ class ControllerAgent:
         )
 
     def alive(self) -> bool:
-        """Tell whether the report can be believed: we look at the driver, and the list of volumes is current."""
+        """Tell whether the report can be confirmed: we look at the driver, and the list of volumes is current."""
         now = self._clock.monotonic()
         followed = now - self._reflector.confirmed < _STALLED or bool(self._refused)
         return now - self._looked < _STALLED and followed
@@ -195,7 +195,7 @@ class ControllerAgent:
         if self._writer.written.is_set() or self._clock.monotonic() - self._started > _FIRST_ROUND:
             return True
         if answers.driver.state is not SourceState.ANSWERING:
-            return answers.driver.state is not SourceState.NOT_HEARD
+            return answers.driver.state is not SourceState.NOT_CONNECTED
         wanted = self._wanted.volumes if self._wanted is not None else frozenset()
         return bool(answers.driver.methods) and wanted <= answers.healthy | answers.others.keys()
 
@@ -211,7 +211,7 @@ class ControllerAgent:
 
 def demand_of(
     policies: Iterable[Policy], driver: str, handles: frozenset[str], *, adverse: frozenset[str]
-) -> Demand | None:
+) -> ProbeSpec | None:
     """Return what the policies that may select a driver want of it together; None if none does.
 
     Args:
@@ -230,7 +230,7 @@ def demand_of(
     if not specs:
         return None
     interval: timedelta = min(spec.interval for spec in specs)
-    return Demand(handles, interval, max(spec.timeout for spec in specs), adverse)
+    return ProbeSpec(handles, interval, max(spec.timeout for spec in specs), adverse)
 
 
 def report_of(

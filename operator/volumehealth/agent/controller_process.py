@@ -9,9 +9,9 @@ from random import Random
 from volumehealth import __version__
 from volumehealth.agent.controller import ControllerAgent
 from volumehealth.agent.controller_settings import ControllerSettings
-from volumehealth.cluster.api import Api
-from volumehealth.cluster.lease import LeaseElector, LeaseTiming
 from volumehealth.errors import LeaseLost
+from volumehealth.kube.api import Api
+from volumehealth.kube.lease import LeaseElector, LeaseTiming
 from volumehealth.model.clock import SystemClock
 from volumehealth.report.http import health, serve
 from volumehealth.settings import identity

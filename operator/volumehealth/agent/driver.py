@@ -10,8 +10,8 @@ from random import Random
 
 from volumehealth.agent.calls import HEALTH, STATS, STORAGE, NodePlan, make_plan
 from volumehealth.agent.capacity import judge_capacity
-from volumehealth.agent.lanes import PATIENCE, QUICK, Lanes
-from volumehealth.agent.ledger import Ledger
+from volumehealth.agent.slots import PATIENCE, QUICK, CallSlots
+from volumehealth.agent.state import ReportState
 from volumehealth.agent.targets import Target
 from volumehealth.csi.client import CsiClient
 from volumehealth.csi.endpoint import Endpoint
@@ -23,8 +23,8 @@ from volumehealth.model.clock import Clock
 from volumehealth.model.health import Condition, HealthAPI, SourceState
 from volumehealth.model.report import Origin, ReportedDriver, StorageProblem
 from volumehealth.model.vocabulary import SilenceReason
-from volumehealth.probe.pace import NEVER, GetQueue, RoundMeter
-from volumehealth.probe.reading import MAX_CONDITIONS, legacy_conditions
+from volumehealth.probing.pace import NEVER, GetQueue, RoundMeter
+from volumehealth.probing.results import MAX_CONDITIONS, legacy_conditions
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class DriverPace:
             newer one is back before.
         again: until a volume that gave no answer is asked once more; only then it counts as silent.
         longest: between two asks of a volume whose calls get stuck; doubled up to this.
-        patience: after which a call counts as stuck.
+        delay: after which a call counts as stuck.
         share: of the time that our calls may keep it busy (facts D3).
         jitter: by which share an interval varies.
     """
@@ -56,7 +56,7 @@ class DriverPace:
     outage: float = 30.0
     again: float = 5.0
     longest: float = 600.0
-    patience: float = PATIENCE
+    delay: float = PATIENCE
     share: float = 0.1
     jitter: float = 0.05
 
@@ -82,7 +82,7 @@ class DriverWatch:
         name: str,
         endpoint: Endpoint,
         *,
-        ledger: Ledger,
+        ledger: ReportState,
         clock: Clock,
         random: Random,
         news: Callable[[], None],
@@ -100,7 +100,7 @@ class DriverWatch:
         self._secrets = secrets
         self._pace = pace or DriverPace()
         self._woken = asyncio.Event()
-        self._lanes = Lanes(self._woken.set, patience=self._pace.patience)
+        self._lanes = CallSlots(self._woken.set, delay=self._pace.delay)
         self._queue = GetQueue(random, jitter=self._pace.jitter)
         self._meter = RoundMeter(in_flight=QUICK, duty=self._pace.share)
         self._targets: dict[str, Target] = {}
@@ -138,7 +138,7 @@ class DriverWatch:
         self._asked &= active.keys()
         shortest = min((one.interval for one in active.values()), default=math.inf)
         if shortest < self._interval < math.inf:
-            self._queue.hurry(self._clock.monotonic(), shortest)
+            self._queue.shorten_interval(self._clock.monotonic(), shortest)
         self._interval = shortest
         self._woken.set()
 
@@ -333,7 +333,7 @@ class DriverWatch:
         """Plan the next ask; `again` asks once more soon."""
         now = self._clock.monotonic()
         if (
-            now - begun < self._pace.patience
+            now - begun < self._pace.delay
         ):  # what is stuck says nothing of how busy the others keep the driver
             self._meter.batch(now - begun)
         interval = self._meter.seconds(len(self._queue), target.interval)

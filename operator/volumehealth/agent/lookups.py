@@ -11,7 +11,6 @@ import msgspec
 
 from volumehealth import errors
 from volumehealth.agent.targets import KnownClaim
-from volumehealth.cluster.api import Api
 from volumehealth.cluster.joins import join
 from volumehealth.cluster.objects import (
     LabelPool,
@@ -23,6 +22,7 @@ from volumehealth.cluster.objects import (
     namespace_row,
     volume_row,
 )
+from volumehealth.kube.api import Api
 from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import Namespace
 from volumehealth.model.ids import ClaimRef
@@ -47,7 +47,7 @@ class _Access(msgspec.Struct, rename="camel"):
     mount_options: tuple[str, ...] = ()
 
 
-class Lookups:
+class ClaimLookup:
     """Reads what is wanted and keeps it while it is wanted.
 
     Args:

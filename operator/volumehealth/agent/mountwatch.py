@@ -5,8 +5,8 @@ import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from volumehealth.agent.ledger import Ledger
 from volumehealth.agent.mounts import Expected, MountTable, judge_mounts, parse_mountinfo
+from volumehealth.agent.state import ReportState
 from volumehealth.agent.targets import Target
 from volumehealth.model.clock import Clock
 from volumehealth.model.health import Condition
@@ -45,7 +45,7 @@ class MountWatch:
         path: str,
         kubelet: str,
         *,
-        ledger: Ledger,
+        ledger: ReportState,
         clock: Clock,
         news: Callable[[], None],
         again: float = AGAIN,

@@ -8,27 +8,27 @@ from typing import Any
 
 from volumehealth.agent.compose import compose
 from volumehealth.agent.driver import DriverPace, DriverWatch
-from volumehealth.agent.ledger import Ledger
-from volumehealth.agent.lookups import Lookups
+from volumehealth.agent.lookups import ClaimLookup
 from volumehealth.agent.mountwatch import MountWatch
 from volumehealth.agent.pods import NodePod, NodePodObject, node_pods
 from volumehealth.agent.policies import PolicyStore
 from volumehealth.agent.reach import NodeReach
 from volumehealth.agent.registry import PluginRegistry, RegistryPace
 from volumehealth.agent.settings import NodeSettings
+from volumehealth.agent.state import ReportState
 from volumehealth.agent.targets import Target, find_targets, used_claims
 from volumehealth.agent.writer import AgentLease, ReportWriter
 from volumehealth.app.secrets import SecretFiles
-from volumehealth.cluster.api import Api
-from volumehealth.cluster.narrowed import Narrowed
-from volumehealth.cluster.reflector import Pace, Reflector
 from volumehealth.csi.endpoint import Endpoint, parse_endpoint
+from volumehealth.kube.api import Api
+from volumehealth.kube.reflector import Pace, Reflector
+from volumehealth.kube.scoped import ScopedApi
 from volumehealth.model.clock import Clock
 from volumehealth.model.health import SourceState
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import LabelSelector
 from volumehealth.model.report import ReportedDriver, VolumeHealthReport
-from volumehealth.select import Selection
+from volumehealth.policy.select import Selection
 from volumehealth.settings import identity
 
 log = logging.getLogger(__name__)
@@ -81,13 +81,13 @@ class NodeAgent:
         self._watches: dict[str, tuple[Endpoint, DriverWatch, asyncio.Task[None]]] = {}
         self._missing: dict[str, ReportedDriver] = {}
         self._earlier: dict[str, ReportedDriver] = {}
-        self._ledger = Ledger()
+        self._ledger = ReportState()
         self._secrets = SecretFiles(settings.common.csi_secrets_dir)
         self._started = clock.monotonic()
         self._planned_at = clock.monotonic()
         self._planned = False
         self._reflector: Reflector[NodePodObject, NodePod] = Reflector(
-            Narrowed(api, query={"fieldSelector": f"spec.nodeName={settings.node}"}),
+            ScopedApi(api, query={"fieldSelector": f"spec.nodeName={settings.node}"}),
             node_pods(),
             _Pods(self._pods),
             clock=clock,
@@ -96,7 +96,7 @@ class NodeAgent:
             news=self._changed.set,
         )
         self._policies = PolicyStore(api, clock=clock, random=random, news=self._changed.set)
-        self._lookups = Lookups(api, clock=clock, random=random, news=self._changed.set)
+        self._lookups = ClaimLookup(api, clock=clock, random=random, news=self._changed.set)
         self._registry = PluginRegistry(
             settings.kubelet_dir,
             fixed=[
@@ -123,7 +123,7 @@ class NodeAgent:
     # -- state --------------------------------------------------------------------------------------------------
 
     def alive(self) -> bool:
-        """Tell whether plans advance and the node's Pods are followed: else the report cannot be believed."""
+        """Tell whether plans advance and the node's Pods are followed: else the report cannot be confirmed."""
         now = self._clock.monotonic()
         return now - self._planned_at < _STALLED and now - self._reflector.confirmed < _STALLED
 
@@ -142,7 +142,7 @@ class NodeAgent:
     async def run(self) -> None:
         """Work until cancelled."""
         earlier = await self._writer.load()
-        self._ledger = Ledger(earlier)
+        self._ledger = ReportState(earlier)
         self._earlier = {driver.name: driver for driver in earlier.drivers} if earlier else {}
         mounts = MountWatch(
             self._settings.mount_table,

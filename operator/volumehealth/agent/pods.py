@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 
 from volumehealth.cluster.objects import ObjectMeta
-from volumehealth.cluster.reflector import Resource
+from volumehealth.kube.reflector import Resource
 from volumehealth.model.clock import LONG_AGO, parse_rfc3339
 from volumehealth.model.ids import ClaimRef
 

@@ -14,13 +14,13 @@ from typing import Any
 import msgspec
 
 from volumehealth import errors
-from volumehealth.cluster.api import Api
-from volumehealth.cluster.narrowed import Narrowed
-from volumehealth.cluster.policy import parse_policy
-from volumehealth.cluster.reflector import Pace, Reflector, Resource
+from volumehealth.kube.api import Api
+from volumehealth.kube.reflector import Pace, Reflector, Resource
+from volumehealth.kube.scoped import ScopedApi
 from volumehealth.model.clock import Clock
 from volumehealth.model.policy import Policy
 from volumehealth.model.vocabulary import API_VERSION, POLICIES
+from volumehealth.policy.parse import parse_policy
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class PolicyStore:
         self._woken = asyncio.Event()
         self.policies: Mapping[str, Policy] = MappingProxyType(self._policies)
         self.reflector: Reflector[PolicyMetadata, Version] = Reflector(
-            Narrowed(api, metadata_only=True),
+            ScopedApi(api, metadata_only=True),
             policy_metadata(),
             self,
             clock=clock,

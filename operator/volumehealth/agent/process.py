@@ -9,7 +9,7 @@ from random import Random
 from volumehealth import __version__
 from volumehealth.agent.node import NodeAgent
 from volumehealth.agent.settings import NodeSettings
-from volumehealth.cluster.api import Api
+from volumehealth.kube.api import Api
 from volumehealth.model.clock import SystemClock
 from volumehealth.report.http import health, serve
 

@@ -10,7 +10,7 @@ from volumehealth.agent.pods import NodePod
 from volumehealth.model.cluster import Claim
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import CapacityCheck, Policy
-from volumehealth.select import Selection
+from volumehealth.policy.select import Selection
 
 MOUNT_GRACE = timedelta(minutes=2)
 """A Pod that waits for its volumes for longer than this has volumes that cannot be mounted."""

@@ -36,7 +36,7 @@ VERIFY = 300.0
 
 
 class Requests(Protocol):
-    """What is needed of `cluster.api.Api`."""
+    """What is needed of `kube.api.Api`."""
 
     async def request(
         self,
@@ -177,7 +177,7 @@ class ReportWriter:
 
 
 class AgentLease:
-    """Says that the agent is alive, and that its report can be believed.
+    """Says that the agent is alive, and that its report can be confirmed.
 
     Args:
         api: a connection.

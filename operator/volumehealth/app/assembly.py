@@ -8,19 +8,19 @@ from typing import Any
 from volumehealth.app.engine import Engine
 from volumehealth.app.secrets import SecretFiles
 from volumehealth.check import Checker
-from volumehealth.cluster.api import Api
 from volumehealth.cluster.view import ClusterView
 from volumehealth.csi.client import CsiClient
 from volumehealth.csi.endpoint import parse_endpoint
 from volumehealth.csi.wire import Dial, GrpcWire
+from volumehealth.kube.api import Api
 from volumehealth.model.clock import Clock
-from volumehealth.probe.controllers import ControllerAnswers
-from volumehealth.probe.demand import ProbeLimits
-from volumehealth.probe.planes import Planes
-from volumehealth.probe.probers import Probers
+from volumehealth.probing.probers import Probers
+from volumehealth.probing.spec import ProbeLimits
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.reporter import Reporter
 from volumehealth.settings import Settings
+from volumehealth.sources.controllers import ControllerAnswers
+from volumehealth.sources.planes import Planes
 
 
 class LeaderWork:

@@ -324,7 +324,7 @@ def _interval(entry: Entry) -> float:
 
 def _heard(book: PolicyBook) -> set[str]:
     """Return the drivers that were connected when the statuses were written."""
-    unheard = {SourceState.NOT_HEARD.value, SourceState.NOT_ABLE.value}
+    unheard = {SourceState.NOT_CONNECTED.value, SourceState.UNSUPPORTED.value}
     drivers: list[Mapping[str, object]] = [
         driver for entry in book.entries() for driver in entry.raw.status.get("drivers", ())
     ]

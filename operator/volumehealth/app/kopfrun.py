@@ -13,9 +13,9 @@ import kopf
 
 from volumehealth.app.engine import Engine
 from volumehealth.app.handlers import make_registry
-from volumehealth.cluster.api import Api
-from volumehealth.cluster.credentials import Access
 from volumehealth.errors import ApiError, NotFound
+from volumehealth.kube.api import Api
+from volumehealth.kube.credentials import Access
 from volumehealth.model.vocabulary import API_VERSION, GROUP, POLICIES
 
 log = logging.getLogger(__name__)

@@ -16,9 +16,9 @@ from volumehealth import __version__
 from volumehealth.app.assembly import LeaderWork
 from volumehealth.app.engine import Engine
 from volumehealth.app.kopfrun import KopfRun, on_signals, policies_served
-from volumehealth.cluster.api import Api
-from volumehealth.cluster.lease import LeaseElector
 from volumehealth.errors import LeaseLost
+from volumehealth.kube.api import Api
+from volumehealth.kube.lease import LeaseElector
 from volumehealth.model.clock import Clock, SystemClock
 from volumehealth.report.http import Page, health, serve
 from volumehealth.report.metrics import Metrics

@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from volumehealth.cluster.objects import RawPolicy
-from volumehealth.cluster.policy import parse_policy
 from volumehealth.errors import InvalidSpec
 from volumehealth.model.clock import LONG_AGO
 from volumehealth.model.policy import FieldError, Policy, PolicySpec
+from volumehealth.policy.parse import parse_policy
 
 
 @dataclass(frozen=True, slots=True)

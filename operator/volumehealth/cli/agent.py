@@ -61,8 +61,8 @@ def agent() -> None:
 @log_options
 def node(**flags: Any) -> None:
     """Run on one node: ask its drivers about the volumes in use there, read its mount table, write one report."""
-    from volumehealth.agent.lean import without_synchronous_client
     from volumehealth.agent.settings import parse_node_settings
+    from volumehealth.agent.trim import without_synchronous_client
 
     settings = parse_node_settings(flags)
     configure_logs(log_format=settings.common.log_format, level=settings.common.log_level)
@@ -81,7 +81,7 @@ def node(**flags: Any) -> None:
 def controller(**flags: Any) -> None:
     """Run beside a driver's controller, under its ServiceAccount: ask it about its volumes, write its report."""
     from volumehealth.agent.controller_settings import parse_controller_settings
-    from volumehealth.agent.lean import without_synchronous_client
+    from volumehealth.agent.trim import without_synchronous_client
 
     settings = parse_controller_settings(flags)
     configure_logs(log_format=settings.common.log_format, level=settings.common.log_level)

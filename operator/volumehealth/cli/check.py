@@ -39,7 +39,7 @@ def check(filename: str | None, output: str, explain: str | None, wait: str | No
         flags["log_level"] = "error"
     settings = parse_settings(flags)
     configure_logs(log_format=settings.log_format, level=settings.log_level)
-    from volumehealth.app.once import Question, parse_question, run  # after the flags: heavy
+    from volumehealth.oneshot.check import Question, parse_question, run  # after the flags: heavy
 
     question: Question = parse_question(filename=filename, explain=explain, wait=wait)
     result = asyncio.run(run(settings, question))

@@ -10,12 +10,12 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from volumehealth.app.once import OneCheck
-from volumehealth.cluster.durations import format_duration
-from volumehealth.judge.explain import Heard
+from volumehealth.judge.explain import StatementTrace
 from volumehealth.model.clock import rfc3339
 from volumehealth.model.health import Answer, Outcome
 from volumehealth.model.ids import ClaimRef
+from volumehealth.oneshot.check import OneCheck
+from volumehealth.policy.durations import format_duration
 
 _MOST_ROWS = 50
 
@@ -77,15 +77,15 @@ def _answer(answer: Answer) -> dict[str, str]:
     return {key: value for key, value in told.items() if value}
 
 
-def _heard(heard: Heard) -> dict[str, str]:
-    """Tell a statement, the rule that matched it, and when it is believed."""
+def _heard(heard: StatementTrace) -> dict[str, str]:
+    """Tell a statement, the rule that matched it, and when it is confirmed."""
     if heard.ruled.ignored:
-        belief = "ignored: never believed"
-    elif heard.believed is not None:
-        belief = f"believed since {rfc3339(heard.believed)}"
+        belief = "ignored: never confirmed"
+    elif heard.confirmed is not None:
+        belief = f"confirmed since {rfc3339(heard.confirmed)}"
     elif heard.left is not None:
         left = timedelta(seconds=math.ceil(heard.left.total_seconds()))
-        belief = f"believed if it is still said in {format_duration(left)}"
+        belief = f"confirmed if it is still said in {format_duration(left)}"
     else:
         belief = "not taken up beside too many others"
     condition = heard.ruled.condition

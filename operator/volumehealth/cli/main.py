@@ -11,8 +11,10 @@ _COMMANDS = {
     "operator": "volumehealth.cli.operator",
     "agent": "volumehealth.cli.agent",
     "check": "volumehealth.cli.check",
-    "sandbox": "volumehealth.cli.sandbox",
+    "sandbox": "volumehealth_sandbox.cli",
 }
+
+_NO_SANDBOX = "the sandbox is not part of this installation; clone the repository and run: make demo"
 
 
 class _Lazy(click.Group):
@@ -26,7 +28,13 @@ class _Lazy(click.Group):
         """Import one command."""
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name)
+        try:
+            module = import_module(_COMMANDS[cmd_name])
+        except ModuleNotFoundError as error:
+            if error.name != "volumehealth_sandbox":
+                raise
+            raise click.ClickException(_NO_SANDBOX) from None
+        command: click.Command = getattr(module, cmd_name)
         return command
 
 

@@ -1,4 +1,4 @@
-"""LAW: the only reader of Kubernetes: transport, typed partial objects, paged list and watch, the view, the Lease.
+"""LAW: the cluster view: partial structs of Kubernetes objects, the rows that are kept, their joins, and how old they are.
 
-Kubernetes' exceptions and dicts end here: what leaves is a value of `model` or an error of `errors`.
+Kubernetes' field names end here: what leaves is a value of `model`.
 """

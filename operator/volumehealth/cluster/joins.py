@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from volumehealth.cluster.objects import ClaimRow, RawRecord, VolumeRow
-from volumehealth.model.cluster import Claim, Complaints, Pod
+from volumehealth.model.cluster import ApiConditions, Claim, Pod
 from volumehealth.model.health import INACCESSIBLE, Condition
 from volumehealth.model.ids import ClaimRef, VolumeId
 from volumehealth.model.vocabulary import Reason
@@ -18,7 +18,7 @@ Value = TypeVar("Value")
 
 
 _FAILED = Condition(INACCESSIBLE, Reason.VOLUME_FAILED.value, "the phase of the PersistentVolume is Failed")
-_NOTHING = Complaints()
+_NOTHING = ApiConditions()
 
 
 class Known(NamedTuple):
@@ -97,9 +97,9 @@ class ClaimJoin:
         self._naming: dict[str, tuple[ClaimRef, ...]] = {}
         self._on_volume: dict[VolumeId, tuple[ClaimRef, ...]] = {}
         self._recalled: dict[ClaimRef, Known] = {}
-        self._complaints: dict[ClaimRef, Complaints] = {}
+        self._complaints: dict[ClaimRef, ApiConditions] = {}
         self.claims: Mapping[ClaimRef, Claim] = MappingProxyType(self._joined)
-        self.complaints: Mapping[ClaimRef, Complaints] = MappingProxyType(self._complaints)
+        self.api_conditions: Mapping[ClaimRef, ApiConditions] = MappingProxyType(self._complaints)
 
     def claims_on(self, volume: VolumeId) -> tuple[ClaimRef, ...]:
         """Return the claims that one CSI volume backs."""
@@ -184,7 +184,7 @@ class ClaimJoin:
 
     def _note(self, ref: ClaimRef, row: ClaimRow | None, volume: VolumeRow | None) -> None:
         """Keep what the API says against the claim and its volume; nearly always nothing."""
-        said = row.complaints if row is not None else None
+        said = row.api_conditions if row is not None else None
         if row is not None and volume is not None and volume.failed and _bound(volume, row):
             said = replace(said or _NOTHING, own=(*(said or _NOTHING).own, _FAILED))
         if said is None:

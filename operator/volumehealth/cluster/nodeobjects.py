@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from volumehealth.cluster.complaints import StorageHealth, storage_statements
+from volumehealth.cluster.conditions import StorageHealth, storage_statements
 from volumehealth.cluster.objects import ObjectMeta
 from volumehealth.csi.text import clean_message
 from volumehealth.model.clock import parse_rfc3339

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from sys import intern
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from volumehealth.cluster.complaints import ClaimStatus, PodStatus, claim_complaints, health_conditions
-from volumehealth.model.cluster import Complaints, Namespace, Pod
+from volumehealth.cluster.conditions import ClaimStatus, PodStatus, claim_api_conditions, health_conditions
+from volumehealth.model.cluster import ApiConditions, Namespace, Pod
 from volumehealth.model.health import Condition
 from volumehealth.model.ids import ClaimRef, VolumeId
 
@@ -35,27 +35,6 @@ _NOT_A_SOURCE = frozenset(
     )
 )
 """Fields of a PersistentVolume's spec that do not say where the data is."""
-
-
-class ListMeta(msgspec.Struct, rename={"resource_version": "resourceVersion", "token": "continue"}, gc=False):
-    """`metadata` of a list; `token` asks for the next page."""
-
-    resource_version: str = ""
-    token: str = ""
-
-
-class Page(msgspec.Struct, Generic[Item], gc=False):
-    """One page of a list."""
-
-    items: list[Item]
-    metadata: ListMeta = msgspec.field(default_factory=ListMeta)
-
-
-class WatchLine(msgspec.Struct, Generic[Item], gc=False):
-    """One line of a watch: ADDED, MODIFIED, DELETED, BOOKMARK or ERROR."""
-
-    type: str
-    object: Item
 
 
 class OwnerReference(msgspec.Struct, gc=False):
@@ -198,7 +177,7 @@ class ClaimRow(msgspec.Struct, frozen=True, gc=False):
     access_modes: tuple[str, ...]
     block: bool
     deleting: bool
-    complaints: Complaints | None = None
+    api_conditions: ApiConditions | None = None
     driver: str = ""
     """The driver that was to make its volume; only of a Lost claim, which has no volume to tell it."""
 
@@ -229,7 +208,7 @@ class RawPolicy:
     """A VolumeHealthPolicy as the API server holds it.
 
     Attributes:
-        manifest: `metadata` and `spec`, as `cluster.policy.parse_policy` reads them.
+        manifest: `metadata` and `spec`, as `policy.parse.parse_policy` reads them.
         status: as it was written last; empty if there is none.
     """
 
@@ -324,7 +303,7 @@ def claim_row(claim: PersistentVolumeClaim, labels: LabelPool) -> ClaimRow:
         access_modes=_modes.setdefault(modes, modes),
         block=spec.volume_mode == "Block",
         deleting=metadata.deletion_timestamp is not None,
-        complaints=claim_complaints(claim.status),
+        api_conditions=claim_api_conditions(claim.status),
         driver=intern(metadata.annotations.driver)
         if claim.status.phase == "Lost" and metadata.annotations
         else "",

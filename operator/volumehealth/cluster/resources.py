@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from volumehealth.cluster import nodeobjects, objects
 from volumehealth.cluster.objects import LabelPool, ObjectMeta, RawPolicy, RawRecord
-from volumehealth.cluster.reflector import Resource
+from volumehealth.kube.reflector import Resource
 from volumehealth.model.cluster import Attachment, Namespace, Node, NodeDrivers, Pod
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.report import AGENT_LABEL, VolumeHealthReport

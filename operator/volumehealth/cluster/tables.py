@@ -76,7 +76,7 @@ class ErrorTable(Table[str, Attachment]):
 
 
 @dataclass(frozen=True, slots=True)
-class Alive:
+class LeaseLiveness:
     """How long a Lease's holder counts as alive.
 
     Attributes:
@@ -95,7 +95,7 @@ class LeaseTable:
     old as it says, so that an agent that died long ago is not alive for an operator that starts, nor a live one dead.
     """
 
-    def __init__(self, seen: dict[str, Alive], clock: Clock) -> None:
+    def __init__(self, seen: dict[str, LeaseLiveness], clock: Clock) -> None:
         self._seen = seen
         self._clock = clock
 
@@ -107,7 +107,7 @@ class LeaseTable:
         lasts = float(row.duration or AGENT_SILENT_SECONDS)
         age = 0.0 if before is not None else self._age(row.renewed)
         left = lasts - age if age is not None else 0.0
-        self._seen[row.name] = Alive(row.renewed, self._clock.monotonic() + left)
+        self._seen[row.name] = LeaseLiveness(row.renewed, self._clock.monotonic() + left)
 
     def drop(self, key: Any, /) -> None:
         """A Lease was deleted."""

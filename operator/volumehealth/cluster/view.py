@@ -20,7 +20,6 @@ from volumehealth.cluster.objects import (
     RawRecord,
     VolumeRow,
 )
-from volumehealth.cluster.reflector import Pace, Reflector, Requests, Resource, Sink
 from volumehealth.cluster.resources import (
     attachments,
     claims,
@@ -34,13 +33,14 @@ from volumehealth.cluster.resources import (
     reports,
     volumes,
 )
-from volumehealth.cluster.tables import Alive, ErrorTable, LeaseTable, NodeTable, Table
+from volumehealth.cluster.tables import ErrorTable, LeaseLiveness, LeaseTable, NodeTable, Table
 from volumehealth.cluster.trust import trust
+from volumehealth.kube.reflector import Pace, Reflector, Requests, Resource, Sink
 from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import (
+    ApiConditions,
     Attachment,
     Claim,
-    Complaints,
     Namespace,
     Node,
     NodeDrivers,
@@ -82,7 +82,7 @@ class ClusterView:
     """Follows the cluster while `run` runs; everything else only reads what is known.
 
     Args:
-        api: a connection (`cluster.api.Api`).
+        api: a connection (`kube.api.Api`).
         clock: time.
         random: spreads waiting times.
         own: whether our own objects (policies and records) are followed too.
@@ -93,8 +93,8 @@ class ClusterView:
 
     Attributes:
         claims: every claim, joined with its volume, by reference. A live view: it changes between awaits.
-        complaints: what the API itself says against claims, by reference; sparse.
-        unwell_pods: Pods of which the kubelet says something adverse, by namespace and name; sparse.
+        api_conditions: what the API itself says against claims, by reference; sparse.
+        pods_with_volume_health: Pods of which the kubelet says something adverse, by namespace and name; sparse.
         namespaces: by name.
         policies: by name.
         records: by reference.
@@ -131,14 +131,14 @@ class ClusterView:
         self._policies: dict[str, RawPolicy] = {}
         self._records: dict[ClaimRef, RawRecord] = {}
         rows = _NodeRows()
-        self.complaints: Mapping[ClaimRef, Complaints] = self._join.complaints
-        self.unwell_pods: Mapping[ClaimRef, Pod] = self._pods.unwell
+        self.api_conditions: Mapping[ClaimRef, ApiConditions] = self._join.api_conditions
+        self.pods_with_volume_health: Mapping[ClaimRef, Pod] = self._pods.unwell
         self.nodes: Mapping[str, Node] = MappingProxyType(rows.nodes)
         self.nodes_gone: Mapping[str, datetime] = MappingProxyType(rows.gone)
         self.csinodes: Mapping[str, NodeDrivers] = MappingProxyType(rows.csinodes)
         self.attachments: Mapping[str, Attachment] = MappingProxyType(rows.attachments)
         self.reports: Mapping[str, VolumeHealthReport] = MappingProxyType(rows.reports)
-        self.leases: Mapping[str, Alive] = MappingProxyType(rows.leases)
+        self.leases: Mapping[str, LeaseLiveness] = MappingProxyType(rows.leases)
         self.claims: Mapping[ClaimRef, Claim] = self._join.claims
         self.namespaces: Mapping[str, Namespace] = MappingProxyType(self._namespaces)
         self.policies: Mapping[str, RawPolicy] = MappingProxyType(self._policies)
@@ -273,7 +273,7 @@ class _NodeRows:
         self.csinodes: dict[str, NodeDrivers] = {}
         self.attachments: dict[str, Attachment] = {}
         self.reports: dict[str, VolumeHealthReport] = {}
-        self.leases: dict[str, Alive] = {}
+        self.leases: dict[str, LeaseLiveness] = {}
 
 
 def _name(row: Namespace | RawPolicy | VolumeHealthReport) -> str:

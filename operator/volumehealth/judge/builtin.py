@@ -1,7 +1,7 @@
 """What is known of the texts of drivers in the field (facts C6, D7); applied after a policy's own rules.
 
 A legacy driver says *abnormal* and a text, no more. These rules give the texts a status and a reason, and longer
-patience where a text means normal life. They touch only statements that nobody classified yet: what a driver of CSI
+delay where a text means normal life. They touch only statements that nobody classified yet: what a driver of CSI
 1.13 says with a reason of its own stays as it is. A rule names a driver only if its text could mean something else
 elsewhere: many drivers are installed under names of their own.
 """

@@ -1,15 +1,16 @@
-"""What is believed of one claim: hysteresis, freezing, verdict, transitions."""
+"""What is confirmed of one claim: hysteresis, freezing, verdict, transitions."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from volumehealth.judge.hearing import MOST_CONDITIONS, Hearing, Statement, first_silence, hear
+from volumehealth.judge.collect import MOST_CONDITIONS, Statement, Statements, first_silence, hear
 from volumehealth.judge.rules import CompiledRules
 from volumehealth.judge.text import same_text
 from volumehealth.model.health import (
     Answer,
+    Change,
     ClaimHealth,
     Finding,
     Identity,
@@ -17,7 +18,6 @@ from volumehealth.model.health import (
     Pending,
     Transition,
     TransitionKind,
-    Turn,
     Verdict,
     severity,
 )
@@ -36,7 +36,7 @@ class JudgeSettings:
     """What a policy says about judging.
 
     Attributes:
-        unhealthy_after: how long a statement must last before it is believed.
+        unhealthy_after: how long a statement must last before it is confirmed.
         healthy_after: how long it must be gone before it is cleared.
         rules: the policy's, then the built-in ones.
         record_retention: how long a recovered claim is remembered.
@@ -50,7 +50,7 @@ class JudgeSettings:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What is believed of one claim now.
+    """What is confirmed of one claim now.
 
     Attributes:
         health: what must be remembered; None if nothing is said against it and it has no past.
@@ -58,7 +58,7 @@ class Judgement:
         transitions: what people are to be told.
         unknown_reason, unknown_message: why the verdict is Unknown; else empty.
         ignored: True if a rule ignored a statement.
-        due: when a statement may next be believed or cleared, if its source goes on saying the same.
+        due: when a statement may next be confirmed or cleared, if its source goes on saying the same.
     """
 
     health: ClaimHealth | None
@@ -79,43 +79,45 @@ def judge_claim(
     driver: str,
     settings: JudgeSettings,
     now: datetime,
-    distrust: str = "",
+    stale_reason: str = "",
     before: Verdict = Verdict.UNKNOWN,
 ) -> Judgement:
     """Judge one claim.
 
     Args:
         previous: what was remembered.
-        answers: what every source says now. No answer with `acquits` means that nothing here can say the claim
+        answers: what every source says now. No answer with `can_clear` means that nothing here can say the claim
             is healthy: it is Unmonitored unless something accuses it.
         ref: the claim.
         uid: of the claim; what was remembered of another uid is dropped.
         driver: of the claim's volume.
         settings: what its policy says about judging.
         now: the moment.
-        distrust: why the cluster view must not be trusted; then nothing recovers and nothing is Healthy.
+        stale_reason: why the cluster view must not be trusted; then nothing recovers and nothing is Healthy.
         before: the last verdict, where `previous` does not remember one.
     """
     if previous is not None and previous.uid != uid:
         previous, before = None, Verdict.UNKNOWN
     if previous is None and not any(answer.outcome is Outcome.ADVERSE for answer in answers):
-        return _unaccused(answers, distrust)
+        return _unaccused(answers, stale_reason)
     past = previous or ClaimHealth(uid, verdict=before)
-    hearing = hear(answers, driver=driver, rules=settings.rules, patience=settings.unhealthy_after, now=now)
-    kept, cleared = _follow_findings(past.findings, hearing, settings.healthy_after, frozen=bool(distrust))
+    hearing = hear(answers, driver=driver, rules=settings.rules, delay=settings.unhealthy_after, now=now)
+    kept, cleared = _follow_findings(
+        past.findings, hearing, settings.healthy_after, frozen=bool(stale_reason)
+    )
     pending = _take_up(_follow_pending(past.pending, hearing), kept, hearing)
-    waiting, believed = _believe(pending, hearing, past.episodes, now)
+    waiting, confirmed = _confirm(pending, hearing, past.episodes, now)
     said = [wait for wait in waiting if _statement(hearing, wait) is not None]
-    findings = tuple(sorted((*kept, *believed), key=_worst_first))
-    verdict = _verdict(findings, said, hearing, past.verdict, distrust)
-    reason, message = _why(verdict, said, hearing, distrust)
+    findings = tuple(sorted((*kept, *confirmed), key=_worst_first))
+    verdict = _verdict(findings, said, hearing, past.verdict, stale_reason)
+    reason, message = _why(verdict, said, hearing, stale_reason)
     health = ClaimHealth(
         uid=uid,
         findings=findings,
         pending=tuple(sorted(waiting, key=_worst_first)),
         verdict=verdict,
-        episodes=_episodes(past.episodes, believed, findings),
-        history=_history(past.history, cleared, believed, now),
+        episodes=_episodes(past.episodes, confirmed, findings),
+        history=_history(past.history, cleared, confirmed, now),
         recovered=None if findings else now if cleared else past.recovered,
         unknown_reason=reason,
         unknown_message=message,
@@ -127,7 +129,7 @@ def judge_claim(
         verdict,
         (
             *(Transition(TransitionKind.RECOVERED, ref, uid, finding, now) for finding in cleared),
-            *(Transition(TransitionKind.FOUND, ref, uid, finding, now) for finding in believed),
+            *(Transition(TransitionKind.FOUND, ref, uid, finding, now) for finding in confirmed),
         ),
         reason,
         message,
@@ -136,9 +138,9 @@ def judge_claim(
     )
 
 
-def _unaccused(answers: Sequence[Answer], distrust: str) -> Judgement:
+def _unaccused(answers: Sequence[Answer], stale_reason: str) -> Judgement:
     """Judge a claim of which nobody says anything adverse and nothing is remembered: there are many of these."""
-    acquitting = [answer for answer in answers if answer.acquits]
+    acquitting = [answer for answer in answers if answer.can_clear]
     if not acquitting:
         return Judgement(None, Verdict.UNMONITORED)
     if all(answer.outcome is Outcome.SILENT for answer in acquitting):
@@ -146,20 +148,20 @@ def _unaccused(answers: Sequence[Answer], distrust: str) -> Judgement:
         return Judgement(
             None, Verdict.UNKNOWN, unknown_reason=silence.reason, unknown_message=silence.message
         )
-    if distrust:
+    if stale_reason:
         reason = str(SilenceReason.VIEW_STALE)
-        return Judgement(None, Verdict.UNKNOWN, unknown_reason=reason, unknown_message=distrust)
+        return Judgement(None, Verdict.UNKNOWN, unknown_reason=reason, unknown_message=stale_reason)
     return Judgement(None, Verdict.HEALTHY)
 
 
 def hand_over(health: ClaimHealth, policy_name: str, now: datetime) -> ClaimHealth:
     """Return what the next policy remembers: all of it and a line of history; nobody is told."""
-    turn = Turn(now, f"handed over to policy {policy_name}")
+    turn = Change(now, f"handed over to policy {policy_name}")
     return replace(health, history=(*health.history, turn)[-_TURNS:])
 
 
 def _follow_findings(
-    findings: Iterable[Finding], hearing: Hearing, healthy_after: timedelta, *, frozen: bool
+    findings: Iterable[Finding], hearing: Statements, healthy_after: timedelta, *, frozen: bool
 ) -> tuple[list[Finding], list[Finding]]:
     """Return the findings that stay, as they are now, and those that are cleared."""
     kept: list[Finding] = []
@@ -183,12 +185,12 @@ def _said_again(finding: Finding, statement: Statement) -> Finding:
     return replace(finding, message=message, stale=False, clear_since=None)
 
 
-def _follow_pending(pending: Iterable[Pending], hearing: Hearing) -> list[Pending]:
+def _follow_pending(pending: Iterable[Pending], hearing: Statements) -> list[Pending]:
     """Return what is not denied; silence neither drops nor believes it."""
     return [wait for wait in pending if _gone_at(hearing, wait) is None]
 
 
-def _take_up(pending: list[Pending], findings: Sequence[Finding], hearing: Hearing) -> list[Pending]:
+def _take_up(pending: list[Pending], findings: Sequence[Finding], hearing: Statements) -> list[Pending]:
     """Add what is said for the first time, the worst first, and no more than a record can hold."""
     held = {wait.identity for wait in pending} | {finding.identity for finding in findings}
     new = [
@@ -209,12 +211,12 @@ def _take_up(pending: list[Pending], findings: Sequence[Finding], hearing: Heari
     return pending
 
 
-def _believe(
-    pending: Iterable[Pending], hearing: Hearing, episodes: Mapping[Identity, int], now: datetime
+def _confirm(
+    pending: Iterable[Pending], hearing: Statements, episodes: Mapping[Identity, int], now: datetime
 ) -> tuple[list[Pending], list[Finding]]:
     """Return what still waits, and what was said long enough."""
     waiting: list[Pending] = []
-    believed: list[Finding] = []
+    confirmed: list[Finding] = []
     for wait in sorted(pending, key=_worst_first):
         statement = _statement(hearing, wait)
         if statement is None:
@@ -223,8 +225,8 @@ def _believe(
             same = same_text(wait.message, statement.message)
             waiting.append(wait if same else replace(wait, message=statement.message))
         else:
-            believed.append(_finding(wait, statement, episodes.get(wait.identity, 0) + 1, now))
-    return waiting, believed
+            confirmed.append(_finding(wait, statement, episodes.get(wait.identity, 0) + 1, now))
+    return waiting, confirmed
 
 
 def _finding(wait: Pending, statement: Statement, episode: int, now: datetime) -> Finding:
@@ -234,7 +236,7 @@ def _finding(wait: Pending, statement: Statement, episode: int, now: datetime) -
         reason=wait.reason,
         message=statement.message,
         since=wait.since,
-        believed=now,
+        confirmed=now,
         node=wait.node,
         via=wait.via,
         episode=episode,
@@ -242,38 +244,40 @@ def _finding(wait: Pending, statement: Statement, episode: int, now: datetime) -
 
 
 def _verdict(
-    findings: Sequence[Finding], said: Sequence[Pending], hearing: Hearing, was: Verdict, distrust: str
+    findings: Sequence[Finding], said: Sequence[Pending], hearing: Statements, was: Verdict, stale_reason: str
 ) -> Verdict:
     if findings:
         return Verdict.UNHEALTHY
     if not hearing.answerable:
         return Verdict.UNMONITORED
-    # What is said but not yet believed leaves the verdict as it was.
+    # What is said but not yet confirmed leaves the verdict as it was.
     healthy = hearing.positive or (bool(said) and was is Verdict.HEALTHY)
-    return Verdict.HEALTHY if healthy and not distrust else Verdict.UNKNOWN
+    return Verdict.HEALTHY if healthy and not stale_reason else Verdict.UNKNOWN
 
 
-def _why(verdict: Verdict, said: Sequence[Pending], hearing: Hearing, distrust: str) -> tuple[str, str]:
+def _why(
+    verdict: Verdict, said: Sequence[Pending], hearing: Statements, stale_reason: str
+) -> tuple[str, str]:
     """Return reason and sentence of an Unknown."""
     if verdict is not Verdict.UNKNOWN:
         return "", ""
     if said:
         worst = min(said, key=_worst_first)
-        return str(SilenceReason.NOT_YET_BELIEVED), f"{worst.status}/{worst.reason}: {worst.message}"
+        return str(SilenceReason.NOT_YET_CONFIRMED), f"{worst.status}/{worst.reason}: {worst.message}"
     if hearing.silence is not None and not hearing.positive:
         return hearing.silence.reason, hearing.silence.message
-    if distrust:
-        return str(SilenceReason.VIEW_STALE), distrust
+    if stale_reason:
+        return str(SilenceReason.VIEW_STALE), stale_reason
     return str(SilenceReason.NO_CONDITION), ""
 
 
 def _episodes(
-    past: Mapping[Identity, int], believed: Sequence[Finding], findings: Sequence[Finding]
+    past: Mapping[Identity, int], confirmed: Sequence[Finding], findings: Sequence[Finding]
 ) -> Mapping[Identity, int]:
-    if not believed:
+    if not confirmed:
         return past
     counted = dict(past)
-    for finding in believed:
+    for finding in confirmed:
         counted.pop(finding.identity, None)
         counted[finding.identity] = finding.episode
     present = {finding.identity for finding in findings}
@@ -284,10 +288,10 @@ def _episodes(
 
 
 def _history(
-    past: tuple[Turn, ...], cleared: Sequence[Finding], believed: Sequence[Finding], now: datetime
-) -> tuple[Turn, ...]:
-    gone = (Turn(now, f"{finding.headline} recovered") for finding in cleared)
-    come = (Turn(now, f"{finding.headline}: {_quote(finding.message)}") for finding in believed)
+    past: tuple[Change, ...], cleared: Sequence[Finding], confirmed: Sequence[Finding], now: datetime
+) -> tuple[Change, ...]:
+    gone = (Change(now, f"{finding.headline} recovered") for finding in cleared)
+    come = (Change(now, f"{finding.headline}: {_quote(finding.message)}") for finding in confirmed)
     return (*past, *gone, *come)[-_TURNS:]
 
 
@@ -310,25 +314,25 @@ def _memorable(health: ClaimHealth, previous: ClaimHealth | None) -> ClaimHealth
 
 
 def _due(
-    findings: Iterable[Finding], said: Iterable[Pending], hearing: Hearing, healthy_after: timedelta
+    findings: Iterable[Finding], said: Iterable[Pending], hearing: Statements, healthy_after: timedelta
 ) -> datetime | None:
     clearing = [
         finding.clear_since + healthy_after
         for finding in findings
         if finding.clear_since is not None and not finding.stale
     ]
-    believing = [
+    confirming = [
         wait.since + statement.after for wait in said if (statement := _statement(hearing, wait)) is not None
     ]
-    return min((*clearing, *believing), default=None)
+    return min((*clearing, *confirming), default=None)
 
 
-def _statement(hearing: Hearing, item: Finding | Pending) -> Statement | None:
+def _statement(hearing: Statements, item: Finding | Pending) -> Statement | None:
     place = hearing.places.get((item.source, item.node))
     return place.said.get(item.identity) if place else None
 
 
-def _gone_at(hearing: Hearing, item: Finding | Pending) -> datetime | None:
+def _gone_at(hearing: Statements, item: Finding | Pending) -> datetime | None:
     place = hearing.places.get((item.source, item.node))
     return place.gone_at(item.identity, item.message) if place else None
 

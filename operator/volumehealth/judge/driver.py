@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from volumehealth.judge.claim import Judgement, JudgeSettings, judge_claim
 from volumehealth.judge.groups import DriverWide, driver_wide
-from volumehealth.judge.quiet import Handles, Quiet, Silence, Silent, silent, sort_quiet
+from volumehealth.judge.partition import Handles, Partition, Silence, Silent, partition, silent
 from volumehealth.judge.rules import CompiledRules
 from volumehealth.model.cluster import Claim
 from volumehealth.model.health import (
@@ -30,7 +30,7 @@ _PART = 2_000
 """Claims that are sorted in one step."""
 _DOWN = (SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN)
 _NOBODY: frozenset[ClaimRef] = frozenset()
-_NO_QUIET = Quiet()
+_NO_PARTITION = Partition()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,38 +46,38 @@ class DriverCounts:
 
 @dataclass(frozen=True, slots=True)
 class DriverJudgement:
-    """What is believed of one driver's claims now.
+    """What is confirmed of one driver's claims now.
 
     Attributes:
         counts: of all of them.
         healths: what must be remembered, sparse.
         transitions: what people are to be told, in the order of claims.
         silent: claims that are Unknown, by reason.
-        stories: what so many of them have in common that it is told once.
-        due: when a statement may next be believed or cleared.
+        aggregates: what so many of them have in common that it is told once.
+        due: when a statement may next be confirmed or cleared.
         healthy: claims that were judged one by one, are Healthy, and are not in `healths`.
-        resting: of `healths` those that stay as they are while all sources go on saying the same, until `rest_ends`:
+        carried_over: of `healths` those that stay as they are while all sources go on saying the same, until `rest_ends`:
             an array that was gone leaves thousands of claims that are bad, and for a week thousands that recovered.
         touched: claims of which other sources than the driver said something.
-        handles, answers, vouched, distrusted, rules, quiet: what was judged, and how.
+        handles, answers, healthy_on_nodes, distrusted, rules, quiet: what was judged, and how.
     """
 
     counts: DriverCounts
     healths: Mapping[ClaimRef, ClaimHealth]
     transitions: tuple[Transition, ...]
     silent: tuple[tuple[Silence, Silent], ...]
-    stories: tuple[DriverWide, ...]
+    aggregates: tuple[DriverWide, ...]
     due: datetime | None
     healthy: frozenset[ClaimRef]
-    resting: Mapping[ClaimRef, ClaimHealth]
+    carried_over: Mapping[ClaimRef, ClaimHealth]
     rest_ends: datetime | None
     touched: frozenset[ClaimRef]
     handles: Handles
     answers: DriverAnswers | None
-    vouched: frozenset[ClaimRef]
+    healthy_on_nodes: frozenset[ClaimRef]
     distrusted: bool
     rules: CompiledRules
-    quiet: Quiet
+    quiet: Partition
 
 
 def answers_about(claim: Claim, evidence: Evidence) -> tuple[Answer, ...]:
@@ -88,7 +88,7 @@ def answers_about(claim: Claim, evidence: Evidence) -> tuple[Answer, ...]:
         *told,
         *evidence.volumes.get(VolumeId(claim.driver, claim.handle), ()),
         *evidence.claims.get(claim.ref, ()),
-        *evidence.vouched.about(claim.ref),
+        *evidence.healthy_on_nodes.about(claim.ref),
     )
 
 
@@ -122,13 +122,13 @@ class DriverJudge:
         self._handles = handles
         self._evidence = evidence
         self._answers = _speaking(evidence.drivers.get(name))
-        self._vouched = evidence.vouched.claims.get(name, _NOBODY)
+        self._vouched = evidence.healthy_on_nodes.claims.get(name, _NOBODY)
         self._previous = previous
         self._claims = claims
         self._settings = settings
         self._now = now
         self._last = last
-        self._quiet = _NO_QUIET
+        self._quiet = _NO_PARTITION
         self._touched = _NOBODY
         self._healths: dict[ClaimRef, ClaimHealth] = {}
         self._transitions: list[Transition] = []
@@ -150,7 +150,7 @@ class DriverJudge:
         """
         last = self._last
         if self._answers is not None:
-            self._quiet = sort_quiet(self._handles, self._answers, last.quiet if last is not None else None)
+            self._quiet = partition(self._handles, self._answers, last.quiet if last is not None else None)
             yield
         self._touched = self._find_touched(accused)
         single = self._quiet.doubtful | self._touched | {ref for ref in remembered if self._owns(ref)}
@@ -178,16 +178,16 @@ class DriverJudge:
             healths=MappingProxyType(self._healths),
             transitions=tuple(self._transitions),
             silent=tuple(self._silent),
-            stories=driver_wide(self._name, self._healths, count),
+            aggregates=driver_wide(self._name, self._healths, count),
             due=self._due,
             healthy=frozenset(self._healthy),
-            resting=MappingProxyType(self._resting),
+            carried_over=MappingProxyType(self._resting),
             rest_ends=self._rest_ends,
             touched=self._touched,
             handles=self._handles,
             answers=self._answers,
-            vouched=self._vouched,
-            distrusted=bool(self._evidence.distrust),
+            healthy_on_nodes=self._vouched,
+            distrusted=bool(self._evidence.stale_reason),
             rules=self._settings.rules,
             quiet=self._quiet,
         )
@@ -215,8 +215,8 @@ class DriverJudge:
         rest = count - len(single) - unknown
         healthy = rest if self._answers is not None else len(self._vouched) - len(self._vouched & single)
         unmonitored = rest - healthy
-        if self._evidence.distrust and healthy:
-            doubted = Silence(SilenceReason.VIEW_STALE, self._evidence.distrust)
+        if self._evidence.stale_reason and healthy:
+            doubted = Silence(SilenceReason.VIEW_STALE, self._evidence.stale_reason)
             self._silent.append((doubted, self._doubted(single)))
             unknown, healthy = unknown + healthy, 0
         return {
@@ -240,8 +240,8 @@ class DriverJudge:
         return (
             self._quiet is last.quiet
             and self._handles is last.handles
-            and self._vouched == last.vouched
-            and not (self._evidence.distrust or last.distrusted)
+            and self._vouched == last.healthy_on_nodes
+            and not (self._evidence.stale_reason or last.distrusted)
             and self._settings.rules is last.rules
             and (last.rest_ends is None or self._now < last.rest_ends)
         )
@@ -253,7 +253,7 @@ class DriverJudge:
         previous, claims = self._previous, self._claims
         return {
             ref: health
-            for ref, health in last.resting.items()
+            for ref, health in last.carried_over.items()
             if previous.get(ref) is health
             and ref in single  # else its volume is another one than the selection knows
             and ref not in self._touched
@@ -263,7 +263,7 @@ class DriverJudge:
 
     def _rests(self, ref: ClaimRef, claim: Claim, health: ClaimHealth) -> bool:
         """Tell whether what was found of a claim stays as it is while nobody says anything new."""
-        if ref in self._touched or self._evidence.distrust or health.pending or health.ignored:
+        if ref in self._touched or self._evidence.stale_reason or health.pending or health.ignored:
             return False
         if not health.findings:
             return health.verdict in (Verdict.HEALTHY, Verdict.UNMONITORED)
@@ -312,14 +312,14 @@ class DriverJudge:
             driver=self._name,
             settings=self._settings,
             now=self._now,
-            distrust=self._evidence.distrust,
+            stale_reason=self._evidence.stale_reason,
             before=self._before(ref, claim),
         )
         self._keep(ref, claim, judgement)
         return judgement
 
     def _still_said(self, previous: ClaimHealth | None, ref: ClaimRef, claim: Claim) -> Judgement | None:
-        """Return the judgement of a claim whose driver goes on saying no more and no less than is believed.
+        """Return the judgement of a claim whose driver goes on saying no more and no less than is confirmed.
 
         An array that is gone makes its driver accuse volume after volume, list after list.
         """
@@ -334,7 +334,9 @@ class DriverJudge:
             and last.answers.others.get(claim.handle) is self._answers.others.get(claim.handle)
             and last.answers.driver.state is SourceState.ANSWERING
             and last.rules is self._settings.rules
-            and not (previous.recovered or last.distrusted or ref in last.touched or ref in last.vouched)
+            and not (
+                previous.recovered or last.distrusted or ref in last.touched or ref in last.healthy_on_nodes
+            )
             and self._rests(ref, claim, previous)
         )
         return Judgement(previous, previous.verdict) if same else None
@@ -344,7 +346,7 @@ class DriverJudge:
         last = self._last
         if last is None or ref in last.healths or last.distrusted:
             return Verdict.UNKNOWN
-        if ref in last.healthy or ref in last.vouched:
+        if ref in last.healthy or ref in last.healthy_on_nodes:
             return Verdict.HEALTHY
         then = last.answers
         owned = ref in last.handles.get(claim.handle, ())
@@ -372,7 +374,7 @@ class DriverJudge:
 
 def _speaking(answers: DriverAnswers | None) -> DriverAnswers | None:
     """Return the answers of a driver that can answer at all."""
-    if answers is None or answers.driver.state in (SourceState.NOT_ABLE, SourceState.NOT_HEARD):
+    if answers is None or answers.driver.state in (SourceState.UNSUPPORTED, SourceState.NOT_CONNECTED):
         return None
     return answers
 

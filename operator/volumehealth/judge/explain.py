@@ -1,17 +1,17 @@
-"""Why a claim is judged as it is: every statement, the rule that matched, the time left before it is believed."""
+"""Why a claim is judged as it is: every statement, the rule that matched, the time left before it is confirmed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from volumehealth.judge.claim import JudgeSettings
-from volumehealth.judge.hearing import patience_of
+from volumehealth.judge.collect import patience_of
 from volumehealth.judge.rules import Ruled
 from volumehealth.model.health import Answer, ClaimHealth, Condition, Identity
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class StatementTrace:
     """One statement of an answer, and what is made of it.
 
     Attributes:
@@ -19,15 +19,15 @@ class Heard:
         ruled: what the rules made of it, and which one.
         after: how long it must last.
         since: when it was first heard; None if it is ignored, or not taken up beside too many others.
-        believed: when it became a finding; None if it is none.
-        left: how long it must still be said; None if it is ignored, believed or not taken up.
+        confirmed: when it became a finding; None if it is none.
+        left: how long it must still be said; None if it is ignored, confirmed or not taken up.
     """
 
     said: Condition
     ruled: Ruled
     after: timedelta
     since: datetime | None
-    believed: datetime | None
+    confirmed: datetime | None
     left: timedelta | None
 
 
@@ -36,7 +36,7 @@ class Explained:
     """One answer and its statements; a healthy or silent one has none."""
 
     answer: Answer
-    heard: tuple[Heard, ...]
+    heard: tuple[StatementTrace, ...]
 
 
 def explain_claim(
@@ -76,16 +76,18 @@ def _heard(
     driver: str,
     settings: JudgeSettings,
     now: datetime,
-) -> Heard:
+) -> StatementTrace:
     ruled = settings.rules.apply(driver, answer.source, said)
-    after = patience_of(ruled, settings.unhealthy_after if answer.patience is None else answer.patience)
+    after = patience_of(ruled, settings.unhealthy_after if answer.delay is None else answer.delay)
     if ruled.ignored or health is None:
-        return Heard(said, ruled, after, None, None, None)
+        return StatementTrace(said, ruled, after, None, None, None)
     identity = Identity(answer.source, answer.node, ruled.condition.status, ruled.condition.reason)
     for finding in health.findings:
         if finding.identity == identity:
-            return Heard(said, ruled, after, finding.since, finding.believed, None)
+            return StatementTrace(said, ruled, after, finding.since, finding.confirmed, None)
     for wait in health.pending:
         if wait.identity == identity:
-            return Heard(said, ruled, after, wait.since, None, max(timedelta(0), wait.since + after - now))
-    return Heard(said, ruled, after, None, None, None)
+            return StatementTrace(
+                said, ruled, after, wait.since, None, max(timedelta(0), wait.since + after - now)
+            )
+    return StatementTrace(said, ruled, after, None, None, None)

@@ -6,7 +6,7 @@ from datetime import datetime
 from heapq import nsmallest
 from itertools import chain
 
-from volumehealth.judge.quiet import EXAMPLES, Silence, Silent
+from volumehealth.judge.partition import EXAMPLES, Silence, Silent
 from volumehealth.judge.text import normalise
 from volumehealth.model.health import ClaimHealth, Finding, Source, severity
 from volumehealth.model.ids import ClaimRef
@@ -89,11 +89,11 @@ def driver_wide(driver: str, healths: Mapping[ClaimRef, ClaimHealth], claims: in
     return tuple(_stories(driver, healths, claims)) if len(healths) >= _WIDE_CLAIMS else ()
 
 
-def worst_first(stories: Iterable[Iterable[DriverWide]]) -> tuple[DriverWide, ...]:
-    """Put the stories of several drivers in order."""
+def worst_first(aggregates: Iterable[Iterable[DriverWide]]) -> tuple[DriverWide, ...]:
+    """Put the aggregates of several drivers in order."""
     return tuple(
         sorted(
-            chain.from_iterable(stories),
+            chain.from_iterable(aggregates),
             key=lambda story: (-severity(story.status), -story.claims, story.driver, story.reason),
         )
     )

@@ -15,7 +15,7 @@ from volumehealth.model.cluster import Claim
 from volumehealth.model.health import ClaimHealth, Evidence, Transition
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.steps import Steps, at_once
-from volumehealth.select import Members
+from volumehealth.policy.select import Members
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class PolicyJudgement:
-    """What is believed of a policy's claims now.
+    """What is confirmed of a policy's claims now.
 
     Attributes:
         healths: what must be remembered, sparse: the next check's `previous`.
@@ -44,8 +44,8 @@ class PolicyJudgement:
         unknown: claims that are Unknown, grouped, largest group first.
         unmonitored: how many claims of each driver are Unmonitored.
         drivers: claims of each driver by verdict.
-        driver_wide: stories that are told once for the driver, worst first.
-        next_due: when a statement may next be believed or cleared, if its source goes on saying the same.
+        driver_wide: aggregates that are told once for the driver, worst first.
+        next_due: when a statement may next be confirmed or cleared, if its source goes on saying the same.
         members, evidence: what was judged.
         judged: how the claims of each driver were judged; the next check starts from it.
     """
@@ -143,7 +143,7 @@ def judge_in_steps(
             {name: driver.counts.unmonitored for name, driver in drivers.items() if driver.counts.unmonitored}
         ),
         drivers=MappingProxyType({name: driver.counts for name, driver in drivers.items()}),
-        driver_wide=worst_first(driver.stories for driver in drivers.values()),
+        driver_wide=worst_first(driver.aggregates for driver in drivers.values()),
         next_due=min((driver.due for driver in drivers.values() if driver.due), default=None),
         members=members,
         evidence=evidence,

@@ -22,7 +22,7 @@ class Ruled:
 
     Attributes:
         condition: with the status and reason that the rule set, if it set any.
-        ignored: never believed, always counted.
+        ignored: never confirmed, always counted.
         unhealthy_after: how long it must last, if the rule says so itself.
         rule: what decided, for a person: `spec.rules[0]`, `built-in linode-busy`; empty if no rule matched.
     """

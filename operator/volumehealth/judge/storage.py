@@ -1,4 +1,4 @@
-"""What is believed of the storage behind a driver as it is seen from a node: judged like a claim, told once.
+"""What is confirmed of the storage behind a driver as it is seen from a node: judged like a claim, told once.
 
 It is no claim's finding: a node that lost its paths to an array is one story, with the names of the claims it touches.
 """
@@ -26,9 +26,9 @@ class StorageProblem:
 
     Attributes:
         backend: which driver, which node.
-        finding: what is believed.
+        finding: what is confirmed.
         claims: those that it touches, in order.
-        new: it was believed in this very check.
+        new: it was confirmed in this very check.
     """
 
     backend: Backend
@@ -43,7 +43,7 @@ def judge_storage(
     *,
     settings: JudgeSettings,
     now: datetime,
-    distrust: str = "",
+    stale_reason: str = "",
 ) -> tuple[dict[Backend, ClaimHealth], frozenset[tuple[Backend, Finding]]]:
     """Judge all backends that anything is said of, or was.
 
@@ -52,10 +52,10 @@ def judge_storage(
         answers: what is said now; without an answer a finding is frozen.
         settings: the policy's.
         now: the moment.
-        distrust: why the cluster view must not be trusted.
+        stale_reason: why the cluster view must not be trusted.
 
     Returns:
-        What is to be remembered (only backends with a statement that waits or is believed), and what was believed
+        What is to be remembered (only backends with a statement that waits or is confirmed), and what was confirmed
         just now.
     """
     healths: dict[Backend, ClaimHealth] = {}
@@ -69,7 +69,7 @@ def judge_storage(
             driver=backend.driver,
             settings=settings,
             now=now,
-            distrust=distrust,
+            stale_reason=stale_reason,
         )
         if judgement.health is not None and (judgement.health.findings or judgement.health.pending):
             healths[backend] = judgement.health

@@ -139,7 +139,7 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
-class Complaints:
+class ApiConditions:
     """What the API itself says against a claim; most claims have none.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Statements about volumes and what is believed of them.
+"""Statements about volumes and what is confirmed of them.
 
 The words are those of the design: a *source* makes statements (*answers*); an adverse one that lasted becomes a
 *finding*; all findings of a claim make its *verdict*.
@@ -98,10 +98,10 @@ class Answer:
         conditions: the adverse conditions; not empty exactly if `outcome` is ADVERSE.
         reason: CamelCase reason of a silence (`DriverUnreachable`, `NoCondition`, `DeadlineExceeded`).
         message: a person's sentence for that silence.
-        acquits: whether HEALTHY from here is a driver's word. False for the mount table and the Kubernetes
+        can_clear: whether HEALTHY from here is a driver's word. False for the mount table and the Kubernetes
             source, which may accuse and never acquit: their HEALTHY clears their own findings only.
         since: since when the source has said the same without a break; None if no earlier than `at`.
-        patience: how long it must last before it is believed; None if as long as the policy says.
+        delay: how long it must last before it is confirmed; None if as long as the policy says.
     """
 
     source: Source
@@ -112,9 +112,9 @@ class Answer:
     conditions: tuple[Condition, ...] = ()
     reason: str = ""
     message: str = ""
-    acquits: bool = True
+    can_clear: bool = True
     since: datetime | None = None
-    patience: timedelta | None = None
+    delay: timedelta | None = None
 
 
 class SourceState(StrEnum):
@@ -123,9 +123,9 @@ class SourceState(StrEnum):
     ANSWERING = "Answering"
     UNREACHABLE = "Unreachable"
     CIRCUIT_OPEN = "CircuitOpen"
-    NOT_ABLE = "NotAble"
+    UNSUPPORTED = "Unsupported"
     """It has no health call that we could make."""
-    NOT_HEARD = "NotHeard"
+    NOT_CONNECTED = "NotConnected"
     """Nobody here is connected to it."""
 
 
@@ -174,7 +174,7 @@ class DriverAnswers:
     comparison is what keeps a steady check cheap.
 
     Attributes:
-        driver: its state; with `NOT_ABLE` or `NOT_HEARD` there are no answers and claims are Unmonitored.
+        driver: its state; with `UNSUPPORTED` or `NOT_CONNECTED` there are no answers and claims are Unmonitored.
         at: when the newest of these answers was heard.
         healthy: handles with a fresh HEALTHY answer.
         others: handles with an ADVERSE or SILENT answer, or a HEALTHY one with a time of its own.
@@ -200,7 +200,7 @@ class DriverAnswers:
 
 
 @dataclass(frozen=True, slots=True)
-class Vouched:
+class HealthyOnNodes:
     """Claims that a driver's node plugin says are healthy, through agents. Nearly all are, so nobody is made an Answer.
 
     Attributes:
@@ -226,23 +226,23 @@ class Evidence:
     """Everything all sources say now, as the judge takes it.
 
     Attributes:
-        drivers: controller-plane answers by driver name. A driver that is missing here is NotHeard.
+        drivers: controller-plane answers by driver name. A driver that is missing here is NotConnected.
         claims: further answers by claim (node plane, Kubernetes source); sparse.
         volumes: further answers by volume, for every claim on it; sparse.
-        vouched: claims that are healthy on their nodes; what else is said of such a claim stands in `claims`.
-        distrust: not empty if the cluster view is stale: then every verdict that would be Healthy is Unknown
+        healthy_on_nodes: claims that are healthy on their nodes; what else is said of such a claim stands in `claims`.
+        stale_reason: not empty if the cluster view is stale: then every verdict that would be Healthy is Unknown
             and nothing recovers.
     """
 
     drivers: Mapping[str, DriverAnswers]
     claims: Mapping[ClaimRef, tuple[Answer, ...]] = field(default_factory=lambda: MappingProxyType({}))
     volumes: Mapping[VolumeId, tuple[Answer, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    distrust: str = ""
-    vouched: Vouched = field(default_factory=Vouched)
+    stale_reason: str = ""
+    healthy_on_nodes: HealthyOnNodes = field(default_factory=HealthyOnNodes)
 
 
 class Verdict(StrEnum):
-    """What is believed of one claim. Exactly one of four."""
+    """What is confirmed of one claim. Exactly one of four."""
 
     HEALTHY = "Healthy"
     UNHEALTHY = "Unhealthy"
@@ -252,18 +252,18 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """An adverse statement that lasted long enough to be believed.
+    """An adverse statement that lasted long enough to be confirmed.
 
     Attributes:
         source, node, status, reason: its identity.
         message: what the source said last (a normalised-equal text does not replace it).
         via: who carried it first.
         since: when the statement was first heard, by our clock.
-        believed: when it became a finding.
+        confirmed: when it became a finding.
         episode: 1 for the first time this identity is seen on this claim, then counting; an Event is one episode.
         stale: True while its source is silent: frozen.
         clear_since: since when its source no longer says it; None while it does.
-        told: when people were last told (event or reminder); None if not yet.
+        last_notified_at: when people were last notified (event or reminder); None if not yet.
     """
 
     source: Source
@@ -271,13 +271,13 @@ class Finding:
     reason: str
     message: str
     since: datetime
-    believed: datetime
+    confirmed: datetime
     node: str = ""
     via: Via = Via.OPERATOR
     episode: int = 1
     stale: bool = False
     clear_since: datetime | None = None
-    told: datetime | None = None
+    last_notified_at: datetime | None = None
 
     @property
     def identity(self) -> Identity:
@@ -310,7 +310,7 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Change:
     """A line of a record's history: a finding came or went, a policy took over."""
 
     time: datetime
@@ -323,8 +323,8 @@ class ClaimHealth:
 
     Attributes:
         uid: of the claim; a claim that was created anew starts with a clean slate.
-        findings: believed, worst first.
-        pending: not yet believed.
+        findings: confirmed, worst first.
+        pending: not yet confirmed.
         verdict: the last verdict.
         episodes: how often each identity was a finding so far.
         history: the last ten turns, newest last.
@@ -339,7 +339,7 @@ class ClaimHealth:
     pending: tuple[Pending, ...] = ()
     verdict: Verdict = Verdict.UNKNOWN
     episodes: Mapping[Identity, int] = field(default_factory=lambda: MappingProxyType({}))
-    history: tuple[Turn, ...] = ()
+    history: tuple[Change, ...] = ()
     recovered: datetime | None = None
     unknown_reason: str = ""
     unknown_message: str = ""

@@ -101,7 +101,7 @@ class Rule:
 
     match: RuleMatch = RuleMatch()
     ignore: bool = False
-    """Never believed, always counted."""
+    """Never confirmed, always counted."""
     unhealthy_after: timedelta | None = None
     """Instead of the policy's own."""
     set: RuleSet | None = None

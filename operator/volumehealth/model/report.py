@@ -3,7 +3,7 @@
 How it is read. A claim that a running Pod uses on the report's node is explicitly healthy there if all of this holds:
 its driver is in `drivers`, is Answering and has a health API; the claim is neither in `volumes` nor in `silent`;
 nothing was left out; and the Pod has been running for longer than the reader's grace, so that the agent had the time
-to ask. A driver whose health API is None acquits nobody, but its volumes' mount table and capacity entries accuse all
+to ask. A driver whose health API is None: it can clear nothing, but its volumes' mount table and capacity entries accuse all
 the same. An agent whose Lease was not renewed for `AGENT_SILENT_SECONDS` says nothing at all any more.
 """
 
@@ -91,9 +91,9 @@ class ReportedDriver:
     Attributes:
         name: as in `spec.csi.driver`.
         state: Answering, Unreachable (all its volumes are silent; none of them is listed for that, and what it said of
-            them before is not repeated) or NotAble.
+            them before is not repeated) or Unsupported.
         since: since when it is in that state.
-        health_api: which health calls of this plane it speaks; None acquits nobody.
+        health_api: which health calls of this plane it speaks; None: it can clear nothing.
         methods: the CSI methods that are called, such as `NodeGetVolumeHealth`.
         message: why it is not Answering, or how its behaviour and its capabilities differ; may be empty.
         hint: what would make it tell more; may be empty.

@@ -177,7 +177,7 @@ def _each(raw: object, read: Callable[[Entry], T]) -> tuple[tuple[T, ...], int]:
 def _read_driver(raw: Entry) -> ReportedDriver:
     return ReportedDriver(
         name=_needed(raw, "name"),
-        # A state or a generation that we do not know acquits nobody.
+        # A state or a generation that we do not know can clear nothing.
         state=_STATES.get(_text(raw, "state"), SourceState.UNREACHABLE),
         since=_time(raw),
         health_api=_APIS.get(_text(raw, "healthAPI"), HealthAPI.NONE),

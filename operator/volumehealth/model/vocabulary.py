@@ -139,7 +139,10 @@ class SilenceReason(Described):
     SOURCE_DOWN = "SourceDown", "Errors for at least half and at least ten of the driver's volumes at once."
     CALL_FAILED = "CallFailed", "The call for this volume failed."
     NOT_MOUNTED = "NotMounted", "The node plugin does not know the volume where it should be mounted."
-    ANSWER_OUTDATED = "AnswerOutdated", "The last answer is too old to be believed."
+    ANSWER_OUTDATED = "AnswerOutdated", "The last answer is too old to be trusted."
     VIEW_STALE = "ViewStale", "The API server cannot be followed."
     AGENT_SILENT = "AgentSilent", "The node's agent stopped reporting."
-    NOT_YET_BELIEVED = "NotYetBelieved", "The driver says something adverse that has not lasted long enough."
+    NOT_YET_CONFIRMED = (
+        "NotYetConfirmed",
+        "The driver says something adverse that has not lasted long enough.",
+    )

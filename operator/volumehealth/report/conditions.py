@@ -111,7 +111,7 @@ def _sources(picture: Picture) -> _Condition | None:
 def _who_answers(picture: Picture) -> str:
     by_state = {
         state: sorted(name for name, driver in picture.drivers.items() if driver.state is state)
-        for state in (SourceState.ANSWERING, SourceState.NOT_ABLE, SourceState.NOT_HEARD)
+        for state in (SourceState.ANSWERING, SourceState.UNSUPPORTED, SourceState.NOT_CONNECTED)
     }
     connecting = [
         name for name in by_state[SourceState.ANSWERING] if picture.drivers[name].health_api is HealthAPI.NONE
@@ -121,9 +121,9 @@ def _who_answers(picture: Picture) -> str:
         said.append(f"answering: {named(answering, 'driver')}")
     if connecting:
         said.append(f"connecting: {named(connecting, 'driver')}")
-    if unable := by_state[SourceState.NOT_ABLE]:
+    if unable := by_state[SourceState.UNSUPPORTED]:
         said.append(f"without a health API: {named(unable, 'driver')}")
-    if unheard := by_state[SourceState.NOT_HEARD]:
+    if unheard := by_state[SourceState.NOT_CONNECTED]:
         said.append(f"not connected: {named(unheard, 'driver')}")
     return "; ".join(said) or "no driver to ask"
 
@@ -166,7 +166,7 @@ def _not_asked_yet(judgement: PolicyJudgement) -> int:
     """Count claims that nobody had the time to ask about.
 
     A new claim waits for the next list of its driver. Where claims come and go all day the condition must not turn
-    Unknown and back with each of them; beside claims that are known to be healthy they wait in peace.
+    Unknown and back with each of them; beside claims that are known to be healthy they wait.
     """
     return sum(group.claims for group in judgement.unknown if group.reason == SilenceReason.NOT_YET_ASKED)
 

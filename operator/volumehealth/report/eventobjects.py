@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from volumehealth.kube.writes import Outcome, Priority, Result, Write, WriteQueue
 from volumehealth.model.clock import Clock, parse_rfc3339, rfc3339
 from volumehealth.model.vocabulary import COMPONENT, EventReason
-from volumehealth.report.writes import Outcome, Priority, Result, Write, WriteQueue
 
 _LONGEST_NAME = 253
 _MERGE_PATCH = "application/merge-patch+json"
@@ -46,7 +46,7 @@ class About:
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class EventDraft:
     """What is to be told.
 
     Attributes:
@@ -77,7 +77,7 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class EventState:
     """What an Event object says of itself."""
 
     count: int
@@ -93,7 +93,7 @@ class _Series(msgspec.Struct, rename="camel"):
     last_timestamp: str | None = None
 
 
-OnSeen = Callable[[Seen | None], None]
+OnSeen = Callable[[EventState | None], None]
 """Told what the Event says now; None if it can never be written: its object is gone, or the server refuses it."""
 
 
@@ -113,10 +113,10 @@ class EventSink:
 
     def ensure(
         self,
-        notice: Notice,
+        notice: EventDraft,
         *,
         policy: str,
-        seen: Seen | None,
+        seen: EventState | None,
         older_than: timedelta,
         priority: Priority,
         on_seen: OnSeen,
@@ -146,13 +146,13 @@ class _Telling:
     """One Event on its way: create; if it exists look; if it is old raise its count; if it expired create again."""
 
     sink: EventSink
-    notice: Notice
+    notice: EventDraft
     policy: str
     older_than: timedelta
     on_seen: OnSeen
     paced: bool
 
-    def create(self, before: Seen | None, priority: Priority = _FOLLOW_UP) -> bool:
+    def create(self, before: EventState | None, priority: Priority = _FOLLOW_UP) -> bool:
         """POST it; `before` is what an expired predecessor said, so that its count goes on."""
 
         def make() -> Write:
@@ -168,7 +168,7 @@ class _Telling:
 
         return self._put(make, done, priority)
 
-    def raise_count(self, seen: Seen, priority: Priority = _FOLLOW_UP) -> bool:
+    def raise_count(self, seen: EventState, priority: Priority = _FOLLOW_UP) -> bool:
         """PATCH count, time and message. The numbers are absolute: a repeated request changes nothing more."""
 
         def make() -> Write:
@@ -209,25 +209,25 @@ class _Telling:
     def _path(self) -> str:
         return f"/api/v1/namespaces/{self.notice.namespace}/events/{self.notice.name}"
 
-    def _raised(self, seen: Seen | None) -> Seen:
+    def _raised(self, seen: EventState | None) -> EventState:
         now = self.sink.clock.now()
-        return Seen(1, now, now) if seen is None else Seen(seen.count + 1, seen.first, now)
+        return EventState(1, now, now) if seen is None else EventState(seen.count + 1, seen.first, now)
 
-    def _read(self, outcome: Outcome) -> Seen | None:
+    def _read(self, outcome: Outcome) -> EventState | None:
         if outcome.result is not Result.DONE:
             return None
         series = msgspec.json.decode(outcome.body, type=_Series)
         now = self.sink.clock.now()
         last = parse_rfc3339(series.last_timestamp) if series.last_timestamp else now
         first = parse_rfc3339(series.first_timestamp) if series.first_timestamp else last
-        return Seen(series.count, first, last)
+        return EventState(series.count, first, last)
 
-    def _end(self, outcome: Outcome, well: str, seen: Seen | None) -> None:
+    def _end(self, outcome: Outcome, well: str, seen: EventState | None) -> None:
         self.sink.observe(self.notice.reason, well if seen is not None else outcome.result)
         self.on_seen(seen)
 
 
-def event_body(notice: Notice, seen: Seen) -> dict[str, object]:
+def event_body(notice: EventDraft, seen: EventState) -> dict[str, object]:
     """Write a core/v1 Event."""
     about = notice.about
     involved = {"apiVersion": about.api_version, "kind": about.kind, "name": about.name, "uid": about.uid}

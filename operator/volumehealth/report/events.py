@@ -9,15 +9,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from volumehealth.kube.writes import Priority
 from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import Claim, Pod
 from volumehealth.model.health import ClaimHealth, Finding, Identity, Transition, TransitionKind
 from volumehealth.model.ids import ClaimRef
 from volumehealth.report import messages
-from volumehealth.report.eventobjects import About, EventSink, Notice, Seen
+from volumehealth.report.eventobjects import About, EventDraft, EventSink, EventState
 from volumehealth.report.picture import Picture
 from volumehealth.report.problems import Group, group_of
-from volumehealth.report.writes import Priority
 
 _MANY = 20
 """From this many claims on, if they are half of a driver's, a recovery is told on the PVCs only."""
@@ -26,7 +26,7 @@ _HOLD = timedelta(seconds=10)
 
 
 @dataclass(eq=False, slots=True)
-class _Line:
+class _Notification:
     """What is known of one Event object.
 
     Attributes:
@@ -36,7 +36,7 @@ class _Line:
         opened: since when a write is on its way; None if none is.
     """
 
-    seen: Seen | None = None
+    seen: EventState | None = None
     first: datetime | None = None
     last: datetime | None = None
     opened: datetime | None = None
@@ -50,8 +50,8 @@ class _Line:
 class _Told:
     """What was told of one episode of a finding: on the claim, and on each Pod by uid."""
 
-    claim: _Line
-    pods: dict[str, _Line] = field(default_factory=dict)
+    claim: _Notification
+    pods: dict[str, _Notification] = field(default_factory=dict)
     wide: bool = False
 
 
@@ -124,7 +124,7 @@ class EventWriter:
     def first_told(self, claim: ClaimRef, uid: str, finding: Finding) -> datetime | None:
         """Say when people were first told of this finding; None if not yet."""
         told = self._episodes(claim).get(_episode(uid, finding))
-        return told.claim.first if told is not None else finding.told
+        return told.claim.first if told is not None else finding.last_notified_at
 
     def unsettled(self, claim: ClaimRef) -> bool:
         """Tell whether the claim's own Event was queued just now and is not written yet."""
@@ -149,7 +149,7 @@ class EventWriter:
         }
         findings = []
         for finding in health.findings:
-            line = _Line(first=finding.told, last=finding.told)
+            line = _Notification(first=finding.last_notified_at, last=finding.last_notified_at)
             findings.append((finding, episodes.setdefault(_episode(health.uid, finding), _Told(line))))
         self._told[claim.ref] = _Kept(health, tuple(findings), episodes)
         return tuple(findings)
@@ -172,7 +172,7 @@ class EventWriter:
         for uid in told.pods.keys() - {pod.uid for pod in users}:
             del told.pods[uid]
         for pod in users:
-            line = told.pods.setdefault(pod.uid, _Line())
+            line = told.pods.setdefault(pod.uid, _Notification())
             if line.due(picture.now, remind_every):
                 notice = _found_on_pod(claim, finding, pod)
                 self._write(picture, None, line, notice, Priority.POD_EVENT, paced=line.last is not None)
@@ -181,13 +181,13 @@ class EventWriter:
         self,
         picture: Picture,
         claim: ClaimRef | None,
-        line: _Line,
-        notice: Notice,
+        line: _Notification,
+        notice: EventDraft,
         priority: Priority,
         *,
         paced: bool,
     ) -> None:
-        def on_seen(seen: Seen | None) -> None:
+        def on_seen(seen: EventState | None) -> None:
             now = self._clock.now()
             line.opened, line.seen = None, seen
             line.last = seen.last if seen is not None else now
@@ -212,7 +212,7 @@ class EventWriter:
         remaining = len(health.findings) if health is not None else 0
         self._closing[claim.ref] = picture.now
 
-        def on_seen(_: Seen | None) -> None:
+        def on_seen(_: EventState | None) -> None:
             self._closing.pop(claim.ref, None)
             self._on_told(claim.ref)
 
@@ -275,8 +275,8 @@ def _together(cleared: Sequence[Transition], picture: Picture) -> frozenset[str]
     )
 
 
-def _found_on_claim(claim: Claim, finding: Finding, users: Sequence[Pod]) -> Notice:
-    return Notice(
+def _found_on_claim(claim: Claim, finding: Finding, users: Sequence[Pod]) -> EventDraft:
+    return EventDraft(
         _about_claim(claim),
         messages.event_reason(TransitionKind.FOUND, finding),
         _identity(finding),
@@ -285,8 +285,8 @@ def _found_on_claim(claim: Claim, finding: Finding, users: Sequence[Pod]) -> Not
     )
 
 
-def _found_on_pod(claim: Claim, finding: Finding, pod: Pod) -> Notice:
-    return Notice(
+def _found_on_pod(claim: Claim, finding: Finding, pod: Pod) -> EventDraft:
+    return EventDraft(
         _about_pod(pod),
         messages.event_reason(TransitionKind.FOUND, finding),
         f"{claim.uid}|{_identity(finding)}",
@@ -295,8 +295,8 @@ def _found_on_pod(claim: Claim, finding: Finding, pod: Pod) -> Notice:
     )
 
 
-def _cleared(about: About, claim: Claim, turn: Transition, remaining: int) -> Notice:
-    return Notice(
+def _cleared(about: About, claim: Claim, turn: Transition, remaining: int) -> EventDraft:
+    return EventDraft(
         about,
         messages.event_reason(TransitionKind.RECOVERED, turn.finding),
         f"{claim.uid}|{_identity(turn.finding)}",
@@ -317,5 +317,5 @@ def _about_pod(pod: Pod) -> About:
     return About("Pod", pod.namespace, pod.name, pod.uid)
 
 
-def _nothing(_: Seen | None) -> None:
+def _nothing(_: EventState | None) -> None:
     """Nobody waits for this Event."""

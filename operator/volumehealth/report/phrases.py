@@ -35,7 +35,7 @@ def why_unmonitored(picture: Picture) -> str:
 
 def _why_not(picture: Picture, driver: str) -> str:
     state = picture.drivers.get(driver)
-    if state is not None and state.state is SourceState.NOT_ABLE:
+    if state is not None and state.state is SourceState.UNSUPPORTED:
         return "has no health API"
     return "is not connected"
 

@@ -34,7 +34,7 @@ class Picture:
         drivers: the state of every driver whose claims the policy selects, and no other.
         view: how far the view is trusted.
         agents: those whose nodes carry claims of this policy.
-        storage: what is believed of the storage behind drivers, as nodes see it.
+        storage: what is confirmed of the storage behind drivers, as nodes see it.
         invalid: why the newest spec cannot be used; `policy.spec` is then the last good one.
         generation: `metadata.generation` of the object; None if it is the policy's own.
         raw_spec: the spec as written; only for how much room it takes on the describe page.

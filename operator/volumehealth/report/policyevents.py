@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from volumehealth.kube.writes import Priority
 from volumehealth.model.health import DriverState, TransitionKind
 from volumehealth.model.policy import Policy
 from volumehealth.model.vocabulary import API_VERSION, POLICY_KIND, EventReason
-from volumehealth.report.eventobjects import About, EventSink, Notice
+from volumehealth.report.eventobjects import About, EventDraft, EventSink
 from volumehealth.report.phrases import headline, monitored, named, where
 from volumehealth.report.picture import Picture
 from volumehealth.report.problems import Group, Problem, group_of
 from volumehealth.report.text import clean, count, fit, moment
-from volumehealth.report.writes import Priority
 
 _SEPARATE = 3
 """This many problems have an Event of their own within an hour; further ones share one, so that the page stays short."""
@@ -21,7 +21,7 @@ _GROWING = timedelta(minutes=1)
 _AT_ONCE = timedelta(0)
 _HOUR = timedelta(hours=1)
 _SILENT = "has not answered since"
-"""How a driver's own message begins while it is silent (`probe.breaker`)."""
+"""How a driver's own message begins while it is silent (`probing.breaker`)."""
 
 
 @dataclass(eq=False, slots=True)
@@ -29,7 +29,7 @@ class _Story:
     """What was told of a problem: of how many claims, and when; `own` if it has an Event of its own."""
 
     claims: int
-    told: datetime | None
+    notified: datetime | None
     own: bool = True
 
 
@@ -37,7 +37,7 @@ class _Story:
 class _Known:
     """What a policy's readers know."""
 
-    stories: dict[Group, _Story]
+    aggregates: dict[Group, _Story]
     silent: set[str]
     agents: set[str]
     storage: dict[Group, frozenset[str]]
@@ -75,8 +75,8 @@ class PolicyEventWriter:
             for turn in turns
             if turn.kind is TransitionKind.FOUND and (claim := picture.claims.get(turn.claim)) is not None
         }
-        for group in known.stories.keys() - {problem.group for problem in problems}:
-            del known.stories[group]
+        for group in known.aggregates.keys() - {problem.group for problem in problems}:
+            del known.aggregates[group]
         others = [problem for problem in problems if self._shares(picture, problem, known, found)]
         if others:
             claims = sum(problem.claims for problem in others)
@@ -90,23 +90,23 @@ class PolicyEventWriter:
 
     def _shares(self, picture: Picture, problem: Problem, known: _Known, found: set[Group]) -> bool:
         """Tell a problem if it is new or has grown; return True if it has to share an Event and is to be told."""
-        now, story = picture.now, known.stories.get(problem.group)
+        now, story = picture.now, known.aggregates.get(problem.group)
         if story is None:
             recent = sum(
                 1
-                for one in known.stories.values()
-                if one.own and one.told is not None and now - one.told < _HOUR
+                for one in known.aggregates.values()
+                if one.own and one.notified is not None and now - one.notified < _HOUR
             )
             story = _Story(problem.claims, None, own=recent < _SEPARATE)
-            known.stories[problem.group] = story
+            known.aggregates[problem.group] = story
             if problem.group not in found:
                 return False
         elif problem.claims <= story.claims or problem.group not in found:
             story.claims = min(story.claims, problem.claims)
             return False
-        elif story.told is not None and now - story.told < _GROWING:
+        elif story.notified is not None and now - story.notified < _GROWING:
             return False
-        story.told, story.claims = now, problem.claims
+        story.notified, story.claims = now, problem.claims
         if story.own:
             identity = "|".join(problem.group)
             self._write(
@@ -175,7 +175,7 @@ class PolicyEventWriter:
         self, policy: Policy, reason: EventReason, identity: str, words: str, older_than: timedelta
     ) -> None:
         about = About(POLICY_KIND, "", policy.name, policy.uid, API_VERSION)
-        notice = Notice(about, reason, identity, lambda: fit(words, 1024), "Checked")
+        notice = EventDraft(about, reason, identity, lambda: fit(words, 1024), "Checked")
         self._sink.ensure(
             notice,
             policy=policy.name,

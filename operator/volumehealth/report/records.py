@@ -11,7 +11,7 @@ import msgspec
 
 from volumehealth.model.clock import parse_rfc3339, rfc3339
 from volumehealth.model.cluster import Claim, Pod
-from volumehealth.model.health import ClaimHealth, Finding, Identity, Source, Turn, Verdict, Via
+from volumehealth.model.health import Change, ClaimHealth, Finding, Identity, Source, Verdict, Via
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.vocabulary import API_VERSION, GROUP, RECORD_KIND
 from volumehealth.report.text import fit, listed
@@ -110,11 +110,11 @@ def _finding(finding: Finding, told: datetime | None) -> dict[str, object]:
             **_identity(finding.identity),
             "message": fit(finding.message, _MESSAGE),
             "since": rfc3339(finding.since),
-            "believed": rfc3339(finding.believed),
+            "confirmed": rfc3339(finding.confirmed),
             "episode": finding.episode,
             "stale": finding.stale or None,
             "clearSince": _time(finding.clear_since),
-            "toldAt": _time(told),
+            "lastNotifiedAt": _time(told),
         }
     )
 
@@ -151,11 +151,11 @@ class _FindingIn(msgspec.Struct, rename="camel"):
     via: Via = Via.OPERATOR
     node: str = ""
     message: str = ""
-    believed: str = ""
+    confirmed: str = ""
     episode: int = 1
     stale: bool = False
     clear_since: str = ""
-    told_at: str = ""
+    last_notified_at: str = ""
 
 
 class _EpisodeIn(msgspec.Struct):
@@ -205,7 +205,7 @@ def resume(claim: ClaimRef, uid: str, status: bytes) -> Resumed | None:
             findings=tuple(_read_finding(finding) for finding in read.findings),
             verdict=Verdict.UNHEALTHY if read.findings else Verdict.UNKNOWN,
             episodes={Identity(e.source, e.node, e.status, e.reason): e.count for e in read.episodes},
-            history=tuple(Turn(parse_rfc3339(turn.time), turn.what) for turn in read.history),
+            history=tuple(Change(parse_rfc3339(turn.time), turn.what) for turn in read.history),
             recovered=_read_time(read.recovered),
         )
     except (msgspec.MsgspecError, ValueError) as error:
@@ -222,13 +222,13 @@ def _read_finding(finding: _FindingIn) -> Finding:
         reason=finding.reason,
         message=finding.message,
         since=since,
-        believed=_read_time(finding.believed) or since,
+        confirmed=_read_time(finding.confirmed) or since,
         node=finding.node,
         via=finding.via,
         episode=finding.episode,
         stale=finding.stale,
         clear_since=_read_time(finding.clear_since),
-        told=_read_time(finding.told_at),
+        last_notified_at=_read_time(finding.last_notified_at),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from volumehealth.kube.writes import Make, OnDone, Outcome, Priority, Result, Write, WriteQueue
 from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import Claim, Pod
 from volumehealth.model.health import ClaimHealth, Finding
@@ -15,7 +16,6 @@ from volumehealth.model.ids import ClaimRef
 from volumehealth.model.vocabulary import API_VERSION, COMPONENT, RECORDS
 from volumehealth.report.picture import Picture
 from volumehealth.report.records import POLICY_LABEL, Resumed, deserves_record, render, resume
-from volumehealth.report.writes import Make, OnDone, Outcome, Priority, Result, Write, WriteQueue
 
 _APPLY = "application/apply-patch+yaml"
 _HAND_OVER = 15.0

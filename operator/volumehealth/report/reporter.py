@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from volumehealth.kube.writes import Limits, Requests, WriteQueue
 from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import Pod
 from volumehealth.model.health import ClaimHealth
@@ -21,7 +22,6 @@ from volumehealth.report.problems import ProblemFinder, wide_groups
 from volumehealth.report.recordwriter import RecordWriter, StoredRecord
 from volumehealth.report.status import render_status
 from volumehealth.report.statuswriter import StatusWriter
-from volumehealth.report.writes import Limits, Requests, WriteQueue
 
 _SLICE = 0.01
 """Seconds after which telling lets others have a turn."""
@@ -45,7 +45,7 @@ class Reporter:
     """Tells what checks found: policy status, records, Events, metrics.
 
     Args:
-        api: where to write (`cluster.api.Api`).
+        api: where to write (`kube.api.Api`).
         clock: for times that people see.
         random: jitter.
         metrics: what to count in.

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from volumehealth.kube.writes import Outcome, Priority, Result, Write, WriteQueue
 from volumehealth.model.clock import Clock, parse_rfc3339
 from volumehealth.model.policy import Policy
 from volumehealth.model.vocabulary import API_VERSION, POLICIES
 from volumehealth.report.status import differs
-from volumehealth.report.writes import Outcome, Priority, Result, Write, WriteQueue
 
 HEARTBEAT = timedelta(minutes=5)
 

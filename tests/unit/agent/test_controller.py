@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from support.agent import make_policy
 from volumehealth.agent.controller import demand_of, report_of
 from volumehealth.agent.controller_process import election_lease_name
 from volumehealth.agent.controller_settings import parse_controller_settings
@@ -20,7 +21,6 @@ from volumehealth.model.health import (
     SourceState,
 )
 from volumehealth.model.report import Plane
-from volumehealth.testing.agent import make_policy
 
 DRIVER = "d.example.com"
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)

@@ -9,29 +9,29 @@ from typing import Any
 
 import pytest
 
+from support.agent import make_claim, make_policy, make_target
 from volumehealth.agent.calls import make_plan
 from volumehealth.agent.driver import DriverPace, DriverWatch
-from volumehealth.agent.ledger import Ledger
+from volumehealth.agent.state import ReportState
 from volumehealth.agent.targets import KnownClaim, Target
 from volumehealth.csi.endpoint import parse_endpoint
 from volumehealth.csi.types import NodeInfo
 from volumehealth.model.clock import SystemClock
 from volumehealth.model.health import HealthAPI, SourceState
 from volumehealth.model.ids import ClaimRef
-from volumehealth.testing.agent import make_claim, make_policy, make_target
-from volumehealth.testing.driver import SimulatedDriver
-from volumehealth.testing.driver_faults import Fault, Plane
-from volumehealth.testing.driver_mischief import Misbehaviour, Params
-from volumehealth.testing.driver_state import Generation
+from volumehealth_sandbox.driver import SimulatedDriver
+from volumehealth_sandbox.driver_faults import Fault, Plane
+from volumehealth_sandbox.driver_quirks import Params, Quirk
+from volumehealth_sandbox.driver_state import Generation
 
-PACE = DriverPace(identify=0.3, first_retry=0.05, last_retry=0.1, outage=0.15, again=0.05, patience=0.05)
+PACE = DriverPace(identify=0.3, first_retry=0.05, last_retry=0.1, outage=0.15, again=0.05, delay=0.05)
 INTERVAL = 0.3
 
 
 class Asked:
     """A DriverWatch that runs against a simulated driver."""
 
-    def __init__(self, driver: SimulatedDriver, watch: DriverWatch, ledger: Ledger) -> None:
+    def __init__(self, driver: SimulatedDriver, watch: DriverWatch, ledger: ReportState) -> None:
         self.driver = driver
         self.watch = watch
         self.ledger = ledger
@@ -64,7 +64,7 @@ def targets(driver: SimulatedDriver, **spec: Any) -> dict[str, Target]:
 
 @asynccontextmanager
 async def asked(driver: SimulatedDriver, *, pace: DriverPace = PACE, **spec: Any) -> AsyncIterator[Asked]:
-    ledger = Ledger()
+    ledger = ReportState()
     watch = DriverWatch(
         driver.name,
         parse_endpoint(driver.endpoint),
@@ -118,7 +118,7 @@ async def test_volumes_whose_calls_hang_keep_no_other_waiting() -> None:
     handles = [f"vol-{number}" for number in range(20)]
     stuck, well = tuple(handles[:12]), handles[12:]
     async with SimulatedDriver(volumes=handles) as driver:
-        driver.misbehave(Misbehaviour.HANGS, Params(methods=("NodeGetVolumeStats",), volumes=stuck))
+        driver.misbehave(Quirk.HANGS, Params(methods=("NodeGetVolumeStats",), volumes=stuck))
         async with asked(driver) as found:
             await found.until(lambda: all(found.silence(handle) == "CallFailed" for handle in stuck))
             assert [found.silence(handle) for handle in well] == [""] * len(well)
@@ -132,7 +132,7 @@ async def test_volumes_whose_calls_hang_keep_no_other_waiting() -> None:
 async def test_a_volume_that_stays_stuck_is_asked_ever_more_rarely() -> None:
     """Each ask may leave a process of the driver stuck in the kernel for good."""
     async with SimulatedDriver(volumes=["vol-1"]) as driver:
-        driver.misbehave(Misbehaviour.HANGS, Params(methods=("NodeGetVolumeStats",)))
+        driver.misbehave(Quirk.HANGS, Params(methods=("NodeGetVolumeStats",)))
         async with asked(driver) as found:
             await found.until(lambda: found.silence("vol-1"))
             before = driver.calls["NodeGetVolumeStats"]
@@ -143,7 +143,7 @@ async def test_a_volume_that_stays_stuck_is_asked_ever_more_rarely() -> None:
 async def test_a_driver_that_hangs_as_a_whole_is_unreachable_and_comes_back() -> None:
     async with SimulatedDriver() as driver, asked(driver) as found:
         await found.until(lambda: found.watch.settled)
-        driver.misbehave(Misbehaviour.HANGS)
+        driver.misbehave(Quirk.HANGS)
         await found.until(lambda: found.watch.status.state is SourceState.UNREACHABLE)
         driver.behave()
         await found.until(lambda: found.watch.status.state is SourceState.ANSWERING)
@@ -168,20 +168,20 @@ async def test_a_driver_that_is_replaced_quickly_was_never_gone() -> None:
     ("habit", "params", "reason"),
     {
         "a nil condition is no health": (
-            Misbehaviour.NIL_CONDITION,
+            Quirk.NIL_CONDITION,
             Params(methods=("NodeGetVolumeStats",)),
             "NoCondition",
         ),
         "NOT_FOUND means five things": (
-            Misbehaviour.ERRORS,
+            Quirk.ERRORS,
             Params(methods=("NodeGetVolumeStats",), code="NOT_FOUND"),
             "NotMounted",
         ),
-        "an error": (Misbehaviour.ERRORS, Params(methods=("NodeGetVolumeStats",)), "CallFailed"),
-        "garbage": (Misbehaviour.GARBAGE, Params(methods=("NodeGetVolumeStats",)), "CallFailed"),
+        "an error": (Quirk.ERRORS, Params(methods=("NodeGetVolumeStats",)), "CallFailed"),
+        "garbage": (Quirk.GARBAGE, Params(methods=("NodeGetVolumeStats",)), "CallFailed"),
     }.values(),
 )
-async def test_no_answer_is_silence(habit: Misbehaviour, params: Params, reason: str) -> None:
+async def test_no_answer_is_silence(habit: Quirk, params: Params, reason: str) -> None:
     async with SimulatedDriver() as driver:
         driver.misbehave(habit, params)
         async with asked(driver) as found:
@@ -193,7 +193,7 @@ async def test_no_answer_is_silence(habit: Misbehaviour, params: Params, reason:
 async def test_one_failure_alone_is_no_silence() -> None:
     async with SimulatedDriver() as driver, asked(driver) as found:
         await found.until(lambda: found.watch.settled)
-        driver.misbehave(Misbehaviour.ERRORS, Params(methods=("NodeGetVolumeStats",)))
+        driver.misbehave(Quirk.ERRORS, Params(methods=("NodeGetVolumeStats",)))
         calls = driver.calls["NodeGetVolumeStats"]
         await driver.called("NodeGetVolumeStats", times=calls + 1)
         driver.behave()
@@ -203,7 +203,7 @@ async def test_one_failure_alone_is_no_silence() -> None:
 
 async def test_a_method_that_is_promised_and_missing_is_done_without() -> None:
     async with SimulatedDriver(generation=Generation.V1_13) as driver:
-        driver.misbehave(Misbehaviour.UNIMPLEMENTED, Params(methods=("NodeGetVolumeHealth",)))
+        driver.misbehave(Quirk.UNIMPLEMENTED, Params(methods=("NodeGetVolumeHealth",)))
         async with asked(driver) as found:
             left = ("NodeGetVolumeStats", "NodeGetStorageHealth")
             await found.until(lambda: found.watch.status.methods == left)
@@ -214,7 +214,7 @@ async def test_a_method_that_is_promised_and_missing_is_done_without() -> None:
 async def test_a_driver_that_can_do_more_than_it_says_is_believed() -> None:
     """Facts D15: DirectPV fills in the condition without the capability."""
     async with SimulatedDriver() as driver:
-        driver.misbehave(Misbehaviour.HIDES_CAPABILITIES)
+        driver.misbehave(Quirk.HIDES_CAPABILITIES)
         driver.fault("vol-1", Fault.IO_ERRORS, plane=Plane.NODE)
         async with asked(driver) as found:
             await found.until(lambda: found.said("vol-1") == ["VolumeConditionAbnormal"])
@@ -225,7 +225,7 @@ async def test_a_driver_that_can_do_more_than_it_says_is_believed() -> None:
 async def test_a_driver_without_any_call_is_not_able() -> None:
     async with SimulatedDriver(node_capabilities=()) as driver, asked(driver) as found:
         await found.until(lambda: found.watch.settled)
-        assert found.watch.status.state is SourceState.NOT_ABLE
+        assert found.watch.status.state is SourceState.UNSUPPORTED
         assert driver.calls["NodeGetVolumeStats"] == 0
 
 

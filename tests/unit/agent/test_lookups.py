@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from volumehealth.agent.lookups import REFRESH, Lookups
-from volumehealth.cluster.api import Api
+from support.fakeapi import FakeApi
+from volumehealth.agent.lookups import REFRESH, ClaimLookup
+from volumehealth.kube.api import Api
 from volumehealth.model.clock import SystemClock
 from volumehealth.model.ids import ClaimRef
-from volumehealth.testing.fakeapi import FakeApi
 
 pytestmark = pytest.mark.looptime
 
@@ -53,27 +53,27 @@ def api() -> FakeApi:
 
 
 @pytest.fixture
-async def lookups(api: FakeApi) -> AsyncIterator[Lookups]:
-    lookups = Lookups(cast("Api", api), clock=LoopClock(), random=Random(1), news=lambda: None)
-    task = asyncio.create_task(lookups.run())
-    yield lookups
+async def lookup(api: FakeApi) -> AsyncIterator[ClaimLookup]:
+    lookup = ClaimLookup(cast("Api", api), clock=LoopClock(), random=Random(1), news=lambda: None)
+    task = asyncio.create_task(lookup.run())
+    yield lookup
     assert not task.done()
     task.cancel()
 
 
-async def want(lookups: Lookups, *refs: ClaimRef, labels: bool = False, namespaces: bool = False) -> None:
-    lookups.want(refs, labels=labels, namespaces=namespaces)
+async def want(lookup: ClaimLookup, *refs: ClaimRef, labels: bool = False, namespaces: bool = False) -> None:
+    lookup.want(refs, labels=labels, namespaces=namespaces)
     await asyncio.sleep(1)
 
 
-async def test_a_claim_is_read_once_with_its_volume(api: FakeApi, lookups: Lookups) -> None:
+async def test_a_claim_is_read_once_with_its_volume(api: FakeApi, lookup: ClaimLookup) -> None:
     for _ in range(3):
-        await want(lookups, REF)
-    claim = lookups.claims[REF].claim
+        await want(lookup, REF)
+    claim = lookup.claims[REF].claim
     assert (claim.driver, claim.handle, claim.storage_class) == ("d.example.com", "vol-1", "fast")
     await asyncio.sleep(100_000)
     assert api.requests == [("GET", CLAIM), ("GET", VOLUME)]
-    assert lookups.settled()
+    assert lookup.settled()
 
 
 @pytest.mark.parametrize(
@@ -81,45 +81,47 @@ async def test_a_claim_is_read_once_with_its_volume(api: FakeApi, lookups: Looku
     [{"mountOptions": ["noatime", "ro"]}, {"csi": {"driver": "d", "volumeHandle": "v", "readOnly": True}}],
 )
 async def test_a_volume_may_be_read_only_for_everybody(
-    api: FakeApi, lookups: Lookups, spec: dict[str, Any]
+    api: FakeApi, lookup: ClaimLookup, spec: dict[str, Any]
 ) -> None:
     api.objects[VOLUME]["spec"] |= spec
-    await want(lookups, REF)
-    assert lookups.claims[REF].read_only
+    await want(lookup, REF)
+    assert lookup.claims[REF].read_only
 
 
-async def test_a_claim_that_is_not_bound_yet_is_looked_at_again(api: FakeApi, lookups: Lookups) -> None:
+async def test_a_claim_that_is_not_bound_yet_is_looked_at_again(api: FakeApi, lookup: ClaimLookup) -> None:
     api.objects[CLAIM]["status"]["phase"] = "Pending"
-    await want(lookups, REF)
-    assert REF not in lookups.claims
-    assert lookups.settled()
+    await want(lookup, REF)
+    assert REF not in lookup.claims
+    assert lookup.settled()
     api.objects[CLAIM]["status"]["phase"] = "Bound"
     await asyncio.sleep(15)
-    assert REF in lookups.claims
+    assert REF in lookup.claims
 
 
-async def test_a_server_that_is_away_is_asked_again(api: FakeApi, lookups: Lookups) -> None:
+async def test_a_server_that_is_away_is_asked_again(api: FakeApi, lookup: ClaimLookup) -> None:
     api.away = True
-    await want(lookups, REF)
+    await want(lookup, REF)
     api.away = False
     await asyncio.sleep(15)
-    assert REF in lookups.claims
+    assert REF in lookup.claims
 
 
-async def test_labels_are_read_again_only_where_a_policy_minds_them(api: FakeApi, lookups: Lookups) -> None:
-    await want(lookups, REF, labels=True, namespaces=True)
-    assert lookups.namespaces["shop"].labels == {"team": "a"}
+async def test_labels_are_read_again_only_where_a_policy_minds_them(
+    api: FakeApi, lookup: ClaimLookup
+) -> None:
+    await want(lookup, REF, labels=True, namespaces=True)
+    assert lookup.namespaces["shop"].labels == {"team": "a"}
     api.objects[CLAIM]["metadata"]["labels"] = {"tier": "iron"}
     api.objects[SPACE]["metadata"]["labels"] = {"team": "b"}
     await asyncio.sleep(REFRESH * 1.3)
-    assert lookups.claims[REF].claim.labels == {"tier": "iron"}
-    assert lookups.namespaces["shop"].labels == {"team": "b"}
+    assert lookup.claims[REF].claim.labels == {"tier": "iron"}
+    assert lookup.namespaces["shop"].labels == {"team": "b"}
 
 
-async def test_what_is_not_wanted_any_more_is_forgotten(api: FakeApi, lookups: Lookups) -> None:
-    await want(lookups, REF, namespaces=True)
-    await want(lookups)
-    assert not lookups.claims
-    assert not lookups.namespaces
-    await want(lookups, REF)
+async def test_what_is_not_wanted_any_more_is_forgotten(api: FakeApi, lookup: ClaimLookup) -> None:
+    await want(lookup, REF, namespaces=True)
+    await want(lookup)
+    assert not lookup.claims
+    assert not lookup.namespaces
+    await want(lookup, REF)
     assert api.count("GET", CLAIM) == 2

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volumehealth.agent.ledger import Ledger
+from support.agent import KUBELET, make_claim, make_pod, make_target
+from support.clock import ManualClock
 from volumehealth.agent.mounts import Expected, Mount, judge_mounts, parse_mountinfo
 from volumehealth.agent.mountwatch import MountWatch
 from volumehealth.agent.paths import volume_paths
+from volumehealth.agent.state import ReportState
 from volumehealth.agent.targets import KnownClaim
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.report import Origin
-from volumehealth.testing.agent import KUBELET, make_claim, make_pod, make_target
-from volumehealth.testing.clock import ManualClock
 
 POINT = f"{KUBELET}/pods/u/volumes/kubernetes.io~csi/pv/mount"
 TOKEN = f"{KUBELET}/pods/u/volumes/kubernetes.io~projected/token"
@@ -109,7 +109,7 @@ class Watching:
 
     def __init__(self, **changes: Any) -> None:
         self.target = make_target(known=KnownClaim(make_claim(**changes)))
-        self.ledger = Ledger()
+        self.ledger = ReportState()
         self.news = 0
         self.watch = MountWatch("/none", KUBELET, ledger=self.ledger, clock=ManualClock(), news=self._count)
         self.watch.demand([self.target])

@@ -39,7 +39,7 @@ def test_the_command_says_what_it_does() -> None:
 
 def test_kopf_and_the_synchronous_client_are_not_loaded() -> None:
     program = (
-        "import sys; from volumehealth.agent.lean import without_synchronous_client as lean; lean();"
+        "import sys; from volumehealth.agent.trim import without_synchronous_client as lean; lean();"
         "import volumehealth.cli.main, volumehealth.cli.agent, volumehealth.agent.process;"
         "print([name for name in ('kopf', 'websocket', 'requests_oauthlib', 'rich') if name in sys.modules])"
     )

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from support.clock import ManualClock
 from volumehealth.agent.registry import PluginRegistry, RegistryPace
 from volumehealth.csi.endpoint import parse_endpoint
-from volumehealth.testing.clock import ManualClock
-from volumehealth.testing.driver import SimulatedDriver
-from volumehealth.testing.driver_registration import Registration
+from volumehealth_sandbox.driver import SimulatedDriver
+from volumehealth_sandbox.driver_registration import Registration
 
 NAME = "d.example.com"
 

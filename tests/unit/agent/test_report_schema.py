@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from support.agent import NOW
 from volumehealth.model.health import HealthAPI, SourceState
 from volumehealth.model.report import (
     Omitted,
@@ -19,7 +20,6 @@ from volumehealth.model.report import (
 )
 from volumehealth.model.report_json import encode_report
 from volumehealth.model.vocabulary import REPORT_KIND, REPORTS
-from volumehealth.testing.agent import NOW
 
 CRD = yaml.safe_load((Path(__file__).parents[3] / "crds" / f"{REPORTS}.yaml").read_text())
 SCHEMA = CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
@@ -67,7 +67,7 @@ def test_every_field_that_is_written_is_in_the_schema_and_the_other_way_round() 
 def test_what_the_schema_requires_is_always_written() -> None:
     bare = replace(
         FULL,
-        drivers=(ReportedDriver("d", SourceState.NOT_ABLE, NOW),),
+        drivers=(ReportedDriver("d", SourceState.UNSUPPORTED, NOW),),
         volumes=(ReportedVolume("d", "v", conditions=(ReportedCondition("Degraded", "X", "", NOW),)),),
         silent=(SilentVolume("d", "v", "CallFailed", "", NOW),),
     )

@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from support.agent import NOW, make_claim, make_pod, make_policy, make_target, make_targets
 from volumehealth.agent.pods import NodePod, NodePodObject, PodVolume, node_pod
 from volumehealth.agent.targets import MOUNT_GRACE, KnownClaim
-from volumehealth.testing.agent import NOW, make_claim, make_pod, make_policy, make_target, make_targets
 
 ASKED = {
     "it runs": [make_pod()],

@@ -6,13 +6,13 @@ from random import Random
 
 import pytest
 
+from support.clock import ManualClock
+from support.fakeapi import FakeApi
 from volumehealth import errors
 from volumehealth.agent.writer import VERIFY, AgentLease, ReportWriter
 from volumehealth.model.clock import SystemClock
 from volumehealth.model.report import VolumeHealthReport
 from volumehealth.model.report_json import decode_report
-from volumehealth.testing.clock import ManualClock
-from volumehealth.testing.fakeapi import FakeApi
 
 pytestmark = pytest.mark.looptime
 

@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 
+from support.health import START, SteppedClock
 from volumehealth.cluster.nodeobjects import LeaseRow
-from volumehealth.cluster.tables import Alive, ErrorTable, LeaseTable, NodeTable
+from volumehealth.cluster.tables import ErrorTable, LeaseLiveness, LeaseTable, NodeTable
 from volumehealth.model.clock import rfc3339
 from volumehealth.model.cluster import Attachment, Node
-from volumehealth.testing.health import START, SteppedClock
 
 FIRST_SIGHTS = {
     "a Lease renewed just now lives as long as it says": (0.0, 180.0),
@@ -20,13 +20,13 @@ FIRST_SIGHTS = {
 
 @pytest.mark.parametrize(("age", "left"), FIRST_SIGHTS.values(), ids=FIRST_SIGHTS.keys())
 def test_at_first_sight_a_lease_is_as_old_as_it_says(age: float, left: float) -> None:
-    seen: dict[str, Alive] = {}
+    seen: dict[str, LeaseLiveness] = {}
     LeaseTable(seen, SteppedClock()).put(LeaseRow("a", rfc3339(START - timedelta(seconds=age)), 180))
     assert seen["a"].until == left
 
 
 def test_a_change_is_a_sign_of_life_whatever_the_time_in_it() -> None:
-    seen: dict[str, Alive] = {}
+    seen: dict[str, LeaseLiveness] = {}
     clock = SteppedClock()
     table = LeaseTable(seen, clock)
     table.put(LeaseRow("a", "1999-01-01T00:00:00Z", 180))
@@ -38,7 +38,7 @@ def test_a_change_is_a_sign_of_life_whatever_the_time_in_it() -> None:
 
 
 def test_a_lease_that_was_never_renewed_shows_no_life() -> None:
-    seen: dict[str, Alive] = {}
+    seen: dict[str, LeaseLiveness] = {}
     LeaseTable(seen, SteppedClock()).put(LeaseRow("a", "", 180))
     assert seen["a"].until == 0.0
 

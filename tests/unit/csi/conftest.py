@@ -6,8 +6,8 @@ import pytest
 
 from volumehealth.csi.client import CsiClient
 from volumehealth.csi.endpoint import parse_endpoint
-from volumehealth.testing.driver import SimulatedDriver
-from volumehealth.testing.driver_state import Generation
+from volumehealth_sandbox.driver import SimulatedDriver
+from volumehealth_sandbox.driver_state import Generation
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from volumehealth.errors import (
     TokenRejected,
     VolumeNotFound,
 )
-from volumehealth.testing.driver import SimulatedDriver
-from volumehealth.testing.driver_faults import Fault
-from volumehealth.testing.driver_mischief import Misbehaviour, Params
+from volumehealth_sandbox.driver import SimulatedDriver
+from volumehealth_sandbox.driver_faults import Fault
+from volumehealth_sandbox.driver_quirks import Params, Quirk
 
 LISTING = Params(methods=("ListVolumes",))
 
@@ -38,7 +38,7 @@ TRANSLATED: dict[str, tuple[str, type[CsiError]]] = {
 async def test_a_status_becomes_an_error(
     code: str, kind: type[CsiError], legacy: SimulatedDriver, to_legacy: CsiClient
 ) -> None:
-    legacy.misbehave(Misbehaviour.ERRORS, Params(code=code, message="because\nof this"))
+    legacy.misbehave(Quirk.ERRORS, Params(code=code, message="because\nof this"))
     with pytest.raises(CsiError) as caught:
         await to_legacy.list_volumes(0, "", timeout=1.0)
     assert type(caught.value) is kind
@@ -50,7 +50,7 @@ async def test_a_status_becomes_an_error(
 async def test_a_driver_that_hangs_is_unreachable_after_the_timeout(
     legacy: SimulatedDriver, to_legacy: CsiClient
 ) -> None:
-    legacy.misbehave(Misbehaviour.HANGS, LISTING)
+    legacy.misbehave(Quirk.HANGS, LISTING)
     with pytest.raises(DriverUnreachable, match=r"ListVolumes: no answer within 0\.05 s") as caught:
         await to_legacy.list_volumes(0, "", timeout=0.05)
     assert caught.value.code == "DEADLINE_EXCEEDED"
@@ -59,7 +59,7 @@ async def test_a_driver_that_hangs_is_unreachable_after_the_timeout(
 async def test_a_driver_that_hangs_in_one_call_answers_others(
     legacy: SimulatedDriver, to_legacy: CsiClient
 ) -> None:
-    legacy.misbehave(Misbehaviour.HANGS, LISTING)
+    legacy.misbehave(Quirk.HANGS, LISTING)
     stuck = asyncio.create_task(to_legacy.list_volumes(0, "", timeout=5.0))
     assert await to_legacy.get_volume("vol-1", 1.0) is not None
     stuck.cancel()
@@ -70,7 +70,7 @@ async def test_a_driver_that_hangs_in_one_call_answers_others(
 async def test_garbage_is_garbled_and_leaves_no_traceback_in_the_log(
     legacy: SimulatedDriver, to_legacy: CsiClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    legacy.misbehave(Misbehaviour.GARBAGE, LISTING)
+    legacy.misbehave(Quirk.GARBAGE, LISTING)
     with caplog.at_level(logging.WARNING), pytest.raises(GarbledAnswer, match="no ListVolumesResponse"):
         await to_legacy.list_volumes(0, "", timeout=1.0)
     assert not caplog.records
@@ -107,7 +107,7 @@ async def reconnected(client: CsiClient) -> bool:
 
 
 async def test_a_crash_breaks_off_a_call_under_way(legacy: SimulatedDriver, to_legacy: CsiClient) -> None:
-    legacy.misbehave(Misbehaviour.HANGS, LISTING)
+    legacy.misbehave(Quirk.HANGS, LISTING)
     call = asyncio.create_task(to_legacy.list_volumes(0, "", timeout=30.0))
     await legacy.called("ListVolumes")
     await legacy.crash()
@@ -119,7 +119,7 @@ async def test_closing_the_client_ends_its_calls_with_an_error_and_not_with_a_ca
     legacy: SimulatedDriver,
 ) -> None:
     """A task that nobody cancelled must not end as if somebody had."""
-    legacy.misbehave(Misbehaviour.HANGS, LISTING)
+    legacy.misbehave(Quirk.HANGS, LISTING)
     async with CsiClient(parse_endpoint(legacy.endpoint)) as client:
         call = asyncio.create_task(client.list_volumes(0, "", timeout=30.0))
         await legacy.called("ListVolumes")
@@ -135,7 +135,7 @@ async def test_a_closed_client_is_unreachable(legacy: SimulatedDriver) -> None:
 
 
 async def test_a_cancelled_caller_is_cancelled(legacy: SimulatedDriver, to_legacy: CsiClient) -> None:
-    legacy.misbehave(Misbehaviour.HANGS, LISTING)
+    legacy.misbehave(Quirk.HANGS, LISTING)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await to_legacy.list_volumes(0, "", timeout=30.0)
@@ -145,7 +145,7 @@ async def test_an_error_text_of_any_length_arrives_bounded(
     legacy: SimulatedDriver, to_legacy: CsiClient
 ) -> None:
     """By default gRPC gives up on error texts of 8 KiB and reports its own trouble instead."""
-    legacy.misbehave(Misbehaviour.ERRORS, Params(message="y" * 100_000))
+    legacy.misbehave(Quirk.ERRORS, Params(message="y" * 100_000))
     with pytest.raises(CsiError) as caught:
         await to_legacy.list_volumes(0, "", timeout=1.0)
     assert caught.value.code == "INTERNAL"
@@ -158,7 +158,7 @@ async def test_an_answer_beyond_64_mebibytes_is_refused_with_the_code_that_means
         SimulatedDriver(volumes=volumes) as driver,
         CsiClient(parse_endpoint(driver.endpoint)) as client,
     ):
-        driver.misbehave(Misbehaviour.HUGE_ENTRIES, Params(count=1024**2))
+        driver.misbehave(Quirk.HUGE_ENTRIES, Params(count=1024**2))
         with pytest.raises(CsiError) as caught:
             await client.list_volumes(0, "", timeout=20.0)
     assert caught.value.code == "RESOURCE_EXHAUSTED"

@@ -5,8 +5,8 @@ import pytest
 from volumehealth.csi.client import CsiClient
 from volumehealth.csi.endpoint import parse_endpoint
 from volumehealth.errors import CsiError, GarbledAnswer
-from volumehealth.testing.driver import SimulatedDriver
-from volumehealth.testing.driver_mischief import Misbehaviour, Params
+from volumehealth_sandbox.driver import SimulatedDriver
+from volumehealth_sandbox.driver_quirks import Params, Quirk
 
 
 async def test_a_legacy_driver_names_itself_and_the_old_capability(to_legacy: CsiClient) -> None:
@@ -35,7 +35,7 @@ async def test_node_plugins_name_theirs(to_legacy: CsiClient, to_modern: CsiClie
 async def test_a_capability_of_the_future_is_kept_by_its_number(
     legacy: SimulatedDriver, to_legacy: CsiClient
 ) -> None:
-    legacy.misbehave(Misbehaviour.UNKNOWN_CAPABILITY)
+    legacy.misbehave(Quirk.UNKNOWN_CAPABILITY)
     assert "UNKNOWN_99" in (await to_legacy.identify(1.0)).controller
     assert "UNKNOWN_99" in (await to_legacy.identify_node(1.0)).node
 
@@ -55,14 +55,14 @@ async def test_a_controller_that_is_announced_but_not_served_here_is_none(
     legacy: SimulatedDriver, to_legacy: CsiClient
 ) -> None:
     """That is what the socket of a node plugin looks like."""
-    legacy.misbehave(Misbehaviour.UNIMPLEMENTED, Params(methods=("ControllerGetCapabilities",)))
+    legacy.misbehave(Quirk.UNIMPLEMENTED, Params(methods=("ControllerGetCapabilities",)))
     info = await to_legacy.identify(1.0)
     assert not info.controller_service
     assert info.controller == frozenset()
 
 
 async def test_not_ready_is_no_error(legacy: SimulatedDriver, to_legacy: CsiClient) -> None:
-    legacy.misbehave(Misbehaviour.NOT_READY)
+    legacy.misbehave(Quirk.NOT_READY)
     assert await to_legacy.probe(1.0) is False
     assert (await to_legacy.identify(1.0)).ready is False
 
@@ -70,14 +70,14 @@ async def test_not_ready_is_no_error(legacy: SimulatedDriver, to_legacy: CsiClie
 async def test_a_probe_that_fails_its_precondition_is_not_ready(
     legacy: SimulatedDriver, to_legacy: CsiClient
 ) -> None:
-    legacy.misbehave(Misbehaviour.PROBE_FAILS)
+    legacy.misbehave(Quirk.PROBE_FAILS)
     assert await to_legacy.probe(1.0) is False
 
 
 async def test_a_probe_that_fails_otherwise_is_an_error(
     legacy: SimulatedDriver, to_legacy: CsiClient
 ) -> None:
-    legacy.misbehave(Misbehaviour.ERRORS, Params(methods=("Probe",)))
+    legacy.misbehave(Quirk.ERRORS, Params(methods=("Probe",)))
     with pytest.raises(CsiError, match="Probe: the storage says no") as caught:
         await to_legacy.probe(1.0)
     assert caught.value.code == "INTERNAL"

@@ -3,9 +3,9 @@
 from volumehealth.csi.client import CsiClient
 from volumehealth.csi.endpoint import parse_endpoint
 from volumehealth.csi.types import LegacyCondition
-from volumehealth.testing.driver import SimulatedDriver
-from volumehealth.testing.driver_faults import Fault
-from volumehealth.testing.driver_mischief import Misbehaviour, Params
+from volumehealth_sandbox.driver import SimulatedDriver
+from volumehealth_sandbox.driver_faults import Fault
+from volumehealth_sandbox.driver_quirks import Params, Quirk
 
 HEALTHY = LegacyCondition(abnormal=False, message="volume is in a healthy condition")
 WELL = LegacyCondition(abnormal=False, message="")  # in a list nobody reads what a healthy volume says
@@ -31,7 +31,7 @@ async def test_a_missing_condition_is_none_and_never_healthy(
     legacy: SimulatedDriver, to_legacy: CsiClient
 ) -> None:
     """D4."""
-    legacy.misbehave(Misbehaviour.NIL_CONDITION, Params(methods=("ListVolumes", "ControllerGetVolume")))
+    legacy.misbehave(Quirk.NIL_CONDITION, Params(methods=("ListVolumes", "ControllerGetVolume")))
     page = await to_legacy.list_volumes(0, "", timeout=1.0)
     assert page.entries == (("vol-1", None), ("vol-2", None), ("vol-3", None))
     assert await to_legacy.get_volume("vol-1", 1.0) is None
@@ -55,20 +55,20 @@ async def test_one_volume_can_be_asked_about(legacy: SimulatedDriver, to_legacy:
 
 async def test_the_id_in_the_answer_does_not_matter(legacy: SimulatedDriver, to_legacy: CsiClient) -> None:
     """D5."""
-    legacy.misbehave(Misbehaviour.OTHER_IDS)
+    legacy.misbehave(Quirk.OTHER_IDS)
     assert await to_legacy.get_volume("vol-1", 1.0) == HEALTHY
 
 
 async def test_no_volume_in_the_answer_does_not_matter(legacy: SimulatedDriver, to_legacy: CsiClient) -> None:
     """D5: PowerScale's abnormal answer."""
-    legacy.misbehave(Misbehaviour.NIL_VOLUME)
+    legacy.misbehave(Quirk.NIL_VOLUME)
     assert await to_legacy.get_volume("vol-1", 1.0) == HEALTHY
 
 
 async def test_dirty_texts_come_out_clean(legacy: SimulatedDriver, to_legacy: CsiClient) -> None:
     """D12."""
     legacy.fault("vol-1", Fault.DISK_FAILURE, message="broken")
-    legacy.misbehave(Misbehaviour.DIRTY_TEXTS)
+    legacy.misbehave(Quirk.DIRTY_TEXTS)
     condition = await to_legacy.get_volume("vol-1", 1.0)
     assert condition == LegacyCondition(abnormal=True, message="[31mbroken and a second line")
 
@@ -76,7 +76,7 @@ async def test_dirty_texts_come_out_clean(legacy: SimulatedDriver, to_legacy: Cs
 async def test_huge_texts_come_out_bounded(legacy: SimulatedDriver, to_legacy: CsiClient) -> None:
     """D12."""
     legacy.fault("vol-1", Fault.DISK_FAILURE)
-    legacy.misbehave(Misbehaviour.HUGE_TEXTS)
+    legacy.misbehave(Quirk.HUGE_TEXTS)
     condition = await to_legacy.get_volume("vol-1", 1.0)
     assert condition is not None
     assert len(condition.message.encode()) <= 1024
@@ -89,7 +89,7 @@ async def test_a_list_larger_than_grpcs_usual_limit_is_read() -> None:
         SimulatedDriver(volumes=volumes) as driver,
         CsiClient(parse_endpoint(driver.endpoint)) as client,
     ):
-        driver.misbehave(Misbehaviour.HUGE_ENTRIES, Params(count=1024**2))
+        driver.misbehave(Quirk.HUGE_ENTRIES, Params(count=1024**2))
         page = await client.list_volumes(0, "", timeout=5.0)
     assert len(page.entries) == 6
 

@@ -8,10 +8,10 @@ from volumehealth.csi.pb import csi_pb2 as pb
 from volumehealth.csi.types import LegacyCondition, StorageCondition, Unit, Usage
 from volumehealth.errors import VolumeNotFound
 from volumehealth.model.health import Condition
-from volumehealth.testing.driver import SimulatedDriver
-from volumehealth.testing.driver_faults import Fault
-from volumehealth.testing.driver_mischief import Misbehaviour
-from volumehealth.testing.driver_state import GIBIBYTE
+from volumehealth_sandbox.driver import SimulatedDriver
+from volumehealth_sandbox.driver_faults import Fault
+from volumehealth_sandbox.driver_quirks import Quirk
+from volumehealth_sandbox.driver_state import GIBIBYTE
 
 TARGET = "/var/lib/kubelet/pods/1/mount"
 
@@ -45,7 +45,7 @@ async def test_missing_usage_is_not_zero(legacy: SimulatedDriver, to_legacy: Csi
     """D8."""
     mounted(legacy)
     legacy.fault("vol-1", Fault.IO_ERRORS)
-    legacy.misbehave(Misbehaviour.NO_USAGE)
+    legacy.misbehave(Quirk.NO_USAGE)
     stats = await to_legacy.node_get_volume_stats("vol-1", TARGET, staging_path="", timeout=1.0)
     assert stats.usage == ()
     assert stats.condition is not None

@@ -12,7 +12,7 @@ from volumehealth.csi.client import CsiClient
 from volumehealth.csi.endpoint import parse_endpoint
 from volumehealth.errors import DriverUnreachable
 from volumehealth.settings import TlsFiles
-from volumehealth.testing.driver import SimulatedDriver
+from volumehealth_sandbox.driver import SimulatedDriver
 
 needs_openssl = pytest.mark.skipif(
     shutil.which("openssl") is None, reason="makes its certificates with openssl"

@@ -2,9 +2,9 @@
 
 from volumehealth.csi.client import CsiClient
 from volumehealth.model.health import Condition
-from volumehealth.testing.driver import SimulatedDriver
-from volumehealth.testing.driver_faults import Fault
-from volumehealth.testing.driver_mischief import Misbehaviour, Params
+from volumehealth_sandbox.driver import SimulatedDriver
+from volumehealth_sandbox.driver_faults import Fault
+from volumehealth_sandbox.driver_quirks import Params, Quirk
 
 LOST = Condition("DataLoss", "DiskFailure", "disk failure: no intact replica of the volume is left")
 SLOW = Condition("Degraded", "DegradedPerformance", "degraded performance: a rebuild is in progress")
@@ -22,7 +22,7 @@ async def test_a_list_may_name_healthy_ones_without_conditions(
     modern: SimulatedDriver, to_modern: CsiClient
 ) -> None:
     modern.fault("vol-2", Fault.DISK_FAILURE)
-    modern.misbehave(Misbehaviour.LISTS_HEALTHY)
+    modern.misbehave(Quirk.LISTS_HEALTHY)
     page = await to_modern.list_volume_health(0, "", secrets={}, timeout=1.0)
     assert page.entries == (("vol-1", ()), ("vol-2", (LOST,)), ("vol-3", ()))
 
@@ -45,13 +45,13 @@ async def test_one_volume_can_be_asked_about(modern: SimulatedDriver, to_modern:
 async def test_an_answer_without_health_is_none_and_never_healthy(
     modern: SimulatedDriver, to_modern: CsiClient
 ) -> None:
-    modern.misbehave(Misbehaviour.NIL_VOLUME)
+    modern.misbehave(Quirk.NIL_VOLUME)
     assert await to_modern.get_volume_health("vol-1", secrets={}, timeout=1.0) is None
 
 
 async def test_the_id_in_the_answer_does_not_matter(modern: SimulatedDriver, to_modern: CsiClient) -> None:
     """D5."""
-    modern.misbehave(Misbehaviour.OTHER_IDS)
+    modern.misbehave(Quirk.OTHER_IDS)
     assert await to_modern.get_volume_health("vol-1", secrets={}, timeout=1.0) == ()
 
 
@@ -60,7 +60,7 @@ async def test_a_status_of_the_future_is_kept_and_never_healthy(
 ) -> None:
     """C5: the kubelet drops them."""
     modern.fault("vol-1", Fault.DISK_FAILURE)
-    modern.misbehave(Misbehaviour.UNKNOWN_STATUS, Params(count=7))
+    modern.misbehave(Quirk.UNKNOWN_STATUS, Params(count=7))
     conditions = await to_modern.get_volume_health("vol-1", secrets={}, timeout=1.0)
     assert conditions == (Condition("UnknownHealthType7", LOST.reason, LOST.message),)
 
@@ -70,7 +70,7 @@ async def test_reasons_that_kubernetes_refuses_are_made_fit(
 ) -> None:
     """D12."""
     modern.fault("vol-1", Fault.DISK_FAILURE, message="broken")
-    modern.misbehave(Misbehaviour.DIRTY_TEXTS)
+    modern.misbehave(Quirk.DIRTY_TEXTS)
     conditions = await to_modern.get_volume_health("vol-1", secrets={}, timeout=1.0)
     assert conditions == (Condition("DataLoss", "TheReasonIsDiskFailure", "[31mbroken and a second line"),)
 

@@ -1,4 +1,4 @@
-"""What is believed of one claim, and when."""
+"""What is confirmed of one claim, and when."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unit.judge.courtroom import (
+from unit.judge.harness import (
     DEAD,
     DRIVER,
     FOUND,
@@ -37,9 +37,13 @@ class TestVerdict:
         ("a driver's healthy answer", [healthy()], Verdict.HEALTHY),
         ("silence is never health", [silent()], Verdict.UNKNOWN),
         ("no source that could answer", [], Verdict.UNMONITORED),
-        ("the mount table may not acquit", [healthy(NODE, "n1", acquits=False)], Verdict.UNMONITORED),
+        ("the mount table may not acquit", [healthy(NODE, "n1", can_clear=False)], Verdict.UNMONITORED),
         ("a source that speaks beside one that is silent", [silent(), healthy(NODE, "n1")], Verdict.HEALTHY),
-        ("the mount table beside a silent driver", [silent(), healthy(NODE, acquits=False)], Verdict.UNKNOWN),
+        (
+            "the mount table beside a silent driver",
+            [silent(), healthy(NODE, can_clear=False)],
+            Verdict.UNKNOWN,
+        ),
         ("an adverse statement of a claim that is new", [adverse(SLOW)], Verdict.UNKNOWN),
         ("a loss of data", [adverse(DEAD)], Verdict.UNHEALTHY),
         ("one source well, one that lost data", [healthy(), adverse(DEAD, source=NODE)], Verdict.UNHEALTHY),
@@ -74,7 +78,7 @@ class TestVerdict:
 
     def test_a_new_claim_with_a_pending_statement_says_so(self) -> None:
         judgement = Court().hears(adverse(SLOW))
-        assert judgement.unknown_reason == "NotYetBelieved"
+        assert judgement.unknown_reason == "NotYetConfirmed"
         assert judgement.unknown_message == "Degraded/Slow: reads take long"
 
     def test_with_all_findings_frozen_it_is_still_unhealthy(self) -> None:
@@ -107,12 +111,12 @@ class TestBelieving:
         court = Court()
         court.hears(adverse(LOST))
         court.hears(adverse(LOST), after=1.9)
-        assert court.told == []
+        assert court.notified == []
         judgement = court.hears(adverse(LOST), after=0.1)
-        assert court.told == [(FOUND, "VolumeNotFound", 1)]
+        assert court.notified == [(FOUND, "VolumeNotFound", 1)]
         (finding,) = judgement.health.findings if judgement.health else ()
-        assert (finding.since, finding.believed) == (START, court.now)
-        assert finding.told is None
+        assert (finding.since, finding.confirmed) == (START, court.now)
+        assert finding.last_notified_at is None
 
     def test_the_same_old_answer_is_no_proof_that_it_lasted(self) -> None:
         court = Court()
@@ -131,29 +135,29 @@ class TestBelieving:
     def test_an_answer_that_knows_since_when_it_is_so_is_taken_at_its_word(self) -> None:
         court = Court()
         court.hears(replace(adverse(LOST), since=START - 3 * MINUTE))
-        assert court.told == [(FOUND, "VolumeNotFound", 1)]
+        assert court.notified == [(FOUND, "VolumeNotFound", 1)]
 
     def test_a_loss_of_data_is_believed_at_once(self) -> None:
         court = Court(settings(unhealthy_after=60))
         court.hears(adverse(DEAD))
-        assert court.told == [(FOUND, "DiskFailed", 1)]
+        assert court.notified == [(FOUND, "DiskFailed", 1)]
 
     def test_a_rule_for_losses_of_data_may_ask_for_patience(self) -> None:
         rule = Rule(RuleMatch(status="DataLoss"), unhealthy_after=timedelta(minutes=10))
         court = Court(settings(rules=[rule]))
         court.hears(adverse(DEAD))
         court.hears(adverse(DEAD), after=9)
-        assert court.told == []
+        assert court.notified == []
         court.hears(adverse(DEAD), after=1)
-        assert court.told == [(FOUND, "DiskFailed", 1)]
+        assert court.notified == [(FOUND, "DiskFailed", 1)]
 
     def test_a_rule_has_its_own_patience(self) -> None:
         court = Court(settings(rules=[Rule(RuleMatch(reason="Slow"), unhealthy_after=timedelta(minutes=15))]))
         court.hears(adverse(SLOW, LOST))
         court.hears(adverse(SLOW, LOST), after=14)
-        assert court.told == [(FOUND, "VolumeNotFound", 1)]
+        assert court.notified == [(FOUND, "VolumeNotFound", 1)]
         court.hears(adverse(SLOW, LOST), after=1)
-        assert court.told[1:] == [(FOUND, "Slow", 1)]
+        assert court.notified[1:] == [(FOUND, "Slow", 1)]
 
     DENIALS = (
         ("a healthy answer", healthy()),
@@ -166,21 +170,21 @@ class TestBelieving:
         court.hears(adverse(LOST))
         court.hears(denial, after=1)
         court.hears(adverse(LOST), after=1)
-        assert court.told == []
+        assert court.notified == []
 
     def test_silence_neither_drops_nor_believes(self) -> None:
         court = Court()
         court.hears(adverse(LOST))
         court.hears(silent(), after=60)
-        assert court.told == []
+        assert court.notified == []
         court.hears(adverse(LOST), after=1)
-        assert court.told == [(FOUND, "VolumeNotFound", 1)]
+        assert court.notified == [(FOUND, "VolumeNotFound", 1)]
 
     def test_a_healthy_word_of_another_source_drops_nothing(self) -> None:
         court = Court()
         court.hears(adverse(LOST), healthy(NODE, "n1"))
         court.hears(adverse(LOST), healthy(NODE, "n1"), after=2)
-        assert court.told == [(FOUND, "VolumeNotFound", 1)]
+        assert court.notified == [(FOUND, "VolumeNotFound", 1)]
 
     def test_an_answer_from_the_future_was_heard_now(self) -> None:
         court = Court(AT_ONCE)
@@ -200,14 +204,14 @@ class TestBelieving:
         agent = adverse(replace(LOST, message="b"), source=NODE, node="n1", via=Via.AGENT)
         kubelet = adverse(replace(LOST, message="a"), source=NODE, node="n1", via=Via.KUBELET)
         judgement = court.hears(kubelet, agent)
-        assert court.told == [(FOUND, "VolumeNotFound", 1)]
+        assert court.notified == [(FOUND, "VolumeNotFound", 1)]
         assert judgement.health is not None
         assert (judgement.health.findings[0].via, judgement.health.findings[0].message) == (Via.AGENT, "b")
 
     def test_two_nodes_that_tell_the_same_make_two_findings(self) -> None:
         court = Court(AT_ONCE)
         court.hears(*(adverse(LOST, source=NODE, node=node) for node in ("n1", "n2")))
-        assert len(court.told) == 2
+        assert len(court.notified) == 2
 
     def test_a_message_that_changes_in_a_number_only_is_kept(self) -> None:
         court = Court(AT_ONCE)
@@ -222,16 +226,16 @@ class TestBelieving:
         judgement = court.hears(adverse(replace(LOST, message="no such LUN")), after=1)
         assert judgement.health is not None
         assert judgement.health.findings[0].message == "no such LUN"
-        assert len(court.told) == 1
+        assert len(court.notified) == 1
 
     def test_no_more_than_sixteen_of_a_severity_are_taken_up_and_a_worse_one_always_is(self) -> None:
         court = Court(AT_ONCE)
         court.hears(adverse(*(Condition("Degraded", f"R{number:03}") for number in range(100))))
-        assert len(court.told) == 16
+        assert len(court.notified) == 16
         court.hears(
             adverse(DEAD, *(Condition("Degraded", f"R{number:03}") for number in range(100))), after=1
         )
-        assert court.told[16:] == [(FOUND, "DiskFailed", 1)]
+        assert court.notified[16:] == [(FOUND, "DiskFailed", 1)]
 
 
 class TestRecovering:
@@ -240,9 +244,9 @@ class TestRecovering:
         court.hears(adverse(DEAD))
         court.hears(healthy(), after=1)
         court.hears(healthy(), after=4.9)
-        assert court.told == [(FOUND, "DiskFailed", 1)]
+        assert court.notified == [(FOUND, "DiskFailed", 1)]
         judgement = court.hears(healthy(), after=0.1)
-        assert court.told[1:] == [(RECOVERED, "DiskFailed", 1)]
+        assert court.notified[1:] == [(RECOVERED, "DiskFailed", 1)]
         assert judgement.verdict is Verdict.HEALTHY
         assert judgement.health is not None
         assert judgement.health.recovered == court.now
@@ -251,7 +255,7 @@ class TestRecovering:
         court = Court(AT_ONCE)
         court.hears(adverse(LOST, SLOW))
         court.hears(adverse(SLOW), after=1)
-        assert court.told[2:] == [(RECOVERED, "VolumeNotFound", 1)]
+        assert court.notified[2:] == [(RECOVERED, "VolumeNotFound", 1)]
 
     NO_PROOFS: ClassVar[list[tuple[str, list[Answer]]]] = [
         ("silence", [silent()]),
@@ -266,26 +270,26 @@ class TestRecovering:
         court.hears(adverse(LOST))
         court.hears(*answers, after=60)
         court.hears(*answers, after=60)
-        assert court.told == [(FOUND, "VolumeNotFound", 1)]
+        assert court.notified == [(FOUND, "VolumeNotFound", 1)]
 
     def test_the_mount_table_clears_nothing_that_a_silent_driver_said(self) -> None:
         court = Court(AT_ONCE)
         court.hears(adverse(LOST, source=NODE, node="n1"))
-        court.hears(silent(NODE, "n1"), healthy(NODE, "n1", acquits=False), after=60)
-        court.hears(silent(NODE, "n1"), adverse(SLOW, source=NODE, node="n1", acquits=False), after=60)
-        assert (RECOVERED, "VolumeNotFound", 1) not in court.told
+        court.hears(silent(NODE, "n1"), healthy(NODE, "n1", can_clear=False), after=60)
+        court.hears(silent(NODE, "n1"), adverse(SLOW, source=NODE, node="n1", can_clear=False), after=60)
+        assert (RECOVERED, "VolumeNotFound", 1) not in court.notified
 
     def test_the_mount_table_clears_what_it_said_itself(self) -> None:
         court = Court(AT_ONCE)
-        court.hears(adverse(LOST, source=NODE, node="n1", acquits=False))
-        court.hears(healthy(NODE, "n1", acquits=False), after=1)
-        assert court.told[1:] == [(RECOVERED, "VolumeNotFound", 1)]
+        court.hears(adverse(LOST, source=NODE, node="n1", can_clear=False))
+        court.hears(healthy(NODE, "n1", can_clear=False), after=1)
+        assert court.notified[1:] == [(RECOVERED, "VolumeNotFound", 1)]
 
     def test_a_full_answer_may_have_left_some_out_and_clears_nothing(self) -> None:
         court = Court(AT_ONCE)
         court.hears(adverse(SLOW))
         court.hears(adverse(*(Condition("Inaccessible", f"R{number}") for number in range(16))), after=1)
-        assert (RECOVERED, "Slow", 1) not in court.told
+        assert (RECOVERED, "Slow", 1) not in court.notified
 
     def test_said_again_while_clearing_it_is_the_same_episode(self) -> None:
         court = Court()
@@ -294,15 +298,15 @@ class TestRecovering:
         court.hears(adverse(DEAD), after=4)
         court.hears(healthy(), after=4)
         court.hears(healthy(), after=4)
-        assert court.told == [(FOUND, "DiskFailed", 1)]
+        assert court.notified == [(FOUND, "DiskFailed", 1)]
         court.hears(healthy(), after=1)
-        assert court.told[1:] == [(RECOVERED, "DiskFailed", 1)]
+        assert court.notified[1:] == [(RECOVERED, "DiskFailed", 1)]
 
     def test_back_after_recovery_it_is_a_new_episode(self) -> None:
         court = Court(AT_ONCE)
         for answer in (adverse(LOST), healthy(), adverse(LOST)):
             court.hears(answer, after=1)
-        assert court.told[2:] == [(FOUND, "VolumeNotFound", 2)]
+        assert court.notified[2:] == [(FOUND, "VolumeNotFound", 2)]
         assert court.health is not None
         assert court.health.recovered is None
 
@@ -315,7 +319,7 @@ class TestRecovering:
         assert judgement.health.findings[0].clear_since == START + MINUTE
         assert judgement.health.findings[0].stale
         court.hears(healthy(), after=1)
-        assert court.told[1:] == [(RECOVERED, "DiskFailed", 1)]
+        assert court.notified[1:] == [(RECOVERED, "DiskFailed", 1)]
 
     def test_a_recovered_claim_is_remembered_for_its_retention(self) -> None:
         court = Court(AT_ONCE)
@@ -329,7 +333,7 @@ class TestRecovering:
         court = Court(replace(AT_ONCE, record_retention=timedelta(0)))
         court.hears(adverse(LOST))
         assert court.hears(healthy(), after=1).health is None
-        assert len(court.told) == 2
+        assert len(court.notified) == 2
 
 
 class TestIgnoring:
@@ -340,7 +344,7 @@ class TestIgnoring:
         court = Court(settings(unhealthy_after=0, rules=[self.RULE]))
         judgement = court.hears(adverse(self.TEXT))
         assert (judgement.verdict, judgement.ignored) == (Verdict.HEALTHY, True)
-        assert court.told == []
+        assert court.notified == []
         assert judgement.health is not None
         assert judgement.health.ignored
 
@@ -349,7 +353,7 @@ class TestIgnoring:
         court.hears(adverse(replace(self.TEXT, message="offline")))
         judgement = court.hears(adverse(self.TEXT), after=60)
         assert judgement.verdict is Verdict.UNHEALTHY
-        assert len(court.told) == 1
+        assert len(court.notified) == 1
 
     def test_a_statement_with_a_reason_of_its_own_hides_none_so_the_others_can_recover(self) -> None:
         court = Court(
@@ -357,40 +361,40 @@ class TestIgnoring:
         )
         court.hears(adverse(SLOW, LOST))
         court.hears(adverse(SLOW), after=1)
-        assert court.told == [(FOUND, "VolumeNotFound", 1), (RECOVERED, "VolumeNotFound", 1)]
+        assert court.notified == [(FOUND, "VolumeNotFound", 1), (RECOVERED, "VolumeNotFound", 1)]
 
     def test_a_finding_whose_very_text_a_new_rule_ignores_goes_away(self) -> None:
         court = Court(AT_ONCE)
         court.hears(adverse(self.TEXT))
         court.settings = settings(unhealthy_after=0, healthy_after=0, rules=[self.RULE])
         court.hears(adverse(self.TEXT), after=1)
-        assert court.told[1:] == [(RECOVERED, "VolumeConditionAbnormal", 1)]
+        assert court.notified[1:] == [(RECOVERED, "VolumeConditionAbnormal", 1)]
 
 
 class TestDistrust:
     STALE = "watching pods failed since 03:00Z"
 
     def test_nothing_is_healthy_in_a_stale_view(self) -> None:
-        judgement = Court().hears(healthy(), distrust=self.STALE)
+        judgement = Court().hears(healthy(), stale_reason=self.STALE)
         assert judgement.verdict is Verdict.UNKNOWN
         assert (judgement.unknown_reason, judgement.unknown_message) == ("ViewStale", self.STALE)
 
     def test_what_nobody_can_answer_stays_unmonitored(self) -> None:
-        assert Court().hears(distrust=self.STALE).verdict is Verdict.UNMONITORED
+        assert Court().hears(stale_reason=self.STALE).verdict is Verdict.UNMONITORED
 
     def test_nothing_recovers_in_a_stale_view(self) -> None:
         court = Court(AT_ONCE)
         court.hears(adverse(LOST))
-        judgement = court.hears(healthy(), after=60, distrust=self.STALE)
-        assert len(court.told) == 1
+        judgement = court.hears(healthy(), after=60, stale_reason=self.STALE)
+        assert len(court.notified) == 1
         assert judgement.health is not None
         assert judgement.health.frozen
 
     def test_explicit_statements_still_count_in_a_stale_view(self) -> None:
         court = Court()
-        court.hears(adverse(LOST), distrust=self.STALE)
-        judgement = court.hears(adverse(LOST), after=2, distrust=self.STALE)
-        assert court.told == [(FOUND, "VolumeNotFound", 1)]
+        court.hears(adverse(LOST), stale_reason=self.STALE)
+        judgement = court.hears(adverse(LOST), after=2, stale_reason=self.STALE)
+        assert court.notified == [(FOUND, "VolumeNotFound", 1)]
         assert judgement.health is not None
         assert not judgement.health.frozen
 
@@ -401,7 +405,7 @@ class TestMemory:
         court.hears(adverse(LOST))
         judgement = court.hears(silent(), uid="uid-2", after=1)
         assert judgement.verdict is Verdict.UNKNOWN
-        assert (judgement.health, len(court.told)) == (None, 1)
+        assert (judgement.health, len(court.notified)) == (None, 1)
 
     def test_history_keeps_the_last_ten_turns_as_sentences(self) -> None:
         court = Court(AT_ONCE)
@@ -428,11 +432,11 @@ class TestMemory:
         court = Court(AT_ONCE)
         court.hears(adverse(LOST))
         assert court.health is not None
-        told = replace(court.health.findings[0], told=START)
+        told = replace(court.health.findings[0], last_notified_at=START)
         court.health = replace(court.health, findings=(told,))
         judgement = court.hears(adverse(LOST), after=1)
         assert judgement.health is not None
-        assert judgement.health.findings[0].told == START
+        assert judgement.health.findings[0].last_notified_at == START
 
     def test_nothing_new_gives_the_same_object(self) -> None:
         court = Court(AT_ONCE)
@@ -471,7 +475,7 @@ UNACCUSED = st.lists(
             healthy(Source.NODE, "n1"),
             silent(Source.NODE, "n1"),
             silent(Source.NODE, "n2", reason="AgentSilent"),
-            healthy(Source.KUBERNETES, acquits=False),
+            healthy(Source.KUBERNETES, can_clear=False),
         ]
     ),
     max_size=4,
@@ -480,7 +484,7 @@ UNACCUSED = st.lists(
 
 @given(UNACCUSED, st.sampled_from(list(Verdict)), st.sampled_from(["", "no watch"]))
 def test_a_claim_that_nobody_accuses_needs_no_past_to_be_judged(
-    said: list[Answer], before: Verdict, distrust: str
+    said: list[Answer], before: Verdict, stale_reason: str
 ) -> None:
     """The short cut for such claims gives what the long way gives."""
 
@@ -493,7 +497,7 @@ def test_a_claim_that_nobody_accuses_needs_no_past_to_be_judged(
             driver=DRIVER,
             settings=settings(),
             now=START,
-            distrust=distrust,
+            stale_reason=stale_reason,
             before=before,
         )
 

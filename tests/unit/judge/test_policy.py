@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unit.judge.courtroom import DEAD, DRIVER, LOST, MINUTE, SLOW, START, adverse, healthy, settings, silent
+from unit.judge.harness import DEAD, DRIVER, LOST, MINUTE, SLOW, START, adverse, healthy, settings, silent
 from volumehealth.judge.claim import JudgeSettings, judge_claim
 from volumehealth.judge.driver import answers_about
 from volumehealth.judge.explain import explain_claim
@@ -21,16 +21,16 @@ from volumehealth.model.health import (
     DriverAnswers,
     DriverState,
     Evidence,
+    HealthyOnNodes,
     Outcome,
     Source,
     SourceState,
     Transition,
     Verdict,
-    Vouched,
 )
 from volumehealth.model.ids import ClaimRef, VolumeId
 from volumehealth.model.policy import Policy, PolicySpec, Rule, RuleMatch
-from volumehealth.select import Members, Selection
+from volumehealth.policy.select import Members, Selection
 
 AT_ONCE = settings(unhealthy_after=0, healthy_after=0)
 
@@ -81,10 +81,10 @@ class Bench:
         after: int = 0,
         claims: Mapping[ClaimRef, tuple[Answer, ...]] | None = None,
         volumes: Mapping[VolumeId, tuple[Answer, ...]] | None = None,
-        distrust: str = "",
+        stale_reason: str = "",
     ) -> PolicyJudgement:
         self.now += MINUTE * after
-        evidence = Evidence({DRIVER: answers} if answers else {}, claims or {}, volumes or {}, distrust)
+        evidence = Evidence({DRIVER: answers} if answers else {}, claims or {}, volumes or {}, stale_reason)
         self.last = judge_policy(
             self.last.healths if self.last else {},
             self.members,
@@ -111,7 +111,7 @@ class TestCounts:
         assert verdicts(judgement) == (2, 1, 3, 0)
         assert judgement.drivers[DRIVER].claims == 6
 
-    @pytest.mark.parametrize("state", [SourceState.NOT_ABLE, SourceState.NOT_HEARD])
+    @pytest.mark.parametrize("state", [SourceState.UNSUPPORTED, SourceState.NOT_CONNECTED])
     def test_claims_of_a_driver_that_cannot_tell_are_unmonitored(self, state: SourceState) -> None:
         judgement = Bench(claims_of(3)).judges(says(state=state))
         assert verdicts(judgement) == (0, 0, 0, 3)
@@ -169,7 +169,7 @@ class TestCounts:
         assert verdicts(judgement) == (0, 3, 0, 0)
 
     def test_in_a_stale_view_no_claim_is_healthy(self) -> None:
-        judgement = Bench(claims_of(3)).judges(says({"v000", "v001", "v002"}), distrust="no watch")
+        judgement = Bench(claims_of(3)).judges(says({"v000", "v001", "v002"}), stale_reason="no watch")
         assert verdicts(judgement) == (0, 0, 3, 0)
         assert [(group.reason, group.claims) for group in judgement.unknown] == [("ViewStale", 3)]
 
@@ -286,7 +286,7 @@ class TestFreshness:
     def test_a_driver_that_is_heard_no_more_leaves_its_findings_frozen(self) -> None:
         bench = Bench(claims_of(2))
         bench.judges(says({"v001"}, {"v000": adverse(LOST)}))
-        judgement = bench.judges(says(state=SourceState.NOT_HEARD), after=60)
+        judgement = bench.judges(says(state=SourceState.NOT_CONNECTED), after=60)
         assert verdicts(judgement) == (0, 1, 0, 1)
         assert judgement.healths[ClaimRef("shop", "c000")].frozen
 
@@ -326,10 +326,10 @@ class TestGroups:
     def test_a_driver_wide_problem(self, bad: int, of: int, wide: bool) -> None:
         others = {f"v{number:03}": adverse(LOST, SLOW) for number in range(bad)}
         judgement = Bench(claims_of(of)).judges(says({f"v{number:03}" for number in range(bad, of)}, others))
-        stories = [
+        aggregates = [
             (story.status, story.claims, story.of, story.namespaces) for story in judgement.driver_wide
         ]
-        assert stories == ([("Inaccessible", bad, of, 1), ("Degraded", bad, of, 1)] if wide else [])
+        assert aggregates == ([("Inaccessible", bad, of, 1), ("Degraded", bad, of, 1)] if wide else [])
 
     def test_transitions_come_in_the_order_of_claims(self) -> None:
         others = {f"v{number:03}": adverse(LOST) for number in range(30)}
@@ -351,12 +351,12 @@ DRIVERS = st.builds(
 NODES = st.sampled_from([healthy(Source.NODE, "n1"), silent(Source.NODE, "n1")])
 ELSEWHERE = st.lists(NODES | st.just(adverse(SLOW, source=Source.NODE, node="n1")), max_size=2).map(tuple)
 EVIDENCE = st.builds(
-    lambda driver, claims, volumes, distrust, well: Evidence(
+    lambda driver, claims, volumes, stale_reason, well: Evidence(
         {DRIVER: driver},
         {ClaimRef("shop", name): told for name, told in claims.items() if told},
         {VolumeId(DRIVER, handle): told for handle, told in volumes.items() if told},
-        distrust,
-        Vouched(START, {DRIVER: well}, dict.fromkeys(well, ("n2",))),
+        stale_reason,
+        HealthyOnNodes(START, {DRIVER: well}, dict.fromkeys(well, ("n2",))),
     ),
     DRIVERS,
     st.dictionaries(st.sampled_from(["c000", "c004", "gone"]), ELSEWHERE, max_size=2),
@@ -409,7 +409,7 @@ def test_judging_together_is_judging_one_by_one(
                 driver=DRIVER,
                 settings=given,
                 now=now,
-                distrust=evidence.distrust,
+                stale_reason=evidence.stale_reason,
                 before=was.get(ref, Verdict.UNKNOWN),
             )
             was[ref] = judgement.verdict
@@ -442,5 +442,5 @@ def test_an_explanation_names_the_rule_and_the_time_left() -> None:
     lost, slow, dead = explained.heard
     assert (lost.since, lost.left, lost.ruled.rule) == (START, MINUTE, "")
     assert (slow.ruled.ignored, slow.ruled.rule, slow.left) == (True, "spec.rules[0]", None)
-    assert (dead.believed, dead.after, dead.left) == (START, timedelta(0), None)
+    assert (dead.confirmed, dead.after, dead.left) == (START, timedelta(0), None)
     assert explained.answer.outcome is Outcome.ADVERSE

@@ -6,7 +6,7 @@ from datetime import datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unit.judge.courtroom import DEAD, LOST, MINUTE, SLOW, Court, adverse, healthy, settings, silent
+from unit.judge.harness import DEAD, LOST, MINUTE, SLOW, Court, adverse, healthy, settings, silent
 from volumehealth.judge.claim import judge_claim
 from volumehealth.model.health import Answer, Condition, Identity, Outcome, Source, TransitionKind, Via
 from volumehealth.model.ids import ClaimRef
@@ -22,7 +22,7 @@ class Step:
 
     after: float
     answers: tuple[Answer, ...]
-    distrust: str = ""
+    stale_reason: str = ""
     restart: bool = False
 
 
@@ -76,26 +76,26 @@ def test_nothing_is_found_or_recovered_without_cause(given: object, story: list[
     court = Court(given)  # type: ignore[arg-type] # hypothesis does not know what a lambda returns
     past: list[tuple[datetime, Step]] = []
     for step in story:
-        judgement = court.hears(*step.answers, after=step.after, distrust=step.distrust)
+        judgement = court.hears(*step.answers, after=step.after, stale_reason=step.stale_reason)
         past.append((court.now, step))
         for turn in judgement.transitions:
             identity = turn.finding.identity
             found = turn.kind is TransitionKind.FOUND
             assert says(step, identity) is found
             if not found:
-                assert not step.distrust
-            patience = court.settings.unhealthy_after if found else court.settings.healthy_after
+                assert not step.stale_reason
+            delay = court.settings.unhealthy_after if found else court.settings.healthy_after
             if found and identity.status == "DataLoss":
-                patience = MINUTE * 0
+                delay = MINUTE * 0
             since = [court.now]
             for moment, earlier in reversed(past):
-                if not found and earlier.distrust and says(earlier, identity) is False:
+                if not found and earlier.stale_reason and says(earlier, identity) is False:
                     continue  # in a stale view a denial is not heard
                 if says(earlier, identity) is (not found):
                     break
                 if says(earlier, identity) is found:
                     since.append(moment)
-            assert court.now - min(since) >= patience
+            assert court.now - min(since) >= delay
 
 
 @given(SETTINGS, STORIES)
@@ -104,7 +104,7 @@ def test_findings_come_and_go_in_turn_and_count_their_episodes(given: object, st
     episodes: dict[Identity, int] = {}
     present: set[Identity] = set()
     for step in story:
-        for turn in court.hears(*step.answers, after=step.after, distrust=step.distrust).transitions:
+        for turn in court.hears(*step.answers, after=step.after, stale_reason=step.stale_reason).transitions:
             identity = turn.finding.identity
             if turn.kind is TransitionKind.FOUND:
                 assert identity not in present
@@ -120,8 +120,8 @@ def test_findings_come_and_go_in_turn_and_count_their_episodes(given: object, st
 def test_identical_input_gives_no_output(given: object, story: list[Step]) -> None:
     court = Court(given)  # type: ignore[arg-type] # as above
     for step in story:
-        first = court.hears(*step.answers, after=step.after, distrust=step.distrust)
-        again = court.hears(*step.answers, distrust=step.distrust)
+        first = court.hears(*step.answers, after=step.after, stale_reason=step.stale_reason)
+        again = court.hears(*step.answers, stale_reason=step.stale_reason)
         assert again.transitions == ()
         assert again.health is first.health
         assert replace(again, transitions=first.transitions) == first
@@ -141,7 +141,7 @@ def settled(story: list[Step], court: Court, *, restarts: bool) -> None:
     for step in story:
         if restarts and step.restart:
             court.restarts()
-        court.hears(*step.answers, after=step.after, distrust=step.distrust)
+        court.hears(*step.answers, after=step.after, stale_reason=step.stale_reason)
     speaking = {
         (answer.source, answer.node) for answer in story[-1].answers if answer.outcome is not Outcome.SILENT
     }
@@ -172,7 +172,7 @@ def test_whatever_a_driver_calls_its_faults_it_is_judged(statuses: list[str], re
     court = Court(settings(unhealthy_after=0))
     judgement = court.hears(adverse(*conditions) if conditions else healthy())
     assert (judgement.health is None) is (not conditions)
-    assert len(court.told) <= 64
+    assert len(court.notified) <= 64
 
 
 def test_what_is_remembered_of_another_claim_of_that_name_is_no_past() -> None:

@@ -269,7 +269,7 @@ def test_every_pattern_that_is_no_re2_is_named_with_its_path() -> None:
 
 
 def test_the_documentation_shows_every_built_in_rule_as_it_is() -> None:
-    """docs/judging.md: name, driver, pattern, what it becomes, its patience, in the order in which they apply."""
+    """docs/judging.md: name, driver, pattern, what it becomes, its delay, in the order in which they apply."""
     rows = [row for row in PAGE.read_text().splitlines() if row.startswith("| `")]
     assert rows == [built_in_row(number) for number in range(len(BUILT_IN))]
 

@@ -4,9 +4,9 @@ from random import Random
 
 import pytest
 
-from volumehealth.report.writes import WriteQueue
-from volumehealth.testing.fakeapi import FakeApi
-from volumehealth.testing.health import SteppedClock
+from support.fakeapi import FakeApi
+from support.health import SteppedClock
+from volumehealth.kube.writes import WriteQueue
 
 
 @pytest.fixture

@@ -5,16 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from volumehealth.judge.policy import Counts, DriverWide, UnknownGroup
-from volumehealth.model.cluster import Pod, ViewState
-from volumehealth.model.health import Source, SourceState
-from volumehealth.model.ids import ClaimRef
-from volumehealth.model.policy import FieldError
-from volumehealth.report.picture import Picture
-from volumehealth.report.problems import find_problems
-from volumehealth.report.status import render_status
-from volumehealth.report.summary import summarize
-from volumehealth.testing.health import (
+from support.health import (
     DRIVER,
     START,
     make_claim,
@@ -25,12 +16,21 @@ from volumehealth.testing.health import (
     make_pod,
     make_policy,
 )
+from volumehealth.judge.policy import Counts, DriverWide, UnknownGroup
+from volumehealth.model.cluster import Pod, ViewState
+from volumehealth.model.health import Source, SourceState
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.policy import FieldError
+from volumehealth.report.picture import Picture
+from volumehealth.report.problems import find_problems
+from volumehealth.report.status import render_status
+from volumehealth.report.summary import summarize
 
 EBS, RBD = "ebs.csi.aws.com", "rook-ceph.rbd.csi.ceph.com"
 DRIVERS = (
     make_driver(),
     make_driver(RBD),
-    make_driver(EBS, SourceState.NOT_ABLE, hint="it has no health API"),
+    make_driver(EBS, SourceState.UNSUPPORTED, hint="it has no health API"),
 )
 ASIDE = {EBS: 3115}
 SILENT = f"{DRIVER} has not answered since 03:02Z (DEADLINE_EXCEEDED), next try 03:20Z"

@@ -7,18 +7,8 @@ from random import Random
 
 import pytest
 
-from volumehealth import errors
-from volumehealth.judge.policy import DriverCounts, DriverWide
-from volumehealth.model.cluster import Pod
-from volumehealth.model.health import INACCESSIBLE, Source
-from volumehealth.model.ids import ClaimRef
-from volumehealth.report.eventobjects import EventSink
-from volumehealth.report.events import EventWriter
-from volumehealth.report.picture import Picture
-from volumehealth.report.problems import wide_groups
-from volumehealth.report.writes import WriteQueue
-from volumehealth.testing.fakeapi import FakeApi
-from volumehealth.testing.health import (
+from support.fakeapi import FakeApi
+from support.health import (
     DRIVER,
     START,
     SteppedClock,
@@ -31,6 +21,16 @@ from volumehealth.testing.health import (
     make_pod,
     make_policy,
 )
+from volumehealth import errors
+from volumehealth.judge.policy import DriverCounts, DriverWide
+from volumehealth.kube.writes import WriteQueue
+from volumehealth.model.cluster import Pod
+from volumehealth.model.health import INACCESSIBLE, Source
+from volumehealth.model.ids import ClaimRef
+from volumehealth.report.eventobjects import EventSink
+from volumehealth.report.events import EventWriter
+from volumehealth.report.picture import Picture
+from volumehealth.report.problems import wide_groups
 
 pytestmark = pytest.mark.looptime
 
@@ -47,7 +47,7 @@ class World:
         self.api = api
         self.clock = clock
         self.pods: list[Pod] = []
-        self.told: list[ClaimRef] = []
+        self.notified: list[ClaimRef] = []
         self.outcomes: list[tuple[str, str]] = []
         self.restart()
 
@@ -63,7 +63,7 @@ class World:
             sink,
             clock=self.clock,
             pods_of=lambda ref: [pod for pod in self.pods if ref.name in pod.claims],
-            on_told=self.told.append,
+            on_told=self.notified.append,
         )
 
     async def check(self, picture: Picture, *, seconds: float = 300) -> None:
@@ -93,7 +93,7 @@ async def test_a_finding_is_told_on_the_claim_and_on_each_of_its_pods(world: Wor
     assert len(world.api.events("VolumeConditionAbnormal", about=PVC)) == 1
     pods = world.api.events("VolumeConditionAbnormal", about=POD)
     assert {event["involvedObject"]["name"] for event in pods} == {"orders-db-0", "orders-db-1"}
-    assert world.told == [CLAIM.ref]
+    assert world.notified == [CLAIM.ref]
 
 
 async def test_an_event_is_one_that_kubernetes_takes_and_kubectl_shows_on_the_object(world: World) -> None:
@@ -157,7 +157,7 @@ async def test_after_a_restart_what_was_told_lately_is_not_asked_about(world: Wo
     await world.check(world.picture(BAD))
     world.restart()
     world.api.requests.clear()
-    told = (CLAIM, make_health(CLAIM, make_finding(told=START)))
+    told = (CLAIM, make_health(CLAIM, make_finding(last_notified_at=START)))
     world.clock.advance(minutes=5)
     await world.check(world.picture(told))
     assert world.api.requests == []
@@ -168,7 +168,7 @@ async def test_after_a_restart_a_pod_that_knows_is_not_told_again(world: World) 
     await world.check(world.picture(BAD))
     world.restart()
     world.clock.advance(minutes=5)
-    await world.check(world.picture((CLAIM, make_health(CLAIM, make_finding(told=START)))))
+    await world.check(world.picture((CLAIM, make_health(CLAIM, make_finding(last_notified_at=START)))))
     assert [event["count"] for event in world.api.events()] == [1, 1]
 
 
@@ -185,7 +185,7 @@ async def test_after_a_restart_the_next_reminder_raises_the_count_that_is_there(
     await world.check(world.picture(BAD))
     world.restart()
     world.clock.advance(minutes=31)
-    await world.check(world.picture((CLAIM, make_health(CLAIM, make_finding(told=START)))))
+    await world.check(world.picture((CLAIM, make_health(CLAIM, make_finding(last_notified_at=START)))))
     assert [event["count"] for event in world.api.events()] == [2]
 
 

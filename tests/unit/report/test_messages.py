@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.health import DRIVER, START, make_claim, make_finding, make_pod
 from volumehealth.model.health import Source, TransitionKind
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.vocabulary import EventReason
-from volumehealth.report.eventobjects import About, Notice
+from volumehealth.report.eventobjects import About, EventDraft
 from volumehealth.report.messages import cleared, event_reason, found_on_claim, found_on_pod
-from volumehealth.testing.health import DRIVER, START, make_claim, make_finding, make_pod
 
 CLAIM = ClaimRef("shop", "orders-db")
 END = "; see: kubectl describe vh orders-db -n shop"
@@ -75,7 +75,7 @@ def test_whatever_a_driver_says_the_message_fits_and_keeps_its_beginning_and_end
 @given(st.integers(1, 253), st.text(max_size=5))
 def test_an_events_name_is_one_that_kubernetes_takes(length: int, identity: str) -> None:
     about = About("Pod", "shop", ("a.b-" * 64)[: length - 1] + "c", "uid")
-    name = Notice(about, EventReason.NODE_FAILED, identity, str, "Found").name
+    name = EventDraft(about, EventReason.NODE_FAILED, identity, str, "Found").name
     assert len(name) <= 253
     assert all(part and part[0].isalnum() and part[-1].isalnum() for part in name.split("."))
 
@@ -86,7 +86,7 @@ def test_an_events_name_follows_from_what_it_tells() -> None:
 
     def name(**changes: str) -> str:
         told = {"reason": EventReason.VOLUME_CONDITION_ABNORMAL, "identity": "a"} | changes
-        return Notice(about, message=str, action="Found", **told).name  # type: ignore[arg-type]
+        return EventDraft(about, message=str, action="Found", **told).name  # type: ignore[arg-type]
 
     assert name() == name()
     assert len({name(), name(identity="b"), name(reason=EventReason.VOLUME_CONDITION_NORMAL)}) == 3

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from support.health import START, make_policy
 from unit.report.scenes import SCENES, three_bad, three_thousand_bad
 from volumehealth.model.cluster import ViewState
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.picture import Picture
-from volumehealth.testing.health import START, make_policy
 
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
 CONDITIONS = (("Ready", "True"), ("VolumesHealthy", "False"))

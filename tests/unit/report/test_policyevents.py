@@ -5,17 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from unit.report.scenes import pods_of, three_thousand_bad
-from volumehealth.judge.policy import DriverCounts
-from volumehealth.model.cluster import Claim
-from volumehealth.model.health import SourceState
-from volumehealth.report.eventobjects import EventSink
-from volumehealth.report.picture import Picture
-from volumehealth.report.policyevents import PolicyEventWriter
-from volumehealth.report.problems import find_problems
-from volumehealth.report.writes import WriteQueue
-from volumehealth.testing.fakeapi import FakeApi
-from volumehealth.testing.health import (
+from support.fakeapi import FakeApi
+from support.health import (
     DRIVER,
     SteppedClock,
     cleared,
@@ -26,6 +17,15 @@ from volumehealth.testing.health import (
     make_health,
     make_picture,
 )
+from unit.report.scenes import pods_of, three_thousand_bad
+from volumehealth.judge.policy import DriverCounts
+from volumehealth.kube.writes import WriteQueue
+from volumehealth.model.cluster import Claim
+from volumehealth.model.health import SourceState
+from volumehealth.report.eventobjects import EventSink
+from volumehealth.report.picture import Picture
+from volumehealth.report.policyevents import PolicyEventWriter
+from volumehealth.report.problems import find_problems
 
 pytestmark = pytest.mark.looptime
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.health import START, make_claim, make_finding, make_health, make_pod
 from volumehealth.model.cluster import Pod
-from volumehealth.model.health import ClaimHealth, Finding, Identity, Source, Turn, Verdict, Via
+from volumehealth.model.health import Change, ClaimHealth, Finding, Identity, Source, Verdict, Via
 from volumehealth.report.records import deserves_record, label_value, render, resume
-from volumehealth.testing.health import START, make_claim, make_finding, make_health, make_pod
 
 CLAIM = make_claim()
 seconds = st.integers(0, 10**9).map(
@@ -26,13 +26,13 @@ findings = st.builds(
     reason=words,
     message=st.text(max_size=200),
     since=seconds,
-    believed=seconds,
+    confirmed=seconds,
     node=st.text(max_size=20),
     via=st.sampled_from(Via),
     episode=st.integers(1, 50),
     stale=st.booleans(),
     clear_since=st.none() | seconds,
-    told=st.none() | seconds,
+    last_notified_at=st.none() | seconds,
 )
 identities = st.builds(Identity, st.sampled_from(Source), st.text(max_size=9), words, words)
 healths = st.builds(
@@ -41,13 +41,15 @@ healths = st.builds(
     findings=st.lists(findings, min_size=1, max_size=4).map(tuple),
     verdict=st.just(Verdict.UNHEALTHY),
     episodes=st.dictionaries(identities, st.integers(1, 9), max_size=4),
-    history=st.lists(st.builds(Turn, seconds, words), max_size=10).map(tuple),
+    history=st.lists(st.builds(Change, seconds, words), max_size=10).map(tuple),
 )
 
 
 def written(health: ClaimHealth, *pods: Pod, policy: str = "storage") -> dict[str, Any]:
     """Render a record, and pass it through JSON as the API server does."""
-    record = render(health, claim=CLAIM, policy=policy, pods=pods, told=lambda finding: finding.told)
+    record = render(
+        health, claim=CLAIM, policy=policy, pods=pods, told=lambda finding: finding.last_notified_at
+    )
     decoded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(record))
     return decoded
 
@@ -66,7 +68,7 @@ def test_a_recovered_claim_is_read_back_with_its_past() -> None:
         CLAIM,
         recovered=START,
         episodes={identity: 2},
-        history=(Turn(START, "recovered"),),
+        history=(Change(START, "recovered"),),
         verdict=Verdict.UNKNOWN,
     )
     status = written(health)["status"]
@@ -89,7 +91,7 @@ def test_a_record_is_owned_by_its_claim_and_never_blocks_its_deletion() -> None:
 
 def test_a_record_says_what_kubectl_get_shows() -> None:
     pods = [make_pod(f"orders-db-{number}") for number in range(5)]
-    status = written(make_health(CLAIM, make_finding(told=START)), *pods)["status"]
+    status = written(make_health(CLAIM, make_finding(last_notified_at=START)), *pods)["status"]
     assert status == {
         "health": "Unhealthy",
         "since": "2026-11-23T03:02:11Z",
@@ -105,9 +107,9 @@ def test_a_record_says_what_kubectl_get_shows() -> None:
                 "reason": "VolumeNotFound",
                 "message": "the volume is not found on the array",
                 "since": "2026-11-23T03:02:11Z",
-                "believed": "2026-11-23T03:04:11Z",
+                "confirmed": "2026-11-23T03:04:11Z",
                 "episode": 1,
-                "toldAt": "2026-11-23T03:02:11Z",
+                "lastNotifiedAt": "2026-11-23T03:02:11Z",
             }
         ],
         "episodes": [
@@ -137,7 +139,7 @@ def test_a_record_stays_below_256_kib_whatever_drivers_say(char: str) -> None:
         for n in range(500)
     )
     episodes = {finding.identity: 1 for finding in huge}
-    history = tuple(Turn(START, char * 9999) for _ in range(10))
+    history = tuple(Change(START, char * 9999) for _ in range(10))
     pods = [make_pod("p" * 250 + str(number)) for number in range(999)]
     record = written(make_health(CLAIM, *huge, episodes=episodes, history=history), *pods)
     assert len(msgspec.json.encode(record)) < 256 * 1024

@@ -8,15 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from volumehealth import errors
-from volumehealth.model.cluster import Pod
-from volumehealth.model.health import Finding
-from volumehealth.model.ids import ClaimRef
-from volumehealth.report.picture import Picture
-from volumehealth.report.recordwriter import RecordWriter
-from volumehealth.report.writes import WriteQueue
-from volumehealth.testing.fakeapi import FakeApi
-from volumehealth.testing.health import (
+from support.fakeapi import FakeApi
+from support.health import (
     START,
     SteppedClock,
     make_claim,
@@ -26,6 +19,13 @@ from volumehealth.testing.health import (
     make_pod,
     make_policy,
 )
+from volumehealth import errors
+from volumehealth.kube.writes import WriteQueue
+from volumehealth.model.cluster import Pod
+from volumehealth.model.health import Finding
+from volumehealth.model.ids import ClaimRef
+from volumehealth.report.picture import Picture
+from volumehealth.report.recordwriter import RecordWriter
 
 pytestmark = pytest.mark.looptime
 
@@ -36,7 +36,7 @@ PATH = "/apis/volumehealth.dev/v1alpha1/namespaces/shop/volumehealths/orders-db"
 
 
 @dataclass
-class Teller:
+class Publisher:
     """What people were told, as the test says."""
 
     told: datetime | None = START
@@ -63,7 +63,7 @@ class World:
 
     def __init__(self, api: FakeApi, queue: WriteQueue, clock: SteppedClock) -> None:
         self.api, self.queue, self.clock = api, queue, clock
-        self.teller = Teller()
+        self.teller = Publisher()
         self.pods: list[Pod] = []
         self.restart()
 
@@ -145,7 +145,7 @@ async def test_a_record_waits_for_its_event_so_that_one_write_tells_both(world: 
     world.records.told(CLAIM.ref)
     await world.write()
     assert world.api.count("PATCH") == 1
-    assert "toldAt" in world.api.objects[PATH]["status"]["findings"][0]
+    assert "lastNotifiedAt" in world.api.objects[PATH]["status"]["findings"][0]
 
 
 async def test_a_record_whose_event_does_not_come_is_written_by_the_next_check(world: World) -> None:
@@ -207,7 +207,7 @@ async def test_a_restart_writes_no_equal_record_again(world: World) -> None:
     world.restart()
     resumed = world.records.learn(world.view())
     health = resumed[CLAIM.ref].health
-    assert health.findings == (make_finding(told=START),)
+    assert health.findings == (make_finding(last_notified_at=START),)
     await world.keep(make_picture([(CLAIM, health)]))
     assert world.api.count("PATCH") == 1
 

@@ -8,12 +8,8 @@ from random import Random
 
 import pytest
 
-from unit.report.scenes import three_thousand_bad
-from volumehealth.report.metrics import Metrics
-from volumehealth.report.picture import Picture
-from volumehealth.report.reporter import Reporter
-from volumehealth.testing.fakeapi import FakeApi
-from volumehealth.testing.health import (
+from support.fakeapi import FakeApi
+from support.health import (
     SteppedClock,
     cleared,
     found,
@@ -23,6 +19,10 @@ from volumehealth.testing.health import (
     make_picture,
     make_pod,
 )
+from unit.report.scenes import three_thousand_bad
+from volumehealth.report.metrics import Metrics
+from volumehealth.report.picture import Picture
+from volumehealth.report.reporter import Reporter
 
 pytestmark = pytest.mark.looptime
 
@@ -68,7 +68,7 @@ async def test_a_check_is_told_everywhere_with_one_write_for_each_object(
         "VolumeHealthPolicy",
     }
     (record,) = api.of_kind("VolumeHealth")
-    assert "toldAt" in record["status"]["findings"][0]
+    assert "lastNotifiedAt" in record["status"]["findings"][0]
     assert len(api.requests) == 5
     assert b"volumehealth_claim_unhealthy{" in metrics.render()
 
@@ -78,7 +78,7 @@ async def test_the_record_of_a_recovery_is_written_after_its_event(reporter: Rep
         reporter.report(bad())
         await reporter.drain(30)
         api.requests.clear()
-        over = (CLAIM, make_health(CLAIM, recovered=FINDING.believed))
+        over = (CLAIM, make_health(CLAIM, recovered=FINDING.confirmed))
         reporter.report(make_picture([over], turns=[cleared(CLAIM, FINDING)], healthy=10))
         await reporter.drain(30)
     paths = [path.split("/")[-2 if method == "PATCH" else -1] for method, path in api.requests]
@@ -95,7 +95,7 @@ async def test_of_equal_checks_that_wait_only_the_newest_is_told(reporter: Repor
 
 
 async def test_a_check_that_found_a_turn_is_never_passed_over(reporter: Reporter, api: FakeApi) -> None:
-    over = (CLAIM, make_health(CLAIM, recovered=FINDING.believed))
+    over = (CLAIM, make_health(CLAIM, recovered=FINDING.confirmed))
     reporter.report(make_picture([over], turns=[cleared(CLAIM, FINDING)], healthy=10))
     reporter.report(make_picture([over], healthy=10))
     async with running(reporter):

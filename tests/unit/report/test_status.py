@@ -12,6 +12,16 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.fakeapi import merged
+from support.health import (
+    DRIVER,
+    make_claim,
+    make_driver,
+    make_finding,
+    make_health,
+    make_picture,
+    make_pod,
+)
 from unit.report.scenes import DRIVERS, SCENES, status_of
 from volumehealth.judge.policy import Counts, UnknownGroup
 from volumehealth.model.clock import rfc3339
@@ -21,16 +31,6 @@ from volumehealth.report.picture import Agents, Picture
 from volumehealth.report.records import render
 from volumehealth.report.status import differs, printed_lines
 from volumehealth.report.statuswriter import merge_patch
-from volumehealth.testing.fakeapi import merged
-from volumehealth.testing.health import (
-    DRIVER,
-    make_claim,
-    make_driver,
-    make_finding,
-    make_health,
-    make_picture,
-    make_pod,
-)
 
 CRDS = Path(__file__).parents[3] / "crds"
 AROUND = 13 + 3

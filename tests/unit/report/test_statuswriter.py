@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from support.fakeapi import FakeApi
+from support.health import SteppedClock
 from unit.report.scenes import SCENES, status_of
 from volumehealth import errors
+from volumehealth.kube.writes import WriteQueue
 from volumehealth.report.picture import Picture
 from volumehealth.report.statuswriter import StatusWriter
-from volumehealth.report.writes import WriteQueue
-from volumehealth.testing.fakeapi import FakeApi
-from volumehealth.testing.health import SteppedClock
 
 pytestmark = pytest.mark.looptime
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from support.health import START, make_claim, make_finding, make_health, make_picture
 from unit.report.scenes import SCENES, summary_of
-from volumehealth.testing.health import START, make_claim, make_finding, make_health, make_picture
 
 DRIVER, OFFLINE = "csi-powerstore.dellemc.com", "Inaccessible/VolumeOffline"
 NOTHING = "no bound claim of a CSI volume matches spec.selector"

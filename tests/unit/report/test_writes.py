@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from support.fakeapi import FakeApi
 from volumehealth import errors
-from volumehealth.report.writes import Limits, Outcome, Priority, Result, Write, WriteQueue
-from volumehealth.testing.fakeapi import FakeApi
+from volumehealth.kube.writes import Limits, Outcome, Priority, Result, Write, WriteQueue
 
 pytestmark = pytest.mark.looptime
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from volumehealth.errors import SandboxError
-from volumehealth.sandbox.node import may_mount
-from volumehealth.sandbox.node_files import (
+from volumehealth_sandbox.node import may_mount
+from volumehealth_sandbox.node_files import (
     IMAGE,
     NodeLayout,
     containerd_toml,
@@ -18,9 +18,9 @@ from volumehealth.sandbox.node_files import (
     kubelet_configuration,
     network_conflist,
 )
-from volumehealth.sandbox.node_image import write_image
-from volumehealth.sandbox.node_mounts import mounts_below
-from volumehealth.sandbox.node_remains import claim_home, remove_remains
+from volumehealth_sandbox.node_image import write_image
+from volumehealth_sandbox.node_mounts import mounts_below
+from volumehealth_sandbox.node_remains import claim_home, remove_remains
 
 
 @pytest.fixture

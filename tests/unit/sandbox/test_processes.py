@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from volumehealth.errors import SandboxError
-from volumehealth.sandbox.processes import Program, Running, recorded, tail
+from volumehealth_sandbox.processes import Program, Running, recorded, tail
 
 SLEEPS = (sys.executable, "-c", "import time; print('here', flush=True); time.sleep(600)")
 STUBBORN = (
@@ -85,7 +85,7 @@ def test_one_that_cannot_be_started_is_an_error_of_ours(tmp_path: Path) -> None:
 
 def test_a_program_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     starter = (
-        "import os, signal, sys; from pathlib import Path; from volumehealth.sandbox.processes import Program\n"
+        "import os, signal, sys; from pathlib import Path; from volumehealth_sandbox.processes import Program\n"
         "program = Program('thing', lambda: ('sleep', '600'), home=Path(sys.argv[1]))\n"
         "program.start(); print(program.pid_file.read_text(), flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"

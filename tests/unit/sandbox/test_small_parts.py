@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from volumehealth.errors import SandboxError
-from volumehealth.sandbox.access import Access, write_private
-from volumehealth.sandbox.assets import asset
-from volumehealth.sandbox.flags import Layout
-from volumehealth.sandbox.look import first_missing
-from volumehealth.sandbox.ports import free_ports, kept_ports
-from volumehealth.sandbox.shop import CLAIMS, DRIVERS, PODS
-from volumehealth.sandbox.world import Sandbox
+from volumehealth_sandbox.access import Access, write_private
+from volumehealth_sandbox.assets import asset
+from volumehealth_sandbox.demo_objects import CLAIMS, DRIVERS, PODS
+from volumehealth_sandbox.flags import Layout
+from volumehealth_sandbox.ports import free_ports, kept_ports
+from volumehealth_sandbox.wait import first_missing
+from volumehealth_sandbox.world import Sandbox
 
 
 def test_free_ports_differ_and_can_be_listened_on() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from volumehealth.errors import SandboxError
-from volumehealth.sandbox.tools import TOOLS, cache_directory, find_or_build, module_version, version_fits
+from volumehealth_sandbox.tools import TOOLS, cache_directory, find_or_build, module_version, version_fits
 
 FAKE_GO = """\
 #!/bin/sh

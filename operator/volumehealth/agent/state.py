@@ -1,0 +1,156 @@
+"""What is said of each claim on this node, and since when; pure, time is an argument.
+
+A statement keeps its `since` as long as it is not denied: silence, a restart of the agent and a text that differs only
+in its numbers (facts D11) do not end it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from volumehealth.judge.text import same_text
+from volumehealth.model.cluster import Claim
+from volumehealth.model.health import Condition, severity
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.report import Origin, ReportedCondition, VolumeHealthReport
+from volumehealth.probing.results import merged
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Why the driver gives no answer about a claim's volume, and since when."""
+
+    reason: str
+    message: str
+    since: datetime
+
+
+@dataclass(slots=True)
+class _Page:
+    """What is said of one claim."""
+
+    uid: str
+    said: dict[Origin, tuple[ReportedCondition, ...]] = field(default_factory=dict)
+    silence: Silence | None = None
+    warning: bool = False
+
+
+class ReportState:
+    """The statements in force.
+
+    Args:
+        earlier: this agent's own last report, which it goes on from; None if there is none.
+    """
+
+    def __init__(self, earlier: VolumeHealthReport | None = None) -> None:
+        self._pages: dict[ClaimRef, _Page] = {}
+        for volume in earlier.volumes if earlier else ():
+            said: dict[Origin, tuple[ReportedCondition, ...]] = {}
+            for condition in volume.conditions:
+                said[condition.origin] = (*said.get(condition.origin, ()), condition)
+            self._pages[ClaimRef(volume.namespace, volume.claim)] = _Page(volume.claim_uid, said)
+        for silent in earlier.silent if earlier else ():
+            page = self._pages.setdefault(ClaimRef(silent.namespace, silent.claim), _Page(silent.claim_uid))
+            page.silence = Silence(silent.reason, silent.message, silent.since)
+
+    def keep(self, claims: Mapping[ClaimRef, Claim]) -> bool:
+        """Forget all but these claims, and one that was made anew; return whether there was anything to forget."""
+        lost = [ref for ref, page in self._pages.items() if ref not in claims or claims[ref].uid != page.uid]
+        for ref in lost:
+            del self._pages[ref]
+        return bool(lost)
+
+    def hear(self, claim: Claim, origin: Origin, conditions: Iterable[Condition], *, now: datetime) -> bool:
+        """Take what one origin says of a claim now; nothing adverse ends what it said before.
+
+        Returns:
+            Whether that is news. A driver that speaks is silent no longer.
+        """
+        page = self._page(claim)
+        before = page.said.get(origin, ())
+        after = tuple(_since(condition, before, origin, now) for condition in merged(conditions))
+        news = after != before
+        if after:
+            page.said[origin] = after
+        else:
+            page.said.pop(origin, None)
+        if origin is Origin.DRIVER and page.silence is not None:
+            page.silence, news = None, True
+        return news
+
+    def drop(self, claim: Claim, origin: Origin) -> bool:
+        """Forget what one origin said, because it is not asked any more; return whether there was anything."""
+        page = self._pages.get(claim.ref)
+        if page is None:
+            return False
+        news = page.said.pop(origin, None) is not None
+        if origin is Origin.DRIVER:
+            news, page.silence = news or page.silence is not None, None
+        elif origin is Origin.CAPACITY:
+            news, page.warning = news or page.warning, False
+        return news
+
+    def silent(self, claim: Claim, reason: str, message: str, *, now: datetime) -> bool:
+        """Note that the driver gives no answer about a claim; return whether that is news."""
+        page = self._page(claim)
+        before = page.silence
+        if before is not None and before.reason == reason and same_text(before.message, message):
+            return False
+        page.silence = Silence(reason, message, before.since if before else now)
+        return True
+
+    def warn(self, claim: Claim, low: bool) -> bool:
+        """Note whether a claim has less free than the warning threshold; return whether that is news."""
+        page = self._page(claim)
+        news = page.warning is not low
+        page.warning = low
+        return news
+
+    def accused(self, ref: ClaimRef, *, heard: bool = True) -> tuple[ReportedCondition, ...]:
+        """Return the adverse statements about a claim, worst first.
+
+        A driver that is silent about the claim, or is not heard at all, says nothing; its statements keep their time.
+        """
+        page = self._pages.get(ref)
+        if page is None:
+            return ()
+        silenced = () if heard and page.silence is None else (Origin.DRIVER, Origin.CAPACITY)
+        found = [one for origin, said in page.said.items() if origin not in silenced for one in said]
+        return tuple(
+            sorted(found, key=lambda one: (-severity(one.status), one.since, one.reason, one.origin))
+        )
+
+    def says(self, ref: ClaimRef, origin: Origin) -> bool:
+        """Tell whether one origin says something adverse of a claim."""
+        page = self._pages.get(ref)
+        return page is not None and bool(page.said.get(origin))
+
+    def silence_of(self, ref: ClaimRef) -> Silence | None:
+        """Return why the driver is silent about a claim; None if it is not."""
+        page = self._pages.get(ref)
+        return page.silence if page else None
+
+    @property
+    def warnings(self) -> int:
+        """How many claims have less free than their warning threshold."""
+        return sum(page.warning for page in self._pages.values())
+
+    def _page(self, claim: Claim) -> _Page:
+        page = self._pages.get(claim.ref)
+        if page is None or page.uid != claim.uid:
+            page = self._pages[claim.ref] = _Page(claim.uid)
+        return page
+
+
+def _since(
+    condition: Condition, before: Iterable[ReportedCondition], origin: Origin, now: datetime
+) -> ReportedCondition:
+    """Write a statement down, with the time and the words of the same one before."""
+    new = ReportedCondition(
+        condition.status, condition.reason, condition.message, now.replace(microsecond=0), origin
+    )
+    for old in before:
+        if (old.status, old.reason) == (new.status, new.reason):
+            text = old.message if same_text(old.message, new.message) else new.message
+            return replace(new, since=min(old.since, new.since), message=text)
+    return new

@@ -1,0 +1,108 @@
+"""Claims of which nobody says anything but what their driver's controller says of many at once: healthy, or nothing.
+
+Nearly all claims are like that, healthy ones always and all of a driver's when it is down or was not asked yet, so
+they are sets that are compared, not claims that are looked at.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from heapq import nsmallest
+from typing import NamedTuple
+
+from volumehealth.model.health import Answer, DriverAnswers, Outcome
+from volumehealth.model.ids import ClaimRef
+
+EXAMPLES = 3
+Handles = Mapping[str, tuple[ClaimRef, ...]]
+
+
+class Silence(NamedTuple):
+    """Why claims are Unknown."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """Claims that are silent for one reason.
+
+    Attributes:
+        claims: which.
+        first: the first few by name.
+    """
+
+    claims: frozenset[ClaimRef]
+    first: tuple[ClaimRef, ...]
+
+    def without(self, others: frozenset[ClaimRef]) -> "Silent":
+        """Return what is left without other claims; itself if none of them is in it."""
+        rest = self.claims - others if not self.claims.isdisjoint(others) else self.claims
+        return self if rest is self.claims else silent(rest)
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """What one driver's controller says of a policy's claims, sorted.
+
+    Attributes:
+        doubtful: those that it says more of: they are judged one by one.
+        silent: those that it says nothing of, by reason.
+        made_of: claims by handle, and the driver's answers.
+    """
+
+    doubtful: frozenset[ClaimRef] = frozenset()
+    silent: Mapping[Silence, Silent] = field(default_factory=dict)
+    made_of: tuple[Handles, DriverAnswers] | None = None
+
+    def is_of(self, handles: Handles, answers: DriverAnswers) -> bool:
+        """Tell whether it would be the same if it were made of these."""
+        if self.made_of is None:
+            return False
+        old_handles, old = self.made_of
+        return (
+            old_handles is handles
+            and old.healthy is answers.healthy
+            and old.others is answers.others
+            and old.silence is answers.silence
+            and old.driver.state is answers.driver.state
+        )
+
+
+def silent(claims: frozenset[ClaimRef]) -> Silent:
+    """Make a group of claims."""
+    return Silent(claims, tuple(nsmallest(EXAMPLES, claims)))
+
+
+def partition(handles: Handles, answers: DriverAnswers, last: Partition | None) -> Partition:
+    """Sort a driver's claims by what it says; `last` comes back if that would be the same.
+
+    Args:
+        handles: the policy's claims by volume.
+        answers: what the driver says.
+        last: what was made of its answers before.
+    """
+    if last is not None and last.is_of(handles, answers):
+        return last
+    doubtful: list[ClaimRef] = []
+    groups: dict[Silence, list[ClaimRef]] = {}
+    unsaid = handles.keys() - answers.healthy
+    unsaid -= answers.others.keys()
+    _put(groups, answers.silence, [ref for handle in unsaid for ref in handles[handle]])
+    for handle, answer in answers.others.items():
+        refs = handles.get(handle, ())
+        if answer.outcome is Outcome.SILENT and answer.can_clear:
+            _put(groups, answer, refs)
+        else:
+            doubtful += refs
+    return Partition(
+        frozenset(doubtful),
+        {silence: silent(frozenset(refs)) for silence, refs in groups.items() if refs},
+        (handles, answers),
+    )
+
+
+def _put(
+    groups: dict[Silence, list[ClaimRef]], answer: Answer, refs: list[ClaimRef] | tuple[ClaimRef, ...]
+) -> None:
+    groups.setdefault(Silence(answer.reason, answer.message), []).extend(refs)

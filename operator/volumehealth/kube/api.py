@@ -1,0 +1,287 @@
+"""The one connection to the API server: requests and streams of bytes, errors of `errors`.
+
+Transport and credentials are `kubernetes.aio`'s; its models, retries and time limits are not used.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import msgspec
+
+from volumehealth import errors
+from volumehealth.kube.answers import error_of
+from volumehealth.kube.credentials import Access, CredentialSource
+from volumehealth.kube.transport import AiohttpTransport, Connect, HttpAnswer, HttpRequest, Transport
+from volumehealth.model.clock import Clock, SystemClock
+
+log = logging.getLogger(__name__)
+
+_REFRESH_EVERY = 60.0
+"""Seconds after which files that may have been replaced are read again, as client-go does."""
+_RENEW_PAUSE = 2.0
+"""Seconds between two full loads after 401: an exec plugin must not be run for every request that fails."""
+_ACCEPT = 30.0
+"""Seconds until a stream must have begun."""
+
+
+class Credentials(Protocol):
+    """What is needed of `CredentialSource`."""
+
+    @property
+    def configuration(self) -> Any:
+        """What a transport is made of, as of the last load."""
+
+    async def load(self) -> Access:
+        """Read everything anew. Raises ApiError if there are no credentials."""
+
+    async def refresh(self) -> Access:
+        """Read again what expires. Raises ApiError if it cannot be read now."""
+
+
+class Api:
+    """A connection to one API server; an async context manager.
+
+    Args:
+        source: where credentials come from.
+        clock: time.
+        connect: makes the transport; production's is aiohttp.
+    """
+
+    def __init__(
+        self, source: Credentials, *, clock: Clock | None = None, connect: Connect = AiohttpTransport
+    ) -> None:
+        self._source = source
+        self._clock = clock or SystemClock()
+        self._connect = connect
+        self._lock = asyncio.Lock()
+        self._access = Access("")
+        self._files: tuple[tuple[str, int], ...] = ()
+        self._transport: Transport | None = None
+        self._loaded = 0.0
+        self._renewed = float("-inf")
+
+    @classmethod
+    async def connect(cls, kubeconfig: str | None, context: str | None = None) -> Self:
+        """Find credentials and make a connection; nothing is sent yet.
+
+        Args:
+            kubeconfig: path; None or empty means as kubectl finds it (KUBECONFIG with one or several files,
+                ~/.kube/config), then the credentials of the pod we run in.
+            context: of the kubeconfig; None is its current one.
+
+        Raises:
+            ApiError: if there are no credentials, or they cannot be used.
+        """
+        api = cls(CredentialSource(kubeconfig, context))
+        await api.open()
+        return api
+
+    async def open(self) -> None:
+        """Load the credentials. Raises ApiError if there are none."""
+        async with self._lock:
+            await self._take(await self._source.load())
+
+    async def aclose(self) -> None:
+        """Close every connection; requests that wait for an answer fail."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.aclose()
+            await asyncio.sleep(0)  # lets the loop drop what was aborted just now
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    @property
+    def access(self) -> Access:
+        """The server and the credentials in use now, for other clients of this process."""
+        return self._access
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: object | bytes | None = None,
+        content_type: str = "application/json",
+        accept: str = "",
+        timeout: float = 30.0,
+    ) -> bytes:
+        """Send one request and return the body of a 2xx answer.
+
+        Args:
+            method: such as GET.
+            path: absolute, such as `/api/v1/pods`.
+            query: parameters.
+            body: bytes as they are; anything else is encoded as JSON.
+            content_type: of the body. A server-side apply takes JSON as `application/apply-patch+yaml`.
+            accept: the form of the answer; empty means plain JSON.
+            timeout: seconds for all of it.
+
+        Raises:
+            ApiError: the subclass says what happened, the message is the server's own sentence.
+        """
+        data = body if body is None or isinstance(body, bytes) else msgspec.json.encode(body)
+        try:
+            async with asyncio.timeout(timeout):
+                answer = await self._send(method, path, query, data, (content_type, accept))
+                return await _body(answer)
+        except TimeoutError as error:
+            raise errors.ApiUnreachable(
+                f"{self._access.server} did not answer in time (at most {timeout:g} s)"
+            ) from error
+        except OSError as error:
+            raise self._unreachable(error) from error
+
+    async def stream(
+        self, path: str, *, query: Mapping[str, str], idle_timeout: float, accept: str = ""
+    ) -> AsyncGenerator[bytes, None]:
+        """GET an answer without an end, line by line, such as a watch.
+
+        Args:
+            path: absolute.
+            query: parameters.
+            idle_timeout: seconds without a single byte after which the stream is ended from here. That is no error:
+                nothing may have happened, or the connection may be dead; whoever asks again will see.
+            accept: the form of the answer; empty means plain JSON.
+
+        Yields:
+            Each line, without its line break. The first one is empty: the server has agreed to answer.
+
+        Raises:
+            ApiError: as `request` does; `ApiUnreachable` if it does not begin in time, or breaks.
+        """
+        try:
+            async with asyncio.timeout(_ACCEPT):
+                answer = await self._send("GET", path, query, None, ("", accept), idle=idle_timeout)
+            with _aborting(answer):
+                yield b""
+                rest = b""
+                while chunk := await _next_chunk(answer):
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in lines:
+                        yield line
+        except TimeoutError as error:
+            raise errors.ApiUnreachable(f"{self._access.server} did not answer in time") from error
+        except OSError as error:
+            raise self._unreachable(error) from error
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        data: bytes | None,
+        forms: tuple[str, str],
+        *,
+        idle: float | None = None,
+    ) -> HttpAnswer:
+        """Send and check the status. After 401 once more with fresh credentials: nothing was done yet."""
+        await self._keep_fresh()
+        used = self._access
+        answer = await self._send_once(method, path, query, data, forms, idle=idle)
+        if answer.status == 401 and await self._renew(used):
+            await _body(answer)  # gives its connection back
+            answer = await self._send_once(method, path, query, data, forms, idle=idle)
+        if answer.status < 300:
+            return answer
+        raise error_of(
+            answer.status,
+            await _body(answer),
+            request=f"{method} {path}",
+            retry_after=answer.headers.get("Retry-After", ""),
+        )
+
+    async def _send_once(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        data: bytes | None,
+        forms: tuple[str, str],
+        *,
+        idle: float | None = None,
+    ) -> HttpAnswer:
+        transport, access = self._transport, self._access
+        if transport is None:
+            raise errors.ApiUnreachable("the connection to the API server is closed")
+        content_type, accept = forms
+        headers = {"Accept": accept or "application/json"}
+        if access.authorization:
+            headers["Authorization"] = access.authorization
+        if data is not None:
+            headers["Content-Type"] = content_type
+        return await transport.send(HttpRequest(method, path, query, headers, data, idle), access)
+
+    async def _keep_fresh(self) -> None:
+        if self._clock.monotonic() - self._loaded < _REFRESH_EVERY:
+            return
+        async with self._lock:
+            if self._clock.monotonic() - self._loaded < _REFRESH_EVERY:
+                return
+            self._loaded = self._clock.monotonic()
+            try:
+                await self._take(await self._source.refresh())
+            except errors.ApiError as error:  # what we have may still be good; the server decides
+                log.warning("credentials not refreshed", extra={"error": str(error)})
+
+    async def _renew(self, refused: Access) -> bool:
+        """Load credentials anew after the server refused them; False if that was done just now to no avail."""
+        async with self._lock:
+            if self._access is not refused:
+                return True
+            if self._clock.monotonic() - self._renewed < _RENEW_PAUSE:
+                return False
+            self._renewed = self._clock.monotonic()
+            log.info("credentials refused by the API server, loading them again")
+            await self._take(await self._source.load())
+            return True
+
+    async def _take(self, access: Access) -> None:
+        """Use these from now on. A connection is made anew only if a file it was made with is another one."""
+        files = access.files()
+        same = self._transport is not None and files == self._files
+        if not same or access.server != self._access.server or access.verify != self._access.verify:
+            old, self._transport = self._transport, self._connect(self._source.configuration)
+            if old is not None:
+                await old.aclose()
+        self._access, self._files, self._loaded = access, files, self._clock.monotonic()
+
+    def _unreachable(self, error: OSError) -> errors.ApiUnreachable:
+        text = str(error) or type(error).__name__
+        return errors.ApiUnreachable(f"the connection to {self._access.server} failed: {text}")
+
+
+async def _body(answer: HttpAnswer) -> bytes:
+    """Read an answer to its end."""
+    with _aborting(answer):
+        chunks = []
+        while chunk := await answer.chunk():
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+
+async def _next_chunk(answer: HttpAnswer) -> bytes:
+    """Read what has come; nothing at the end, or if nothing comes for too long."""
+    try:
+        return await answer.chunk()
+    except TimeoutError:
+        return b""
+
+
+@contextmanager
+def _aborting(answer: HttpAnswer) -> Iterator[None]:
+    """Drop the connection of an answer that was not read to its end."""
+    try:
+        yield
+    finally:
+        answer.abort()

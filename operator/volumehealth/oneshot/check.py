@@ -1,0 +1,234 @@
+"""One check without an operator: read the cluster, ask the drivers once, judge what they say now."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from volumehealth.app.secrets import SecretFiles
+from volumehealth.check import Checked, Checker
+from volumehealth.cluster.view import ClusterView
+from volumehealth.csi.endpoint import parse_endpoint
+from volumehealth.errors import ApiError, NotFound, SettingsError, VolumeHealthError
+from volumehealth.judge.explain import Explained
+from volumehealth.kube.api import Api
+from volumehealth.model.clock import LONG_AGO, SystemClock
+from volumehealth.model.cluster import Claim
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.policy import Policy, PolicySpec
+from volumehealth.model.vocabulary import ConditionType, SilenceReason
+from volumehealth.policy.parse import policy_from_file
+from volumehealth.probing.probers import Probers
+from volumehealth.probing.spec import ProbeLimits
+from volumehealth.report.metrics import Metrics
+from volumehealth.report.picture import Picture
+from volumehealth.report.problems import find_problems
+from volumehealth.report.status import render_status
+from volumehealth.settings import Settings
+from volumehealth.sources.controllers import ControllerAnswers
+from volumehealth.sources.planes import Planes
+
+_NOT_ASKED = frozenset((SilenceReason.NOT_YET_ASKED,))
+_NOT_CONFIRMED = frozenset((SilenceReason.NOT_LISTED, SilenceReason.LIST_INCOMPLETE))
+_CONFIRM = 10.0
+"""Seconds for what a list leaves open to be confirmed; some drivers' lists leave it open for ever."""
+_LOOK = 0.1
+_EXIT = {"True": 0, "False": 1, "Unknown": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be checked.
+
+    Attributes:
+        policy: selects the claims and judges them.
+        explain: a claim to tell all about; None for the overview.
+        wait: seconds to wait for drivers at most.
+    """
+
+    policy: Policy
+    explain: ClaimRef | None
+    wait: float
+
+
+@dataclass(frozen=True, slots=True)
+class OneCheck:
+    """The result.
+
+    Attributes:
+        checked: the judgement.
+        claims: the view's rows.
+        status: as a policy's status would tell it.
+        explained: the claim to explain and what was said of it; None for the overview.
+    """
+
+    checked: Checked
+    claims: Mapping[ClaimRef, Claim]
+    status: Mapping[str, Any]
+    explained: tuple[Claim, tuple[Explained, ...]] | None
+
+    @property
+    def exit_status(self) -> int:
+        """0 healthy, 1 unhealthy, 3 nothing unhealthy but something unknown, or nothing monitored at all."""
+        counts = self.checked.judgement.counts
+        if counts.selected == counts.unmonitored:
+            return 3
+        for condition in self.status["conditions"]:
+            if condition["type"] == ConditionType.VOLUMES_HEALTHY and condition["status"] != "True":
+                return _EXIT[condition["status"]]
+        # The condition waits for claims that were not asked about yet; who checks once waits no longer.
+        return _EXIT["Unknown" if self.checked.judgement.counts.unknown else "True"]
+
+
+def parse_question(*, filename: str | None, explain: str | None, wait: str | None) -> Question:
+    """Read the command's own arguments.
+
+    Raises:
+        SettingsError: for bad arguments.
+        InvalidSpec: if the file holds no policy that can be used.
+    """
+    faults = []
+    ref = None
+    if explain is not None:
+        namespace, slash, name = explain.partition("/")
+        ref = ClaimRef(namespace, name)
+        if not (namespace and slash and name) or "/" in name:
+            faults.append(f"--explain: {explain!r} is no NAMESPACE/CLAIM")
+    if wait is not None and not (wait.isdigit() and 0 < int(wait) <= 3600):
+        faults.append(f"--wait: {wait!r} is no whole number of seconds from 1 to 3600")
+    if faults:
+        raise SettingsError(faults)
+    policy = policy_from_file(Path(filename)) if filename else Policy("check", "", 0, LONG_AGO, PolicySpec())
+    return Question(replace(policy, uid="check"), ref, float(wait or 60))
+
+
+async def run(settings: Settings, question: Question) -> OneCheck:
+    """Check once.
+
+    Raises:
+        ApiError: if the API server cannot be reached, or refuses to be read.
+    """
+    try:
+        return await _check(settings, question)
+    except ExceptionGroup as group:  # a task group wraps even what its own body raised
+        expected = group.subgroup(VolumeHealthError)
+        if expected is None:
+            raise
+        raise _innermost(expected) from None
+
+
+def _innermost(error: Exception) -> Exception:
+    return _innermost(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
+
+
+async def _check(settings: Settings, question: Question) -> OneCheck:
+    clock, random = SystemClock(), Random()
+    now_matters = replace(question.policy.spec, unhealthy_after=timedelta(), healthy_after=timedelta())
+    policy = replace(question.policy, spec=now_matters)
+    async with await Api.connect(settings.kubeconfig or None) as api, asyncio.TaskGroup() as group:
+        await api.request("GET", "/version")
+        view = ClusterView(
+            api, clock=clock, random=random, own=False, with_nodes=True, agents_in=settings.namespace
+        )
+        news = _News()
+        probers = Probers(
+            [(parse_endpoint(one.address, settings.csi_tls), one.driver) for one in settings.csi_endpoints],
+            clock=clock,
+            on_news=news,
+            metrics=Metrics(),
+            secrets=SecretFiles(settings.csi_secrets_dir),
+            random=random,
+            # Nobody is asked again and again here, so one pass may go as fast as its calls allow.
+            limits=ProbeLimits(
+                gets_in_flight=settings.csi_gets_in_flight,
+                duty=1.0,
+                jitter=0.0,
+                identify_timeout=policy.spec.timeout.total_seconds(),
+            ),
+        )
+        tasks = [group.create_task(view.run()), group.create_task(probers.run())]
+        try:
+            await _view_complete(view, question.wait)
+            planes = Planes(view, clock=clock)
+            drivers = ControllerAnswers(probers, view, clock=clock)
+            checker = Checker(view=view, drivers=drivers, clock=clock, planes=planes)
+            hurried = replace(policy, spec=replace(policy.spec, interval=timedelta(seconds=1)))
+            checker.follow({policy.uid: hurried}, None)
+            await _settle(probers, checker, hurried, news, question.wait)
+            explained = _explain(question, view, checker)
+            return _result(policy, checker.check(policy), view, explained)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def _view_complete(view: ClusterView, wait: float) -> None:
+    try:
+        async with asyncio.timeout(wait):
+            await view.complete()
+    except TimeoutError:
+        reason = view.state().stale or "lists take too long"
+        raise ApiError(f"the cluster cannot be read: {reason}") from None
+
+
+class _News:
+    """Lets a condition be looked at again whenever a driver said something."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def __call__(self, _: str) -> None:
+        self._event.set()
+
+    async def until(self, done: Callable[[], bool], *, within: float) -> None:
+        """Wait for a condition, or until the time is over. Names become known without news, so look anyway."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while not done():
+                    self._event.clear()
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_LOOK):
+                            await self._event.wait()
+
+
+async def _settle(probers: Probers, checker: Checker, policy: Policy, news: _News, wait: float) -> None:
+    """Wait until every driver told its name, or had time to, and every selected volume was asked about."""
+    names_within = min(wait, policy.spec.timeout.total_seconds() + 1.0)
+    await news.until(lambda: not probers.unresolved, within=names_within)
+    checker.follow({policy.uid: policy}, ())
+    await news.until(lambda: checker.settled(policy.uid, _NOT_ASKED), within=wait)
+    await news.until(lambda: checker.settled(policy.uid, _NOT_CONFIRMED), within=min(wait, _CONFIRM))
+
+
+def _explain(
+    question: Question, view: ClusterView, checker: Checker
+) -> tuple[Claim, tuple[Explained, ...]] | None:
+    """Judge by the policy as it is, so that the time left before something is confirmed can be told."""
+    if question.explain is None:
+        return None
+    claim = view.claims.get(question.explain)
+    if claim is None:
+        raise NotFound(f"there is no claim {question.explain}")
+    checker.check(question.policy)
+    return claim, checker.explain(question.policy, claim)
+
+
+def _result(
+    policy: Policy, checked: Checked, view: ClusterView, explained: tuple[Claim, tuple[Explained, ...]] | None
+) -> OneCheck:
+    picture = Picture(
+        policy=policy,
+        now=checked.now,
+        judgement=checked.judgement,
+        claims=view.claims,
+        drivers=checked.drivers,
+        view=checked.view,
+        agents=checked.agents,
+        storage=checked.storage,
+    )
+    status = render_status(picture, find_problems(picture, view.pods_of), {})
+    return OneCheck(checked, view.claims, status, explained)

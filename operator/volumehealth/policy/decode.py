@@ -1,0 +1,107 @@
+"""From the API's camelCase mappings to dataclasses, by their type hints: no code for single fields.
+
+Fields that the dataclass does not have are skipped (a newer CRD may have them), null means not given, and whatever
+does not fit is collected with its path while reading goes on.
+"""
+
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from datetime import timedelta
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from volumehealth.model.policy import FieldError
+from volumehealth.policy.durations import parse_duration
+
+T = TypeVar("T")
+
+_SCALARS: Mapping[type, str] = {str: "a string", bool: "true or false", int: "a whole number"}
+
+
+def camel_case(name: str) -> str:
+    """Turn `storage_class_names` into `storageClassNames`."""
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def decode(kind: type[T], raw: object, path: str, faults: list[FieldError]) -> T:
+    """Read a dataclass from what JSON or YAML gave.
+
+    Args:
+        kind: the dataclass; nested dataclasses, tuples, `Mapping[str, str]`, `X | None`, timedelta, str, bool, int.
+        raw: normally a mapping.
+        path: where it stands, such as `spec`; faults are told below it.
+        faults: takes every fault found; if there are any the returned value must not be used.
+    """
+    if not isinstance(raw, Mapping):
+        faults.append(FieldError(path, "must be an object with fields"))
+        raw = {}
+    values = {
+        spec.name: _field(
+            spec, hint, raw.get(camel_case(spec.name)), f"{path}.{camel_case(spec.name)}", faults
+        )
+        for spec, hint in _fields(kind)
+    }
+    return kind(**values)
+
+
+def _fields(kind: type[Any]) -> tuple[tuple[Field[Any], Any], ...]:
+    hints = get_type_hints(kind)
+    return tuple((spec, hints[spec.name]) for spec in fields(kind))
+
+
+def _field(spec: Field[Any], hint: Any, raw: object, path: str, faults: list[FieldError]) -> Any:
+    if raw is not None:
+        return _value(hint, raw, path, faults)
+    if spec.default is not MISSING:
+        return spec.default
+    if spec.default_factory is not MISSING:
+        return spec.default_factory()
+    faults.append(FieldError(path, "is required"))
+    return hint()
+
+
+def _value(hint: Any, raw: object, path: str, faults: list[FieldError]) -> Any:
+    origin = get_origin(hint)
+    if origin in (types.UnionType, Union):  # X | None, and null was sorted out before
+        return _value(get_args(hint)[0], raw, path, faults)
+    if origin is tuple:
+        return _items(get_args(hint)[0], raw, path, faults)
+    if origin is not None and issubclass(origin, Mapping):
+        return _strings(raw, path, faults)
+    if is_dataclass(hint):
+        return decode(hint, raw, path, faults)  # type: ignore[arg-type]  # is_dataclass also narrows to instances
+    if hint is timedelta:
+        return _duration(raw, path, faults)
+    return _scalar(hint, raw, path, faults)
+
+
+def _items(hint: Any, raw: object, path: str, faults: list[FieldError]) -> tuple[Any, ...]:
+    if not isinstance(raw, (list, tuple)):
+        faults.append(FieldError(path, "must be a list"))
+        return ()
+    return tuple(_value(hint, item, f"{path}[{index}]", faults) for index, item in enumerate(raw))
+
+
+def _strings(raw: object, path: str, faults: list[FieldError]) -> Mapping[str, str]:
+    if not isinstance(raw, Mapping):
+        faults.append(FieldError(path, "must be an object with fields"))
+        return {}
+    return types.MappingProxyType(
+        {str(key): _scalar(str, value, f"{path}[{key}]", faults) for key, value in raw.items()}
+    )
+
+
+def _duration(raw: object, path: str, faults: list[FieldError]) -> timedelta:
+    try:
+        return parse_duration(raw if isinstance(raw, str) else "")
+    except ValueError as error:
+        faults.append(FieldError(path, str(error)))
+        return timedelta()
+
+
+def _scalar(hint: type, raw: object, path: str, faults: list[FieldError]) -> Any:
+    if type(raw) is hint:  # exactly: for Python a bool is an int
+        return raw
+    faults.append(FieldError(path, f"must be {_SCALARS[hint]}"))
+    return hint()

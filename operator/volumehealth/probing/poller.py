@@ -1,0 +1,278 @@
+"""Asks one driver about its volumes, in the one way that its plan names: lists, gets, and what confirms them."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from random import Random
+
+from volumehealth.errors import CallNotSupported, CsiError, DriverUnreachable, VolumeNotFound
+from volumehealth.model.clock import Clock
+from volumehealth.probing.calls import Calls
+from volumehealth.probing.pace import NEVER, GetQueue, ListTimer, RoundMeter
+from volumehealth.probing.pages import ListReader
+from volumehealth.probing.plan import Plan
+from volumehealth.probing.results import ListResult
+from volumehealth.probing.session import IDLE_INTERVAL, UNAVAILABLE, DriverSession
+from volumehealth.probing.spec import ProbeLimits, ProbeSpec
+from volumehealth.probing.store import VolumeStore
+
+ENOUGH_VOLUMES = 3
+"""Calls about so many volumes must fail before a driver that is asked by get counts as unreachable."""
+_MORE = 500
+"""Further calls in one turn while all goes well, if the driver need not be left in peace."""
+_TOGETHER = 0.25
+"""Answers to gets that come within so many seconds of each other are told together."""
+
+
+class Poller:
+    """The calls of one plan, one list or one handful of gets at a time, and what was learnt by them.
+
+    Args:
+        plan: how the driver is asked; another plan needs another Poller.
+        standing: respected by every call, told of every outcome.
+        clock: the time.
+        random: for jitter.
+        limits: how much the driver may be burdened.
+        publish: called when an answer came while other calls are still under way.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        standing: DriverSession,
+        *,
+        clock: Clock,
+        random: Random,
+        limits: ProbeLimits,
+        publish: Callable[[], None],
+    ) -> None:
+        self.plan = plan
+        self.board = VolumeStore(plan, limits)
+        self._standing = standing
+        self._clock = clock
+        self._limits = limits
+        self._publish = publish
+        self._reader = ListReader(limits, clock.monotonic)
+        self._timer = ListTimer(random, jitter=limits.jitter)
+        self._queue = GetQueue(random, jitter=limits.jitter)
+        self._meter = RoundMeter(in_flight=limits.gets_in_flight, duty=limits.duty)
+        self._interval = IDLE_INTERVAL
+        self._timeout = limits.identify_timeout
+        self._list_seconds = 0.0
+        self._failed_lists = 0
+        self._more = 0
+
+    @property
+    def asking(self) -> bool:
+        """Whether there is anything to ask, and a way to."""
+        return self.plan.able and bool(self.board.wanted)
+
+    # ---- when ----
+
+    def want(self, demand: ProbeSpec | None) -> None:
+        """Set what is wanted; None is nothing."""
+        slept = not self.board.wanted
+        self.board.want(demand.volumes if demand else frozenset(), demand.adverse if demand else frozenset())
+        self._queue.retarget(self.board.targets)
+        if demand is None:
+            return
+        interval, self._interval = self._interval, demand.interval.total_seconds()
+        self._timeout = demand.timeout.total_seconds()
+        if slept:
+            self._timer.at_once()
+        elif self._interval < interval:
+            self._timer.shorten_interval(self._interval)
+            self._queue.shorten_interval(self._clock.monotonic(), self._interval)
+
+    def due(self) -> float:
+        """Return the monotonic time of the next call; infinity if there is nothing to ask."""
+        if not self.asking:
+            return NEVER
+        call = min(
+            self._timer.due if self.plan.lists else NEVER,
+            self._queue.next_due() if self.plan.gets else NEVER,
+        )
+        return max(self._standing.duty.rest_until, call)
+
+    def try_now(self) -> None:
+        """Find out at once whether a driver that is back tells anything: by a list, or by one volume.
+
+        Unless it was back before and told nothing: then it has to wait for its turn.
+        """
+        if self._failed_lists > 1 and not self._standing.breaker.open:
+            return
+        self._timer.at_once()
+        for handle in self.board.targets:
+            self._queue.soon(handle, self._clock.monotonic())
+            break
+
+    async def turn(self, calls: Calls) -> None:
+        """Make the call that is due."""
+        if self.plan.lists and self._clock.monotonic() >= self._timer.due:
+            await self._list(calls)
+        elif self.plan.gets:
+            await self._get(calls)
+
+    # ---- how old an answer may be ----
+
+    @property
+    def list_age(self) -> float:
+        """Two rounds and a call, in seconds: one list that fails is not yet missed."""
+        min_gap = self._list_seconds / self._limits.duty
+        return 2 * max(self._longest_interval, min_gap) + self._timeout
+
+    @property
+    def get_age(self) -> float:
+        """Two rounds and a call, in seconds."""
+        return 2 * self._meter.seconds(len(self._queue), self._longest_interval) + self._timeout
+
+    @property
+    def delay(self) -> float:
+        """Seconds for which a failing driver that told something is not yet called unreachable."""
+        return self.list_age if self.plan.lists else 2 * self._longest_interval + self._timeout
+
+    @property
+    def enough_failures(self) -> int:
+        """How many failed calls it takes besides."""
+        return 1 if self.plan.lists else min(ENOUGH_VOLUMES, len(self._queue))
+
+    @property
+    def round_seconds(self) -> float:
+        """How long a round over all volumes takes by get; 0 for lists."""
+        if self.plan.lists or not self.asking:
+            return 0.0
+        return self._meter.shown(len(self._queue), self._interval)
+
+    @property
+    def _longest_interval(self) -> float:
+        return self._interval * (1 + self._limits.jitter)
+
+    # ---- list ----
+
+    async def _list(self, calls: Calls) -> None:
+        start = self._clock.monotonic()
+        self._timer.started(start, self._interval)
+        ask = partial(calls.page, self.plan)
+        try:
+            reading = await self._reader.read(ask, wanted=self.board.wanted, legacy=self.plan.legacy)
+        except CallNotSupported:
+            self._standing.lacks(self.plan.list_call)
+        except CsiError as error:
+            self._standing.worked(start)
+            self._failed_lists += 1
+            self._standing.failed(failure(error), opens_at=self._limits.failed_passes)
+        else:
+            self._listed(reading, start)
+        finally:
+            self._standing.worked(start)
+
+    def _listed(self, reading: ListResult, start: float) -> None:
+        now = self._standing.now()
+        self._failed_lists = 0
+        self._list_seconds = now.mono - start
+        self._standing.ok()
+        self.board.listed(reading, now)
+        self._queue.retarget(self.board.targets)
+        if reading.code == UNAVAILABLE:
+            self._standing.lost()
+
+    # ---- get ----
+
+    async def _get(self, calls: Calls) -> None:
+        start = self._clock.monotonic()
+        handles = self._queue.take(start, self._limits.gets_in_flight)
+        if not handles:
+            return
+        for handle in handles:
+            self._queue.asked(handle, start, interval=self._interval)
+        # A driver that need not be left in peace is asked on: one slow answer keeps no others waiting.
+        self._more = more = _MORE if self._limits.duty >= 1.0 else 0
+        try:
+            async with asyncio.TaskGroup() as group:
+                asks = [group.create_task(self._ask_on(calls, handle)) for handle in handles]
+                _, late = await asyncio.wait(asks, timeout=_TOGETHER)
+                if late:
+                    self._publish()
+                for ask in late:
+                    ask.add_done_callback(lambda _: self._publish())
+        finally:
+            self._standing.worked(start)
+            asked = len(handles) + more - self._more
+            self._meter.batch((self._clock.monotonic() - start) * len(handles) / asked)
+        if len(self._queue) != len(self.board.targets):  # an answer settled what a list had left open
+            self._queue.retarget(self.board.targets)
+
+    async def _ask_on(self, calls: Calls, handle: str) -> None:
+        """Ask about one volume, then about others while there may be more and all goes well."""
+        await self._ask(calls, handle)
+        while self._more and self._standing.breaker.failing_since is None:
+            now = self._clock.monotonic()
+            due = self._queue.take(now, 1)
+            if not due:
+                return
+            self._more -= 1
+            self._queue.asked(due[0], now, interval=self._interval)
+            await self._ask(calls, due[0])
+
+    async def _ask(self, calls: Calls, handle: str) -> None:
+        start = self._clock.monotonic()
+        try:
+            conditions = await calls.volume(self.plan, handle)
+        except VolumeNotFound as error:
+            self._answered()
+            await self._not_found(calls, handle, words(error))
+        except CallNotSupported:
+            self._standing.lacks(self.plan.get_call)
+        except CsiError as error:
+            self._standing.worked(start)
+            heard = self.board.gets
+            (heard.unheard if isinstance(error, DriverUnreachable) else heard.failed)(
+                handle, self._standing.now(), failure(error)
+            )
+            self._failed_get(failure(error))
+        else:
+            self._answered()
+            self.board.got(handle, conditions, self._standing.now())
+
+    def _answered(self) -> None:
+        if not self.plan.lists:  # else the list decides whether the driver answers
+            self._standing.ok()
+
+    def _failed_get(self, code: str) -> None:
+        if not self.plan.lists:
+            opens_at = min(self._limits.failing_calls, self._limits.failed_passes * len(self._queue))
+            self._standing.failed(code, opens_at=opens_at)
+        elif code == UNAVAILABLE:
+            self._standing.lost()
+
+    async def _not_found(self, calls: Calls, handle: str, text: str) -> None:
+        """NOT_FOUND means five things (facts D6): ask again, then see whether the driver answers otherwise."""
+        limits, now, board = self._limits, self._standing.now(), self.board
+        asks = board.gets.not_found(handle, now, text, enough=limits.confirm_asks)
+        if asks < limits.confirm_asks:
+            self._queue.soon(handle, now.mono + limits.confirm_backoff * 2 ** (asks - 1))
+            return
+        if board.is_vouched(handle, board.gets.others[handle].doubted or now):
+            return
+        witness = board.witness(handle)
+        if witness is not None:
+            self._queue.soon(witness, now.mono)
+        elif len(board.wanted) == 1 and await _probes_well(calls):
+            board.probed(self._standing.now())
+
+
+async def _probes_well(calls: Calls) -> bool:
+    try:
+        return await calls.probe()
+    except CsiError:
+        return False
+
+
+def failure(error: CsiError) -> str:
+    """Return what a call failed with: the gRPC status, and the driver's words if it answered at all."""
+    return error.code if isinstance(error, DriverUnreachable) else f"{error.code}: {words(error)}"
+
+
+def words(error: CsiError) -> str:
+    """Return the driver's words, without the method's name before them."""
+    return str(error).partition(": ")[2] or str(error)

@@ -1,0 +1,287 @@
+"""The prober of one endpoint: asks the driver's controller in its own rhythm, and publishes what it says."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from random import Random
+
+from volumehealth.csi.client import CsiClient
+from volumehealth.csi.endpoint import Endpoint
+from volumehealth.csi.types import DriverInfo
+from volumehealth.errors import CsiError
+from volumehealth.model.clock import Clock
+from volumehealth.model.health import DriverAnswers, SourceState
+from volumehealth.probing.breaker import Breaker
+from volumehealth.probing.calls import Calls, DriverCalls, ProbeMetrics
+from volumehealth.probing.identity import Identity
+from volumehealth.probing.moment import Moment
+from volumehealth.probing.pace import NEVER, DutyCycle
+from volumehealth.probing.plan import Plan
+from volumehealth.probing.poller import Poller, failure
+from volumehealth.probing.publisher import CONNECTING, DOWN, Publisher, is_news
+from volumehealth.probing.session import IDLE_INTERVAL, DriverSession
+from volumehealth.probing.spec import ProbeLimits, ProbeSpec
+from volumehealth.probing.states import VolumeStates
+
+log = logging.getLogger(__name__)
+
+NOT_READY = "NOT_READY"
+_A_MOMENT = 0.001
+"""What is older than its age, not as old, is outdated."""
+
+Connect = Callable[[Endpoint], AbstractAsyncContextManager[DriverCalls]]
+
+
+class ControllerProber:
+    """Asks one driver's controller plugin, as often as is demanded and no more than it can bear.
+
+    One task, `run`, makes all calls, one list or a few gets at a time. Whatever the driver does ends in
+    `answers`, never in an exception.
+
+    Args:
+        endpoint: where the driver answers.
+        clock: the time.
+        on_news: called when the answers differ materially from those it was last called for.
+        metrics: counts calls.
+        secrets: by driver name, for CSI 1.13's calls; asked before each use, so that a rotated file is read.
+        random: for jitter.
+        limits: how much the driver may be burdened.
+        driver_name: if it was given with the endpoint; the driver must bear it.
+        connect: makes the connection.
+        sleep: waits for seconds of `clock`.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        clock: Clock,
+        on_news: Callable[[], None],
+        metrics: ProbeMetrics,
+        secrets: Callable[[str], Mapping[str, str]],
+        random: Random,
+        limits: ProbeLimits | None = None,
+        driver_name: str = "",
+        connect: Connect = CsiClient,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.endpoint = endpoint
+        self._clock = clock
+        self._on_news = on_news
+        self._metrics = metrics
+        self._secrets = secrets
+        self._random = random
+        self._limits = limits = limits or ProbeLimits()
+        self._connect = connect
+        self._sleep = sleep
+
+        self._wake = asyncio.Event()
+        self._demand: ProbeSpec | None = None
+        self._identity = Identity(driver_name, limits)
+        self._breaker = Breaker(random, max_backoff=limits.max_backoff)
+        self._standing = DriverSession(
+            self._identity, self._breaker, DutyCycle(limits.duty), clock=clock, limits=limits
+        )
+        self._asker = self._new_asker(Plan())
+        self._teller = Publisher(driver_name, self._standing.now())
+        self._told = self._teller.answers
+
+    def _new_asker(self, plan: Plan) -> Poller:
+        asker = Poller(
+            plan,
+            self._standing,
+            clock=self._clock,
+            random=self._random,
+            limits=self._limits,
+            publish=self._publish,
+        )
+        asker.want(self._demand)
+        return asker
+
+    # ---- what others see ----
+
+    @property
+    def driver_name(self) -> str | None:
+        """The driver's name: as given, or as it said; None until it was reached."""
+        return self._identity.name or None
+
+    def demand(self, demand: ProbeSpec | None) -> None:
+        """Set what is wanted; None, or no volumes, lets the driver rest."""
+        if demand != self._demand:
+            self._demand = demand
+            self._standing.interval = demand.interval.total_seconds() if demand else IDLE_INTERVAL
+            self._asker.want(demand)
+            self._wake.set()
+
+    def answers(self) -> DriverAnswers:
+        """Return what is known now; what became too old since it was published is not."""
+        return self._tell()
+
+    async def run(self) -> None:
+        """Ask until cancelled. Only cancellation ends it."""
+        while True:
+            try:
+                async with self._connect(self.endpoint) as driver:
+                    await self._serve(Calls(driver, self._clock, observe=self._observe))
+            except CsiError as error:  # not even a connection could be set up
+                self._standing.not_identified(failure(error))
+                self._publish()
+                await self._pause()
+
+    def _observe(self, method: str, code: str, seconds: float) -> None:
+        self._metrics.observe_call(self._identity.name, method, code=code, seconds=seconds)
+
+    # ---- the rhythm ----
+
+    async def _serve(self, calls: Calls) -> None:
+        while True:
+            try:
+                await self._turn(calls)
+                await asyncio.sleep(0)  # hearing of thousands of volumes and telling of them are two steps
+                self._publish()
+            except Exception as error:  # the one boundary: a fault of ours must not stop the others
+                log.exception(
+                    "probe failed", extra={"driver": self._identity.name, "endpoint": str(self.endpoint)}
+                )
+                self._standing.at_fault(error)
+            await self._pause()
+
+    async def _turn(self, calls: Calls) -> None:
+        """Do whatever is due: identify, then one list, or one handful of gets."""
+        calls.timeout = (
+            self._demand.timeout.total_seconds() if self._demand else self._limits.identify_timeout
+        )
+        now = self._clock.monotonic()
+        if self._identity.known and not calls.connected:
+            self._identity.lost(
+                now
+            )  # it ended meanwhile: whoever is there now may be able to do something else
+        if now >= self._identity.due():
+            await self._identify(calls)
+        asker = self._asker
+        if self._identity.known and self._clock.monotonic() >= asker.due():
+            calls.secrets = {} if asker.plan.legacy else self._secrets(self._identity.name)
+            await asker.turn(calls)
+
+    async def _identify(self, calls: Calls) -> None:
+        start = self._clock.monotonic()
+        try:
+            info = await calls.identify()
+        except CsiError as error:
+            self._standing.worked(start)
+            self._standing.not_identified(failure(error))
+        else:
+            if info.ready:
+                self._identified(info)
+            else:
+                self._standing.not_identified(NOT_READY)
+
+    def _identified(self, info: DriverInfo) -> None:
+        returned = not self._identity.known
+        if self._standing.identified(info, endpoint=str(self.endpoint)):
+            self._asker = self._new_asker(self._identity.plan or Plan())
+            log.info("driver identified", extra={"driver": info.name, "methods": self._asker.plan.methods})
+        if not self._asker.asking:
+            self._standing.ok()
+        elif returned:
+            self._asker.try_now()
+
+    async def _pause(self) -> None:
+        """Wait until something is due or wanted; let others run even if something already is."""
+        seconds = self._next_due() - self._clock.monotonic()
+        if seconds <= 0:
+            await asyncio.sleep(0)
+        else:
+            waits = [asyncio.create_task(self._woken())]
+            if seconds != NEVER:
+                waits.append(asyncio.create_task(self._slept(seconds)))
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+                await asyncio.gather(*waits, return_exceptions=True)
+        self._wake.clear()
+
+    async def _woken(self) -> None:
+        await self._wake.wait()
+
+    async def _slept(self, seconds: float) -> None:
+        await self._sleep(seconds)
+
+    def _next_due(self) -> float:
+        call = self._asker.due() if self._identity.known else NEVER
+        return min(self._identity.due(), call, self._expires())
+
+    def _expires(self) -> float:
+        """Return when something that was said, or a delay of ours, comes to its end."""
+        asker, breaker = self._asker, self._breaker
+        ends = [asker.board.expires(list_age=asker.list_age, get_age=asker.get_age)]
+        if breaker.failing_since and breaker.last_ok and not breaker.open:
+            ends.append(breaker.last_ok.mono + asker.delay)
+        now = self._clock.monotonic()
+        return min((end + _A_MOMENT for end in ends if end > now), default=NEVER)
+
+    # ---- publishing ----
+
+    def _publish(self) -> None:
+        new, told = self._tell(), self._told
+        if not is_news(told, new):
+            return
+        self._told = new
+        state = new.driver.state
+        if state is not told.driver.state:
+            log.log(
+                logging.WARNING if state in DOWN else logging.INFO,
+                "driver state changed",
+                extra={"driver": new.driver.name, "state": str(state), "reason": new.driver.message},
+            )
+        self._on_news()
+
+    def _tell(self) -> DriverAnswers:
+        now, asker = self._standing.now(), self._asker
+        asker.board.expire(now, list_age=asker.list_age, get_age=asker.get_age)
+        down = self._is_down(now)
+        view = asker.board.view(now, down=down)
+        driver = self._teller.describe(
+            self._identity.name,
+            self._state(view, down=down),
+            plan=asker.plan,
+            message=self._message(view, now, down=down),
+            next_try=self._breaker.next_try,
+            round_seconds=asker.round_seconds,
+            now=now,
+        )
+        return self._teller.tell(driver, view, heard=asker.board.heard, now=now)
+
+    @property
+    def _unable(self) -> bool:
+        return self._identity.plan is not None and not self._identity.plan.able
+
+    def _is_down(self, now: Moment) -> bool:
+        if self._identity.mismatch:
+            return True
+        if self._unable:
+            return False
+        if self._asker.board.heard is None:
+            return self._breaker.failing_since is not None
+        return self._breaker.is_silent(now, delay=self._asker.delay, enough=self._asker.enough_failures)
+
+    def _state(self, view: VolumeStates, *, down: bool) -> SourceState:
+        if down and self._breaker.open:
+            return SourceState.CIRCUIT_OPEN
+        if down or view.outage:
+            return SourceState.UNREACHABLE
+        return SourceState.UNSUPPORTED if self._unable else SourceState.ANSWERING
+
+    def _message(self, view: VolumeStates, now: Moment, *, down: bool) -> str:
+        if down:
+            return self._identity.mismatch or self._breaker.sentence(now)
+        if view.outage:
+            return view.outage
+        if self._identity.plan is None:
+            return CONNECTING
+        if view.unsaid and view.unsaid == len(self._asker.board.wanted):
+            return "answers without a condition for every volume, although its capabilities promise one"
+        return self._identity.plan.message

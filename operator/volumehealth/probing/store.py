@@ -1,0 +1,152 @@
+"""What is known of a driver's volumes now: lists and gets combined, doubted where the source itself looks broken.
+
+Pure bookkeeping: what was heard goes in with its time, answers come out. An answer that says the same as before
+stays the same object, so that a steady driver costs its readers an identity check.
+"""
+
+import math
+from collections.abc import Set
+
+from volumehealth.model.health import Condition
+from volumehealth.probing.gets import GetResults
+from volumehealth.probing.lists import ListResults
+from volumehealth.probing.moment import Moment
+from volumehealth.probing.plan import Plan
+from volumehealth.probing.results import ListResult
+from volumehealth.probing.spec import ProbeLimits
+from volumehealth.probing.states import Inputs, VolumeStates, VolumeStatesBuilder
+
+
+class VolumeStore:
+    """The answers about the volumes of one driver that are wanted.
+
+    Attributes:
+        gets: what single volumes answered.
+        heard: when anything was last heard; None if nothing was.
+    """
+
+    def __init__(self, plan: Plan, limits: ProbeLimits) -> None:
+        self._plan = plan
+        self._limits = limits
+        self._wanted: frozenset[str] = frozenset()
+        self._findings: frozenset[str] = frozenset()
+        self._lists = ListResults(legacy=plan.legacy)
+        self._list_expired = False
+        self._probed: Moment | None = None
+        self._changes = 0
+        self._built = (-1, False)
+        self._view = VolumeStates()
+        self.gets = GetResults()
+        self.heard: Moment | None = None
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """The volumes asked about."""
+        return self._wanted
+
+    @property
+    def targets(self) -> Set[str]:
+        """The volumes to ask about by get: all without a list, else those that the list leaves open."""
+        if not self._plan.gets:
+            return frozenset()
+        return self._lists.open.keys() if self._plan.lists else self._wanted
+
+    def want(self, volumes: frozenset[str], findings: frozenset[str]) -> None:
+        """Set which volumes are wanted, and which of them have live findings."""
+        self._changes += 1
+        self._wanted = volumes
+        self._findings = findings & volumes
+        self._lists.want(volumes, self._findings)
+        self.gets.keep(volumes)
+        self.gets.suspect(self._findings)
+
+    # ---- what was heard ----
+
+    def listed(self, reading: ListResult, now: Moment) -> None:
+        """Take a list; what is wanted may have changed while it was read."""
+        self._changes += 1
+        self._list_expired = False
+        self._lists.take(reading, now, confirmable=self._plan.gets)
+        self._lists.want(self._wanted, self._findings)
+        self.gets.keep(self.targets)
+        self.heard = now
+
+    def got(self, handle: str, conditions: tuple[Condition, ...] | None, now: Moment) -> None:
+        """Take the answer about one volume; None is an answer without any health (facts D4)."""
+        self.heard = now
+        if handle not in self.targets:
+            return
+        if conditions is None:
+            self.gets.nothing_now(handle, now)
+        elif conditions:
+            self._lists.accuse(handle)
+            self.gets.adverse_now(handle, now, conditions)
+        else:
+            self._changes += self._plan.lists
+            self._lists.acquit(handle)
+            self.gets.healthy_now(handle, now, suspect=handle in self._findings)
+
+    def probed(self, now: Moment) -> None:
+        """Take a good Probe, which speaks for the driver when there is no other volume that could (facts D6)."""
+        self._changes += 1
+        self._probed = now
+
+    def expire(self, now: Moment, *, list_age: float, get_age: float) -> None:
+        """Stop confirming what is older than this, in seconds."""
+        self.gets.expire(now, get_age)
+        if self._lists.read is not None and now.mono - self._lists.read.mono > list_age:
+            self._changes += 1
+            self._lists.expire()
+            self._list_expired = True
+
+    def expires(self, *, list_age: float, get_age: float) -> float:
+        """Return the monotonic time at which `expire` has something to do; infinity if never."""
+        oldest = self.gets.oldest()
+        ends = [oldest + get_age] if oldest is not None else []
+        if self._lists.read is not None:
+            ends.append(self._lists.read.mono + list_age)
+        return min(ends, default=math.inf)
+
+    # ---- what follows ----
+
+    def is_vouched(self, handle: str, since: Moment) -> bool:
+        """Tell whether the driver answers otherwise, so that its NOT_FOUND can be confirmed (facts D6).
+
+        Another volume's answer since the doubt began does, or a list that tells of another, or a whole list that
+        names any; for a driver's only volume the whole list, or a Probe, must do.
+        """
+        alone = len(self._wanted) == 1
+        lists = self._lists
+        if lists.read is not None and (lists.healthy or (lists.whole and (lists.named or alone))):
+            return True
+        if self.gets.answered_since(since.mono, other_than=handle):
+            return True
+        return alone and self._probed is not None and self._probed.mono >= since.mono
+
+    def witness(self, handle: str) -> str | None:
+        """Return another volume that should answer if the driver does; None if none is known to."""
+        return next((other for other in self.gets.healthy if other != handle), None)
+
+    def view(self, now: Moment, *, down: bool = False) -> VolumeStates:
+        """Return what is known; the same object if nothing changed.
+
+        Args:
+            now: to date new answers with.
+            down: whether the driver does not answer: then only what it explicitly said against volumes is left.
+        """
+        built = (self._changes + self.gets.changes, down)
+        if self._built != built:
+            self._built = built
+            self._view = VolumeStatesBuilder(self._all_heard(), self._view, now).build(down=down)
+        return self._view
+
+    def _all_heard(self) -> Inputs:
+        return Inputs(
+            plan=self._plan,
+            limits=self._limits,
+            wanted=self._wanted,
+            lists=self._lists,
+            gets=self.gets,
+            list_expired=self._list_expired,
+            healthy_on_nodes=self.is_vouched,
+        )

@@ -1,3 +1,0 @@
-module workload
-
-go 1.26

@@ -1,0 +1,243 @@
+"""The controller plane of drivers that only an agent beside them reaches: its report, read as a prober's answers.
+
+A driver whose socket the operator was given itself is asked directly; a report on it counts for nothing then.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from volumehealth.cluster.tables import LeaseLiveness
+from volumehealth.csi.text import clean_message
+from volumehealth.model.clock import Clock, rfc3339
+from volumehealth.model.cluster import ViewState
+from volumehealth.model.health import (
+    Answer,
+    Condition,
+    DriverAnswers,
+    DriverState,
+    HealthAPI,
+    Outcome,
+    Source,
+    SourceState,
+    Via,
+)
+from volumehealth.model.report import (
+    Plane,
+    ReportedDriver,
+    VolumeHealthReport,
+    controller_report_name,
+)
+from volumehealth.model.vocabulary import SilenceReason
+from volumehealth.probing.spec import ProbeSpec
+from volumehealth.sources.liveness import AgentLiveness
+from volumehealth.sources.reports import NodeAgent
+
+GRACE = 30.0
+"""Seconds that an agent has to ask about a volume that somebody began to want, and to write what it heard."""
+
+
+class AgentView(Protocol):
+    """What is needed of `cluster.view.ClusterView`."""
+
+    @property
+    def reports(self) -> Mapping[str, VolumeHealthReport]:
+        """See there."""
+
+    @property
+    def leases(self) -> Mapping[str, LeaseLiveness]:
+        """See there."""
+
+    def state(self) -> ViewState:
+        """See there."""
+
+
+class OwnProbers(Protocol):
+    """What is needed of `probing.probers.Probers`."""
+
+    def demand(self, wanted: Mapping[str, ProbeSpec], /) -> None:
+        """See there."""
+
+    def answers(self) -> Mapping[str, DriverAnswers]:
+        """See there."""
+
+    @property
+    def unresolved(self) -> Sequence[str]:
+        """See there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was made of a report, and of what."""
+
+    report: VolumeHealthReport
+    volumes: frozenset[str]
+    fresh: frozenset[str]
+    answers: DriverAnswers
+
+
+class ControllerAnswers:
+    """The answers of all drivers' controllers: those asked from here, and those that agents report on.
+
+    Args:
+        own: the probers of the endpoints that the operator was given.
+        view: follows reports and agents' Leases.
+        clock: time.
+    """
+
+    def __init__(self, own: OwnProbers, view: AgentView, *, clock: Clock) -> None:
+        self._own = own
+        self._view = view
+        self._clock = clock
+        self._roll = AgentLiveness()
+        self._wanted: Mapping[str, ProbeSpec] = {}
+        self._fresh: dict[str, dict[str, float]] = {}
+        self._read: dict[str, _Read] = {}
+        self._stale_since: float | None = None
+
+    @property
+    def unresolved(self) -> Sequence[str]:
+        """Endpoints of the operator's own whose driver is not known yet."""
+        return self._own.unresolved
+
+    def demand(self, wanted: Mapping[str, ProbeSpec]) -> None:
+        """Set what is wanted, by driver name; an agent finds out by itself, and is given a while for that."""
+        now = self._clock.monotonic()
+        for driver, demand in wanted.items():
+            before = self._wanted.get(driver)
+            if before is not None and before.volumes is not demand.volumes:
+                fresh = self._fresh.setdefault(driver, {})
+                fresh.update(dict.fromkeys(demand.volumes - before.volumes, now))
+        self._wanted = wanted
+        self._own.demand(wanted)
+
+    def answers(self) -> Mapping[str, DriverAnswers]:
+        """Return the newest answers by driver name; a driver that nobody asks is missing."""
+        own = self._own.answers()
+        reports = self._view.reports
+        names = {controller_report_name(driver): driver for driver in self._wanted if driver not in own}
+        expected = [name for name in names if name in reports]
+        if not expected:
+            return own
+        now, monotonic = self._moment()
+        agents = self._roll.call(expected, reports, self._view.leases, now=now, monotonic=monotonic)
+        return {**own, **{names[name]: self._answers(names[name], agents[name], now) for name in expected}}
+
+    def _moment(self) -> tuple[datetime, float]:
+        """While the view is stale, nothing has happened since it was last confirmed."""
+        state, now, monotonic = self._view.state(), self._clock.now(), self._clock.monotonic()
+        if state.stale:
+            self._stale_since = monotonic - state.age
+            return now - timedelta(seconds=state.age), self._stale_since
+        if self._stale_since is not None:
+            self._roll.outage(self._stale_since, monotonic)
+            self._stale_since = None
+        return now, monotonic
+
+    def _answers(self, driver: str, agent: NodeAgent, now: datetime) -> DriverAnswers:
+        report = agent.live
+        told = agent.driver(driver)
+        if report is None or report.plane is not Plane.CONTROLLER or told is None:
+            return _silent(driver, agent, told, now)
+        volumes, fresh = self._wanted[driver].volumes, self._unasked(driver)
+        known = self._read.get(driver)
+        if (
+            known is None
+            or known.report is not report
+            or known.volumes is not volumes
+            or known.fresh != fresh
+        ):
+            before = known.answers if known is not None else None
+            answers = _read(report, told, volumes, fresh=fresh, before=before, now=now)
+            known = self._read[driver] = _Read(report, volumes, fresh, answers)
+        return replace(known.answers, at=now)
+
+    def _unasked(self, driver: str) -> frozenset[str]:
+        """Return the volumes that its agent may not have heard of yet."""
+        fresh = self._fresh.get(driver)
+        if not fresh:
+            return frozenset()
+        since = self._clock.monotonic() - GRACE
+        self._fresh[driver] = left = {handle: at for handle, at in fresh.items() if at > since}
+        return frozenset(left)
+
+
+def _silent(driver: str, agent: NodeAgent, told: ReportedDriver | None, now: datetime) -> DriverAnswers:
+    """Answer for an agent that should speak and does not."""
+    since = agent.silent_since or now
+    words = (
+        f"the agent beside the controller is silent since {rfc3339(since)}"
+        if told is not None
+        else "the agent beside the controller has reported nothing yet"
+    )
+    state = DriverState(
+        driver,
+        SourceState.UNREACHABLE,
+        since,
+        told.health_api if told is not None else HealthAPI.NONE,
+        told.methods if told is not None else (),
+        message=words,
+    )
+    silence = _silence(SilenceReason.AGENT_SILENT, words, since)
+    return DriverAnswers(state, since, frozenset(), {}, silence)
+
+
+def _read(
+    report: VolumeHealthReport,
+    told: ReportedDriver,
+    wanted: frozenset[str],
+    *,
+    fresh: frozenset[str],
+    before: DriverAnswers | None,
+    now: datetime,
+) -> DriverAnswers:
+    """Read a live report as answers: who is not named is healthy, if the driver can say so and nothing was left out."""
+    state = DriverState(
+        told.name,
+        told.state,
+        told.since,
+        told.health_api,
+        told.methods,
+        message=clean_message(told.message),
+        hint=clean_message(told.hint),
+    )
+    others: dict[str, Answer] = {}
+    for silent in report.silent:
+        if silent.driver == told.name and silent.handle in wanted:
+            others[silent.handle] = _silence(silent.reason, silent.message, now)
+    for volume in report.volumes:
+        if volume.driver == told.name and volume.handle in wanted:
+            conditions = tuple(
+                Condition(one.status, one.reason, clean_message(one.message)) for one in volume.conditions
+            )
+            others[volume.handle] = Answer(
+                Source.CONTROLLER, Outcome.ADVERSE, now, via=Via.AGENT, conditions=conditions
+            )
+    others = {handle: _same(answer, before, handle) for handle, answer in others.items()}
+    healthy: frozenset[str] = frozenset()
+    if told.state is not SourceState.ANSWERING:
+        silence = _silence(SilenceReason.DRIVER_UNREACHABLE, told.message, now)
+    elif report.omitted:
+        words = (
+            "the agent's report is too long: it leaves volumes out, and those it does not name are unknown"
+        )
+        silence = _silence(SilenceReason.LIST_INCOMPLETE, words, now)
+    else:
+        silence = _silence(SilenceReason.NOT_YET_ASKED, "the agent was not told of it for long enough", now)
+        if told.health_api is not HealthAPI.NONE:
+            healthy = wanted - others.keys() - fresh
+            if before is not None and before.healthy == healthy:
+                healthy = before.healthy
+    return DriverAnswers(state, now, healthy, others, silence)
+
+
+def _same(answer: Answer, before: DriverAnswers | None, handle: str) -> Answer:
+    """Return the answer as it was given before, if it says the same: when it was heard first counts."""
+    old = before.others.get(handle) if before is not None else None
+    return old if old is not None and replace(answer, at=old.at) == old else answer
+
+
+def _silence(reason: str, message: str, at: datetime) -> Answer:
+    words = clean_message(message)
+    return Answer(Source.CONTROLLER, Outcome.SILENT, at, via=Via.AGENT, reason=str(reason), message=words)

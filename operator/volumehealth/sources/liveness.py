@@ -1,0 +1,67 @@
+"""Which agents should report, and which of them are alive; judged by what we see of their Leases."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+from volumehealth.cluster.tables import LeaseLiveness
+from volumehealth.model.report import AGENT_RENEW_SECONDS, VolumeHealthReport, agent_lease_name
+from volumehealth.sources.reports import NodeAgent
+
+_COMEBACK = AGENT_RENEW_SECONDS * 1.5
+"""Seconds that agents have to renew their Leases once the API server is back; it was away for us and for them."""
+
+
+class AgentLiveness:
+    """Calls the roll of agents, and remembers since when those are missing that nobody has ever seen."""
+
+    def __init__(self) -> None:
+        self._missing: dict[str, datetime] = {}
+        self._away: tuple[float, float] | None = None
+
+    def outage(self, began: float, ended: float) -> None:
+        """The API server was away: a Lease that expired meanwhile says nothing about its agent, for a while.
+
+        Args:
+            began: monotonic seconds.
+            ended: monotonic seconds.
+        """
+        self._away = (began, ended)
+
+    def call(
+        self,
+        nodes: Iterable[str],
+        reports: Mapping[str, VolumeHealthReport],
+        leases: Mapping[str, LeaseLiveness],
+        *,
+        now: datetime,
+        monotonic: float,
+    ) -> dict[str, NodeAgent]:
+        """Return the agent of every node, by node.
+
+        Args:
+            nodes: those that run Pods with claims.
+            reports: by node.
+            leases: by name.
+            now: the moment, by the wall clock.
+            monotonic: the moment, in monotonic seconds.
+        """
+        agents = {}
+        missing: dict[str, datetime] = {}
+        for node in nodes:
+            report, lease = reports.get(node), leases.get(agent_lease_name(node))
+            since: datetime | None = None
+            if report is None or lease is None:
+                since = missing[node] = self._missing.get(node, now)
+            elif not self._alive(lease, monotonic):
+                since = now - timedelta(seconds=monotonic - lease.until)
+            agents[node] = NodeAgent(node, report, since)
+        self._missing = missing
+        return agents
+
+    def _alive(self, lease: LeaseLiveness, monotonic: float) -> bool:
+        if lease.until > monotonic:
+            return True
+        if self._away is None:
+            return False
+        began, ended = self._away
+        return lease.until > began and monotonic < ended + _COMEBACK

@@ -1,0 +1,117 @@
+"""What the planes need of the cluster view, and what they tell of a policy's claims."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from volumehealth.cluster.changes import Changes
+from volumehealth.cluster.tables import LeaseLiveness
+from volumehealth.judge.storage import Backend
+from volumehealth.model.cluster import ApiConditions, Attachment, Claim, Node, NodeDrivers, Pod, ViewState
+from volumehealth.model.health import Answer, HealthAPI, HealthyOnNodes, Outcome, Source
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.report import VolumeHealthReport
+
+
+class PlaneView(Protocol):
+    """What is needed of `cluster.view.ClusterView`."""
+
+    @property
+    def claims(self) -> Mapping[ClaimRef, Claim]:
+        """See there."""
+
+    @property
+    def api_conditions(self) -> Mapping[ClaimRef, ApiConditions]:
+        """See there."""
+
+    @property
+    def pods_with_volume_health(self) -> Mapping[ClaimRef, Pod]:
+        """See there."""
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """See there."""
+
+    @property
+    def nodes_gone(self) -> Mapping[str, datetime]:
+        """See there."""
+
+    @property
+    def csinodes(self) -> Mapping[str, NodeDrivers]:
+        """See there."""
+
+    @property
+    def attachments(self) -> Mapping[str, Attachment]:
+        """See there."""
+
+    @property
+    def reports(self) -> Mapping[str, VolumeHealthReport]:
+        """See there."""
+
+    @property
+    def leases(self) -> Mapping[str, LeaseLiveness]:
+        """See there."""
+
+    def pods_of(self, ref: ClaimRef) -> Sequence[Pod]:
+        """See there."""
+
+    def claims_of(self, volume: str) -> Sequence[ClaimRef]:
+        """See there."""
+
+    def follows(self, resource: str) -> bool:
+        """See there."""
+
+    def subscribe(self) -> Changes:
+        """See there."""
+
+    def subscribe_pods(self) -> Changes:
+        """See there."""
+
+    def state(self) -> ViewState:
+        """See there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedDriver:
+    """What nodes' agents hear of a driver.
+
+    Attributes:
+        nodes: on how many nodes it answers.
+        health_api: the generation that it speaks there.
+        methods: what is called there.
+        since: since when the first of them answers.
+    """
+
+    nodes: int
+    health_api: HealthAPI
+    methods: tuple[str, ...]
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """What these planes say of a policy's claims.
+
+    Attributes:
+        claims: answers by claim; sparse.
+        healthy_on_nodes: claims that their nodes say are healthy.
+        expected: how many agents should report.
+        silent: those that do not, and since when, by node.
+        storage: answers about the storage behind drivers, seen from nodes, and the claims that it touches.
+        drivers: those that answer on nodes.
+    """
+
+    claims: Mapping[ClaimRef, tuple[Answer, ...]] = field(default_factory=dict)
+    healthy_on_nodes: HealthyOnNodes = field(default_factory=HealthyOnNodes)
+    expected: int = 0
+    silent: Mapping[str, datetime] = field(default_factory=dict)
+    storage: Mapping[Backend, tuple[tuple[Answer, ...], tuple[ClaimRef, ...]]] = field(default_factory=dict)
+    drivers: Mapping[str, ObservedDriver] = field(default_factory=dict)
+
+
+def storage_silence(heard: Observations, backend: Backend, now: datetime) -> tuple[Answer, ...]:
+    """Return what to make of a backend that nobody speaks of any more: it is well, unless its node's agent is silent."""
+    if backend.node in heard.silent:
+        return ()
+    return (Answer(Source.NODE, Outcome.HEALTHY, now, node=backend.node, can_clear=False),)

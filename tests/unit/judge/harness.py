@@ -1,0 +1,114 @@
+"""What the tests of the judge share: a moment, statements, and a claim that is judged again and again."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from volumehealth.judge.claim import Judgement, JudgeSettings, judge_claim
+from volumehealth.judge.rules import compile_rules
+from volumehealth.model.health import (
+    DEGRADED,
+    Answer,
+    ClaimHealth,
+    Condition,
+    Identity,
+    Outcome,
+    Source,
+    TransitionKind,
+    Verdict,
+    Via,
+)
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.policy import Rule
+
+START = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
+ORDERS = ClaimRef("shop", "orders-db")
+DRIVER = "csi.example.com"
+MINUTE = timedelta(minutes=1)
+
+SLOW = Condition(DEGRADED, "Slow", "reads take long")
+LOST = Condition("Inaccessible", "VolumeNotFound", "volume is not found")
+DEAD = Condition("DataLoss", "DiskFailed", "two disks of one mirror failed")
+
+
+def settings(
+    *, unhealthy_after: int = 2, healthy_after: int = 5, rules: Sequence[Rule] = ()
+) -> JudgeSettings:
+    """Return settings; times in minutes, a week of retention."""
+    return JudgeSettings(
+        timedelta(minutes=unhealthy_after),
+        timedelta(minutes=healthy_after),
+        compile_rules(tuple(rules)),
+        timedelta(days=7),
+    )
+
+
+def healthy(source: Source = Source.CONTROLLER, node: str = "", *, can_clear: bool = True) -> Answer:
+    return Answer(source, Outcome.HEALTHY, START, node, can_clear=can_clear)
+
+
+def silent(source: Source = Source.CONTROLLER, node: str = "", reason: str = "DriverUnreachable") -> Answer:
+    return Answer(source, Outcome.SILENT, START, node, reason=reason, message="it does not answer")
+
+
+def adverse(
+    *conditions: Condition,
+    source: Source = Source.CONTROLLER,
+    node: str = "",
+    via: Via = Via.OPERATOR,
+    can_clear: bool = True,
+) -> Answer:
+    return Answer(source, Outcome.ADVERSE, START, node, via, conditions, can_clear=can_clear)
+
+
+class Court:
+    """One claim through time. Answers are heard at the moment they are judged."""
+
+    def __init__(
+        self, given: JudgeSettings | None = None, *, driver: str = DRIVER, before: Verdict = Verdict.UNKNOWN
+    ) -> None:
+        self.settings = given or settings()
+        self.driver = driver
+        self.before = before
+        self.now = START
+        self.health: ClaimHealth | None = None
+        self.notified: list[tuple[str, str, int]] = []
+        self.turns: list[tuple[TransitionKind, Identity, int]] = []
+
+    def hears(
+        self, *answers: Answer, after: float = 0, uid: str = "uid-1", stale_reason: str = ""
+    ) -> Judgement:
+        """Judge what is said `after` so many more minutes."""
+        self.now += MINUTE * after
+        judgement = judge_claim(
+            self.health,
+            [replace(answer, at=self.now) for answer in answers],
+            ref=ORDERS,
+            uid=uid,
+            driver=self.driver,
+            settings=self.settings,
+            now=self.now,
+            stale_reason=stale_reason,
+            before=self.before,
+        )
+        self.health, self.before = judgement.health, judgement.verdict
+        self.notified += [
+            (str(turn.kind), turn.finding.reason, turn.finding.episode) for turn in judgement.transitions
+        ]
+        self.turns += [
+            (turn.kind, turn.finding.identity, turn.finding.episode) for turn in judgement.transitions
+        ]
+        return judgement
+
+    def restarts(self) -> None:
+        """Forget what is not written into a record."""
+        self.before = Verdict.UNKNOWN
+        if self.health is None or not (self.health.findings or self.health.recovered):
+            self.health = None
+            return
+        findings = tuple(replace(finding, clear_since=None) for finding in self.health.findings)
+        self.health = replace(self.health, findings=findings, pending=(), ignored=False)
+
+
+FOUND = str(TransitionKind.FOUND)
+RECOVERED = str(TransitionKind.RECOVERED)

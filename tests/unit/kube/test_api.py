@@ -1,0 +1,333 @@
+"""Requests and streams over real HTTP, to a server in this process that behaves as the test says."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import pytest
+import yaml
+from aiohttp import web
+
+from volumehealth import errors
+from volumehealth.kube.api import Api
+from volumehealth.kube.credentials import CredentialSource
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class MovableClock:
+    """Monotonic time that a test moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def now(self) -> None:
+        raise NotImplementedError
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@dataclass
+class Server:
+    """An HTTP server whose one handler a test replaces; keeps what arrived."""
+
+    url: str = ""
+    handler: Handler | None = None
+    tokens: list[str] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    accepted: set[str] | None = None
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        token = request.headers.get("Authorization", "")
+        self.tokens.append(token)
+        self.bodies.append(await request.read())
+        if self.accepted is not None and token not in self.accepted:
+            return status(401, "Unauthorized")
+        return await self.handler(request) if self.handler else web.json_response({"ok": True})
+
+
+def status(code: int, message: str, **headers: str) -> web.Response:
+    """Answer as the API server refuses."""
+    body = {"kind": "Status", "code": code, "message": message, "reason": "Whatever"}
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return web.json_response(body, status=code, headers=named)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    found = Server()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", found.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    found.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield found
+    await runner.cleanup()
+
+
+def kubeconfig(path: Path, server: str, user: dict[str, object]) -> Path:
+    config = {
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": user}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+@pytest.fixture
+def clock() -> MovableClock:
+    return MovableClock()
+
+
+@pytest.fixture
+async def api(server: Server, tmp_path: Path, clock: MovableClock) -> AsyncIterator[Api]:
+    """Logged in by a token file `token`, which ends in a newline."""
+    token = tmp_path / "token"
+    token.write_text("first\n")
+    path = kubeconfig(tmp_path / "kubeconfig", server.url, {"tokenFile": str(token)})
+    api = Api(CredentialSource(str(path)), clock=clock)  # type: ignore[arg-type]  # nobody asks for the wall clock
+    await api.open()
+    async with api:
+        yield api
+
+
+async def test_a_request_carries_the_token_and_a_json_body(api: Api, server: Server) -> None:
+    answer = await api.request("POST", "/apis/x", body={"a": [1, "ü"]})
+    assert answer == b'{"ok": true}'
+    assert server.tokens == ["Bearer first"]
+    assert server.bodies == ['{"a":[1,"ü"]}'.encode()]
+
+
+async def test_bytes_are_sent_as_they_are(api: Api, server: Server) -> None:
+    async def echo(request: web.Request) -> web.Response:
+        return web.Response(text=request.headers["Content-Type"])
+
+    server.handler = echo
+    answer = await api.request("PATCH", "/x", body=b"a: b", content_type="application/apply-patch+yaml")
+    assert answer == b"application/apply-patch+yaml"
+    assert server.bodies == [b"a: b"]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (400, errors.Invalid),
+        (403, errors.Forbidden),
+        (404, errors.NotFound),
+        (409, errors.Conflict),
+        (410, errors.Gone),
+        (422, errors.Invalid),
+        (429, errors.TooManyRequests),
+        (500, errors.ApiError),
+        (503, errors.ApiError),
+    ],
+)
+async def test_a_refusal_is_an_error_with_the_servers_own_sentence(
+    api: Api, server: Server, code: int, kind: type[errors.ApiError]
+) -> None:
+    async def refuse(_: web.Request) -> web.Response:
+        return status(code, "pods is forbidden", Retry_After="7")
+
+    server.handler = refuse
+    with pytest.raises(kind) as caught:
+        await api.request("GET", "/x")
+    assert type(caught.value) is kind
+    assert str(caught.value) == "pods is forbidden"
+    assert caught.value.status == code
+    assert caught.value.retry_after == 7
+
+
+async def test_an_answer_that_is_no_status_still_says_what_it_is_about(api: Api, server: Server) -> None:
+    async def broken_gateway(_: web.Request) -> web.Response:
+        return web.Response(status=502, text="<html>bad gateway</html>")
+
+    server.handler = broken_gateway
+    with pytest.raises(errors.ApiError, match=r"^GET /api/v1/pods: HTTP 502$"):
+        await api.request("GET", "/api/v1/pods")
+
+
+async def test_a_redirect_is_not_followed_with_our_token(api: Api, server: Server) -> None:
+    async def elsewhere(_: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": "http://127.0.0.1:1/"})
+
+    server.handler = elsewhere
+    with pytest.raises(errors.ApiError, match="HTTP 302"):
+        await api.request("GET", "/x")
+
+
+async def test_no_answer_in_time(api: Api, server: Server) -> None:
+    async def hang(_: web.Request) -> web.Response:
+        await asyncio.sleep(5)
+        return web.Response()
+
+    server.handler = hang
+    with pytest.raises(errors.ApiUnreachable, match="did not answer in time"):
+        await api.request("GET", "/x", timeout=0.1)
+
+
+async def test_nobody_listens(tmp_path: Path) -> None:
+    path = kubeconfig(tmp_path / "kubeconfig", "http://127.0.0.1:1", {"token": "t"})
+    async with await Api.connect(str(path)) as api:
+        with pytest.raises(errors.ApiUnreachable, match=r"127\.0\.0\.1:1 failed: "):
+            await api.request("GET", "/x")
+
+
+async def test_an_answer_without_headers_is_a_broken_connection(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def start(response: aiohttp.ClientResponse, connection: object) -> None:
+        response.headers.getall("Set-Cookie")  # as aiohttp does; its answer has no headers yet
+
+    monkeypatch.setattr(aiohttp.ClientResponse, "start", start)
+    with pytest.raises(errors.ApiUnreachable):
+        await api.request("GET", "/version")
+
+
+async def test_after_it_was_closed(api: Api) -> None:
+    await api.aclose()
+    with pytest.raises(errors.ApiUnreachable, match="closed"):
+        await api.request("GET", "/x")
+
+
+async def test_a_refused_token_is_read_again_and_the_request_repeated_once(
+    api: Api, server: Server, tmp_path: Path
+) -> None:
+    server.accepted = {"Bearer second"}
+    (tmp_path / "token").write_text("second")
+    assert await api.request("POST", "/x", body={}) == b'{"ok": true}'
+    assert server.tokens == ["Bearer first", "Bearer second"]
+
+
+async def test_a_token_that_stays_refused_is_not_read_for_every_request(api: Api, server: Server) -> None:
+    server.accepted = set()
+    for _ in range(3):
+        with pytest.raises(errors.Forbidden, match="does not accept our credentials"):
+            await api.request("GET", "/x")
+    assert len(server.tokens) == 4, "only the first refusal was followed by a second try"
+
+
+async def test_many_refused_at_once_load_the_credentials_once(
+    api: Api, server: Server, tmp_path: Path
+) -> None:
+    server.accepted = {"Bearer second"}
+    (tmp_path / "token").write_text("second")
+    answers = await asyncio.gather(*(api.request("GET", "/x") for _ in range(20)))
+    assert answers == [b'{"ok": true}'] * 20
+
+
+async def test_a_token_file_is_read_again_every_minute(
+    api: Api, server: Server, tmp_path: Path, clock: MovableClock
+) -> None:
+    (tmp_path / "token").write_text("second")
+    await api.request("GET", "/x")
+    clock.seconds += 61
+    await api.request("GET", "/x")
+    assert server.tokens == ["Bearer first", "Bearer second"]
+    assert api.access.authorization == "Bearer second"
+
+
+async def test_a_token_file_that_is_gone_for_a_moment_leaves_the_old_token(
+    api: Api, server: Server, tmp_path: Path, clock: MovableClock
+) -> None:
+    (tmp_path / "token").unlink()
+    clock.seconds += 61
+    await api.request("GET", "/x")
+    assert server.tokens == ["Bearer first"]
+
+
+async def lines_of(api: Api, *, idle_timeout: float = 5.0) -> list[bytes]:
+    return [line async for line in api.stream("/x", query={"watch": "true"}, idle_timeout=idle_timeout)]
+
+
+def streaming(*chunks: bytes | float, die: bool = False) -> Handler:
+    """Send chunks, sleep where there is a number, then end or break the connection."""
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        for chunk in chunks:
+            if isinstance(chunk, bytes):
+                await response.write(chunk)
+            else:
+                await asyncio.sleep(chunk)
+        if die and request.transport is not None:
+            request.transport.abort()
+        else:
+            await response.write_eof()
+        return response
+
+    return stream
+
+
+async def test_a_netrc_that_names_the_server_changes_nothing(
+    api: Api, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / ".netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    assert await api.request("GET", "/x") == b'{"ok": true}'
+    assert server.tokens == ["Bearer first"]
+
+
+async def test_a_stream_comes_line_by_line_however_it_was_cut(api: Api, server: Server) -> None:
+    server.handler = streaming(b'{"a"', 0.01, b':1}\n{"b":2}\n', 0.01, b'{"c":', b"3}\n")
+    assert await lines_of(api) == [b"", b'{"a":1}', b'{"b":2}', b'{"c":3}']
+
+
+async def test_a_line_longer_than_any_buffer(api: Api, server: Server) -> None:
+    server.handler = streaming(*[b"x" * 100_000] * 100, b"\n")
+    assert [len(line) for line in await lines_of(api)] == [0, 10_000_000]
+
+
+async def test_a_stream_that_breaks(api: Api, server: Server) -> None:
+    server.handler = streaming(b"one\ntw", die=True)
+    seen: list[bytes] = []
+
+    async def read() -> None:
+        async for line in api.stream("/x", query={}, idle_timeout=5):
+            seen.append(line)  # noqa: PERF401 - what came before it broke counts
+
+    with pytest.raises(errors.ApiUnreachable, match="failed"):
+        await read()
+    assert seen == [b"", b"one"]
+
+
+async def test_a_stream_that_falls_silent_ends_without_an_error(api: Api, server: Server) -> None:
+    server.handler = streaming(b"one\n", 5.0)
+    assert await lines_of(api, idle_timeout=0.2) == [b"", b"one"]
+
+
+async def test_a_stream_that_never_begins(api: Api, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang(_: web.Request) -> web.Response:
+        await asyncio.sleep(5)
+        return web.Response()
+
+    monkeypatch.setattr("volumehealth.kube.api._ACCEPT", 0.1)
+    server.handler = hang
+    with pytest.raises(errors.ApiUnreachable, match="did not answer in time"):
+        await lines_of(api)
+
+
+async def test_a_stream_that_lasts_longer_than_any_limit_of_the_library_as_long_as_it_speaks(
+    api: Api, server: Server
+) -> None:
+    server.handler = streaming(*(b".\n", 0.1) * 10)
+    assert len(await lines_of(api, idle_timeout=0.3)) == 11
+
+
+async def test_a_refused_stream(api: Api, server: Server) -> None:
+    async def gone(_: web.Request) -> web.Response:
+        return status(410, "too old resource version")
+
+    server.handler = gone
+    with pytest.raises(errors.Gone, match="too old"):
+        await lines_of(api)

@@ -1,0 +1,175 @@
+"""Credentials are found where kubectl finds them."""
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from volumehealth import errors
+from volumehealth.kube import credentials
+from volumehealth.kube.credentials import Access, CredentialSource
+
+
+def config(name: str, *, user: Mapping[str, Any] | None = None, current: bool = True) -> dict[str, Any]:
+    """A kubeconfig with one of each, all of that name."""
+    found: dict[str, Any] = {
+        "clusters": [{"name": name, "cluster": {"server": f"http://{name}.example:6443/"}}],
+        "users": [{"name": name, "user": dict(user or {"token": f"token-of-{name}"})}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+    }
+    if current:
+        found["current-context"] = name
+    return found
+
+
+def written(path: Path, content: dict[str, Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home, and no pod."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    return home
+
+
+async def load(kubeconfig: str | None = None, context: str | None = None, **environ: str) -> Access:
+    return await CredentialSource(kubeconfig, context, environ=environ).load()
+
+
+async def test_the_file_that_was_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "a", config("a"))
+    access = await load(str(path), KUBECONFIG="/nowhere")
+    assert access == Access("http://a.example:6443", "Bearer token-of-a")
+
+
+async def test_kubeconfig_from_the_environment_comes_before_the_home(tmp_path: Path, home: Path) -> None:
+    written(home / ".kube" / "config", config("home"))
+    path = written(tmp_path / "a", config("a"))
+    assert (await load(KUBECONFIG=str(path))).server == "http://a.example:6443"
+    assert (await load()).server == "http://home.example:6443"
+
+
+async def test_several_files_are_merged_the_first_current_context_of_the_last_counts(tmp_path: Path) -> None:
+    one = written(tmp_path / "one", config("one"))
+    two = written(tmp_path / "two", config("two", current=False))
+    both = os.pathsep.join([str(one), str(tmp_path / "missing"), str(two)])
+    assert (await load(KUBECONFIG=both)).server == "http://one.example:6443"
+    assert (await load(context="two", KUBECONFIG=both)).authorization == "Bearer token-of-two"
+
+
+async def test_a_pods_own_credentials_when_there_is_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, ca = tmp_path / "token", tmp_path / "ca.crt"
+    token.write_text("pod-token\n")
+    ca.write_text("a certificate")
+    monkeypatch.setattr(credentials, "POD_TOKEN", str(token))
+    monkeypatch.setattr(credentials, "POD_CA", str(ca))
+    source = CredentialSource(
+        None, environ={"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "443"}
+    )
+    access = await source.load()
+    assert access.server == "https://[fd00::1]:443"
+    assert access.authorization.lower() == "bearer pod-token"
+    assert access.ca_file == str(ca)
+    token.write_text("pod-token-2\n")
+    assert (await source.refresh()).authorization.lower() == "bearer pod-token-2"
+
+
+async def test_a_kubeconfig_comes_before_the_pods_own_credentials(home: Path) -> None:
+    written(home / ".kube" / "config", config("home"))
+    access = await load(KUBERNETES_SERVICE_HOST="10.0.0.1", KUBERNETES_SERVICE_PORT="443")
+    assert access.server == "http://home.example:6443"
+
+
+async def test_an_exec_plugin_is_run_and_its_token_kept_until_it_is_refused(tmp_path: Path) -> None:
+    plugin = tmp_path / "plugin"
+    runs = tmp_path / "runs"
+    plugin.write_text(
+        f"#!/bin/sh\necho run >> {runs}\n"
+        'echo \'{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential",'
+        '"status":{"token":"from-plugin"}}\'\n'
+    )
+    plugin.chmod(plugin.stat().st_mode | stat.S_IXUSR)
+    user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(plugin)}}
+    path = written(tmp_path / "a", config("a", user=user))
+    source = CredentialSource(str(path))
+    assert (await source.load()).authorization == "Bearer from-plugin"
+    assert (await source.refresh()).authorization == "Bearer from-plugin"
+    assert runs.read_text() == "run\n"
+    await source.load()
+    assert runs.read_text() == "run\nrun\n"
+
+
+async def test_an_exec_plugin_that_fails_is_an_error_not_an_anonymous_request(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "/bin/false"}}
+    path = written(tmp_path / "a", config("a", user=user))
+    with pytest.raises(errors.ApiError, match="exec plugin /bin/false gave none"):
+        await load(str(path))
+
+
+async def test_user_and_password(tmp_path: Path) -> None:
+    path = written(tmp_path / "a", config("a", user={"username": "u", "password": "p"}))
+    assert (await load(str(path))).authorization == "Basic dTpw"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "the kubeconfig is no such file"),
+        ("- a\n- b\n", "the kubeconfig is no such file"),
+        ("a: [", "the kubeconfig is no such file"),
+        (yaml.safe_dump({"clusters": []}), "no credentials for the API server"),
+        (yaml.safe_dump(config("a") | {"current-context": "b"}), "object with name b"),
+    ],
+)
+async def test_a_file_that_is_no_kubeconfig_is_told_in_one_line(
+    tmp_path: Path, content: str, message: str
+) -> None:
+    path = tmp_path / "a"
+    path.write_text(content)
+    with pytest.raises(errors.ApiError, match=message) as caught:
+        await load(str(path))
+    assert "\n" not in str(caught.value)
+
+
+async def test_a_named_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(errors.ApiError, match=r"there is no kubeconfig file .*missing"):
+        await load(str(tmp_path / "missing"))
+
+
+async def test_nothing_anywhere_says_where_was_looked() -> None:
+    with pytest.raises(errors.ApiError, match=r"there is no ~/.kube/config, and this is no pod"):
+        await load()
+    with pytest.raises(errors.ApiError, match=r"KUBECONFIG names no file that exists \(/nowhere\)"):
+        await load(KUBECONFIG="/nowhere")
+
+
+async def test_a_certificate_that_is_gone_is_told(tmp_path: Path) -> None:
+    content = config("a")
+    content["clusters"][0]["cluster"] = {
+        "server": "https://a.example",
+        "certificate-authority": str(tmp_path / "missing.crt"),
+    }
+    with pytest.raises(errors.ApiError, match=r"missing\.crt"):
+        await load(str(written(tmp_path / "a", content)))
+
+
+async def test_the_proxy_of_the_kubeconfig_comes_before_that_of_the_environment(tmp_path: Path) -> None:
+    content = config("a")
+    path = written(tmp_path / "a", content)
+    assert (await load(str(path), http_proxy="http://environment:1")).proxy == "http://environment:1"
+    content["clusters"][0]["cluster"]["proxy-url"] = "http://kubeconfig:2"
+    written(path, content)
+    assert (await load(str(path), http_proxy="http://environment:1")).proxy == "http://kubeconfig:2"

@@ -1,0 +1,164 @@
+"""A controller agent's report read as answers: who is healthy, who is not known, and whom nobody vouches for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from support.clock import ManualClock
+from volumehealth.cluster.tables import LeaseLiveness
+from volumehealth.model.cluster import ViewState
+from volumehealth.model.health import DriverAnswers, HealthAPI, Outcome, SourceState
+from volumehealth.model.report import (
+    Omitted,
+    Plane,
+    ReportedCondition,
+    ReportedDriver,
+    ReportedVolume,
+    SilentVolume,
+    VolumeHealthReport,
+    agent_lease_name,
+    controller_report_name,
+)
+from volumehealth.probing.spec import ProbeSpec
+from volumehealth.sources.controllers import GRACE, ControllerAnswers
+
+DRIVER = "d.example.com"
+NAME = controller_report_name(DRIVER)
+NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
+HEARD = ReportedDriver(DRIVER, SourceState.ANSWERING, NOW, HealthAPI.VOLUME_CONDITION, ("ListVolumes",))
+BAD = ReportedVolume(DRIVER, "bad", conditions=(ReportedCondition("Degraded", "Slow", "it is", NOW),))
+REPORT = VolumeHealthReport(
+    NAME,
+    Plane.CONTROLLER,
+    drivers=(HEARD,),
+    volumes=(BAD,),
+    silent=(SilentVolume(DRIVER, "mute", "NoCondition", "", NOW),),
+)
+
+
+@dataclass
+class FakeView:
+    """What the cluster view knows of agents."""
+
+    reports: dict[str, VolumeHealthReport] = field(default_factory=dict)
+    leases: dict[str, LeaseLiveness] = field(default_factory=dict)
+
+    def state(self) -> ViewState:
+        return ViewState(complete=True, age=0.0)
+
+
+class FakeProbers:
+    """The operator's own endpoints."""
+
+    unresolved = ()
+
+    def __init__(self) -> None:
+        self.said: dict[str, DriverAnswers] = {}
+
+    def demand(self, wanted: Mapping[str, ProbeSpec], /) -> None:
+        """Take it."""
+
+    def answers(self) -> Mapping[str, DriverAnswers]:
+        return self.said
+
+
+class Scene:
+    """An operator that wants four volumes, and an agent that reports on them."""
+
+    def __init__(self, report: VolumeHealthReport | None = REPORT) -> None:
+        self.clock = ManualClock()
+        self.view = FakeView()
+        if report is not None:
+            self.view.reports[NAME] = report
+        self.own = FakeProbers()
+        self.renew()
+        self.controllers = ControllerAnswers(self.own, self.view, clock=self.clock)
+        self.want("well", "bad", "mute")
+
+    def renew(self) -> None:
+        self.view.leases[agent_lease_name(NAME)] = LeaseLiveness("now", self.clock.monotonic() + 180)
+
+    def want(self, *handles: str) -> None:
+        demand = ProbeSpec(frozenset(handles), timedelta(seconds=60), timedelta(seconds=5))
+        self.controllers.demand({DRIVER: demand})
+
+    def outcomes(self, *handles: str) -> list[Outcome]:
+        said = self.controllers.answers()[DRIVER]
+        return [said.about(handle).outcome for handle in handles]
+
+
+def test_who_is_not_named_is_healthy() -> None:
+    scene = Scene()
+
+    assert scene.outcomes("well", "bad", "mute") == [Outcome.HEALTHY, Outcome.ADVERSE, Outcome.SILENT]
+    driver = scene.controllers.answers()[DRIVER].driver
+    assert (driver.state, driver.methods) == (SourceState.ANSWERING, ("ListVolumes",))
+
+
+def test_a_silent_lease_takes_everything_back() -> None:
+    scene = Scene()
+
+    scene.clock.advance(181)
+
+    assert scene.outcomes("well", "bad") == [Outcome.SILENT, Outcome.SILENT]
+    assert scene.controllers.answers()[DRIVER].driver.state is SourceState.UNREACHABLE
+    scene.renew()
+    assert scene.outcomes("well", "bad") == [Outcome.HEALTHY, Outcome.ADVERSE]
+
+
+def test_a_driver_without_a_report_is_nobodys() -> None:
+    assert Scene(None).controllers.answers() == {}
+
+
+def test_an_empty_report_makes_nobody_healthy() -> None:
+    assert Scene(VolumeHealthReport(NAME)).outcomes("well") == [Outcome.SILENT]
+
+
+def test_a_report_that_left_something_out_makes_nobody_healthy() -> None:
+    scene = Scene(replace(REPORT, omitted=Omitted(volumes=1)))
+
+    assert scene.outcomes("well", "bad") == [Outcome.SILENT, Outcome.ADVERSE]
+
+
+def test_a_driver_that_is_down_or_mute_makes_nobody_healthy() -> None:
+    for driver in (
+        replace(HEARD, state=SourceState.UNREACHABLE),
+        replace(HEARD, health_api=HealthAPI.NONE),
+    ):
+        assert Scene(replace(REPORT, drivers=(driver,))).outcomes("well") == [Outcome.SILENT]
+
+
+def test_a_new_volume_is_not_healthy_before_its_agent_can_have_asked() -> None:
+    scene = Scene()
+
+    scene.want("well", "bad", "mute", "new")
+
+    assert scene.outcomes("well", "new") == [Outcome.HEALTHY, Outcome.SILENT]
+    scene.clock.advance(GRACE + 1)
+    assert scene.outcomes("new") == [Outcome.HEALTHY]
+
+
+def test_an_agent_says_nothing_of_another_driver() -> None:
+    foreign = replace(BAD, driver="other.example.com", handle="well")
+
+    assert Scene(replace(REPORT, volumes=(foreign,))).outcomes("well") == [Outcome.HEALTHY]
+
+
+def test_an_endpoint_of_the_operators_own_wins() -> None:
+    scene = Scene()
+    own = replace(scene.controllers.answers()[DRIVER], healthy=frozenset({"bad"}), others={})
+    scene.own.said[DRIVER] = own
+
+    assert scene.controllers.answers()[DRIVER] is own
+
+
+def test_what_stays_the_same_stays_the_same_object() -> None:
+    scene = Scene()
+    before = scene.controllers.answers()[DRIVER]
+    scene.clock.advance(10)
+    scene.view.reports[NAME] = replace(REPORT, silent=())
+
+    after = scene.controllers.answers()[DRIVER]
+
+    assert after.others["bad"] is before.others["bad"]
+    assert after.at > before.at
