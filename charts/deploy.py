@@ -11,7 +11,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from volumehealth.sandbox.tools import find_or_build
+from volumehealth_sandbox.tools import find_or_build
 
 ROOT = Path(__file__).parents[1]
 CHART = ROOT / "charts" / "volumehealth"
