@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test e2e bench unit lint format protos deploy lock clean
+.PHONY: help setup tools image demo test e2e bench unit lint format protos deploy lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,9 @@ $(STAMP): requirements-dev.lock pyproject.toml
 
 tools: $(STAMP) ## Find or build etcd, kube-apiserver and kubectl (minutes when cold, once)
 	@$(BIN)/volumehealth sandbox tools
+
+image: $(STAMP) ## Build the image from the Dockerfile with no registry (root; Debian packages mmdebstrap, buildah)
+	@$(BIN)/volumehealth sandbox image
 
 demo: $(STAMP) ## See it work on a real local API server; ONCE=1 ends by itself
 	@$(BIN)/volumehealth sandbox demo $(if $(ONCE),--once)

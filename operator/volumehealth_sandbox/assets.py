@@ -19,3 +19,8 @@ def asset(name: str) -> Path:
             f"the directory {name}/ is missing: the sandbox runs from a checkout of the repository"
         )
     return home
+
+
+def checkout() -> Path:
+    """Name the directory of the checkout that the sandbox runs from."""
+    return _REPOSITORY

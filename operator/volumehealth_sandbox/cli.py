@@ -8,9 +8,11 @@ import click
 from rich.console import Console
 
 from volumehealth.settings import ENV_PREFIX
+from volumehealth_sandbox.assets import checkout
 from volumehealth_sandbox.cli_driver import driver, fault, misbehave
 from volumehealth_sandbox.demo import Demo
 from volumehealth_sandbox.hints import how_to_play
+from volumehealth_sandbox.image import build_image, product
 from volumehealth_sandbox.interrupts import interruptible
 from volumehealth_sandbox.screen import Screen
 from volumehealth_sandbox.tools import TOOLS, find_or_build
@@ -112,6 +114,12 @@ def tools(names: tuple[str, ...]) -> None:
     """Find or build the programs it runs, so that later starts are quick; prints where they are."""
     for name in names or _NEEDED:
         click.echo(f"{name:16} {find_or_build(name, click.echo)}")
+
+
+@sandbox.command()
+def image() -> None:
+    """Build the image from the Dockerfile of this checkout, with no registry; prints where its archive is. Root only."""
+    click.echo(build_image(product(checkout()), click.echo))
 
 
 for command in (driver, fault, misbehave):

@@ -5,6 +5,7 @@ import errno
 import os
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 
 _DETACH = 2  # MNT_DETACH: also what is busy
@@ -39,3 +40,18 @@ def mount(*arguments: str | Path) -> None:
     done = subprocess.run(["mount", *arguments], capture_output=True, text=True, timeout=20, check=False)
     if done.returncode != 0:
         raise OSError(done.stderr.strip())
+
+
+def overlay_works(directory: Path) -> bool:
+    """Tell whether an overlay can be mounted on a directory's filesystem; on another overlay it cannot."""
+    with tempfile.TemporaryDirectory(prefix=".overlay-", dir=directory) as scratch:
+        parts = {name: Path(scratch, name) for name in ("lower", "upper", "work", "merged")}
+        for part in parts.values():
+            part.mkdir()
+        options = ",".join(f"{name}dir={parts[name]}" for name in ("lower", "upper", "work"))
+        try:
+            mount("-t", "overlay", "overlay", "-o", options, parts["merged"])
+        except OSError:
+            return False
+        unmount(parts["merged"])
+        return True

@@ -80,6 +80,7 @@ _ALL: Mapping[str, _Tool] = {
     "kubelet": _Tool(_KUBERNETES, "k8s.io/kubernetes/cmd/kubelet", "1 to 3 minutes"),
     "helm3": _Tool(_HELM3, "helm.sh/helm/v3/cmd/helm", "1 to 3 minutes", ()),
     "helm4": _Tool(_HELM4, "helm.sh/helm/v4/cmd/helm", "1 to 3 minutes", ()),
+    "kube-scheduler": _Tool(_KUBERNETES, "k8s.io/kubernetes/cmd/kube-scheduler", "1 to 2 minutes"),
     "csi-sanity": _Tool(
         _CSI_SANITY, "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity", "half a minute", ()
     ),
@@ -102,8 +103,8 @@ def find_or_build(
     directory); only a version that fits is taken. Two processes never build the same program twice.
 
     Args:
-        name: `etcd`, `kube-apiserver`, `kubectl`, `kube-controller-manager`, `kubelet`, `helm3`,
-            `helm4` or `csi-sanity`.
+        name: `etcd`, `kube-apiserver`, `kubectl`, `kube-controller-manager`, `kubelet`, `kube-scheduler`,
+            `helm3`, `helm4` or `csi-sanity`.
         say: is told what is done and how long it may take; nothing is said if the program is there.
         module_dir: directory of the go.mod, for a program that this package brings none for.
         environment: instead of the process's own.
