@@ -5,6 +5,7 @@ below, file by file.
 """
 
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -23,12 +24,30 @@ FILES = {
     "agent/rbac.yaml": "agent/rbac.yaml",
     "agent/admission.yaml": "agent/admission.yaml",
     "agent/daemonset.yaml": "agent/daemonset.yaml",
+    "controller-agents/injection.yaml": "controller-agent-injection/injection.yaml",
+    "controller-agents/rights.yaml": "components/controller-agent-rights/rights.yaml",
 }
 """Which template makes which file; the kustomizations beside these files are written by hand."""
-VALUES = ("namespace.create=true", "crds.install=false")
+VALUES = {
+    "namespace": {"create": True},
+    "crds": {"install": False},
+    # The component puts its settings in the places of these words.
+    "controllerAgents": [
+        {
+            "driver": "driver",
+            "namespace": "namespace",
+            "serviceAccount": "serviceaccount",
+            "socketVolume": "socket-dir",
+            "inject": True,
+        }
+    ],
+}
+SERVED = ("volumehealth.dev/v1alpha1", "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy")
+"""APIs of the cluster for which the manifests are."""
 _SOURCE = re.compile(r"# Source: volumehealth/templates/(\S+)\n")
 _HELM_ONLY = re.compile(
-    r"^ +(app\.kubernetes\.io/(managed-by|instance)|helm\.sh/[a-z-]+): .*\n", re.MULTILINE
+    r"^ +annotations:\n(?= +helm\.sh/)|^ +(app\.kubernetes\.io/(managed-by|instance)|helm\.sh/[a-z-]+): .*\n",
+    re.MULTILINE,
 )
 """Lines that are true of a Helm release only."""
 _HEADER = (
@@ -42,17 +61,18 @@ def generated(helm: Path) -> dict[str, str]:
     Raises:
         subprocess.CalledProcessError: if helm refuses the chart; it has said why.
     """
-    settings = [word for value in VALUES for word in ("--set", value)]
     command = [
         str(helm),
         "template",
         "volumehealth",
         str(CHART),
-        "--namespace",
-        "volumehealth-system",
-        *settings,
+        "--namespace=volumehealth-system",
+        "--values=-",
     ]
-    rendered = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    command += [f"--api-versions={version}" for version in SERVED]
+    rendered = subprocess.run(
+        command, input=json.dumps(VALUES), stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
     documents: dict[str, list[str]] = defaultdict(list)
     for document in re.split(r"^---\n", rendered, flags=re.MULTILINE):
         source = _SOURCE.match(document)

@@ -191,8 +191,8 @@ async def test_its_report_makes_the_verdict_and_its_silence_makes_nobody_healthy
             )
             driver.fault("beside-3", Fault.IO_ERRORS)
             await until(lambda: counts(healthy=4, unhealthy=1), "the fault is told", within=60)
-            record = await installed.record(ClaimRef(namespace, "claim-beside-3"))
-            assert record is not None
+            sick = ClaimRef(namespace, "claim-beside-3")
+            await until(lambda: installed.record(sick), "the fault is recorded")  # written after the status
             driver.clear("beside-3")
             await until(lambda: counts(healthy=5), "the recovery is told", within=60)
             working = [one for one in replicas if "report written" in one.log.read_text()]

@@ -37,3 +37,10 @@ meta.helm.sh/release-name: {{ .Release.Name }}
 meta.helm.sh/release-namespace: {{ .Release.Namespace }}
 {{- end }}
 {{- end }}
+
+{{/* Not empty if some driver's controller shall get its agent by admission, and the cluster can do that. */}}
+{{- define "volumehealth.injects" -}}
+{{- if .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" -}}
+{{- range .Values.controllerAgents }}{{ if .inject }}yes{{ end }}{{ end }}
+{{- end }}
+{{- end }}
