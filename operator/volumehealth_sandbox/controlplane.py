@@ -1,4 +1,4 @@
-"""A real control plane on loopback: etcd, kube-apiserver and, if wanted, kube-controller-manager."""
+"""A real control plane on loopback: etcd, kube-apiserver and, if wanted, kube-controller-manager and kube-scheduler."""
 
 import asyncio
 import os
@@ -15,7 +15,9 @@ from volumehealth_sandbox.flags import (
     apiserver_command,
     controller_manager_command,
     etcd_command,
+    scheduler_command,
 )
+from volumehealth_sandbox.network import ClusterNetwork
 from volumehealth_sandbox.ports import kept_ports
 from volumehealth_sandbox.processes import Program
 from volumehealth_sandbox.tools import Say, find_or_build
@@ -27,6 +29,7 @@ COLLECTORS = ("garbage-collector-controller", "namespace-controller")
 """Controllers that remove what owners leave behind, and empty namespaces that are deleted."""
 NODE_WATCHER = ("node-lifecycle-controller",)
 """The controller that says of a node whose kubelet is silent that it is not Ready."""
+_EVERYTHING = ("*",)
 
 
 class ControlPlane:
@@ -40,6 +43,8 @@ class ControlPlane:
         feature_gates: such as `CSIVolumeHealth=true`.
         users: more users than the admin, by name, with their groups; `token_of` gives their tokens.
         controllers: of kube-controller-manager; none, and it is not started. See `BINDER` and `COLLECTORS`.
+        whole: True for what a cluster has: every controller, the scheduler and all default admission plug-ins.
+        network: the addresses of Services and Pods.
         detached: True if it shall outlive this process; else it dies with it, however that ends.
         say: is told what takes long.
     """
@@ -51,13 +56,17 @@ class ControlPlane:
         feature_gates: Sequence[str] = (),
         users: Mapping[str, Sequence[str]] | None = None,
         controllers: Sequence[str] = (),
+        whole: bool = False,
+        network: ClusterNetwork | None = None,
         detached: bool = False,
         say: Say = lambda line: None,
     ) -> None:
         self.home = home.absolute()
         self._feature_gates = tuple(feature_gates)
         self._users = {ADMIN: ("system:masters",), **(users or {})}
-        self._controllers = tuple(controllers)
+        self._controllers = _EVERYTHING if whole else tuple(controllers)
+        self._whole = whole
+        self.network = network or ClusterNetwork()
         self._say = say
         self._kubectl: Path | None = None
         self._layout: Layout | None = None
@@ -69,6 +78,8 @@ class ControlPlane:
             "kube-controller-manager", self._controller_manager_command, home=self.home, detached=detached
         )
         """The controller manager; it runs only if `controllers` names some."""
+        self.scheduler = Program("kube-scheduler", self._scheduler_command, home=self.home, detached=detached)
+        """The scheduler; it runs only in a whole control plane."""
 
     # Where things are.
 
@@ -121,7 +132,9 @@ class ControlPlane:
     @property
     def programs(self) -> tuple[Program, ...]:
         """Its programs, in the order in which they start."""
-        return (self.etcd, self.apiserver, *([self.controller_manager] if self._controllers else []))
+        controller_manager = [self.controller_manager] if self._controllers else []
+        scheduler = [self.scheduler] if self._whole else []
+        return (self.etcd, self.apiserver, *controller_manager, *scheduler)
 
     # Life.
 
@@ -137,8 +150,8 @@ class ControlPlane:
             self.etcd.start()
             self.start_apiserver()
             self.write_kubeconfig(self.kubeconfig, self.admin_token, user=ADMIN)
-            if self._controllers:
-                self.controller_manager.start()
+            for program in self.programs[2:]:
+                program.start()
         except BaseException:
             self.stop()
             raise
@@ -252,10 +265,19 @@ class ControlPlane:
 
     def _apiserver_command(self) -> tuple[str | Path, ...]:
         program = find_or_build("kube-apiserver", self._say)
-        return apiserver_command(program, self.layout, feature_gates=self._feature_gates)
+        return apiserver_command(
+            program,
+            self.layout,
+            feature_gates=self._feature_gates,
+            services=self.network.services,
+            whole=self._whole,
+        )
 
     def _controller_manager_command(self) -> tuple[str | Path, ...]:
         program = find_or_build("kube-controller-manager", self._say)
         return controller_manager_command(
             program, self.layout, kubeconfig=self.kubeconfig, controllers=self._controllers
         )
+
+    def _scheduler_command(self) -> tuple[str | Path, ...]:
+        return scheduler_command(find_or_build("kube-scheduler", self._say), kubeconfig=self.kubeconfig)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# Nobody here makes service accounts for pods, or takes the finalizers of protected claims and volumes off again.
 _NOT_ADMITTING = "ServiceAccount,StorageObjectInUseProtection"
+"""Plug-ins that need controllers: to make service accounts, and to take the finalizers of protected objects off again."""
 
 NODE_GRACE_SECONDS = 8
 """After so long without a word from its kubelet a node is no longer Ready, if `node-lifecycle-controller` runs."""
@@ -75,9 +75,18 @@ def etcd_command(program: Path, layout: Layout) -> tuple[str | Path, ...]:
 
 
 def apiserver_command(
-    program: Path, layout: Layout, *, feature_gates: Sequence[str]
+    program: Path, layout: Layout, *, feature_gates: Sequence[str], services: str, whole: bool
 ) -> tuple[str | Path, ...]:
-    """An API server with RBAC, on loopback; it makes its own certificate at the first start."""
+    """An API server with RBAC, on loopback; it makes its own certificate at the first start.
+
+    Args:
+        program: its path.
+        layout: where its files and ports are.
+        feature_gates: such as `CSIVolumeHealth=true`.
+        services: the addresses of Services; the first is the API server's own.
+        whole: True if every controller runs, and so every default admission plug-in can do its work.
+    """
+    admission = [] if whole else [f"--disable-admission-plugins={_NOT_ADMITTING}"]
     gates = [f"--feature-gates={','.join(feature_gates)}"] if feature_gates else []
     return (
         program,
@@ -86,13 +95,13 @@ def apiserver_command(
         f"--secure-port={layout.apiserver_port}",
         f"--cert-dir={layout.certificates}",
         "--endpoint-reconciler-type=none",
-        "--service-cluster-ip-range=10.96.0.0/16",
+        f"--service-cluster-ip-range={services}",
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-key-file={layout.key_file}",
         f"--service-account-signing-key-file={layout.key_file}",
         "--authorization-mode=RBAC",
         f"--token-auth-file={layout.tokens}",
-        f"--disable-admission-plugins={_NOT_ADMITTING}",
+        *admission,
         f"--audit-policy-file={layout.audit_policy}",
         f"--audit-log-path={layout.audit_log}",
         "--shutdown-delay-duration=0s",
@@ -109,9 +118,15 @@ def controller_manager_command(
         f"--kubeconfig={kubeconfig}",
         f"--controllers={','.join(controllers)}",
         f"--service-account-private-key-file={layout.key_file}",
+        f"--root-ca-file={layout.ca_file}",
         "--leader-elect=false",
         "--secure-port=0",
         "--pvclaimbinder-sync-period=2s",
         "--node-monitor-period=1s",
         f"--node-monitor-grace-period={NODE_GRACE_SECONDS}s",
     )
+
+
+def scheduler_command(program: Path, *, kubeconfig: Path) -> tuple[str | Path, ...]:
+    """A scheduler, as a cluster has it."""
+    return (program, f"--kubeconfig={kubeconfig}", "--leader-elect=false", "--secure-port=0")

@@ -13,6 +13,7 @@ from typing import Self
 
 from volumehealth.errors import SandboxError
 from volumehealth_sandbox.controlplane import ControlPlane
+from volumehealth_sandbox.network import ApiServerService
 from volumehealth_sandbox.node_files import (
     CNI_PLUGINS,
     IMAGE,
@@ -24,13 +25,14 @@ from volumehealth_sandbox.node_files import (
     network_conflist,
 )
 from volumehealth_sandbox.node_image import build_workload, write_image
+from volumehealth_sandbox.node_mounts import overlay_works
 from volumehealth_sandbox.node_remains import claim_home, remove_remains
 from volumehealth_sandbox.ports import free_ports
 from volumehealth_sandbox.processes import Program
 from volumehealth_sandbox.tools import Say, find_or_build
 
-_PROGRAMS = ("containerd", "ctr", "containerd-shim-runc-v2", "runc", "mount", "umount")
-PACKAGES = "containerd runc containernetworking-plugins"
+_PROGRAMS = ("containerd", "ctr", "containerd-shim-runc-v2", "runc", "mount", "umount", "ip")
+PACKAGES = "containerd runc containernetworking-plugins iproute2"
 """Debian's names of what must be installed."""
 _CGROUPS = Path("/sys/fs/cgroup")
 _SYS_ADMIN = 21  # CAP_SYS_ADMIN, capabilities(7)
@@ -89,6 +91,8 @@ class NodeSandbox:
         """Runs the containers; they go on without it."""
         self.kubelet = Program("kubelet", self._kubelet_command, home=self.layout.home)
         """Stop and start it at will: what it mounted and started stays."""
+        self.api_service = ApiServerService(plane.network, plane.port, home=self.layout.home)
+        """Where Pods find the API server."""
 
     @property
     def name(self) -> str:
@@ -108,8 +112,9 @@ class NodeSandbox:
         claim_home(self.layout)
         try:
             self._write_files()
+            self.api_service.start()
             self.containerd.start()
-            self._import_image()
+            self._import_workload()
             self.kubelet.start()
             self.await_ready()
         except BaseException:
@@ -120,6 +125,7 @@ class NodeSandbox:
         """End everything, unmount what is left, and remove the directory; safe at any time."""
         self.kubelet.stop()
         self.containerd.stop()
+        self.api_service.stop()
         remove_remains(self.layout)
 
     def __enter__(self) -> Self:
@@ -168,11 +174,16 @@ class NodeSandbox:
         layout = self.layout
         layout.network.mkdir()
         layout.registry.mkdir(parents=True)
-        layout.containerd_config.write_text(containerd_toml(layout))
-        (layout.network / "10-sandbox.conflist").write_text(network_conflist())
+        layout.containerd_config.write_text(containerd_toml(layout, snapshotter=self._snapshotter))
+        (layout.network / "10-sandbox.conflist").write_text(network_conflist(layout, self.plane.network))
         layout.kubelet_config.write_text(kubelet_configuration(layout, self._feature_gates))
 
-    def _import_image(self) -> None:
+    @property
+    def _snapshotter(self) -> str:
+        """Overlays share what containers of one image have in common; where none can be mounted, each has a copy."""
+        return "overlayfs" if overlay_works(self.layout.home) else "native"
+
+    def _import_workload(self) -> None:
         program = build_workload(self.layout.home / "workload", self._say)
         image = write_image(self.layout.home / "image.tar", program, name=IMAGE)
         deadline = time.monotonic() + _CONTAINERD_WITHIN
@@ -181,7 +192,15 @@ class NodeSandbox:
             if time.monotonic() > deadline:
                 raise SandboxError(f"containerd does not answer\n{self.containerd.tail()}")
             time.sleep(0.05)
-        self.ctr("images", "import", "--snapshotter=native", str(image))
+        self.import_image(image)
+
+    def import_image(self, archive: Path) -> None:
+        """Make an image known to the node, from an archive as `docker save` writes it.
+
+        Raises:
+            SandboxError: if containerd does not take it.
+        """
+        self.ctr("images", "import", f"--snapshotter={self._snapshotter}", str(archive))
 
     def ctr(self, *arguments: str) -> str:
         """Run containerd's own client in the namespace of Kubernetes, and give its output.
@@ -190,7 +209,7 @@ class NodeSandbox:
             SandboxError: if it fails; the message is what it said.
         """
         command = ["ctr", f"--address={self.layout.containerd_socket}", "--namespace=k8s.io", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
         if done.returncode != 0:
             raise SandboxError(f"ctr {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout

@@ -1,6 +1,6 @@
 """Files and command lines of a real node, as pure functions of where things are.
 
-Found by trying (the same settings hold under cgroup v1 and v2): the native snapshotter needs no overlay on overlay,
+Found by trying (the same settings hold under cgroup v1 and v2): the native snapshotter needs no overlay on overlay;
 `restrict_oom_score_adj` lets runc start where our own score cannot be lowered, and without cgroups per QOS class the
 kubelet leaves the host's cgroups alone.
 """
@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from volumehealth_sandbox.network import ClusterNetwork
 
 IMAGE = "example.invalid/workload:1"
 """The only image there is; it is never pulled."""
@@ -68,9 +70,19 @@ class NodeLayout:
         """Directory of the network's configuration."""
         return self.home / "cni"
 
+    @property
+    def network_name(self) -> str:
+        """Name of the Pods' network."""
+        return self.home.name
 
-def containerd_toml(layout: NodeLayout) -> str:
-    """Configure containerd: everything below the node's directory."""
+    @property
+    def pod_logs(self) -> Path:
+        """Where the kubelet keeps the containers' logs."""
+        return self.home / "pod-logs"
+
+
+def containerd_toml(layout: NodeLayout, *, snapshotter: str) -> str:
+    """Configure containerd: everything below the node's directory, network namespaces included."""
     home, quoted = layout.home, json.dumps  # a JSON string is a TOML string
     return f"""version = 2
 root = {quoted(str(home / "root"))}
@@ -83,9 +95,10 @@ address = {quoted(str(layout.containerd_socket))}
 [plugins."io.containerd.grpc.v1.cri"]
 sandbox_image = {quoted(IMAGE)}
 restrict_oom_score_adj = true
+netns_mounts_under_state_dir = true
 
 [plugins."io.containerd.grpc.v1.cri".containerd]
-snapshotter = "native"
+snapshotter = {quoted(snapshotter)}
 
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
@@ -96,12 +109,16 @@ conf_dir = {quoted(str(layout.network))}
 """
 
 
-def network_conflist() -> str:
-    """Configure a network; Pods use the host's, but without one the node is never Ready."""
-    ranges = {"type": "host-local", "subnet": "10.244.0.0/24"}
-    return json.dumps(
-        {"cniVersion": "0.4.0", "name": "sandbox", "plugins": [{"type": "ptp", "ipam": ranges}]}, indent=2
-    )
+def network_conflist(layout: NodeLayout, network: ClusterNetwork) -> str:
+    """Configure the Pods' network: each has an address of its own and reaches this machine, and nothing beyond."""
+    ranges = {
+        "type": "host-local",
+        "subnet": network.pods,
+        "routes": [{"dst": "0.0.0.0/0"}],
+        "dataDir": str(layout.home / "addresses"),
+    }
+    plugin = {"type": "ptp", "ipMasq": False, "ipam": ranges}
+    return json.dumps({"cniVersion": "0.4.0", "name": layout.network_name, "plugins": [plugin]}, indent=2)
 
 
 def kubelet_configuration(layout: NodeLayout, feature_gates: Mapping[str, bool]) -> str:
@@ -113,7 +130,7 @@ def kubelet_configuration(layout: NodeLayout, feature_gates: Mapping[str, bool])
         "address": "127.0.0.1",
         "port": layout.port,
         "healthzPort": 0,
-        "podLogsDir": str(layout.home / "pod-logs"),
+        "podLogsDir": str(layout.pod_logs),
         "volumePluginDir": str(layout.home / "volume-plugins"),
         "staticPodPath": "",
         "resolvConf": "",

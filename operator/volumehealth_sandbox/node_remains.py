@@ -18,6 +18,7 @@ _MARK = ".volumehealth-node"
 _RUNC = Path("/run/containerd/runc/k8s.io")
 _SHIM_SOCKETS = "/run/containerd/s/"
 _CGROUPS = Path("/sys/fs/cgroup")
+_NETWORK_RESULTS = Path("/var/lib/cni/results")
 _CONTAINER_LOGS = Path("/var/log/containers")
 
 
@@ -48,6 +49,8 @@ def remove_remains(layout: NodeLayout) -> None:
         shutil.rmtree(_RUNC / container.name, ignore_errors=True)
         _remove_cgroups(container.name)
         _remove_shim_socket(container)
+    for result in _NETWORK_RESULTS.glob(f"{layout.network_name}-*"):
+        result.unlink(missing_ok=True)
     for link in _CONTAINER_LOGS.glob("*.log") if _CONTAINER_LOGS.is_dir() else ():
         if link.is_symlink() and str(link.readlink()).startswith(f"{layout.home}/"):
             link.unlink(missing_ok=True)

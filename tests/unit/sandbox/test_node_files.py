@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from volumehealth.errors import SandboxError
+from volumehealth_sandbox.network import ClusterNetwork
 from volumehealth_sandbox.node import may_mount
 from volumehealth_sandbox.node_files import (
     IMAGE,
@@ -29,7 +30,7 @@ def layout(tmp_path: Path) -> NodeLayout:
 
 
 def test_containerd_keeps_everything_in_the_nodes_directory(layout: NodeLayout) -> None:
-    config = tomllib.loads(containerd_toml(layout))
+    config = tomllib.loads(containerd_toml(layout, snapshotter="native"))
     home = str(layout.home)
     for path in (config["root"], config["state"], config["grpc"]["address"]):
         assert path.startswith(home)
@@ -46,9 +47,10 @@ def test_the_kubelet_is_on_loopback_and_has_the_gates_it_was_given(layout: NodeL
     assert "--hostname-override=real-node" in command
 
 
-def test_the_network_has_a_plugin_that_gives_addresses() -> None:
-    plugins = json.loads(network_conflist())["plugins"]
-    assert [(plugin["type"], plugin["ipam"]["type"]) for plugin in plugins] == [("ptp", "host-local")]
+def test_the_pods_network_keeps_its_addresses_in_the_nodes_directory(layout: NodeLayout) -> None:
+    (plugin,) = json.loads(network_conflist(layout, ClusterNetwork(7)))["plugins"]
+    assert plugin["ipam"]["subnet"] == "198.19.7.0/24"
+    assert plugin["ipam"]["dataDir"].startswith(str(layout.home))
 
 
 def test_an_image_holds_the_program_and_names_its_layer_by_content(tmp_path: Path) -> None:
