@@ -1,0 +1,255 @@
+"""A block device and what lies below it, as sysfs shows them; gathering, which may hang with the kernel.
+
+The way down: a partition to its disk, a device mapper or md device to its slaves, a multipath NVMe namespace to its
+controllers, a SCSI disk to its iSCSI session or Fibre Channel port, a loop device to its backing file.
+"""
+
+import re
+from dataclasses import dataclass
+
+from volumehealth.node.files import NodeFiles, names_or, number_or, read_or
+
+DEPTH = 8
+"""Layers that are followed at most: partition, LVM, crypt, multipath, disk are five."""
+WIDTH = 64
+"""Devices that are looked at below one volume at most."""
+
+_SESSION = re.compile(r"/(session\d+)/")
+_PORT = re.compile(r"/(rport-[\d:-]+)/")
+_SCSI = re.compile(r"/(\d+:\d+:\d+:\d+)/")
+_NVME_HEAD = re.compile(r"nvme(?P<subsystem>\d+)n(?P<namespace>\d+)")
+_NVME_CONTROLLER = re.compile(r"nvme\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Something a device depends on that has a state of its own.
+
+    Attributes:
+        what: `SCSI device`, `NVMe controller`, `iSCSI session`, `Fibre Channel port`.
+        name: of it.
+        state: as the kernel names it.
+        good: whether I/O goes through it.
+    """
+
+    what: str
+    name: str
+    state: str
+    good: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Raid:
+    """State of an md device: how many members are missing, its level and `array_state`."""
+
+    degraded: int
+    level: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block device at one moment.
+
+    Attributes:
+        name: the kernel's name, with `/` as it is.
+        number: major and minor number.
+        disk: name of the whole disk; its own for one that is no partition.
+        start, size: in sectors of 512 bytes; `start` is 0 for a whole disk.
+        stat: the fields of its `stat` file (Documentation/block/stat.rst).
+        started: requests that its driver has begun: reads and writes.
+        counted: whether the kernel counts I/O of it (`queue/iostats`).
+        sequence: `diskseq`, another one for each disk that had this name; empty before 5.15.
+        inode: of its directory in sysfs.
+        below: the devices it consists of.
+        users: how many devices are made of it or of its partitions.
+        parts: what it depends on, other than devices.
+        dm_name, dm_uuid: of a device mapper device.
+        suspended: it is a device mapper device that was suspended.
+        raid: its state if it is an md device.
+        backing: the file behind a loop device.
+    """
+
+    name: str
+    number: str
+    disk: str
+    start: int = 0
+    size: int = 0
+    stat: tuple[int, ...] = ()
+    started: tuple[int, int] = (0, 0)
+    counted: bool = True
+    sequence: str = ""
+    inode: int = 0
+    below: tuple[str, ...] = ()
+    users: int = 0
+    parts: tuple[Part, ...] = ()
+    dm_name: str = ""
+    dm_uuid: str = ""
+    suspended: bool = False
+    raid: Raid | None = None
+    backing: str = ""
+
+    @property
+    def multipath(self) -> bool:
+        """Whether what lies below are ways to one disk, of which one is enough."""
+        return self.dm_uuid.startswith("mpath-")
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A device and everything below it, uppermost first."""
+
+    blocks: tuple[Block, ...]
+
+    @property
+    def top(self) -> Block:
+        """The device that is mounted."""
+        return self.blocks[0]
+
+    def block(self, name: str) -> Block | None:
+        """Return one of its devices."""
+        return next((one for one in self.blocks if one.name == name), None)
+
+
+def device_path(files: NodeFiles, number: str) -> str:
+    """Return the directory of a device in sysfs.
+
+    Raises:
+        FileNotFoundError: if there is no such device.
+        OSError: if sysfs cannot be read.
+    """
+    return files.target(f"/sys/dev/block/{number}")
+
+
+def gather_stack(files: NodeFiles, name: str) -> Stack:
+    """Read a device and what lies below it.
+
+    Args:
+        files: of the node.
+        name: the kernel's name of the device.
+
+    Raises:
+        FileNotFoundError: if the device itself is not there.
+        OSError: if sysfs cannot be read.
+    """
+    found: dict[str, Block] = {}
+    layer = [name]
+    for _ in range(DEPTH):
+        for one in layer:
+            if one not in found and len(found) < WIDTH:
+                try:
+                    found[one] = gather_block(files, one)
+                except FileNotFoundError:
+                    if one == name:
+                        raise
+        layer = [below for one in layer if one in found for below in found[one].below if below not in found]
+        if not layer:
+            break
+    return Stack(tuple(found.values()))
+
+
+def gather_block(files: NodeFiles, name: str) -> Block:
+    """Read one device.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        OSError: if sysfs cannot be read.
+    """
+    path = files.target(f"/sys/class/block/{name.replace('/', '!')}")
+    number = files.read(f"{path}/dev").strip()
+    entries = frozenset(files.names(path))
+    partition = "partition" in entries
+    whole = path.rpartition("/")[0] if partition else path
+    disk = whole.rpartition("/")[2].replace("!", "/")
+    own = frozenset(files.names(whole)) if partition else entries
+    return Block(
+        name=name,
+        number=number,
+        disk=disk,
+        start=number_or(files, f"{path}/start") if partition else 0,
+        size=number_or(files, f"{path}/size"),
+        stat=_numbers(read_or(files, f"{path}/stat")),
+        started=_pair(_numbers(read_or(files, f"{path}/inflight"))),
+        counted=read_or(files, f"{whole}/queue/iostats", "1") != "0",
+        sequence=read_or(files, f"{whole}/diskseq") if "diskseq" in own else "",
+        inode=files.inode(path),
+        below=(disk,) if partition else _below(files, path, entries),
+        users=_users(files, whole, own),
+        parts=() if partition else _parts(files, path, entries),
+        dm_name=read_or(files, f"{path}/dm/name") if "dm" in entries else "",
+        dm_uuid=read_or(files, f"{path}/dm/uuid") if "dm" in entries else "",
+        suspended="dm" in entries and read_or(files, f"{path}/dm/suspended") == "1",
+        raid=_raid(files, path) if "md" in entries else None,
+        backing=read_or(files, f"{path}/loop/backing_file") if "loop" in entries else "",
+    )
+
+
+def _below(files: NodeFiles, path: str, entries: frozenset[str]) -> tuple[str, ...]:
+    names = names_or(files, f"{path}/slaves") if "slaves" in entries else ()
+    return tuple(name.replace("!", "/") for name in names)
+
+
+def _users(files: NodeFiles, whole: str, entries: frozenset[str]) -> int:
+    """Count the devices that are made of a disk or of its partitions."""
+    name = whole.rpartition("/")[2]
+    places = [whole, *(f"{whole}/{entry}" for entry in entries if entry != name and entry.startswith(name))]
+    return sum(len(names_or(files, f"{place}/holders")) for place in places)
+
+
+def _parts(files: NodeFiles, path: str, entries: frozenset[str]) -> tuple[Part, ...]:
+    if path.rpartition("/")[2].startswith("nvme"):
+        return _nvme(files, path)
+    found = []
+    if (scsi := _SCSI.search(f"{path}/")) and "device" in entries:
+        state = read_or(files, f"{path}/device/state")
+        if state:
+            found.append(Part("SCSI device", scsi[1], state, good=state in ("running", "created")))
+    if session := _SESSION.search(path):
+        state = read_or(files, f"/sys/class/iscsi_session/{session[1]}/state")
+        if state:
+            found.append(Part("iSCSI session", session[1], state, good=state == "LOGGED_IN"))
+    if port := _PORT.search(path):
+        state = read_or(files, f"/sys/class/fc_remote_ports/{port[1]}/port_state")
+        if state:
+            found.append(Part("Fibre Channel port", port[1], state, good=state == "Online"))
+    return tuple(found)
+
+
+def _nvme(files: NodeFiles, path: str) -> tuple[Part, ...]:
+    """Find the controllers that carry a namespace: its parent, or of a multipath head those that show a path of it."""
+    parent, _, name = path.rpartition("/")
+    owner = parent.rpartition("/")[2]
+    if _NVME_CONTROLLER.fullmatch(owner):
+        return _controller(files, parent, owner)
+    head = _NVME_HEAD.fullmatch(name)
+    if head is None:
+        return ()
+    path_name = re.compile(rf"nvme{head['subsystem']}c\d+n{head['namespace']}")
+    found: list[Part] = []
+    for entry in names_or(files, parent):
+        if _NVME_CONTROLLER.fullmatch(entry):
+            place = f"/sys/class/nvme/{entry}"
+            if any(path_name.fullmatch(one) for one in names_or(files, place)):
+                found += _controller(files, place, entry)
+    return tuple(found)
+
+
+def _controller(files: NodeFiles, place: str, name: str) -> tuple[Part, ...]:
+    state = read_or(files, f"{place}/state")
+    return (Part("NVMe controller", name, state, good=state == "live"),) if state else ()
+
+
+def _raid(files: NodeFiles, path: str) -> Raid:
+    return Raid(
+        number_or(files, f"{path}/md/degraded"),
+        read_or(files, f"{path}/md/level"),
+        read_or(files, f"{path}/md/array_state"),
+    )
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(field) for field in text.split() if field.isdigit())
+
+
+def _pair(numbers: tuple[int, ...]) -> tuple[int, int]:
+    return (numbers[0], numbers[1]) if len(numbers) > 1 else (0, 0)

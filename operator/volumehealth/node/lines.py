@@ -1,0 +1,362 @@
+"""What a line of the kernel log says of a device: every format from Linux 3 to 6.18 that is known here; pure.
+
+Patterns begin at the line's head, and the device stands at a fixed place: what comes from others (`comm`, file names)
+is never read. A line that no pattern knows says nothing. Each pattern names the kernels that write it.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from volumehealth.node.klog import Line
+
+NO_SPACE = frozenset({"28", "-28"})
+"""ENOSPC as lines print it: the device is full, which is no damage."""
+
+
+class Says(StrEnum):
+    """What a line says."""
+
+    IO_ERROR = "I/O error"
+    WRITES_LOST = "writes were lost"
+    PAGES_LOST = "cached writes were lost"
+    DATA_LOST = "data was lost"
+    FILESYSTEM_ERROR = "filesystem error"
+    JOURNAL_ABORTED = "the journal was aborted"
+    READ_ONLY = "the filesystem went read-only"
+    WRITABLE = "the filesystem takes writes again"
+    SHUT_DOWN = "the filesystem was shut down"
+    MOUNTED = "mounted"
+    UNMOUNTED = "unmounted"
+    NO_SPACE = "no space"
+    RESERVED = "reservation conflict"
+    PATH_ERROR = "path error"
+    PATH_FAILED = "path failed"
+    PATH_BACK = "path is back"
+    POOL_FULL = "the thin pool is full"
+    POOL_READ_ONLY = "the thin pool went read-only"
+    POOL_BACK = "the thin pool takes writes"
+    GONE = "the device was removed"
+    BACKEND_ERROR = "the backend refuses requests"
+    SUSPENDED = "I/O is suspended"
+    RESUMED = "I/O goes on"
+    REPLICA_LOST = "a replica is lost"
+    REPLICA_BACK = "the replica is back"
+    SERVER_DOWN = "the server does not respond"
+    SERVER_UP = "the server responds"
+    SUPPRESSED = "lines were suppressed"
+
+
+class About(StrEnum):
+    """What kind of name a line gives."""
+
+    DISK = "disk"
+    """A whole disk, with an absolute sector if there is one."""
+    FILESYSTEM = "filesystem"
+    """The device that is mounted: a partition, a device mapper device, a disk."""
+    NUMBER = "number"
+    """Major and minor number of a device mapper device."""
+    CONTROLLER = "controller"
+    """An NVMe controller."""
+    SERVER = "server"
+    """A file server."""
+    RESOURCE = "resource"
+    """A DRBD resource."""
+    LOG = "log"
+    """The log itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """What one line says of one device.
+
+    Attributes:
+        says, about, name: what, and of which device.
+        text: the line.
+        op: READ or WRITE, where the line says it.
+        sector: where on the disk; None if the line does not say.
+        block: the logical block; None if the line does not say.
+        path: which path of a multipath device (`8:32`).
+    """
+
+    says: Says
+    about: About
+    name: str
+    text: str = ""
+    op: str = ""
+    sector: int | None = None
+    block: int | None = None
+    path: str = ""
+
+
+_Found = re.Match[str]
+_Reader = Callable[[_Found], Sign | None]
+_DEV = r"(?P<dev>[^\s,():]+)"
+
+_REASONS = {
+    "I/O": Says.IO_ERROR,
+    "critical medium": Says.IO_ERROR,
+    "critical target": Says.IO_ERROR,
+    "protection": Says.IO_ERROR,
+    "timeout": Says.IO_ERROR,
+    "device offline": Says.IO_ERROR,  # 5.18+
+    "critical space allocation": Says.NO_SPACE,
+    "critical nexus": Says.RESERVED,  # up to 6.4
+    "reservation conflict": Says.RESERVED,  # 6.5+
+    "recoverable transport": Says.PATH_ERROR,
+}
+"""The words of the kernel's `blk_errors` that tell of a fault; all others are how a device says that it lacks something."""
+_NO_FAULT_OPS = frozenset({"DISCARD", "WRITE_ZEROES", "SECURE_ERASE"})
+_JOURNAL = re.compile(r"(?P<dev>.+?)-\d+")
+_WHOLE_NAME = re.compile(r"(?:dm|md|drbd)-\d+")
+
+
+def _device(says: Says, about: About = About.FILESYSTEM) -> _Reader:
+    def read(found: _Found) -> Sign:
+        return Sign(says, about, found["dev"])
+
+    return read
+
+
+def _block_error(found: _Found) -> Sign | None:
+    op = found["op"] or ""
+    if op in _NO_FAULT_OPS:
+        return None
+    return Sign(_REASONS[found["why"]], About.DISK, found["dev"], op=op, sector=int(found["sector"]))
+
+
+def _buffer_error(found: _Found) -> Sign:
+    what = found["what"] or ""
+    if "lost" in what:
+        return Sign(Says.PAGES_LOST, About.FILESYSTEM, found["dev"], op="WRITE", block=int(found["block"]))
+    op = "READ" if "read" in what else ""
+    return Sign(Says.IO_ERROR, About.FILESYSTEM, found["dev"], op=op, block=int(found["block"]))
+
+
+def _unless_full(says: Says, *full: str, about: About = About.FILESYSTEM) -> _Reader:
+    """Read a line with an error number: some of them only say that there is no space."""
+
+    def read(found: _Found) -> Sign:
+        lacks_space = found["error"] in NO_SPACE or found["error"] in full
+        return Sign(Says.NO_SPACE if lacks_space else says, about, found["dev"])
+
+    return read
+
+
+def _journal(says: Says) -> _Reader:
+    """Read a line of jbd2, which names the device and, behind a dash, the journal's inode."""
+
+    def read(found: _Found) -> Sign:
+        name = found["dev"]
+        inner = None if _WHOLE_NAME.fullmatch(name) else _JOURNAL.fullmatch(name)
+        return Sign(says, About.FILESYSTEM, inner["dev"] if inner else name)
+
+    return read
+
+
+def _xfs_metadata(found: _Found) -> Sign:
+    error = found["error"]
+    if error in NO_SPACE:
+        says = Says.NO_SPACE
+    else:
+        says = Says.FILESYSTEM_ERROR if error in ("74", "117") else Says.IO_ERROR
+    return Sign(says, About.FILESYSTEM, found["dev"])
+
+
+def _nvme_error(found: _Found) -> Sign | None:
+    """Read an NVMe status line; only errors of the path (status code type 3) have no block line beside them."""
+    return Sign(Says.PATH_ERROR, About.DISK, found["dev"]) if int(found["type"], 16) == 3 else None
+
+
+def _pool(found: _Found) -> Sign:
+    mode = found["mode"]
+    if mode.startswith("out-of-data-space"):
+        says = Says.POOL_FULL
+    else:
+        says = Says.POOL_BACK if mode == "write" else Says.POOL_READ_ONLY
+    return Sign(says, About.NUMBER, found["dev"])
+
+
+def _path(says: Says) -> _Reader:
+    def read(found: _Found) -> Sign:
+        return Sign(says, About.NUMBER, found["dev"] or "", path=found["path"])
+
+    return read
+
+
+def _drbd(yes: Says, no: Says, healthy: str) -> _Reader:
+    def read(found: _Found) -> Sign:
+        return Sign(no if found["now"] == healthy else yes, About.RESOURCE, found["dev"])
+
+    return read
+
+
+def _server(says: Says) -> _Reader:
+    def read(found: _Found) -> Sign:
+        return Sign(says, About.SERVER, found["dev"])
+
+    return read
+
+
+_WHY = "|".join(sorted(map(re.escape, _REASONS), key=len, reverse=True))
+
+_PATTERNS: tuple[tuple[re.Pattern[str], _Reader], ...] = tuple(
+    (re.compile(pattern), reader)
+    for pattern, reader in (
+        # -- the block layer: up to 3.x, 3.18-4.13, 4.14-5.2, 5.3-5.15, and bare since 5.16
+        (
+            rf"(?:end_request: |blk_update_request: |print_req_error: )?(?P<why>{_WHY}) error, "
+            rf"dev {_DEV}, sector (?P<sector>\d+)(?: op 0x[0-9a-f]+:\((?P<op>\w+)\))?",
+            _block_error,
+        ),
+        # -- the page cache: `dev` since 3.18, before that `device`; ext4 still writes `device` in 6.18
+        (
+            rf"Buffer I/O error on dev(?:ice)? {_DEV}, logical block (?P<block>\d+)(?:, (?P<what>[a-z ]+))?",
+            _buffer_error,
+        ),
+        (rf"lost page write due to I/O error on {_DEV}", _device(Says.PAGES_LOST)),  # up to 4.3
+        # -- iomap since 5.5, XFS alone up to 4.20
+        (rf"{_DEV}: writeback error on inode \d+, offset \d+, sector \d+", _device(Says.WRITES_LOST)),
+        (rf"XFS \({_DEV}\): writeback error on sector \d+", _device(Says.WRITES_LOST)),
+        # -- ext4
+        (rf"EXT4-fs error \(device {_DEV}\)(?: in |: )", _device(Says.FILESYSTEM_ERROR)),
+        (rf"EXT4-fs \({_DEV}\): Remounting filesystem read-only", _device(Says.READ_ONLY)),
+        (rf"EXT4-fs \({_DEV}\): re-mounted \S+ r/w", _device(Says.WRITABLE)),  # 6.x
+        (
+            rf"EXT4-fs warning \(device {_DEV}\): ext4_end_bio:\d+: I/O error (?P<error>-?\d+) writing to inode \d+",
+            _unless_full(Says.WRITES_LOST, "3"),  # a block status since 4.13 (3 is no space), before that an errno
+        ),
+        (
+            rf"EXT4-fs \({_DEV}\): failed to convert unwritten extents to written extents -- potential data loss!"
+            r"\s+\(inode \d+, error (?P<error>-?\d+)\)",
+            _unless_full(Says.DATA_LOST),
+        ),
+        (
+            rf"EXT4-fs \({_DEV}\): [Dd]elayed block allocation failed for inode \d+ .*with error (?P<error>-?\d+)",
+            _unless_full(Says.DATA_LOST),
+        ),
+        (rf"EXT4-fs \({_DEV}\): This should not happen!! +Data will be lost", _device(Says.DATA_LOST)),
+        (rf"EXT4-fs \({_DEV}\): shut down requested \(\d+\)", _device(Says.SHUT_DOWN)),
+        (rf"EXT4-fs \({_DEV}\): mounted filesystem", _device(Says.MOUNTED)),
+        (rf"EXT4-fs \({_DEV}\): unmounting filesystem", _device(Says.UNMOUNTED)),  # 6.x
+        (rf"Aborting journal on device {_DEV}\.$", _journal(Says.JOURNAL_ABORTED)),
+        (
+            rf"JBD2: I/O error when updating journal superblock for {_DEV}\.$",
+            _journal(Says.FILESYSTEM_ERROR),
+        ),
+        (
+            rf"JBD2: Detected IO errors while flushing file data on {_DEV}$",
+            _journal(Says.WRITES_LOST),
+        ),
+        # -- XFS: "Filesystem has been shut down due to", "Shutting down filesystem", and, up to 5.x, the function's name
+        (rf"XFS \({_DEV}\): .*\b[Ss]hut(?:ting)? down", _device(Says.SHUT_DOWN)),
+        (rf"XFS \({_DEV}\): xfs_do_force_shutdown\(0x[0-9a-f]+\) called from line", _device(Says.SHUT_DOWN)),
+        (rf"XFS \({_DEV}\): log I/O error -?\d+", _device(Says.IO_ERROR)),
+        (
+            rf"XFS \({_DEV}\): metadata I/O error(?: in|:) .* error (?P<error>\d+)",
+            _xfs_metadata,
+        ),
+        (
+            rf"XFS \({_DEV}\): (?:Metadata CRC error|Metadata corruption) detected at|"
+            r"XFS \((?P<dev2>[^\s,():]+)\): Unmount and run xfs_repair",
+            lambda found: Sign(Says.FILESYSTEM_ERROR, About.FILESYSTEM, found["dev"] or found["dev2"]),
+        ),
+        (rf"XFS \({_DEV}\): Failing async write on buffer block", _device(Says.IO_ERROR)),
+        (rf"XFS \({_DEV}\): Mounting (?:V\d )?Filesystem", _device(Says.MOUNTED)),
+        (rf"XFS \({_DEV}\): Unmounting Filesystem", _device(Says.UNMOUNTED)),
+        # -- btrfs; letters of its state since 5.18
+        (rf"BTRFS:? error \(device {_DEV}(?: state \w+)?\).*forced readonly", _device(Says.READ_ONLY)),
+        (rf"BTRFS info \(device {_DEV}(?: state \w+)?\):? forced readonly", _device(Says.READ_ONLY)),
+        (
+            rf"BTRFS:? (?:error|critical) \(device {_DEV}(?: state \w+)?\)",
+            _device(Says.FILESYSTEM_ERROR),
+        ),
+        (rf"BTRFS info \(device {_DEV}\): first mount of filesystem", _device(Says.MOUNTED)),
+        (rf"BTRFS info \(device {_DEV}\): last unmount of filesystem", _device(Says.UNMOUNTED)),
+        # -- NVMe
+        (
+            rf"{_DEV}: .*I/O Error \(sct 0x(?P<type>[0-9a-f]+) / sc 0x[0-9a-f]+\)",
+            _nvme_error,
+        ),
+        (
+            rf"nvme {_DEV}: Removing after probe failure status: -?\d+",
+            _device(Says.GONE, About.CONTROLLER),
+        ),
+        # -- device mapper
+        (
+            r"device-mapper: multipath: (?:(?P<dev>\d+:\d+): )?Failing path (?P<path>\d+:\d+)\.",
+            _path(Says.PATH_FAILED),
+        ),
+        (
+            r"device-mapper: multipath: (?:(?P<dev>\d+:\d+): )?Reinstating path (?P<path>\d+:\d+)\.",
+            _path(Says.PATH_BACK),
+        ),
+        (
+            r"device-mapper: thin: (?P<dev>\d+:\d+): switching pool to "
+            r"(?P<mode>out-of-data-space|write|read-only|fail|out-of-metadata-space)",
+            _pool,
+        ),
+        # -- network block devices
+        (
+            rf"rbd: {_DEV}: (?:read|write) .*result (?P<error>-\d+)",
+            _unless_full(Says.BACKEND_ERROR, about=About.DISK),
+        ),
+        (
+            rf"block {_DEV}: (?:Connection timed out|shutting down sockets)",
+            _device(Says.IO_ERROR, About.DISK),
+        ),
+        (
+            rf"drbd {_DEV}: susp-io\( \S+ -> (?P<now>\S+) \)",
+            _drbd(Says.SUSPENDED, Says.RESUMED, "no"),
+        ),
+        (
+            r"drbd (?P<dev>[^\s/]+)/\d+ drbd\d+: disk\( \S+ -> (?P<now>Failed|Diskless|UpToDate) \)",
+            _drbd(Says.REPLICA_LOST, Says.REPLICA_BACK, "UpToDate"),
+        ),
+        # -- file servers
+        (r"nfs: server (?P<dev>\S+) not responding, ", _server(Says.SERVER_DOWN)),
+        (r"nfs: server (?P<dev>\S+) OK", _server(Says.SERVER_UP)),
+        (
+            r"CIFS:? VFS: (?:\\\\(?P<dev>[^\s\\]+)\S*|Server (?P<old>\S+)) has not responded in \d+ seconds",
+            lambda found: Sign(Says.SERVER_DOWN, About.SERVER, found["dev"] or found["old"]),
+        ),
+        # -- the log itself
+        (
+            r"(?P<dev>\S+): \d+ callbacks suppressed|\*\* \d+ printk messages dropped \*\*",
+            lambda found: Sign(Says.SUPPRESSED, About.LOG, found["dev"] or "printk"),
+        ),
+    )
+)
+
+
+def sign_of(text: str) -> Sign | None:
+    """Return what a line says; None if it says nothing that is known."""
+    for pattern, read in _PATTERNS:
+        found = pattern.match(text)
+        if found is not None:
+            sign = read(found)
+            return replace(sign, text=text) if sign is not None else None
+    return None
+
+
+def signs(lines: Iterable[Line]) -> Iterator[tuple[int, Line, Sign]]:
+    """Return what lines say, in their order, each with its place among them.
+
+    ext4 says "Data will be lost" in a second line also where the first says that there is no space (error 28): then
+    the second is part of the first.
+    """
+    before: Sign | None = None
+    for place, line in enumerate(lines):
+        sign = sign_of(line.text)
+        if sign is None:
+            continue
+        echo = (
+            before is not None
+            and before.says is Says.NO_SPACE
+            and sign.says is Says.DATA_LOST
+            and sign.name == before.name
+        )
+        if not echo:
+            yield place, line, sign
+        before = sign

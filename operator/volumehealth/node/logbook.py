@@ -1,0 +1,201 @@
+"""What the kernel log said of devices and is still in force; pure, time is an argument.
+
+Terminal lines hold until the filesystem is mounted anew, all others expire 15 minutes after the last. What was written
+before a device was mounted the last time is of an earlier instance and says nothing of this one.
+"""
+
+from dataclasses import dataclass, field
+
+from volumehealth.node.klog import News
+from volumehealth.node.lines import About, Says, Sign, signs
+
+EXPIRY = 900.0
+"""Seconds that a line which is not terminal stays in force."""
+_MOST_NAMES = 512
+_MOST_ENTRIES = 64
+_MEBIBYTE_OF_SECTORS = 2048
+_MEBIBYTE_OF_BLOCKS = 256
+_TERMINAL = frozenset(
+    {
+        Says.SHUT_DOWN,
+        Says.READ_ONLY,
+        Says.JOURNAL_ABORTED,
+        Says.PATH_FAILED,
+        Says.POOL_FULL,
+        Says.POOL_READ_ONLY,
+        Says.SUSPENDED,
+        Says.REPLICA_LOST,
+        Says.SERVER_DOWN,
+        Says.GONE,
+    }
+)
+"""Said once and then never again, while it goes on."""
+_ENDS = {
+    Says.WRITABLE: frozenset({Says.READ_ONLY}),
+    Says.PATH_BACK: frozenset({Says.PATH_FAILED}),
+    Says.POOL_BACK: frozenset({Says.POOL_FULL, Says.POOL_READ_ONLY}),
+    Says.RESUMED: frozenset({Says.SUSPENDED}),
+    Says.REPLICA_BACK: frozenset({Says.REPLICA_LOST}),
+    Says.SERVER_UP: frozenset({Says.SERVER_DOWN}),
+}
+_BOUNDARIES = frozenset({Says.MOUNTED, Says.UNMOUNTED})
+_EXPIRING_ANYWAY = frozenset({"CIFS"})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What was said of a device, in one way, once or often.
+
+    Attributes:
+        sign: the first such line.
+        number: of the last such line, counting all lines ever seen.
+        first, last: when, in monotonic seconds.
+        count: how many lines.
+    """
+
+    sign: Sign
+    number: int
+    first: float
+    last: float
+    count: int = 1
+
+    @property
+    def terminal(self) -> bool:
+        """Whether it holds until something ends it; CIFS never says that a server is back."""
+        return self.sign.says in _TERMINAL and self.sign.text[:4] not in _EXPIRING_ANYWAY
+
+
+_Key = tuple[Says, str, str, int | None]
+
+
+@dataclass(slots=True)
+class _Page:
+    """What is in force of one device, and the line that told when it was mounted or unmounted last."""
+
+    entries: dict[_Key, Entry] = field(default_factory=dict)
+    boundary: int = 0
+
+    def add(self, sign: Sign, number: int, at: float) -> None:
+        key = (sign.says, sign.op, sign.path, _where(sign))
+        known = self.entries.pop(key, None)  # behind the others: the first one is the oldest
+        if known is None:
+            self.entries[key] = Entry(sign, number, at, at)
+        else:
+            self.entries[key] = Entry(known.sign, number, known.first, at, known.count + 1)
+        if len(self.entries) > _MOST_ENTRIES:
+            passing = (key for key, entry in self.entries.items() if not entry.terminal)
+            self.entries.pop(next(passing, next(iter(self.entries))))
+
+    def end(self, sign: Sign) -> None:
+        """Drop what a line says is over."""
+        ended = _ENDS[sign.says]
+        for key, entry in list(self.entries.items()):
+            if entry.sign.says in ended and entry.sign.path == sign.path:
+                del self.entries[key]
+
+
+def _where(sign: Sign) -> int | None:
+    """Return roughly where on the device an error was: partitions begin at whole mebibytes."""
+    if sign.sector is not None:
+        return sign.sector // _MEBIBYTE_OF_SECTORS
+    return sign.block // _MEBIBYTE_OF_BLOCKS if sign.block is not None else None
+
+
+class Logbook:
+    """The lines in force, by the device they name.
+
+    Attributes:
+        whole_since: number of the first line since when nothing was lost; 0 if the log was seen from the boot on.
+        complete: whether the last look missed nothing.
+        errors: how many lines told of I/O errors, by disk; for metrics.
+        gaps: how many times lines were lost or suppressed; for metrics.
+    """
+
+    def __init__(self) -> None:
+        self._pages: dict[tuple[About, str], _Page] = {}
+        self._count = 0
+        self.whole_since = 0
+        self.complete = False
+        self.errors: dict[str, int] = {}
+        self.gaps = 0
+
+    @property
+    def count(self) -> int:
+        """How many lines were seen."""
+        return self._count
+
+    def take(self, news: News, *, now: float, uptime: float) -> None:
+        """Take what a look at the log brought.
+
+        Args:
+            news: as `LogTail` gives it.
+            now: monotonic seconds.
+            uptime: the same moment by the clock that the kernel stamps lines with.
+        """
+        if news.lost:
+            self.whole_since = self._count + 1
+        suppressed = False
+        for place, line, sign in signs(news.lines):
+            if sign.says is Says.SUPPRESSED:
+                suppressed = True
+                continue
+            age = max(0.0, uptime - line.stamp) if line.stamp is not None else 0.0
+            if line.stamp is None and news.first:
+                age = EXPIRY  # it may be old: only a terminal line counts
+            self._note(sign, self._count + place + 1, now - age)
+        self._count += len(news.lines)
+        gap = suppressed or (news.lost and not news.first)
+        self.gaps += gap
+        self.complete = not (gap and not news.first)
+        self._expire(now)
+
+    def missed(self) -> None:
+        """The log could not be read this time."""
+        self.complete = False
+
+    def _note(self, sign: Sign, number: int, at: float) -> None:
+        page = self._pages.setdefault((sign.about, sign.name), _Page())
+        if sign.says in _BOUNDARIES:
+            page.entries.clear()
+            page.boundary = number
+            return
+        if sign.says in _ENDS:
+            page.end(sign)
+            return
+        if sign.says is Says.IO_ERROR and sign.about is About.DISK:
+            self.errors[sign.name] = self.errors.get(sign.name, 0) + 1
+        page.add(sign, number, at)
+
+    def _expire(self, now: float) -> None:
+        for key, page in list(self._pages.items()):
+            for name, entry in list(page.entries.items()):
+                if not entry.terminal and now - entry.last >= EXPIRY:
+                    del page.entries[name]
+            if not page.entries and not page.boundary:
+                del self._pages[key]
+        for key in list(self._pages)[: max(0, len(self._pages) - _MOST_NAMES)]:
+            del self._pages[key]
+        for name in list(self.errors)[: max(0, len(self.errors) - _MOST_NAMES)]:
+            del self.errors[name]
+
+    def about(self, about: About, name: str, *, after: int = 0) -> tuple[Entry, ...]:
+        """Return what is in force of one device.
+
+        Args:
+            about, name: as lines name it.
+            after: only what was written after the line with this number.
+        """
+        page = self._pages.get((about, name))
+        return tuple(one for one in page.entries.values() if one.number > after) if page else ()
+
+    def boundary(self, name: str) -> int:
+        """Return the number of the line that told when a device was mounted or unmounted last; 0 if none did."""
+        page = self._pages.get((About.FILESYSTEM, name))
+        return page.boundary if page else 0
+
+    def forget(self, about: About, name: str) -> None:
+        """Forget what was said of a device: its instance ended."""
+        page = self._pages.get((about, name))
+        if page is not None:
+            page.entries.clear()
+            page.boundary = self._count

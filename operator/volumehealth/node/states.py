@@ -1,0 +1,153 @@
+"""States of devices below a volume: gone, offline, a path or a replica lost; pure, time is an argument."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from volumehealth.model.health import DEGRADED, INACCESSIBLE
+from volumehealth.model.vocabulary import Reason
+from volumehealth.node.devices import Block, Part, Stack
+from volumehealth.node.faults import Fault, Look
+
+PATIENCE = 60.0
+"""Seconds that a bad state must last: error handling, failover, a controller's reset take as long."""
+SUSPENDED = 600.0
+"""Seconds after which a suspended device mapper device was not only resized."""
+_REDUNDANT = frozenset({"raid1", "raid4", "raid5", "raid6", "raid10"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Down:
+    """What does not work below a device.
+
+    Attributes:
+        dead: why no I/O goes through it; empty if some does.
+        lost: ways that are down while others work.
+    """
+
+    dead: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class StateWatch:
+    """Remembers since when states are bad, and how many members an array lacked at first sight."""
+
+    _bad: dict[str, float] = field(default_factory=dict)
+    _lacking: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _suspended: dict[str, float] = field(default_factory=dict)
+
+    def look(
+        self,
+        stack: Stack,
+        *,
+        now: float,
+        failed_paths: frozenset[str] = frozenset(),
+        replica_lost_before: bool = False,
+    ) -> tuple[Fault, ...]:
+        """Say what is wrong with the devices below a volume.
+
+        Args:
+            stack: as they are now.
+            now: monotonic seconds.
+            failed_paths: numbers of devices that the kernel log says multipath does not use any more.
+            replica_lost_before: this agent reported a lost replica before it was started anew, so what an array lacks
+                at first sight is not how it was made.
+        """
+        gone = _without_capacity(stack)
+        if gone:
+            return (Fault(Look.DEVICE, INACCESSIBLE, Reason.DEVICE_GONE, gone),)
+        faults = []
+        down = self._down(stack, stack.top, now, failed_paths)
+        if down.dead:
+            text = f"the device {stack.top.name} takes no I/O: {_listed(down.dead)}"
+            faults.append(Fault(Look.DEVICE, INACCESSIBLE, Reason.DEVICE_OFFLINE, text))
+        elif down.lost:
+            text = f"a path to the device {stack.top.name} is down: {_listed(down.lost)}"
+            faults.append(Fault(Look.DEVICE, DEGRADED, Reason.PATH_DOWN, text))
+        faults += self._arrays(stack, replica_lost_before)
+        return (*faults, *self._suspensions(stack, now))
+
+    def suspended(self, stack: Stack) -> bool:
+        """Tell whether a device of the stack is suspended, so that I/O rightly waits."""
+        return any(block.suspended for block in stack.blocks)
+
+    def keep(self, names: frozenset[str]) -> None:
+        """Forget all but these devices."""
+        for table in (self._lacking, self._suspended):
+            for name in table.keys() - names:
+                del table[name]
+        for key in [key for key in self._bad if key.partition(" ")[0] not in names]:
+            del self._bad[key]
+
+    def _down(self, stack: Stack, block: Block, now: float, failed: frozenset[str]) -> _Down:
+        ways = [self._way(block, part, now) for part in block.parts]
+        bad = tuple(why for why in ways if why)
+        if block.parts and block.parts[0].what == "NVMe controller":
+            return _Down(dead=bad) if len(bad) == len(ways) else _Down(lost=bad)
+        below = [self._down(stack, lower, now, failed) for name in block.below if (lower := stack.block(name))]
+        if block.multipath:
+            return _of_paths(stack, block, below, failed)
+        if block.raid is not None and block.raid.level in _REDUNDANT:
+            return _Down(dead=bad)  # what it lacks it counts itself
+        return _Down(
+            dead=(*bad, *(why for one in below for why in one.dead)),
+            lost=tuple(why for one in below for why in one.lost),
+        )
+
+    def _way(self, block: Block, part: Part, now: float) -> str:
+        """Say why nothing goes through a part; empty if it does, or has not been bad for long."""
+        key = f"{block.name} {part.what} {part.name}"
+        if part.good:
+            self._bad.pop(key, None)
+            return ""
+        since = self._bad.setdefault(key, now)
+        return f"{part.what} {part.name} is {part.state} ({block.name})" if now - since > PATIENCE else ""
+
+    def _arrays(self, stack: Stack, lost_before: bool) -> Iterable[Fault]:
+        for block in stack.blocks:
+            if block.raid is None:
+                continue
+            lacking = block.raid.degraded
+            inode, least = self._lacking.get(block.name, (block.inode, 0 if lost_before else lacking))
+            least = min(least, lacking) if inode == block.inode else lacking
+            self._lacking[block.name] = (block.inode, least)
+            if lacking > least:
+                text = f"the array {block.name} ({block.raid.level}) has lost a member"
+                yield Fault(Look.DEVICE, DEGRADED, Reason.REPLICA_LOST, text)
+            if block.raid.state == "broken":
+                text = f"the array {block.name} ({block.raid.level}) is broken"
+                yield Fault(Look.DEVICE, INACCESSIBLE, Reason.DEVICE_OFFLINE, text)
+
+    def _suspensions(self, stack: Stack, now: float) -> Iterable[Fault]:
+        for block in stack.blocks:
+            if not block.suspended:
+                self._suspended.pop(block.name, None)
+            elif now - self._suspended.setdefault(block.name, now) > SUSPENDED:
+                text = f"the device {block.name} was suspended more than 10 minutes ago and not resumed"
+                yield Fault(Look.DEVICE, INACCESSIBLE, Reason.IO_STALLED, text)
+
+
+def _without_capacity(stack: Stack) -> str:
+    """Name a disk that lost its capacity: that is how a driver takes a disk away that is still in use."""
+    for block in stack.blocks:
+        if block.size == 0 and block.stat:
+            return f"the device {block.name} has no capacity any more: it was removed under the volume"
+    return ""
+
+
+def _of_paths(stack: Stack, block: Block, below: list[_Down], failed: frozenset[str]) -> _Down:
+    """Judge a multipath device: it works while one path does."""
+    lost = []
+    lowers = [lower for name in block.below if (lower := stack.block(name))]
+    for lower, down in zip(lowers, below, strict=True):
+        if down.dead:
+            lost += down.dead
+        elif lower.number in failed:
+            lost.append(f"path {lower.number} is failing ({lower.name})")
+    reasons = tuple(lost)
+    alive = any(not down.dead and lower.number not in failed for lower, down in zip(lowers, below, strict=True))
+    return _Down(lost=reasons) if alive or not lowers else _Down(dead=reasons)
+
+
+def _listed(reasons: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(reasons))
