@@ -107,6 +107,31 @@ class Reason(Described):
     FILESYSTEM_CORRUPTED = "FilesystemCorrupted", "The filesystem is damaged."
     VOLUME_UNMOUNTED = "VolumeUnmounted", "A volume that should be mounted is not."
     FILESYSTEM_READ_ONLY = "FilesystemReadOnly", "A volume asked for read-write is mounted read-only."
+    WRONG_MOUNT = (
+        "WrongMount",
+        "Something else is mounted where the volume should be: mostly a directory of the node's own disk.",
+    )
+    MOUNT_REPLACED = (
+        "MountReplaced",
+        "The volume was mounted anew under a running Pod, which still sees the old mount.",
+    )
+    FILESYSTEM_SHUTDOWN = (
+        "FilesystemShutdown",
+        "The kernel shut the filesystem down: all access fails until it is mounted anew.",
+    )
+    FILESYSTEM_ERROR = "FilesystemError", "The kernel found an error in the filesystem."
+    IO_ERROR = "IOError", "I/O of the device under the volume fails, or writes were lost."
+    IO_STALLED = "IOStalled", "I/O of the device under the volume does not end."
+    DEVICE_GONE = "DeviceGone", "The device under the volume is not there any more."
+    DEVICE_OFFLINE = "DeviceOffline", "The device under the volume takes no I/O."
+    PATH_DOWN = "PathDown", "A path to the device is down; another one works."
+    REPLICA_LOST = "ReplicaLost", "A member of the array, or a replica, under the volume is lost."
+    SERVER_NOT_RESPONDING = "ServerNotResponding", "The file server of the volume does not respond."
+    RESERVATION_CONFLICT = (
+        "ReservationConflict",
+        "Another node holds the device, or this one is fenced from it.",
+    )
+    SLOW_IO = "SlowIO", "Requests take longer on average than the policy's maxLatency."
     NOT_ATTACHED = "NotAttached", "The storage says that the node is not attached to the volume."
     BACKEND_ERROR = "BackendError", "The storage behind the volume reports an error."
     HEALTH_CHECK_STUCK = "HealthCheckStuck", "The driver's own check of the volume does not return."

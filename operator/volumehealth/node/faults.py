@@ -37,7 +37,27 @@ class Fault:
 
 _OF_MOUNTS = frozenset({Reason.VOLUME_UNMOUNTED, Reason.WRONG_MOUNT, Reason.MOUNT_REPLACED})
 """What is wrong with where a volume is mounted has other causes than what is wrong with the volume."""
-_ORDER = tuple(Reason)
+_ORDER = (
+    Reason.VOLUME_UNMOUNTED,
+    Reason.WRONG_MOUNT,
+    Reason.MOUNT_REPLACED,
+    Reason.DEVICE_GONE,
+    Reason.FILESYSTEM_SHUTDOWN,
+    Reason.DEVICE_OFFLINE,
+    Reason.IO_STALLED,
+    Reason.SERVER_NOT_RESPONDING,
+    Reason.BACKEND_ERROR,
+    Reason.FILESYSTEM_READ_ONLY,
+    Reason.FILESYSTEM_ERROR,
+    Reason.OUT_OF_CAPACITY,
+    Reason.REPLICA_LOST,
+    Reason.PATH_DOWN,
+    Reason.RESERVATION_CONFLICT,
+    Reason.IO_ERROR,
+    Reason.SLOW_IO,
+)
+"""Which of equally bad faults names the incident: what lasts longer comes first, so that the name stays when a line of
+the kernel log expires."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +82,7 @@ class Incident:
 def incidents(faults: Iterable[Fault]) -> tuple[Incident, ...]:
     """Put what several looks saw of one fault together: one incident for the mounts, one for what is below them.
 
-    The worst fault names the incident; of equal ones that which lasts the longest, so that the name stays when a line
-    of the log expires.
+    The worst fault names the incident.
     """
     families: dict[bool, list[Fault]] = {}
     for fault in faults:
@@ -75,10 +94,6 @@ def incidents(faults: Iterable[Fault]) -> tuple[Incident, ...]:
     return tuple(found)
 
 
-def _worst_first(fault: Fault) -> tuple[int, bool, bool, int]:
-    return (
-        -severity(fault.status),
-        not fault.instance,
-        fault.look is Look.KERNEL_LOG,
-        _ORDER.index(fault.reason),
-    )
+def _worst_first(fault: Fault) -> tuple[int, int]:
+    order = _ORDER.index(fault.reason) if fault.reason in _ORDER else len(_ORDER)
+    return (-severity(fault.status), order)

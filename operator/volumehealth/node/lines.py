@@ -109,6 +109,7 @@ _REASONS = {
 """The words of the kernel's `blk_errors` that tell of a fault; all others are how a device says that it lacks something."""
 _NO_FAULT_OPS = frozenset({"DISCARD", "WRITE_ZEROES", "SECURE_ERASE"})
 _JOURNAL = re.compile(r"(?P<dev>.+?)-\d+")
+_NVME_PATH = re.compile(r"(nvme\d+)c\d+(n\d+(?:p\d+)?)")
 _WHOLE_NAME = re.compile(r"(?:dm|md|drbd)-\d+")
 
 
@@ -206,8 +207,10 @@ _PATTERNS: tuple[tuple[re.Pattern[str], _Reader], ...] = tuple(
     for pattern, reader in (
         # -- the block layer: up to 3.x, 3.18-4.13, 4.14-5.2, 5.3-5.15, and bare since 5.16
         (
-            rf"(?:end_request: |blk_update_request: |print_req_error: )?(?P<why>{_WHY}) error, "
-            rf"dev {_DEV}, sector (?P<sector>\d+)(?: op 0x[0-9a-f]+:\((?P<op>\w+)\))?",
+            (
+                rf"(?:end_request: |blk_update_request: |print_req_error: )?(?P<why>{_WHY}) error, "
+                rf"dev {_DEV}, sector (?P<sector>\d+)(?: op 0x[0-9a-f]+:\((?P<op>\w+)\))?"
+            ),
             _block_error,
         ),
         # -- the page cache: `dev` since 3.18, before that `device`; ext4 still writes `device` in 6.18
@@ -225,11 +228,15 @@ _PATTERNS: tuple[tuple[re.Pattern[str], _Reader], ...] = tuple(
         (rf"EXT4-fs \({_DEV}\): re-mounted \S+ r/w", _device(Says.WRITABLE)),  # 6.x
         (
             rf"EXT4-fs warning \(device {_DEV}\): ext4_end_bio:\d+: I/O error (?P<error>-?\d+) writing to inode \d+",
-            _unless_full(Says.WRITES_LOST, "3"),  # a block status since 4.13 (3 is no space), before that an errno
+            _unless_full(
+                Says.WRITES_LOST, "3"
+            ),  # a block status since 4.13 (3 is no space), before that an errno
         ),
         (
-            rf"EXT4-fs \({_DEV}\): failed to convert unwritten extents to written extents -- potential data loss!"
-            r"\s+\(inode \d+, error (?P<error>-?\d+)\)",
+            (
+                rf"EXT4-fs \({_DEV}\): failed to convert unwritten extents to written extents -- potential data loss!"
+                r"\s+\(inode \d+, error (?P<error>-?\d+)\)"
+            ),
             _unless_full(Says.DATA_LOST),
         ),
         (
@@ -258,8 +265,10 @@ _PATTERNS: tuple[tuple[re.Pattern[str], _Reader], ...] = tuple(
             _xfs_metadata,
         ),
         (
-            rf"XFS \({_DEV}\): (?:Metadata CRC error|Metadata corruption) detected at|"
-            r"XFS \((?P<dev2>[^\s,():]+)\): Unmount and run xfs_repair",
+            (
+                rf"XFS \({_DEV}\): (?:Metadata CRC error|Metadata corruption) detected at|"
+                r"XFS \((?P<dev2>[^\s,():]+)\): Unmount and run xfs_repair"
+            ),
             lambda found: Sign(Says.FILESYSTEM_ERROR, About.FILESYSTEM, found["dev"] or found["dev2"]),
         ),
         (rf"XFS \({_DEV}\): Failing async write on buffer block", _device(Says.IO_ERROR)),
@@ -293,8 +302,10 @@ _PATTERNS: tuple[tuple[re.Pattern[str], _Reader], ...] = tuple(
             _path(Says.PATH_BACK),
         ),
         (
-            r"device-mapper: thin: (?P<dev>\d+:\d+): switching pool to "
-            r"(?P<mode>out-of-data-space|write|read-only|fail|out-of-metadata-space)",
+            (
+                r"device-mapper: thin: (?P<dev>\d+:\d+): switching pool to "
+                r"(?P<mode>out-of-data-space|write|read-only|fail|out-of-metadata-space)"
+            ),
             _pool,
         ),
         # -- network block devices
@@ -336,8 +347,14 @@ def sign_of(text: str) -> Sign | None:
         found = pattern.match(text)
         if found is not None:
             sign = read(found)
-            return replace(sign, text=text) if sign is not None else None
+            return replace(sign, name=_head_of(sign.name), text=text) if sign is not None else None
     return None
+
+
+def _head_of(name: str) -> str:
+    """Return the namespace that is mounted: errors of a multipath NVMe namespace name one path to it (`nvme0c1n1`)."""
+    found = _NVME_PATH.fullmatch(name)
+    return f"{found[1]}{found[2]}" if found else name
 
 
 def signs(lines: Iterable[Line]) -> Iterator[tuple[int, Line, Sign]]:

@@ -93,6 +93,15 @@ class _Page:
             if entry.sign.says in ended and entry.sign.path == sign.path:
                 del self.entries[key]
 
+    def expire(self, now: float) -> None:
+        """Drop what is over; of what a device says in one way all expires together, so that a fault keeps its name."""
+        newest: dict[Says, float] = {}
+        for entry in self.entries.values():
+            newest[entry.sign.says] = max(entry.last, newest.get(entry.sign.says, entry.last))
+        for key, entry in list(self.entries.items()):
+            if not entry.terminal and now - newest[entry.sign.says] >= EXPIRY:
+                del self.entries[key]
+
 
 def _where(sign: Sign) -> int | None:
     """Return roughly where on the device an error was: partitions begin at whole mebibytes."""
@@ -168,21 +177,20 @@ class Logbook:
 
     def _expire(self, now: float) -> None:
         for key, page in list(self._pages.items()):
-            for name, entry in list(page.entries.items()):
-                if not entry.terminal and now - entry.last >= EXPIRY:
-                    del page.entries[name]
+            page.expire(now)
             if not page.entries and not page.boundary:
                 del self._pages[key]
         for key in list(self._pages)[: max(0, len(self._pages) - _MOST_NAMES)]:
             del self._pages[key]
-        for name in list(self.errors)[: max(0, len(self.errors) - _MOST_NAMES)]:
-            del self.errors[name]
+        for disk in list(self.errors)[: max(0, len(self.errors) - _MOST_NAMES)]:
+            del self.errors[disk]
 
     def about(self, about: About, name: str, *, after: int = 0) -> tuple[Entry, ...]:
         """Return what is in force of one device.
 
         Args:
-            about, name: as lines name it.
+            about: what kind of name it is.
+            name: as lines name it.
             after: only what was written after the line with this number.
         """
         page = self._pages.get((about, name))

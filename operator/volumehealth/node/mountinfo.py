@@ -65,11 +65,13 @@ class MountTable:
         stacks: by mount point, what is mounted there; the last one covers those before it.
         pods: uids of the Pods that have any mount.
         roots: the kubelet's root directories that the mount points show.
+        own: devices of the node's own filesystems: those that the kubelet's directory itself lies on.
     """
 
     stacks: Mapping[str, tuple[Mount, ...]] = field(default_factory=dict)
     pods: frozenset[str] = frozenset()
     roots: frozenset[str] = frozenset()
+    own: frozenset[tuple[int, int]] = frozenset()
 
     def at(self, point: str) -> Mount | None:
         """Return what is mounted at a path: of several mounts the uppermost."""
@@ -89,17 +91,22 @@ class MountTable:
         return shown[0] if len(shown) == 1 else path
 
 
-def parse_mountinfo(text: str) -> MountTable:
+def parse_mountinfo(text: str, kubelet: str = "") -> MountTable:
     """Read a mount table; a line that is none is skipped, and so are mounts that are no kubelet's.
 
     Args:
         text: lines such as `36 35 98:0 /root /mount/point rw,noatime shared:1 - ext4 /dev/sda rw`; blanks and such in
             paths are octal escapes.
+        kubelet: its root directory; what it lies on is the node's own.
     """
     stacks: dict[str, tuple[Mount, ...]] = {}
-    pods, roots = set(), set()
+    pods, roots, own = set(), set(), {}
+    above = _above(kubelet)
     for line in text.split("\n"):
         if _OF_KUBELET not in line:
+            fields = line.split(" ", 5)
+            if len(fields) > 5 and fields[4] in above and (mount := _mount(line.split(" "))) is not None:
+                own[mount.point] = mount.device
             continue
         mount = _mount(line.split(" "))
         if mount is None or _OF_KUBELET not in mount.point:
@@ -108,7 +115,13 @@ def parse_mountinfo(text: str) -> MountTable:
         if found := _POD.match(mount.point):
             pods.add(found["uid"])
             roots.add(found["root"])
-    return MountTable(stacks, frozenset(pods), frozenset(roots))
+    return MountTable(stacks, frozenset(pods), frozenset(roots), frozenset(own.values()))
+
+
+def _above(path: str) -> frozenset[str]:
+    """Return a path and all directories above it."""
+    parts = path.strip("/").split("/")
+    return frozenset(("/", *("/" + "/".join(parts[:count]) for count in range(1, len(parts) + 1))))
 
 
 def _mount(fields: list[str]) -> Mount | None:

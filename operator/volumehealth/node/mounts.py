@@ -6,7 +6,7 @@ most of what is wanted is there; and that is decided at each look anew.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -96,27 +96,39 @@ class MountWatch:
             By key of the volume.
         """
         wanted = [(use, pod) for use in uses for pod in use.pods]
-        shown = sum(self._at(table, pod) is not None for _, pod in wanted)
-        self.blind = NO_PODS if wanted and not shown and not self._shows_any(table, uses) else ""
-        most = 2 * shown >= len(wanted)
+        self.blind = NO_PODS if wanted and not table.pods else ""
+        trust = self._trust(table, [pod for _, pod in wanted])
         sights = {}
         for use in uses:
             if self.blind:
                 sights[use.key] = MountSight(why=self.blind)
             else:
                 before = use.key in read_only_before
-                sights[use.key] = self._volume(table, use, now, most=most, read_only_before=before)
+                sights[use.key] = self._volume(table, use, now, trust, read_only_before=before)
         self._forget({pod.path for _, pod in wanted})
         return sights
 
-    def _shows_any(self, table: MountTable, uses: Iterable[VolumeUse]) -> bool:
-        return any(pod.uid in table.pods for use in uses for pod in use.pods)
+    def _trust(self, table: MountTable, pods: Sequence[PodUse]) -> frozenset[str]:
+        """Return the paths where a mount can be missed."""
+        shown = {pod.path for pod in pods if self._at(table, pod) is not None}
+        known = {pod.path for pod in pods if pod.path in self._places}
+        most = 2 * len(shown) > len({pod.path for pod in pods})
+        collapsed = len(known) > 1 and 2 * len(known & shown) <= len(known)
+        return frozenset(
+            pod.path for pod in pods if most or pod.uid in table.pods or (pod.path in known and not collapsed)
+        )
 
     def _at(self, table: MountTable, pod: PodUse) -> Mount | None:
         return table.at(table.path_of(pod.path, self.kubelet))
 
     def _volume(
-        self, table: MountTable, use: VolumeUse, now: datetime, *, most: bool, read_only_before: bool
+        self,
+        table: MountTable,
+        use: VolumeUse,
+        now: datetime,
+        trust: frozenset[str],
+        *,
+        read_only_before: bool,
     ) -> MountSight:
         gone: list[str] = []
         frozen: list[str] = []
@@ -127,12 +139,9 @@ class MountWatch:
         for pod in use.pods:
             mount = self._at(table, pod)
             if mount is None:
-                believed = pod.path in self._places or pod.uid in table.pods or most
-                if believed and not use.block and not pod.leaving:
+                doubted |= pod.path not in trust
+                if pod.path in trust and self._can_be_missed(use, pod):
                     gone.append(pod.pod)
-                elif believed and pod.path in self._places and not pod.leaving:
-                    gone.append(pod.pod)
-                doubted |= not believed
                 continue
             place = self._remember(pod, mount, now, read_only_before=read_only_before)
             seen.append(mount)
@@ -148,6 +157,10 @@ class MountWatch:
         why = "its mount is not in the node's table" if doubted and not seen else ""
         complete = bool(seen) and all(place.looks > 1 for place in places)
         return MountSight(faults, right[0] if right else None, complete, why)
+
+    def _can_be_missed(self, use: VolumeUse, pod: PodUse) -> bool:
+        """Tell whether a mount should be there: a driver may put a device there without one, so only one that was."""
+        return not pod.leaving and (not use.block or pod.path in self._places)
 
     def _remember(self, pod: PodUse, mount: Mount, now: datetime, *, read_only_before: bool) -> _Place:
         place = self._places.get(pod.path)
@@ -204,7 +217,9 @@ def _faults(
         )
         found.append(Fault(Look.MOUNTS, INACCESSIBLE, Reason.WRONG_MOUNT, text))
     if replaced:
-        text = f"the volume was mounted anew under {_pods(replaced)}, which still sees the old mount; restart it"
+        text = (
+            f"the volume was mounted anew under {_pods(replaced)}, which still sees the old mount; restart it"
+        )
         found.append(Fault(Look.MOUNTS, DEGRADED, Reason.MOUNT_REPLACED, text))
     if any(mount.shut_down for mount in mounts):
         text = f"the filesystem ({mounts[0].kind}) was shut down; all access fails until it is mounted anew"

@@ -39,6 +39,7 @@ class Counted:
         begun: whether the driver has begun any of it; if not, an old kernel's counter may be wrong.
         idle_since: since when nothing was completed and nothing waits; None if it works.
         latency: average seconds that requests took since the last look; None if too few ended.
+        wrote: when a write was completed last, as far as it was watched, in monotonic seconds; None if none was.
         blind: the kernel does not count for this device.
     """
 
@@ -47,6 +48,7 @@ class Counted:
     begun: bool = True
     idle_since: float | None = None
     latency: float | None = None
+    wrote: float | None = None
     blind: bool = False
 
 
@@ -58,6 +60,7 @@ class _Watch:
     at: float
     since: dict[Kind, float]
     idle_since: float
+    wrote: float | None = None
 
 
 class StallWatch:
@@ -90,15 +93,18 @@ class StallWatch:
         if moved or Kind.ALL in standing:
             known.idle_since = now
         known.block, known.at = block, now
+        if not _unmoved(before, block, Kind.WRITES):
+            known.wrote = now
         idle_since = None if moved or Kind.ALL in standing else known.idle_since
         if not known.since:
-            return Counted(idle_since=idle_since, latency=latency)
+            return Counted(idle_since=idle_since, latency=latency, wrote=known.wrote)
         kind = min(known.since, key=lambda one: (known.since[one], one is not Kind.ALL))
         return Counted(
             since=known.since[kind],
             kind=kind,
             begun=sum(block.started) > 0,
             latency=latency,
+            wrote=known.wrote,
         )
 
     def pause(self, name: str) -> None:

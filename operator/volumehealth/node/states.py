@@ -84,7 +84,9 @@ class StateWatch:
         bad = tuple(why for why in ways if why)
         if block.parts and block.parts[0].what == "NVMe controller":
             return _Down(dead=bad) if len(bad) == len(ways) else _Down(lost=bad)
-        below = [self._down(stack, lower, now, failed) for name in block.below if (lower := stack.block(name))]
+        below = [
+            self._down(stack, lower, now, failed) for name in block.below if (lower := stack.block(name))
+        ]
         if block.multipath:
             return _of_paths(stack, block, below, failed)
         if block.raid is not None and block.raid.level in _REDUNDANT:
@@ -101,7 +103,7 @@ class StateWatch:
             self._bad.pop(key, None)
             return ""
         since = self._bad.setdefault(key, now)
-        return f"{part.what} {part.name} is {part.state} ({block.name})" if now - since > PATIENCE else ""
+        return f"{part.what} {part.name} is {part.state} ({block.name})" if now - since >= PATIENCE else ""
 
     def _arrays(self, stack: Stack, lost_before: bool) -> Iterable[Fault]:
         for block in stack.blocks:
@@ -122,7 +124,7 @@ class StateWatch:
         for block in stack.blocks:
             if not block.suspended:
                 self._suspended.pop(block.name, None)
-            elif now - self._suspended.setdefault(block.name, now) > SUSPENDED:
+            elif now - self._suspended.setdefault(block.name, now) >= SUSPENDED:
                 text = f"the device {block.name} was suspended more than 10 minutes ago and not resumed"
                 yield Fault(Look.DEVICE, INACCESSIBLE, Reason.IO_STALLED, text)
 
@@ -137,7 +139,7 @@ def _without_capacity(stack: Stack) -> str:
 
 def _of_paths(stack: Stack, block: Block, below: list[_Down], failed: frozenset[str]) -> _Down:
     """Judge a multipath device: it works while one path does."""
-    lost = []
+    lost: list[str] = []
     lowers = [lower for name in block.below if (lower := stack.block(name))]
     for lower, down in zip(lowers, below, strict=True):
         if down.dead:
@@ -145,7 +147,9 @@ def _of_paths(stack: Stack, block: Block, below: list[_Down], failed: frozenset[
         elif lower.number in failed:
             lost.append(f"path {lower.number} is failing ({lower.name})")
     reasons = tuple(lost)
-    alive = any(not down.dead and lower.number not in failed for lower, down in zip(lowers, below, strict=True))
+    alive = any(
+        not down.dead and lower.number not in failed for lower, down in zip(lowers, below, strict=True)
+    )
     return _Down(lost=reasons) if alive or not lowers else _Down(dead=reasons)
 
 

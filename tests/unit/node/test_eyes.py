@@ -1,0 +1,658 @@
+"""What all looks together say of volumes: the loud cases, each with its one incident, and who stays quiet."""
+
+import pytest
+
+from support.nodetree import KUBELET, Node, remembered, said
+from volumehealth.node.faults import Look
+
+SHUT = "XFS (sda): Filesystem has been shut down due to log error (0x2)."
+WRITE_ERROR = "I/O error, dev sda, sector 294936 op 0x1:(WRITE) flags 0x9800 phys_seg 13 prio class 2"
+READ_ERROR = "I/O error, dev sda, sector 294936 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2"
+
+
+def ext4_node() -> Node:
+    node = Node()
+    node.files.disk("sda", "8:0")
+    node.files.ext4("sda")
+    node.volume()
+    return node
+
+
+def xfs_node() -> Node:
+    node = Node()
+    node.files.disk("sda", "8:0")
+    node.files.write("/sys/fs/xfs/sda/log/log_head_lsn", "1:2")
+    node.files.renumber("/sys/fs/xfs/sda", 23074)
+    node.volume(kind="xfs")
+    return node
+
+
+def btrfs_node() -> Node:
+    node = Node()
+    node.files.disk("sda", "8:0")
+    node.files.link("/sys/fs/btrfs/uuid-1/devices/sda", "/sys/class/block/sda")
+    node.files.write("/sys/fs/btrfs/features/x", "1")
+    node.files.write(
+        "/sys/fs/btrfs/uuid-1/devinfo/1/error_stats", "write_errs 0\nread_errs 0\ncorruption_errs 0"
+    )
+    node.volume(kind="btrfs", number="0:41")
+    return node
+
+
+# -- healthy by the node's word --------------------------------------------------------------------------------
+
+
+def test_two_clean_looks_make_a_volume_healthy() -> None:
+    node = ext4_node()
+    assert not node.look()["data"].healthy
+    sight = node.look()["data"]
+    assert (sight.healthy, sight.missing) == (True, "")
+    assert sight.complete == {Look.MOUNTS, Look.DEVICE, Look.FILESYSTEM, Look.KERNEL_LOG}
+
+
+@pytest.mark.parametrize("make", [ext4_node, btrfs_node])
+def test_filesystems_that_count_errors_need_no_kernel_log(make: "type[Node]") -> None:
+    node = make()
+    node.readable = False
+    assert node.look(2)["data"].healthy
+
+
+def test_xfs_needs_the_kernel_log() -> None:
+    node = xfs_node()
+    assert node.look(2)["data"].healthy
+    node = xfs_node()
+    node.readable = False
+    sight = node.look(2)["data"]
+    assert (sight.healthy, sight.missing) == (
+        False,
+        "XFS on n1 cannot be judged: the agent may not read the kernel log",
+    )
+
+
+def test_xfs_needs_the_kernel_log_since_it_was_mounted() -> None:
+    node = xfs_node()
+    node.log[:] = ["<6>[  900.000000] something long after the boot"]
+    assert "does not reach back" in node.look(2)["data"].missing
+    node.print("XFS (sda): Mounting V5 Filesystem 1-2", level=5)
+    assert node.look(2)["data"].healthy
+
+
+def test_without_counters_of_the_device_nothing_is_proven() -> None:
+    node = ext4_node()
+    node.files.write("/sys/devices/virtual/block/sda/queue/iostats", 0)
+    sight = node.look(2)["data"]
+    assert not sight.healthy
+    assert "iostats" in sight.missing
+
+
+@pytest.mark.parametrize("kind", ["overlay", "tmpfs", "9pfs"])
+def test_what_the_node_cannot_see_is_never_accused_and_never_healthy(kind: str) -> None:
+    node = Node()
+    node.volume(number="0:50", kind=kind, source=kind)
+    sight = node.look(3)["data"]
+    assert (said(sight), sight.healthy) == ([], False)
+    assert kind in sight.missing
+
+
+@pytest.mark.parametrize(
+    ("kind", "source"), [("ceph", "10.0.0.1:/"), ("fuse.juicefs", "JuiceFS:x"), ("cifs", "//s/x")]
+)
+def test_what_only_the_driver_sees_is_healthy_while_the_driver_can_tell(kind: str, source: str) -> None:
+    node = Node()
+    node.volume(number="0:50", kind=kind, source=source, statfs=True)
+    assert node.look(2)["data"].healthy
+    node = Node()
+    node.volume(number="0:50", kind=kind, source=source)
+    assert not node.look(2)["data"].healthy
+
+
+# -- filesystems ------------------------------------------------------------------------------------------------
+
+
+def test_an_error_that_ext4_counts_is_told() -> None:
+    node = ext4_node()
+    node.look(2)
+    node.files.ext4("sda", errors=1, at=int(node.now.timestamp()))
+    sight = node.look()["data"]
+    assert said(sight) == ["Degraded/FilesystemError"]
+    assert "ext4_find_entry" in sight.incidents[0].message
+
+
+def test_an_error_before_the_agent_came_is_told_if_its_pod_was_there() -> None:
+    node = ext4_node()
+    node.files.ext4("sda", errors=1, at=int(node.now.timestamp()) + 1)
+    node.pass_(3600)
+    assert said(node.look()["data"]) == ["Degraded/FilesystemError"]
+
+
+def test_one_fault_that_three_looks_see_is_one_incident() -> None:
+    node = ext4_node()
+    node.look(2)
+    node.files.ext4("sda", errors=3, at=int(node.now.timestamp()))
+    node.mount("data", super_options="rw,errors=remount-ro,emergency_ro")
+    node.print(READ_ERROR)
+    node.print(
+        "EXT4-fs error (device sda): ext4_find_entry:1683: inode #2: comm ls: reading directory lblock 0"
+    )
+    node.print("EXT4-fs (sda): Remounting filesystem read-only")
+    sight = node.look()["data"]
+    assert said(sight) == ["Degraded/FilesystemReadOnly"]
+    assert "stop all Pods" in sight.incidents[0].message
+    assert "ext4_find_entry" in sight.incidents[0].message
+    assert "reads of the device" in sight.incidents[0].message
+
+
+def test_kernels_that_print_no_read_only_state_are_seen_through() -> None:
+    node = Node(kernel=(6, 13))
+    node.files.disk("sda", "8:0")
+    node.files.ext4("sda")
+    node.volume(super_options="rw,errors=remount-ro")
+    node.look(2)
+    node.files.ext4("sda", errors=1, at=int(node.now.timestamp()))
+    assert said(node.look()["data"]) == ["Degraded/FilesystemReadOnly"]
+
+
+def test_data_that_the_kernel_says_is_lost_is_data_loss() -> None:
+    node = ext4_node()
+    node.look(2)
+    node.print(
+        "EXT4-fs (sda): failed to convert unwritten extents to written extents -- potential data loss!"
+        "  (inode 13, error -5)"
+    )
+    assert said(node.look()["data"]) == ["DataLoss/FilesystemError"]
+
+
+def test_an_xfs_that_was_shut_down_is_told_for_as_long_as_it_is_mounted() -> None:
+    node = xfs_node()
+    node.look(2)
+    node.print(SHUT, level=1)
+    assert said(node.look()["data"]) == ["Inaccessible/FilesystemShutdown"]
+    assert said(node.look_for(7200)["data"]) == ["Inaccessible/FilesystemShutdown"]
+
+
+def test_an_xfs_shut_down_an_hour_ago_is_told_by_an_agent_that_was_started_since() -> None:
+    node = xfs_node()
+    node.look(2)
+    node.print(SHUT, level=1)
+    kept = remembered(node.look(), node.uses, node.now)
+    node.pass_(3600)
+    node.log[:] = ["<6>[ 4000.000000] the ring has wrapped"]
+    node.restart(kept)
+    assert said(node.look(2)["data"]) == ["Inaccessible/FilesystemShutdown"]
+    node.files.renumber("/sys/fs/xfs/sda", 23098)
+    node.print("XFS (sda): Mounting V5 Filesystem 1-2", level=5)
+    sight = node.look(2)["data"]
+    assert (said(sight), sight.healthy) == ([], True)
+
+
+def test_a_filesystem_that_is_mounted_anew_leaves_its_log_behind_even_if_the_log_does_not_say_so() -> None:
+    node = xfs_node()
+    node.look(2)
+    node.print(SHUT, level=1)
+    node.look()
+    node.files.renumber("/sys/fs/xfs/sda", 23098)
+    assert said(node.look()["data"]) == []
+
+
+def test_a_btrfs_that_counts_more_errors_is_told() -> None:
+    node = btrfs_node()
+    node.look(2)
+    node.files.write(
+        "/sys/fs/btrfs/uuid-1/devinfo/1/error_stats", "write_errs 0\nread_errs 1\ncorruption_errs 3"
+    )
+    sight = node.look()["data"]
+    assert said(sight) == ["Degraded/FilesystemError"]
+    assert "corruption, read" in sight.incidents[0].message
+    kept = remembered(node.look(), node.uses, node.now)
+    node.restart(kept)
+    assert said(node.look()["data"]) == ["Degraded/FilesystemError"]
+
+
+# -- devices ----------------------------------------------------------------------------------------------------
+
+
+def test_io_that_does_not_end_is_told_after_a_minute() -> None:
+    node = ext4_node()
+    node.look(2)
+    node.files.count("sda", waiting=3, started="0 3")
+    assert said(node.look_for(60)["data"]) == []
+    assert said(node.look()["data"]) == ["Inaccessible/IOStalled"]
+    node.files.count("sda", writes=23)
+    assert said(node.look()["data"]) == []
+
+
+def test_writes_that_hang_behind_reads_that_go_on_are_told() -> None:
+    node = ext4_node()
+    for reads in range(8):
+        node.files.count("sda", reads=10 + reads, waiting=1 + reads % 3, started="1 2")
+        sight = node.look()["data"]
+    assert said(sight) == ["Inaccessible/IOStalled"]
+    assert "writes of the device sda" in sight.incidents[0].message
+
+
+def test_io_errors_of_the_disk_are_told_and_expire_after_a_quarter_of_an_hour() -> None:
+    node = ext4_node()
+    node.look(2)
+    node.print(WRITE_ERROR)
+    assert said(node.look()["data"]) == ["Degraded/IOError"]
+    node.print(READ_ERROR)
+    assert said(node.look()["data"]) == ["Inaccessible/IOError"]
+    assert said(node.look_for(860)["data"]) == ["Inaccessible/IOError"]
+    assert said(node.look_for(60)["data"]) == []
+
+
+def test_an_error_accuses_only_the_partition_it_is_in() -> None:
+    node = Node()
+    node.files.disk("sda", "8:0")
+    node.files.partition("sda", "sda1", "8:1", start=2048, size=204800)
+    node.files.partition("sda", "sda2", "8:2", start=206848, size=204800)
+    for name in ("sda1", "sda2"):
+        node.files.ext4(name)
+    node.volume("one", number="8:1", source="/dev/sda1")
+    node.volume("two", number="8:2", source="/dev/sda2")
+    node.look(2)
+    node.print(WRITE_ERROR)
+    sights = node.look()
+    assert (said(sights["one"]), said(sights["two"])) == ([], ["Degraded/IOError"])
+
+
+def test_a_device_that_is_gone_is_told() -> None:
+    node = ext4_node()
+    node.look(2)
+    node.files.remove("/sys/dev/block/8:0")
+    assert said(node.look()["data"]) == ["Inaccessible/DeviceGone"]
+
+
+def test_a_disk_without_capacity_is_gone() -> None:
+    node = ext4_node()
+    node.files.write("/sys/devices/virtual/block/sda/size", 0)
+    assert said(node.look()["data"]) == ["Inaccessible/DeviceGone"]
+
+
+def test_a_scsi_disk_that_stays_offline_is_told() -> None:
+    node = Node()
+    path = node.files.scsi("sda", "8:0", "2:0:0:0", session="session3")
+    node.files.ext4("sda")
+    node.volume()
+    node.look(2)
+    node.files.write(f"{path}/device/state", "transport-offline")
+    assert said(node.look_for(60)["data"]) == []
+    sight = node.look()["data"]
+    assert said(sight) == ["Inaccessible/DeviceOffline"]
+    assert "2:0:0:0 is transport-offline" in sight.incidents[0].message
+
+
+def test_an_iscsi_session_that_stays_failed_is_told() -> None:
+    node = Node()
+    node.files.scsi("sda", "8:0", "2:0:0:0", session="session3")
+    node.files.ext4("sda")
+    node.volume()
+    node.files.write("/sys/class/iscsi_session/session3/state", "FAILED")
+    assert said(node.look_for(90)["data"]) == ["Inaccessible/DeviceOffline"]
+
+
+def multipath_node() -> Node:
+    node = Node()
+    node.files.scsi("sda", "8:0", "2:0:0:0")
+    node.files.scsi("sdb", "8:16", "3:0:0:0")
+    path = node.files.disk("dm-0", "253:0", below=("sda", "sdb"))
+    node.files.write(f"{path}/dm/uuid", "mpath-3600")
+    node.files.write(f"{path}/dm/name", "mpatha")
+    node.files.write(f"{path}/dm/suspended", 0)
+    node.files.ext4("dm-0")
+    node.volume(number="253:0", source="/dev/mapper/mpatha")
+    return node
+
+
+def test_a_path_that_is_down_degrades_and_all_of_them_take_the_device_offline() -> None:
+    node = multipath_node()
+    node.files.write(
+        "/sys/class/block/sdb".replace("/sys/class/block/sdb", node.files.target("/sys/class/block/sdb"))
+        + "/device/state",
+        "offline",
+    )
+    assert said(node.look_for(90)["data"]) == ["Degraded/PathDown"]
+    node.files.write(node.files.target("/sys/class/block/sda") + "/device/state", "offline")
+    assert said(node.look_for(90)["data"]) == ["Inaccessible/DeviceOffline"]
+
+
+def test_a_path_that_multipath_gave_up_is_down_until_it_takes_it_back() -> None:
+    node = multipath_node()
+    node.look(2)
+    node.print("device-mapper: multipath: 253:0: Failing path 8:16.", level=4)
+    assert said(node.look_for(3600)["data"]) == ["Degraded/PathDown"]
+    node.print("device-mapper: multipath: 253:0: Reinstating path 8:16.", level=4)
+    assert said(node.look()["data"]) == []
+
+
+def test_errors_of_one_path_do_not_accuse_the_volume() -> None:
+    node = multipath_node()
+    node.look(2)
+    node.print("I/O error, dev sdb, sector 9999 op 0x1:(WRITE) flags 0x0")
+    assert said(node.look()["data"]) == []
+
+
+def nvme_node() -> Node:
+    node = Node()
+    subsystem = "/sys/devices/virtual/nvme-subsystem/nvme-subsys0"
+    node.files.disk("nvme0n1", "259:0", place=subsystem)
+    for controller in ("nvme0", "nvme1"):
+        node.files.link(f"{subsystem}/{controller}", f"/sys/devices/fabrics/{controller}")
+        node.files.link(f"/sys/class/nvme/{controller}", f"/sys/devices/fabrics/{controller}")
+        node.files.write(f"/sys/devices/fabrics/{controller}/state", "live")
+        node.files.write(f"/sys/devices/fabrics/{controller}/nvme0c{controller[4:]}n1/size", 1)
+    node.files.ext4("nvme0n1")
+    node.volume(number="259:0", source="/dev/nvme0n1")
+    return node
+
+
+def test_an_nvme_controller_that_stays_away_is_a_path_and_the_last_one_the_device() -> None:
+    node = nvme_node()
+    assert node.look(2)["data"].healthy
+    node.files.write("/sys/devices/fabrics/nvme1/state", "connecting")
+    assert said(node.look_for(60)["data"]) == []
+    assert said(node.look_for(30)["data"]) == ["Degraded/PathDown"]
+    node.files.write("/sys/devices/fabrics/nvme0/state", "connecting")
+    assert said(node.look_for(90)["data"]) == ["Inaccessible/DeviceOffline"]
+
+
+def test_an_array_that_loses_a_member_while_it_is_watched_is_told() -> None:
+    node = Node()
+    path = node.files.disk("md0", "9:0")
+    for file, text in (("degraded", 0), ("level", "raid1"), ("array_state", "active")):
+        node.files.write(f"{path}/md/{file}", text)
+    node.files.ext4("md0")
+    node.volume(number="9:0", source="/dev/md0")
+    node.look(2)
+    node.files.write(f"{path}/md/degraded", 1)
+    assert said(node.look()["data"]) == ["Degraded/ReplicaLost"]
+    kept = remembered(node.look(), node.uses, node.now)
+    node.restart(kept)
+    assert said(node.look()["data"]) == ["Degraded/ReplicaLost"]
+    node.files.write(f"{path}/md/degraded", 0)
+    assert said(node.look()["data"]) == []
+
+
+def test_slow_io_is_told_only_where_a_limit_is_set() -> None:
+    for limit, expected in ((None, []), (0.5, ["Degraded/SlowIO"])):
+        node = Node()
+        node.files.disk("sda", "8:0")
+        node.files.ext4("sda")
+        node.volume(max_latency=limit)
+        node.look(2)
+        node.files.count("sda", reads=20, writes=30, ticks=10005)
+        assert said(node.look()["data"]) == expected
+
+
+def test_a_full_thin_pool_is_told_for_every_volume_of_it() -> None:
+    node = Node()
+    node.files.disk("sda", "8:0")
+    node.files.disk("dm-4", "253:4", below=("sda",))
+    for minor, name in ((5, "one"), (6, "two")):
+        node.files.disk(f"dm-{minor}", f"253:{minor}", below=("dm-4",))
+        node.files.ext4(f"dm-{minor}")
+        node.volume(name, number=f"253:{minor}", source=f"/dev/dm-{minor}")
+    node.print("device-mapper: thin: 253:4: switching pool to out-of-data-space (queue IO) mode", level=4)
+    assert [said(sight) for sight in node.look().values()] == [["Degraded/OutOfCapacity"]] * 2
+    node.print("device-mapper: thin: 253:4: switching pool to write mode", level=4)
+    assert [said(sight) for sight in node.look().values()] == [[], []]
+
+
+def block_node() -> Node:
+    node = Node()
+    node.files.disk("sda", "8:0")
+    node.volume(number="0:5", kind="devtmpfs", source="udev", root="/sda", block=True)
+    return node
+
+
+def test_a_block_volume_is_judged_by_its_device() -> None:
+    node = block_node()
+    sight = node.look(2)["data"]
+    assert (sight.healthy, sight.note) == (True, "device only")
+    node.print(WRITE_ERROR)
+    assert said(node.look()["data"]) == ["Degraded/IOError"]
+
+
+# -- servers ----------------------------------------------------------------------------------------------------
+
+
+def nfs_node() -> Node:
+    node = Node()
+    node.volume(number="0:60", kind="nfs4", source="nas:/export", statfs=True)
+    transport(node, connects=1, sent=100, received=100)
+    return node
+
+
+def transport(node: Node, *, connects: int, sent: int, received: int) -> None:
+    point = next(iter(node.mounts))
+    node.nfs["data"] = (
+        f"device nas:/export mounted on {point} with fstype nfs4 statvers=1.1\n"
+        f"\txprt:\ttcp 0 0 {connects} 0 24 {sent} {received} 0 150 0 2 0 0"
+    )
+
+
+def test_a_server_that_does_not_reply_is_told() -> None:
+    node = nfs_node()
+    assert node.look(2)["data"].healthy
+    transport(node, connects=1, sent=101, received=100)
+    assert said(node.look_for(60)["data"]) == []
+    assert said(node.look()["data"]) == ["Inaccessible/ServerNotResponding"]
+    transport(node, connects=1, sent=102, received=102)
+    assert said(node.look()["data"]) == []
+
+
+def test_a_server_that_must_be_connected_to_again_and_again_is_told() -> None:
+    node = nfs_node()
+    node.look(2)
+    transport(node, connects=2, sent=100, received=100)
+    assert said(node.look_for(90)["data"]) == ["Inaccessible/ServerNotResponding"]
+
+
+def test_a_server_that_the_log_says_does_not_respond_is_told_until_it_replies() -> None:
+    node = nfs_node()
+    node.look(2)
+    node.print("nfs: server nas not responding, still trying", level=5)
+    assert said(node.look_for(90)["data"]) == ["Inaccessible/ServerNotResponding"]
+    transport(node, connects=1, sent=120, received=120)
+    assert said(node.look()["data"]) == []
+
+
+# -- the log as a witness ---------------------------------------------------------------------------------------
+
+
+def test_lines_that_were_suppressed_make_a_look_at_the_log_incomplete() -> None:
+    node = ext4_node()
+    node.look(2)
+    node.print("blk_print_req_error: 51 callbacks suppressed")
+    assert Look.KERNEL_LOG not in node.look()["data"].complete
+    assert Look.KERNEL_LOG in node.look()["data"].complete
+
+
+def test_lines_that_were_lost_leave_an_xfs_unjudged_until_it_is_mounted_anew() -> None:
+    node = xfs_node()
+    assert node.look(2)["data"].healthy
+    node.log[:] = ["<6>[ 2000.000000] the ring has wrapped"]
+    sight = node.look()["data"]
+    assert not sight.healthy
+    assert Look.KERNEL_LOG not in sight.complete
+    assert not node.look()["data"].healthy
+
+
+# -- who stays quiet --------------------------------------------------------------------------------------------
+
+
+def old_errors_of_ext4(node: Node) -> None:
+    node.files.ext4("sda", errors=1, warnings=1, at=int(node.now.timestamp()) - 86400)
+    node.print("EXT4-fs (sda): error count since last fsck: 1", level=5)
+
+
+def more_warnings_of_ext4(node: Node) -> None:
+    node.files.ext4("sda", warnings=5)
+    node.print("EXT4-fs warning (device sda): ext4_dx_add_entry:2510: Directory (ino: 2) index full", level=4)
+
+
+def memory_that_the_node_lacks(node: Node) -> None:
+    node.files.ext4("sda", errors=1, at=int(node.now.timestamp()), code=3)
+    node.print("EXT4-fs error (device sda): ext4_mb_load_buddy:1: comm x: Out of memory")
+
+
+def a_forged_line(node: Node) -> None:
+    node.print(WRITE_ERROR, level=11)
+
+
+def discards_that_are_not_supported(node: Node) -> None:
+    node.print("operation not supported error, dev sda, sector 0 op 0x3:(DISCARD) flags 0x800")
+
+
+def probing_of_the_first_and_last_blocks(node: Node) -> None:
+    node.print("I/O error, dev sda, sector 0 op 0x0:(READ) flags 0x0")
+    node.print("I/O error, dev sda, sector 2097144 op 0x0:(READ) flags 0x80700")
+    node.print("Buffer I/O error on dev sda, logical block 0, async page read")
+    node.print("Buffer I/O error on dev sda, logical block 262143, async page read")
+
+
+def errors_of_another_device(node: Node) -> None:
+    node.files.disk("sdb", "8:16")
+    node.print("I/O error, dev sdb, sector 99999 op 0x1:(WRITE) flags 0x0")
+    node.print("I/O error, dev sr0, sector 99999 op 0x0:(READ) flags 0x0")
+    node.print("XFS (sdb): Filesystem has been shut down due to log error (0x2).")
+
+
+def an_idle_device(node: Node) -> None:
+    node.files.count("sda", waiting=0)
+
+
+def a_deep_queue_that_moves(node: Node) -> None:
+    node.files.count("sda", writes=int(node.passed), waiting=200, started="0 128")
+
+
+def a_device_that_is_being_resized(node: Node) -> None:
+    node.files.write("/sys/devices/virtual/block/sda/dm/suspended", 1)
+    node.files.count("sda", waiting=9, started="0 9")
+
+
+def a_reservation_of_a_node_without_writers(node: Node) -> None:
+    node.print("reservation conflict error, dev sda, sector 8 op 0x0:(READ)")
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        old_errors_of_ext4,
+        more_warnings_of_ext4,
+        memory_that_the_node_lacks,
+        a_forged_line,
+        discards_that_are_not_supported,
+        probing_of_the_first_and_last_blocks,
+        errors_of_another_device,
+        an_idle_device,
+        a_deep_queue_that_moves,
+        a_device_that_is_being_resized,
+        a_reservation_of_a_node_without_writers,
+    ],
+)
+def test_harmless_situations_are_not_told(harmless: object) -> None:
+    assert callable(harmless)
+    node = ext4_node()
+    node.files.write("/sys/devices/virtual/block/sda/dm/suspended", 0)
+    harmless(node)
+    node.look(2)
+    for _ in range(20):
+        harmless(node)
+        assert said(node.look()["data"]) == []
+
+
+def test_a_pause_of_the_node_restarts_the_watch() -> None:
+    node = ext4_node()
+    node.look(2)
+    node.files.count("sda", waiting=3, started="0 3")
+    node.look()
+    node.pass_(3600)
+    assert said(node.look()["data"]) == []
+    assert said(node.look_for(75)["data"]) == ["Inaccessible/IOStalled"]
+
+
+def test_states_that_last_less_than_a_minute_are_not_told() -> None:
+    node = nvme_node()
+    node.look(2)
+    node.files.write("/sys/devices/fabrics/nvme0/state", "resetting")
+    node.files.write("/sys/devices/fabrics/nvme1/state", "resetting")
+    assert said(node.look_for(45)["data"]) == []
+    node.files.write("/sys/devices/fabrics/nvme0/state", "live")
+    node.files.write("/sys/devices/fabrics/nvme1/state", "live")
+    assert said(node.look()["data"]) == []
+
+
+def test_an_array_that_was_made_with_one_disk_is_not_told() -> None:
+    node = Node()
+    path = node.files.disk("md0", "9:0")
+    for file, text in (("degraded", 1), ("level", "raid1"), ("array_state", "active")):
+        node.files.write(f"{path}/md/{file}", text)
+    node.files.ext4("md0")
+    node.volume(number="9:0", source="/dev/md0")
+    assert said(node.look(3)["data"]) == []
+
+
+def test_paths_that_are_taken_away_on_purpose_are_not_told() -> None:
+    node = multipath_node()
+    node.look(2)
+    node.files.remove("/sys/devices/virtual/block/dm-0/slaves/sdb")
+    assert said(node.look_for(120)["data"]) == []
+
+
+def test_a_filesystem_check_of_a_block_volume_is_not_told() -> None:
+    node = block_node()
+    node.look(2)
+    node.print(READ_ERROR)
+    node.print("Buffer I/O error on dev sda, logical block 500, async page read")
+    assert said(node.look()["data"]) == []
+
+
+def test_an_idle_server_is_not_told_whatever_was_sent_twice() -> None:
+    node = nfs_node()
+    transport(node, connects=3, sent=120, received=100)
+    assert said(node.look_for(600)["data"]) == []
+    transport(node, connects=4, sent=130, received=110)
+    assert said(node.look_for(600)["data"]) == []
+
+
+def test_a_server_that_fails_over_is_not_told() -> None:
+    node = nfs_node()
+    node.look(2)
+    node.print("nfs: server nas not responding, still trying", level=5)
+    node.look_for(45)
+    node.print("nfs: server nas OK", level=5)
+    assert said(node.look()["data"]) == []
+
+
+def test_errors_before_the_volume_was_mounted_are_history() -> None:
+    node = ext4_node()
+    node.print(WRITE_ERROR)
+    node.print("EXT4-fs (sda): mounted filesystem 1-2 r/w with ordered data mode. Quota mode: none.", level=6)
+    assert said(node.look(2)["data"]) == []
+
+
+def test_lines_that_are_older_than_a_quarter_of_an_hour_are_history_at_the_first_look() -> None:
+    node = ext4_node()
+    node.print(WRITE_ERROR)
+    node.pass_(1200)
+    assert said(node.look(2)["data"]) == []
+
+
+def test_every_file_is_read_once_in_a_round() -> None:
+    node = Node()
+    node.files.disk("sda", "8:0")
+    node.files.ext4("sda")
+    for number in range(5):
+        node.volume(f"v{number}")
+    node.look()
+    assert len(node.files.reads) == len(set(node.files.reads))
+
+
+def test_one_device_under_two_claims_is_told_for_both_with_the_same_words() -> None:
+    node = ext4_node()
+    node.volume("other")
+    node.print(WRITE_ERROR)
+    first, second = node.look().values()
+    assert first.incidents == second.incidents
+    assert KUBELET not in first.incidents[0].message
