@@ -4,8 +4,9 @@ VolumeHealthError
 ├── SettingsError            bad flags or environment; all faults at once
 ├── InvalidSpec              a policy that the API server let through and we cannot use
 ├── ApiError                 the Kubernetes API refused or failed
-│   ├── ApiUnreachable       no connection, or no answer in time
-│   ├── NotFound             404
+│   ├── ApiUnreachable       no connection, no answer in time, or a proxy answers in its place
+│   │   └── NotServed        404 without the API server's own word: no such path, or a proxy answers
+│   ├── NotFound             404 with a Status of reason NotFound
 │   ├── Conflict             409
 │   ├── Gone                 410: the resource version is too old
 │   ├── Forbidden            401, 403
@@ -63,11 +64,15 @@ class ApiError(VolumeHealthError):
 
 
 class ApiUnreachable(ApiError):  # noqa: N818
-    """No connection to the API server, or no answer in time."""
+    """No connection to the API server, no answer in time, or something answers in its place (then with `status`)."""
+
+
+class NotServed(ApiUnreachable):
+    """404 without a Status of reason NotFound: the path is not served (no such CRD), or a proxy answers."""
 
 
 class NotFound(ApiError):  # noqa: N818
-    """404."""
+    """404 with a Status of reason NotFound: Kubernetes' own word that something is not there."""
 
 
 class Conflict(ApiError):  # noqa: N818

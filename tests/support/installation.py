@@ -11,7 +11,7 @@ import yaml
 
 from support.audit import AuditLog
 from support.process import OperatorProcess
-from volumehealth.errors import NotFound, TooManyRequests
+from volumehealth.errors import NotFound, NotServed, TooManyRequests
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.vocabulary import API_VERSION, POLICIES, POLICY_KIND, RECORDS
 from volumehealth_sandbox.assets import asset
@@ -103,7 +103,7 @@ class Installation:
         try:
             for kind in (POLICIES, RECORDS):
                 await self.objects.get(f"/apis/{API_VERSION}/{kind}")
-        except (NotFound, TooManyRequests):  # not yet, or "storage is (re)initializing"
+        except (NotFound, NotServed, TooManyRequests):  # not yet, or "storage is (re)initializing"
             return False
         return True
 
@@ -155,7 +155,7 @@ class Installation:
         path = f"/apis/{API_VERSION}/namespaces/{claim.namespace}/{RECORDS}/{claim.name}"
         try:
             return await self.objects.get(path)
-        except NotFound:
+        except (NotFound, NotServed):
             return None
 
     async def events(self, namespace: str) -> list[Object]:

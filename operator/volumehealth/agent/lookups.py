@@ -23,6 +23,7 @@ from volumehealth.cluster.objects import (
     volume_row,
 )
 from volumehealth.kube.api import Api
+from volumehealth.kube.bodies import UNREADABLE, read_body, reason_of
 from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import Namespace
 from volumehealth.model.ids import ClaimRef
@@ -138,8 +139,8 @@ class ClaimLookup:
         """Read, and say when to read again."""
         try:
             found = await work
-        except errors.ApiError as error:
-            log.info("not read", extra={"what": str(key), "error": str(error)})
+        except (errors.ApiError, *UNREADABLE) as error:
+            log.info("not read", extra={"what": str(key), "error": reason_of(error)})
             found = None
         again = REFRESH if self._labels else float("inf")
         wait = RETRY if found is None else again
@@ -158,10 +159,7 @@ class ClaimLookup:
 
     async def _read_volume(self, name: str) -> tuple[VolumeRow, bool]:
         volume = await self._get(f"/api/v1/persistentvolumes/{name}", PersistentVolume)
-        try:
-            access = msgspec.json.decode(volume.spec, type=_Access)
-        except msgspec.MsgspecError as error:
-            raise errors.ApiError(f"the volume {name} cannot be read: {error}") from error
+        access = read_body(bytes(volume.spec), _Access, what=f"the volume {name}")
         read_only = "ro" in access.mount_options or (access.csi is not None and access.csi.read_only)
         return volume_row(volume), read_only
 
@@ -169,11 +167,7 @@ class ClaimLookup:
         return namespace_row(await self._get(f"/api/v1/namespaces/{name}", NamespaceObject), self._pool)
 
     async def _get(self, path: str, kind: type[T]) -> T:
-        body = await self._api.request("GET", path)
-        try:
-            return msgspec.json.decode(body, type=kind)
-        except msgspec.MsgspecError as error:
-            raise errors.ApiError(f"{path} cannot be read: {error}") from error
+        return read_body(await self._api.request("GET", path), kind, what=path)
 
 
 async def _sleep(woken: asyncio.Event, seconds: float | None) -> None:

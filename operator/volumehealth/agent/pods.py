@@ -7,7 +7,7 @@ import msgspec
 
 from volumehealth.cluster.objects import ObjectMeta
 from volumehealth.kube.reflector import Resource
-from volumehealth.model.clock import LONG_AGO, parse_rfc3339
+from volumehealth.model.clock import LONG_AGO, moment_of
 from volumehealth.model.ids import ClaimRef
 
 _VIRTUAL_MACHINE = ("kubevirt.io", "virt-launcher")
@@ -130,7 +130,7 @@ def node_pod(pod: NodePodObject) -> NodePod | None:
         uid=metadata.uid,
         phase=status.phase,
         started=any(container.started for container in status.container_statuses or ()),
-        since=parse_rfc3339(status.start_time) if status.start_time else LONG_AGO,
+        since=moment_of(status.start_time) or LONG_AGO,
         volumes=volumes,
         virtual_machine=(metadata.labels or {}).get(label) == value,
         deleting=metadata.deletion_timestamp is not None,
@@ -149,10 +149,7 @@ def _volume(volume: _Volume, pod: str) -> PodVolume | None:
 def node_pods() -> Resource[NodePodObject, NodePod]:
     """Return Pods that use claims; to be followed through a connection that is narrowed to one node."""
 
-    def version(pod: NodePodObject) -> str:
-        return pod.metadata.resource_version
-
     def key(pod: NodePod) -> ClaimRef:
         return pod.key
 
-    return Resource("pods", "/api/v1/pods", NodePodObject, read=node_pod, key=key, version=version)
+    return Resource("pods", "/api/v1/pods", NodePodObject, read=node_pod, key=key)

@@ -15,6 +15,7 @@ import msgspec
 
 from volumehealth import errors
 from volumehealth.kube.api import Api
+from volumehealth.kube.bodies import read_body
 from volumehealth.kube.reflector import Pace, Reflector, Resource
 from volumehealth.kube.scoped import ScopedApi
 from volumehealth.model.clock import Clock
@@ -34,7 +35,6 @@ class _Meta(msgspec.Struct, rename="camel"):
     name: str = ""
     uid: str = ""
     generation: int = 0
-    resource_version: str = ""
 
 
 class PolicyMetadata(msgspec.Struct):
@@ -61,10 +61,7 @@ def policy_metadata() -> Resource[PolicyMetadata, Version]:
     def key(row: Version) -> str:
         return row.name
 
-    def version(item: PolicyMetadata) -> str:
-        return item.metadata.resource_version
-
-    return Resource(POLICIES, _PATH, PolicyMetadata, read=read, key=key, version=version, optional=True)
+    return Resource(POLICIES, _PATH, PolicyMetadata, read=read, key=key, optional=True)
 
 
 class PolicyStore:
@@ -170,9 +167,7 @@ class PolicyStore:
         """Read a policy; None if it cannot be used: then the last good one stays in force."""
         body = await self._api.request("GET", f"{_PATH}/{name}")
         try:
-            return parse_policy(msgspec.json.decode(body, type=dict[str, Any]))
-        except msgspec.MsgspecError as error:
-            raise errors.ApiError(f"the policy {name} cannot be read: {error}") from error
+            return parse_policy(read_body(body, dict[str, Any], what=f"the policy {name}"))
         except errors.InvalidSpec as error:
             log.warning("policy not usable", extra={"policy": name, "error": str(error)})
             return None

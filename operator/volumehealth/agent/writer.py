@@ -7,9 +7,8 @@ from datetime import UTC
 from random import Random
 from typing import Any, Protocol
 
-import msgspec
-
 from volumehealth import errors
+from volumehealth.kube.bodies import read_body
 from volumehealth.model.clock import Clock
 from volumehealth.model.report import (
     AGENT_LABEL,
@@ -126,7 +125,7 @@ class ReportWriter:
         self.owner = await self._find_owner()
         try:
             found = await self._get(self._path)
-        except errors.NotFound:
+        except (errors.NotFound, errors.NotServed):
             self._stored = None
             return None
         if not self._owned(found):
@@ -165,15 +164,14 @@ class ReportWriter:
             found = await self._get(f"/api/v1/nodes/{self._node}")
         except errors.NotFound:
             return None
-        uid = str(found["metadata"]["uid"])
+        metadata = found.get("metadata")
+        uid = metadata.get("uid") if isinstance(metadata, dict) else None
+        if not isinstance(uid, str):
+            return None
         return {"apiVersion": "v1", "kind": "Node", "name": self._node, "uid": uid}
 
     async def _get(self, path: str) -> dict[str, Any]:
-        body = await self._api.request("GET", path)
-        try:
-            return msgspec.json.decode(body, type=dict[str, Any])
-        except msgspec.MsgspecError as error:
-            raise errors.ApiError(f"{path} cannot be read: {error}") from error
+        return read_body(await self._api.request("GET", path), dict[str, Any], what=path)
 
 
 class AgentLease:

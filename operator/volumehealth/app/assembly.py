@@ -51,7 +51,12 @@ class LeaderWork:
         dial: Dial = GrpcWire,
     ) -> None:
         self.view = ClusterView(
-            api, clock=clock, random=random, with_nodes=True, agents_in=settings.namespace
+            api,
+            clock=clock,
+            random=random,
+            with_nodes=True,
+            agents_in=settings.namespace,
+            on_skip=metrics.object_skipped,
         )
         self._probers = Probers(
             [(parse_endpoint(one.address, settings.csi_tls), one.driver) for one in settings.csi_endpoints],

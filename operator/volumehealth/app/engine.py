@@ -325,8 +325,12 @@ def _interval(entry: Entry) -> float:
 def _heard(book: PolicyBook) -> set[str]:
     """Return the drivers that were connected when the statuses were written."""
     unheard = {SourceState.NOT_CONNECTED.value, SourceState.UNSUPPORTED.value}
-    drivers: list[Mapping[str, object]] = [
-        driver for entry in book.entries() for driver in entry.raw.status.get("drivers", ())
+    drivers = [
+        driver
+        for entry in book.entries()
+        if isinstance(shown := entry.raw.status.get("drivers"), list)
+        for driver in shown
+        if isinstance(driver, Mapping)
     ]
     return {
         str(driver.get("name"))

@@ -13,7 +13,7 @@ import kopf
 
 from volumehealth.app.engine import Engine
 from volumehealth.app.handlers import make_registry
-from volumehealth.errors import ApiError, NotFound
+from volumehealth.errors import ApiError, NotServed
 from volumehealth.kube.api import Api
 from volumehealth.kube.credentials import Access
 from volumehealth.model.vocabulary import API_VERSION, GROUP, POLICIES
@@ -32,7 +32,7 @@ async def policies_served(api: Api) -> None:
     while True:
         try:
             await api.request("GET", f"/apis/{API_VERSION}/{POLICIES}", query={"limit": "1"})
-        except NotFound:
+        except NotServed:
             if not told:
                 log.warning(
                     "waiting for the CustomResourceDefinition", extra={"resource": f"{POLICIES}.{GROUP}"}

@@ -1,5 +1,6 @@
 """The policies of the cluster as the operator uses them: parsed, with the last good spec kept."""
 
+import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -8,6 +9,8 @@ from volumehealth.errors import InvalidSpec
 from volumehealth.model.clock import LONG_AGO
 from volumehealth.model.policy import FieldError, Policy, PolicySpec
 from volumehealth.policy.parse import parse_policy
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,5 +87,9 @@ def _parse(raw: RawPolicy, *, last_good: Policy | None) -> Entry:
     try:
         return Entry(raw, parse_policy(raw.manifest))
     except InvalidSpec as error:
-        policy = replace(last_good, generation=raw.generation) if last_good is not None else None
-        return Entry(raw, policy, error.errors)
+        faults = error.errors
+    except Exception as error:
+        log.exception("policy cannot be read", extra={"policy": raw.name})
+        faults = (FieldError("spec", f"cannot be read ({type(error).__name__})"),)
+    policy = replace(last_good, generation=raw.generation) if last_good is not None else None
+    return Entry(raw, policy, faults)

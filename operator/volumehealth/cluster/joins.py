@@ -8,6 +8,8 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from volumehealth.cluster.objects import ClaimRow, RawRecord, VolumeRow
+from volumehealth.errors import ApiError
+from volumehealth.kube.bodies import read_body
 from volumehealth.model.cluster import ApiConditions, Claim, Pod
 from volumehealth.model.health import INACCESSIBLE, Condition
 from volumehealth.model.ids import ClaimRef, VolumeId
@@ -74,8 +76,8 @@ class _RecordStatus(msgspec.Struct, rename="camel"):
 def known_from(record: RawRecord) -> Known | None:
     """Read from a claim's record what the claim is bound to; None if it does not tell."""
     try:
-        status = msgspec.json.decode(record.status or b"{}", type=_RecordStatus)
-    except msgspec.MsgspecError:
+        status = read_body(record.status or b"{}", _RecordStatus, what="the record")
+    except ApiError:
         return None
     if not (status.driver and status.volume and status.volume_handle):
         return None

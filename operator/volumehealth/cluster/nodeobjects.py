@@ -1,7 +1,6 @@
 """Nodes and what belongs to them, as they come and as they are kept; agents' reports and Leases. All of it is pure."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from sys import intern
 from typing import Any
 
@@ -10,7 +9,7 @@ import msgspec
 from volumehealth.cluster.conditions import StorageHealth, storage_statements
 from volumehealth.cluster.objects import ObjectMeta
 from volumehealth.csi.text import clean_message
-from volumehealth.model.clock import parse_rfc3339
+from volumehealth.model.clock import moment_of
 from volumehealth.model.cluster import Attachment, Node, NodeDrivers
 from volumehealth.model.report import VolumeHealthReport
 from volumehealth.model.report_json import decode_report
@@ -100,6 +99,10 @@ class LeaseObject(msgspec.Struct):
     spec: _LeaseSpec = msgspec.field(default_factory=_LeaseSpec)
 
 
+LONGEST_LEASE = 3600
+"""Seconds: a Lease that claims to last longer than this does not keep a dead agent alive."""
+
+
 @dataclass(frozen=True, slots=True)
 class LeaseRow:
     """A Lease as its holder wrote it last; the times are the holder's.
@@ -125,7 +128,7 @@ def node_row(node: NodeObject) -> Node:
                 if condition.status == "True"
                 else clean_message(f"{condition.reason}: {condition.message}".strip(": "))
             )
-            return Node(name, intern(condition.status), _time(condition.last_transition_time), why)
+            return Node(name, intern(condition.status), moment_of(condition.last_transition_time), why)
     return Node(name, "", None)
 
 
@@ -156,15 +159,9 @@ def report_row(report: ReportObject) -> VolumeHealthReport:
 
 def lease_row(lease: LeaseObject) -> LeaseRow:
     """Reduce a Lease."""
-    return LeaseRow(lease.metadata.name, lease.spec.renew_time or "", lease.spec.lease_duration_seconds or 0)
+    duration = min(max(lease.spec.lease_duration_seconds or 0, 0), LONGEST_LEASE)
+    return LeaseRow(lease.metadata.name, lease.spec.renew_time or "", duration)
 
 
 def _error(error: _AttachmentError | None) -> str:
     return (clean_message(error.message) or "no further words") if error is not None else ""
-
-
-def _time(text: str | None) -> datetime | None:
-    try:
-        return parse_rfc3339(text) if text else None
-    except ValueError:
-        return None

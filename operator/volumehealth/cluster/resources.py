@@ -2,25 +2,14 @@
 
 from functools import partial
 from operator import attrgetter
-from typing import Any, Protocol
 
 from volumehealth.cluster import nodeobjects, objects
-from volumehealth.cluster.objects import LabelPool, ObjectMeta, RawPolicy, RawRecord
+from volumehealth.cluster.objects import LabelPool, RawPolicy, RawRecord
 from volumehealth.kube.reflector import Resource
 from volumehealth.model.cluster import Attachment, Namespace, Node, NodeDrivers, Pod
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.report import AGENT_LABEL, VolumeHealthReport
 from volumehealth.model.vocabulary import API_VERSION, POLICIES, RECORDS, REPORTS
-
-
-class _WithMetadata(Protocol):
-    @property
-    def metadata(self) -> ObjectMeta:
-        """Of the object."""
-
-
-def _version(item: _WithMetadata) -> str:
-    return item.metadata.resource_version
 
 
 def volumes() -> Resource[objects.PersistentVolume, objects.VolumeRow]:
@@ -31,7 +20,6 @@ def volumes() -> Resource[objects.PersistentVolume, objects.VolumeRow]:
         objects.PersistentVolume,
         read=objects.volume_row,
         key=attrgetter("name"),
-        version=_version,
     )
 
 
@@ -43,7 +31,6 @@ def claims(labels: LabelPool) -> Resource[objects.PersistentVolumeClaim, objects
         objects.PersistentVolumeClaim,
         read=partial(objects.claim_row, labels=labels),
         key=attrgetter("ref"),
-        version=_version,
     )
 
 
@@ -53,9 +40,7 @@ def pods() -> Resource[objects.PodObject, Pod]:
     def key(pod: Pod) -> ClaimRef:
         return ClaimRef(pod.namespace, pod.name)
 
-    return Resource(
-        "pods", "/api/v1/pods", objects.PodObject, read=objects.pod_row, key=key, version=_version
-    )
+    return Resource("pods", "/api/v1/pods", objects.PodObject, read=objects.pod_row, key=key)
 
 
 def namespaces(labels: LabelPool) -> Resource[objects.NamespaceObject, Namespace]:
@@ -66,24 +51,17 @@ def namespaces(labels: LabelPool) -> Resource[objects.NamespaceObject, Namespace
         objects.NamespaceObject,
         read=partial(objects.namespace_row, labels=labels),
         key=attrgetter("name"),
-        version=_version,
     )
 
 
 def policies() -> Resource[objects.PolicyObject, RawPolicy]:
     """VolumeHealthPolicies."""
-
-    def version(policy: objects.PolicyObject) -> str:
-        found: Any = policy.metadata.get("resourceVersion", "")
-        return str(found)
-
     return Resource(
         POLICIES,
         f"/apis/{API_VERSION}/{POLICIES}",
         objects.PolicyObject,
         read=objects.policy_row,
         key=attrgetter("name"),
-        version=version,
         optional=True,
     )
 
@@ -96,7 +74,6 @@ def records(labels: LabelPool) -> Resource[objects.RecordObject, RawRecord]:
         objects.RecordObject,
         read=partial(objects.record_row, labels=labels),
         key=attrgetter("ref"),
-        version=_version,
         optional=True,
     )
 
@@ -109,7 +86,6 @@ def nodes() -> Resource[nodeobjects.NodeObject, Node]:
         nodeobjects.NodeObject,
         read=nodeobjects.node_row,
         key=attrgetter("name"),
-        version=_version,
         dispensable=True,
     )
 
@@ -122,7 +98,6 @@ def csinodes() -> Resource[nodeobjects.CsiNodeObject, NodeDrivers]:
         nodeobjects.CsiNodeObject,
         read=nodeobjects.csinode_row,
         key=attrgetter("node"),
-        version=_version,
         dispensable=True,
     )
 
@@ -135,7 +110,6 @@ def attachments() -> Resource[nodeobjects.AttachmentObject, Attachment]:
         nodeobjects.AttachmentObject,
         read=nodeobjects.attachment_row,
         key=attrgetter("name"),
-        version=_version,
         dispensable=True,
     )
 
@@ -148,7 +122,6 @@ def reports() -> Resource[nodeobjects.ReportObject, VolumeHealthReport]:
         nodeobjects.ReportObject,
         read=nodeobjects.report_row,
         key=attrgetter("name"),
-        version=_version,
         optional=True,
         dispensable=True,
     )
@@ -162,7 +135,6 @@ def leases(namespace: str) -> Resource[nodeobjects.LeaseObject, nodeobjects.Leas
         nodeobjects.LeaseObject,
         read=nodeobjects.lease_row,
         key=attrgetter("name"),
-        version=_version,
         dispensable=True,
         query={"labelSelector": AGENT_LABEL},
     )

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from volumehealth.cluster.nodeobjects import LeaseRow
-from volumehealth.model.clock import Clock, parse_rfc3339
+from volumehealth.model.clock import Clock, moment_of
 from volumehealth.model.cluster import Attachment, Node
 from volumehealth.model.report import AGENT_SILENT_SECONDS
 
@@ -119,7 +119,5 @@ class LeaseTable:
 
     def _age(self, renewed: str) -> float | None:
         """Return how old a Lease says that it is; None if it was never renewed."""
-        try:
-            return max(0.0, (self._clock.now() - parse_rfc3339(renewed)).total_seconds())
-        except ValueError:
-            return None
+        moment = moment_of(renewed)
+        return max(0.0, (self._clock.now() - moment).total_seconds()) if moment is not None else None

@@ -90,6 +90,7 @@ class ClusterView:
         stale_after: seconds.
         with_nodes: whether nodes, their drivers and attachments are followed too.
         agents_in: the namespace of the agents' Leases; these and reports are followed if it is not empty.
+        on_skip: told the resource's name for each object that cannot be read.
 
     Attributes:
         claims: every claim, joined with its volume, by reference. A live view: it changes between awaits.
@@ -117,6 +118,7 @@ class ClusterView:
         stale_after: float = STALE_AFTER,
         with_nodes: bool = False,
         agents_in: str = "",
+        on_skip: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._clock = clock
         self._stale_after = stale_after
@@ -153,6 +155,7 @@ class ClusterView:
                 random=random,
                 pace=pace or Pace(),
                 news=lambda: self._tell(part),
+                on_skip=on_skip,
             )
 
         labels = LabelPool()

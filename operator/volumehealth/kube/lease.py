@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import msgspec
 
 from volumehealth import errors
+from volumehealth.kube.bodies import read_body
 from volumehealth.model.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -255,10 +256,7 @@ class LeaseElector:
 
 
 def _decode(body: bytes) -> _Lease:
-    try:
-        return msgspec.json.decode(body, type=_Lease)
-    except msgspec.MsgspecError as error:
-        raise errors.ApiError(f"the Lease cannot be read: {error}") from error
+    return read_body(body, _Lease, what="the Lease")
 
 
 def _micro_time(moment: datetime) -> str:

@@ -15,9 +15,9 @@ class ListMeta(msgspec.Struct, rename={"resource_version": "resourceVersion", "t
 
 
 class Page(msgspec.Struct, Generic[Item], gc=False):
-    """One page of a list."""
+    """One page of a list. The API server writes null for an empty list of metadata."""
 
-    items: list[Item]
+    items: list[Item] | None
     metadata: ListMeta = msgspec.field(default_factory=ListMeta)
 
 

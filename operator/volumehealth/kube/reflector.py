@@ -16,7 +16,10 @@ import msgspec
 
 from volumehealth import errors
 from volumehealth.kube.answers import Status, error_of_status
-from volumehealth.kube.lists import Page, WatchLine
+from volumehealth.kube.bodies import UNREADABLE, reason_of, repaired
+from volumehealth.kube.discovery import DISCOVERY, serves
+from volumehealth.kube.lists import WatchLine
+from volumehealth.kube.reading import ObjectPage, ObjectReader, Skipped
 from volumehealth.model.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -25,6 +28,8 @@ _SHORT, _LONG = 1.0, 5.0
 """Seconds: a watch that ends sooner is a failure, one that lasts longer has proved that the server is well."""
 _LONGEST_WAIT = 60.0
 """Seconds that a server may ask us to stay away."""
+_NAMELESS: tuple[Hashable, ...] = (None,)
+"""The key of an object that cannot be read, not even its name."""
 
 Item = TypeVar("Item")
 Row = TypeVar("Row")
@@ -43,6 +48,8 @@ class Pace:
             not changed since the API server started gets none, so silence proves nothing either way.
         first_backoff, last_backoff: waiting time after the first failure, doubled up to the last; spread by half.
         absent: until a resource that does not exist (its CRD is not installed) is looked for again.
+        confirm_absent: the server must say for so long that a resource does not exist, or is not ours to read.
+        roles_read: after its start a server has read its roles by then.
         resume: after a failure, a watch that was not confirmed for longer than this is not resumed but listed anew:
             the server may have been restored from a backup, where versions start again.
     """
@@ -54,6 +61,8 @@ class Pace:
     first_backoff: float = 0.5
     last_backoff: float = 10.0
     absent: float = 10.0
+    confirm_absent: float = 1.0
+    roles_read: float = 30.0
     resume: float = 120.0
 
 
@@ -102,7 +111,6 @@ class Resource(Generic[Item, Row]):
         item: the struct that one object is decoded into.
         read: makes the row; None if the object is of no interest.
         key: what a row is known by.
-        version: `metadata.resourceVersion` of an object.
         optional: it may not exist (its CRD may not be installed), which is no failure.
         dispensable: nor is it one if we may not read it: what it would tell stays unknown.
         query: selectors, for lists and watches alike (`labelSelector`, `fieldSelector`).
@@ -113,7 +121,6 @@ class Resource(Generic[Item, Row]):
     item: type[Item]
     read: Callable[[Item], Row | None]
     key: Callable[[Row], Hashable]
-    version: Callable[[Item], str]
     optional: bool = False
     dispensable: bool = False
     query: Mapping[str, str] = field(default_factory=dict)
@@ -130,6 +137,7 @@ class Reflector(Generic[Item, Row]):
         random: spreads waiting times.
         pace: how.
         news: called after every batch of changes.
+        on_skip: told the resource's name for each object that cannot be read.
 
     Attributes:
         synced: the whole list was read at least once, or the resource does not exist.
@@ -149,6 +157,7 @@ class Reflector(Generic[Item, Row]):
         random: Random,
         pace: Pace,
         news: Callable[[], None],
+        on_skip: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._api = api
         self._resource = resource
@@ -157,16 +166,17 @@ class Reflector(Generic[Item, Row]):
         self._random = random
         self._pace = pace
         self._news = news
-        self._page: msgspec.json.Decoder[Page[Item]] = msgspec.json.Decoder(Page[resource.item])  # type: ignore[name-defined]  # a type made at run time
+        self._reader = ObjectReader(resource.name, resource.item, resource.read, on_skip)
         self._line: msgspec.json.Decoder[WatchLine[msgspec.Raw]] = msgspec.json.Decoder(
             WatchLine[msgspec.Raw]
         )
-        self._item: msgspec.json.Decoder[Item] = msgspec.json.Decoder(resource.item)
         self._status = msgspec.json.Decoder(Status)
-        self._bookmark = msgspec.json.Decoder(_Version)
+        self._read_version = msgspec.json.Decoder(_Version)
         self._version = ""
         self._failures = 0
         self._whole = False
+        self._read_once = False
+        self._missing_since: float | None = None
         self.synced = False
         self.absent = False
         self.confirmed = clock.monotonic()
@@ -190,7 +200,7 @@ class Reflector(Generic[Item, Row]):
                 self._version = ""
                 await self._pause_after(error)
             except errors.ApiError as error:
-                if self._does_without(error):
+                if await self._is_missing(error):
                     await self._not_there(error)
                 else:
                     await self._pause_after(error)
@@ -203,26 +213,41 @@ class Reflector(Generic[Item, Row]):
         Rows are put as pages come: nothing that is known is lost meanwhile, and the loop is never held for long.
         """
         seen: set[Hashable] = set()
-        token, version = "", ""
+        token, version, nameless = "", "", False
         while True:
             page = await self._read_page(token)
             for item in page.items:
-                row = self._resource.read(item)
-                if row is not None:
-                    seen.add(self._resource.key(row))
-                    self._sink.put(row)
-            version = page.metadata.resource_version or version
+                keys = self._take_item(item)
+                seen.update(keys)
+                nameless |= keys == _NAMELESS
+            version = page.metadata.resource_version
             token = page.metadata.token
             self._news()
             if not token:
                 break
-        for key in [key for key in self._sink.known() if key not in seen]:
-            self._sink.drop(key)
+        if not nameless:  # else any of those that were not seen may be the one without a name
+            for key in [key for key in self._sink.known() if key not in seen]:
+                self._sink.drop(key)
         self._version, self._whole = version, False
         self._confirm(listed=True)
         log.debug("listed", extra={"resource": self.name, "objects": len(seen), "version": version})
 
-    async def _read_page(self, token: str) -> Page[Item]:
+    def _take_item(self, item: Item | msgspec.Raw) -> tuple[Hashable, ...]:
+        """Put an object's row; return what it is known by."""
+        row = self._reader.row(item)
+        if isinstance(row, Skipped):
+            return row.keys or _NAMELESS
+        return (self._put(row),) if row is not None else ()
+
+    def _put(self, row: Row) -> Hashable:
+        key = self._resource.key(row)
+        try:
+            self._sink.put(row)
+        except Exception as error:  # noqa: BLE001 - whatever an object holds, it ends nothing
+            self._reader.skip(row, error)
+        return key
+
+    async def _read_page(self, token: str) -> ObjectPage[Item]:
         query = {**self._resource.query} | ({} if self._whole else {"limit": str(self._pace.page)})
         if token:
             query["continue"] = token
@@ -230,13 +255,11 @@ class Reflector(Generic[Item, Row]):
             body = await self._api.request(
                 "GET", self._resource.path, query=query, timeout=self._pace.list_timeout
             )
-            return self._page.decode(body)
+            return self._reader.page(body)
         except errors.Gone:
             # The server offers to go on from now, with a gap between the pages. Rather all at once than with a gap.
             self._whole = bool(token)
             raise
-        except msgspec.MsgspecError as error:
-            raise errors.ApiError(f"the list of {self.name} cannot be read: {error}") from error
 
     # -- watch --------------------------------------------------------------------------------------------------
 
@@ -267,29 +290,38 @@ class Reflector(Generic[Item, Row]):
 
     def _take(self, raw: bytes) -> None:
         try:
-            line = self._line.decode(raw)
-            match line.type:
-                case "BOOKMARK":
-                    self._version = (
-                        self._bookmark.decode(line.object).metadata.resource_version or self._version
-                    )
-                case "ERROR":
-                    raise error_of_status(self._status.decode(line.object))
-                case kind:
-                    self._change(kind, self._item.decode(line.object))
-        except msgspec.MsgspecError as error:
+            line = self._decoded(raw)
+            version = self._read_version.decode(line.object).metadata.resource_version
+            if line.type == "ERROR":
+                raise error_of_status(self._status.decode(line.object))
+        except UNREADABLE as error:
             self._version = ""  # what it said is lost to us: a list will tell
-            raise errors.ApiError(f"the watch of {self.name} cannot be read: {error}") from error
+            raise errors.ApiUnreachable(
+                f"the watch of {self.name} cannot be read: {reason_of(error)}"
+            ) from error
+        if line.type != "BOOKMARK":
+            self._change(line.object, deleted=line.type == "DELETED")
+        self._version = version or self._version
 
-    def _change(self, kind: str, item: Item) -> None:
-        row = self._resource.read(item)
-        if row is not None:
-            if kind == "DELETED":
-                self._sink.drop(self._resource.key(row))
-            else:
-                self._sink.put(row)
-            self._news()
-        self._version = self._resource.version(item) or self._version
+    def _decoded(self, raw: bytes) -> WatchLine[msgspec.Raw]:
+        try:
+            return self._line.decode(raw)
+        except UNREADABLE:
+            return self._line.decode(repaired(raw))
+
+    def _change(self, item: msgspec.Raw, *, deleted: bool) -> None:
+        row = self._reader.row(item)
+        if row is None:
+            return
+        if not deleted:
+            if not isinstance(row, Skipped):
+                self._put(row)
+        else:
+            known = self._sink.known()
+            keys = row.keys if isinstance(row, Skipped) else (self._resource.key(row),)
+            for key in [key for key in keys if key in known]:
+                self._sink.drop(key)
+        self._news()
 
     # -- state --------------------------------------------------------------------------------------------------
 
@@ -299,20 +331,52 @@ class Reflector(Generic[Item, Row]):
             log.info("followed again", extra={"resource": self.name})
         changed = bool(self.error) or self.absent is not absent or (listed and not self.synced)
         self.synced = self.synced or listed
+        self._read_once = self._read_once or (listed and not absent)
+        self._missing_since = None
         self.absent, self.error = absent, ""
         self.confirmed, self.confirmed_at = self._clock.monotonic(), self._clock.now()
         if changed:
             self._news()
 
-    def _does_without(self, error: errors.ApiError) -> bool:
+    async def _is_missing(self, error: errors.ApiError) -> bool:
+        """Tell whether there are no such objects for us, by Kubernetes' own word, which it gives twice.
+
+        What was read before may be out of reach now; it is not missing for that.
+        """
+        if not await self._seems_missing(error):
+            self._missing_since = None
+            return False
+        now = self._clock.monotonic()
+        if self._missing_since is None:
+            self._missing_since = now
+        return self.absent or now - self._missing_since >= self._pace.confirm_absent
+
+    async def _seems_missing(self, error: errors.ApiError) -> bool:
         if isinstance(error, errors.Forbidden):
-            return self._resource.dispensable
-        return self._resource.optional and isinstance(error, errors.NotFound)
+            return self._resource.dispensable and not self._read_once and await self._others_may_be_read()
+        not_served = isinstance(error, errors.NotFound | errors.NotServed)
+        if not (not_served and self._resource.optional) or self._sink.known():
+            return False
+        try:
+            return not await serves(self._api, self._resource.path)
+        except errors.ApiError:
+            return False
+
+    async def _others_may_be_read(self) -> bool:
+        """Tell whether the server has read its roles: one that has just started refuses everybody everything.
+
+        Where even the list of API groups is kept from us, that shows in time only.
+        """
+        try:
+            await self._api.request("GET", DISCOVERY)
+        except errors.Forbidden:
+            return self._clock.monotonic() - self.confirmed >= self._pace.roles_read
+        except errors.ApiError:
+            return False
+        return True
 
     async def _not_there(self, error: errors.ApiError) -> None:
         """There are no such objects for us, and that is no failure."""
-        for key in list(self._sink.known()):
-            self._sink.drop(key)
         self._version = ""
         if not self.absent:
             log.info("not there", extra={"resource": self.name, "why": str(error)})

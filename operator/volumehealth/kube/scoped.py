@@ -4,11 +4,15 @@ from collections.abc import AsyncGenerator, Mapping
 from types import MappingProxyType
 
 from volumehealth.kube.api import Api
+from volumehealth.kube.discovery import DISCOVERY
 
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 """Lists of objects without their spec and status."""
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 """Single objects, as in a watch, without their spec and status."""
+
+_GROUP_VERSION = 3
+"""Slashes in `/apis/GROUP/VERSION`."""
 
 
 class ScopedApi:
@@ -30,7 +34,9 @@ class ScopedApi:
     async def request(
         self, method: str, path: str, *, query: Mapping[str, str] | None = None, timeout: float = 30.0
     ) -> bytes:
-        """See `Api.request`."""
+        """See `Api.request`. What the server serves at all (`/apis...` as a whole) is asked without narrowing."""
+        if path.startswith(DISCOVERY) and path.count("/") <= _GROUP_VERSION:
+            return await self._api.request(method, path, timeout=timeout)
         accept = METADATA_LIST if self._metadata_only else ""
         return await self._api.request(
             method, path, query={**self._query, **(query or {})}, timeout=timeout, accept=accept

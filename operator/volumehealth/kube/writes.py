@@ -397,7 +397,7 @@ class WriteQueue:
                 entry.refusals += 1
                 grown = self._limits.first_forbidden * 4.0 ** min(entry.refusals - 1, 16)
                 return min(self._limits.last_forbidden, grown) * self._jitter()
-            case _ if error.status >= 500:
+            case _ if error.status >= 500 or isinstance(error, errors.ApiUnreachable):
                 self._observe(entry.kind, "Retried")
                 return self._backoff(entry.failures + 1, error.retry_after)
             case _:
@@ -422,11 +422,8 @@ class WriteQueue:
 
 def _in_trouble(error: errors.ApiError) -> bool:
     """Tell whether the server as a whole, not this one write, is the trouble."""
-    return isinstance(error, errors.ApiUnreachable | errors.TooManyRequests) or error.status in (
-        502,
-        503,
-        504,
-    )
+    away = isinstance(error, errors.ApiUnreachable) and error.status == 0
+    return away or isinstance(error, errors.TooManyRequests) or error.status in (502, 503, 504)
 
 
 def _time() -> float:

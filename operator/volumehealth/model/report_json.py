@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from volumehealth.model.clock import LONG_AGO, parse_rfc3339, rfc3339
+from volumehealth.model.clock import LONG_AGO, moment_of, rfc3339
 from volumehealth.model.health import HealthAPI, SourceState
 from volumehealth.model.report import (
     Omitted,
@@ -26,6 +26,8 @@ from volumehealth.model.vocabulary import API_VERSION, REPORT_KIND
 T = TypeVar("T")
 Entry = Mapping[str, Any]
 
+_MOST = 1_000_000_000
+"""A number in a report is a count of what is on one node."""
 _STATES = {state.value: state for state in SourceState}
 _APIS = {api.value: api for api in HealthAPI}
 _ORIGINS = {origin.value: origin for origin in Origin}
@@ -256,11 +258,8 @@ def _texts(raw: Entry, name: str) -> tuple[str, ...]:
 
 def _number(raw: Entry, name: str) -> int:
     value = raw.get(name)
-    return value if isinstance(value, int) and value > 0 else 0
+    return min(value, _MOST) if isinstance(value, int) and value > 0 else 0
 
 
 def _time(raw: Entry) -> datetime:
-    try:
-        return parse_rfc3339(_text(raw, "since"))
-    except ValueError:
-        return LONG_AGO
+    return moment_of(raw.get("since")) or LONG_AGO

@@ -11,11 +11,15 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from volumehealth.errors import ApiError
+from volumehealth.kube.bodies import read_body
 from volumehealth.kube.writes import Outcome, Priority, Result, Write, WriteQueue
-from volumehealth.model.clock import Clock, parse_rfc3339, rfc3339
+from volumehealth.model.clock import Clock, moment_of, rfc3339
 from volumehealth.model.vocabulary import COMPONENT, EventReason
 
 _LONGEST_NAME = 253
+_MOST_COUNTED = 1_000_000_000
+"""The API server takes a count of 32 bits."""
 _MERGE_PATCH = "application/merge-patch+json"
 NORMAL = frozenset(
     {
@@ -216,11 +220,14 @@ class _Telling:
     def _read(self, outcome: Outcome) -> EventState | None:
         if outcome.result is not Result.DONE:
             return None
-        series = msgspec.json.decode(outcome.body, type=_Series)
         now = self.sink.clock.now()
-        last = parse_rfc3339(series.last_timestamp) if series.last_timestamp else now
-        first = parse_rfc3339(series.first_timestamp) if series.first_timestamp else last
-        return EventState(series.count, first, last)
+        try:
+            series = read_body(outcome.body, _Series, what="the Event")
+        except ApiError:  # it is there, and what it says is not to be had: it counts as just told
+            return EventState(1, now, now)
+        last = min(moment_of(series.last_timestamp) or now, now)
+        first = min(moment_of(series.first_timestamp) or last, last)
+        return EventState(min(max(series.count, 0), _MOST_COUNTED), first, last)
 
     def _end(self, outcome: Outcome, well: str, seen: EventState | None) -> None:
         self.sink.observe(self.notice.reason, well if seen is not None else outcome.result)

@@ -71,6 +71,12 @@ class Metrics:
             ("kind", "result"),
             registry=self.registry,
         )
+        self._skipped = Counter(
+            "volumehealth_objects_skipped",
+            "Objects of the API that could not be read and were skipped, each time one came.",
+            ("resource",),
+            registry=self.registry,
+        )
         self._state = _State()
         self.registry.register(self._state)
 
@@ -113,6 +119,10 @@ class Metrics:
     def write_done(self, kind: str, result: str) -> None:
         """Count a try to write: `status`, `record` or `event`."""
         self._writes.labels(kind, result).inc()
+
+    def object_skipped(self, resource: str) -> None:
+        """Count an object that could not be read, by its resource (`pods`)."""
+        self._skipped.labels(resource).inc()
 
     def waiting(self, writes: int) -> None:
         """Show how many writes wait or are on their way."""

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from volumehealth.model.clock import parse_rfc3339, rfc3339
+from volumehealth.kube.bodies import UNREADABLE, reason_of
+from volumehealth.model.clock import moment_of, rfc3339
 from volumehealth.model.cluster import Claim, Pod
 from volumehealth.model.health import Change, ClaimHealth, Finding, Identity, Source, Verdict, Via
 from volumehealth.model.ids import ClaimRef
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 POLICY_LABEL = f"{GROUP}/policy"
 _FINDINGS = 32
 _EPISODES = 64
+_MOST_EPISODES = 1_000_000
 _PODS = 20
 _MESSAGE = 1024
 _REASON = 256
@@ -204,33 +206,37 @@ def resume(claim: ClaimRef, uid: str, status: bytes) -> Resumed | None:
             uid=uid,
             findings=tuple(_read_finding(finding) for finding in read.findings),
             verdict=Verdict.UNHEALTHY if read.findings else Verdict.UNKNOWN,
-            episodes={Identity(e.source, e.node, e.status, e.reason): e.count for e in read.episodes},
-            history=tuple(Change(parse_rfc3339(turn.time), turn.what) for turn in read.history),
-            recovered=_read_time(read.recovered),
+            episodes={
+                Identity(e.source, e.node, e.status, e.reason): min(max(e.count, 0), _MOST_EPISODES)
+                for e in read.episodes
+            },
+            history=tuple(
+                Change(when, turn.what) for turn in read.history if (when := moment_of(turn.time)) is not None
+            ),
+            recovered=moment_of(read.recovered),
         )
-    except (msgspec.MsgspecError, ValueError) as error:
-        log.warning("record cannot be read", extra={"claim": str(claim), "error": str(error)})
+    except (*UNREADABLE, ValueError) as error:
+        log.warning("record cannot be read", extra={"claim": str(claim), "error": reason_of(error)})
         return None
     return Resumed(read.policy, health) if deserves_record(health) else None
 
 
 def _read_finding(finding: _FindingIn) -> Finding:
-    since = parse_rfc3339(finding.since)
+    since, confirmed = moment_of(finding.since), moment_of(finding.confirmed)
+    since = since or confirmed
+    if since is None:
+        raise ValueError(f"a finding without a time: {finding.since[:64]!r}")
     return Finding(
         source=finding.source,
         status=finding.status,
         reason=finding.reason,
         message=finding.message,
         since=since,
-        confirmed=_read_time(finding.confirmed) or since,
+        confirmed=confirmed or since,
         node=finding.node,
         via=finding.via,
-        episode=finding.episode,
+        episode=min(max(finding.episode, 1), _MOST_EPISODES),
         stale=finding.stale,
-        clear_since=_read_time(finding.clear_since),
-        last_notified_at=_read_time(finding.last_notified_at),
+        clear_since=moment_of(finding.clear_since),
+        last_notified_at=moment_of(finding.last_notified_at),
     )
-
-
-def _read_time(text: str) -> datetime | None:
-    return parse_rfc3339(text) if text else None

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from volumehealth.kube.bodies import UNREADABLE
 from volumehealth.kube.writes import Make, OnDone, Outcome, Priority, Result, Write, WriteQueue
 from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import Claim, Pod
@@ -117,8 +118,7 @@ class RecordWriter:
             if read is not None:
                 resumed[ref] = read
                 self._holders[ref] = read.policy
-            status = msgspec.json.decode(record.status) if record.status else {}
-            digest = _digest(record.labels.get(POLICY_LABEL, ""), record.owner_uid, status)
+            digest = _digest(record.labels.get(POLICY_LABEL, ""), record.owner_uid, _as_it_is(record.status))
             self._written[ref] = _Written(digest, self._clock.now())
         return resumed
 
@@ -250,3 +250,11 @@ def _digest(policy: str, owner: str, status: object) -> bytes:
     """Reduce what we own of a record to a few bytes; equal for what we applied and what the server gives back."""
     encoded = msgspec.json.encode([policy, owner, status], order="sorted")
     return hashlib.blake2b(encoded, digest_size=12).digest()
+
+
+def _as_it_is(status: bytes) -> object:
+    """Decode a record's status; what cannot be decoded equals nothing that is wanted, and is written anew."""
+    try:
+        return msgspec.json.decode(status) if status else {}
+    except UNREADABLE:
+        return None

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from volumehealth.kube.writes import Outcome, Priority, Result, Write, WriteQueue
-from volumehealth.model.clock import Clock, parse_rfc3339
+from volumehealth.model.clock import Clock, moment_of
 from volumehealth.model.policy import Policy
 from volumehealth.model.vocabulary import API_VERSION, POLICIES
 from volumehealth.report.status import differs
@@ -70,7 +70,8 @@ class StatusWriter:
         last, check = newest.get("lastCheckTime"), status.get("lastCheckTime")
         if last == check:
             return False
-        return last is None or self._clock.now() - parse_rfc3339(last) >= HEARTBEAT
+        told = moment_of(last)
+        return told is None or self._clock.now() - told >= HEARTBEAT
 
 
 def _key(uid: str) -> tuple[str, str]:

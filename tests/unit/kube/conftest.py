@@ -33,10 +33,12 @@ class Collection:
     Attributes:
         requests: the query of every list and watch that arrived.
         exists: False while the CRD is not installed.
-        away: an error for every request, while set.
+        away: an error for every request of the collection, while set.
+        all_away: an error for the discovery of what is served, while set.
         compacted: versions up to this one are too old for a watch.
         bookmark_every: seconds between bookmarks.
         frozen: True while watches are silent: their connections are dead and nobody knows.
+        garble: what comes in place of each change in a watch, while set.
         expire_tokens: so many continue tokens are refused with 410.
     """
 
@@ -47,10 +49,12 @@ class Collection:
         self.requests: list[dict[str, str]] = []
         self.exists = True
         self.away: errors.ApiError | None = None
+        self.all_away: errors.ApiError | None = None
         self.compacted = 0
         self.bookmark_every = 60.0
         self.frozen = False
         self.expire_tokens = 0
+        self.garble = b""
         self._changed = asyncio.Condition()
         self._cut = 0
 
@@ -102,6 +106,8 @@ class Collection:
     ) -> bytes:
         """Answer a list, or one page of it: all pages show the collection as it was at the first."""
         assert method == "GET"
+        if path.startswith("/apis") and path.count("/") < 4:
+            return self._discovery(path)
         query = dict(query or {})
         self.requests.append(query)
         await asyncio.sleep(0.01)
@@ -141,7 +147,7 @@ class Collection:
             for version, kind, made in list(self.log):
                 if version > since and not self.frozen:
                     since, heard = version, _time()
-                    yield _line(kind, made)
+                    yield self.garble or _line(kind, made)
             if _time() >= bookmark and not self.frozen:
                 bookmark, heard, since = _time() + self.bookmark_every, _time(), self.version
                 yield _line("BOOKMARK", {"metadata": {"resourceVersion": str(self.version)}})
@@ -162,7 +168,17 @@ class Collection:
         if self.away is not None:
             raise self.away
         if not self.exists:
-            raise errors.NotFound("the server could not find the requested resource", status=404)
+            raise errors.NotServed("GET /apis/example.dev/v1/claims: HTTP 404", status=404)
+
+    def _discovery(self, path: str) -> bytes:
+        """Answer what is served; a proxy in front of all answers it as it does everything."""
+        if self.all_away is not None:
+            raise self.all_away
+        if path == "/apis":
+            groups = [{"name": "example.dev", "versions": [{"groupVersion": "example.dev/v1"}]}]
+            return msgspec.json.encode({"kind": "APIGroupList", "groups": groups})
+        resources = [{"name": "claims"}] if self.exists else []
+        return msgspec.json.encode({"kind": "APIResourceList", "resources": resources})
 
     def _as_of(self, version: int) -> dict[tuple[str, str], dict[str, Any]]:
         snapshot: dict[tuple[str, str], dict[str, Any]] = {}

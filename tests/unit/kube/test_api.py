@@ -51,7 +51,8 @@ class Server:
 
 def status(code: int, message: str, **headers: str) -> web.Response:
     """Answer as the API server refuses."""
-    body = {"kind": "Status", "code": code, "message": message, "reason": "Whatever"}
+    reason = "NotFound" if code == 404 else "Whatever"
+    body = {"kind": "Status", "code": code, "message": message, "reason": reason}
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return web.json_response(body, status=code, headers=named)
 
@@ -142,6 +143,47 @@ async def test_a_refusal_is_an_error_with_the_servers_own_sentence(
     assert str(caught.value) == "pods is forbidden"
     assert caught.value.status == code
     assert caught.value.retry_after == 7
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (400, errors.ApiUnreachable),
+        (401, errors.ApiUnreachable),
+        (403, errors.ApiUnreachable),
+        (404, errors.NotServed),
+        (409, errors.ApiUnreachable),
+        (410, errors.ApiUnreachable),
+        (422, errors.ApiUnreachable),
+        (429, errors.TooManyRequests),
+        (503, errors.ApiError),
+    ],
+)
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>no</html>", b"", b"404 page not found", b'{"error":"NotFound"}', b"null", b"\xff", b"[" * 9999],
+)
+async def test_what_is_no_status_is_not_the_api_servers_word(
+    api: Api, server: Server, code: int, kind: type[errors.ApiError], body: bytes
+) -> None:
+    async def proxy(_: web.Request) -> web.Response:
+        return web.Response(status=code, body=body)
+
+    server.handler = proxy
+    with pytest.raises(kind) as caught:
+        await api.request("GET", "/x")
+    assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize("wait", ["9" * 400, "²", "-1", "1e9", "Wed, 21 Oct 2026 07:28:00 GMT", ""])
+async def test_nobody_makes_us_wait_for_longer_than_ten_minutes(api: Api, server: Server, wait: str) -> None:
+    async def refuse(_: web.Request) -> web.Response:
+        return web.Response(status=429, headers={"Retry-After": wait.encode().decode("latin-1")})
+
+    server.handler = refuse
+    with pytest.raises(errors.TooManyRequests) as caught:
+        await api.request("GET", "/x")
+    assert caught.value.retry_after in (None, 600.0)
 
 
 async def test_an_answer_that_is_no_status_still_says_what_it_is_about(api: Api, server: Server) -> None:

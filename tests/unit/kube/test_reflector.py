@@ -59,11 +59,10 @@ def follow(collection: Any, clock: Clock) -> Follow:
         if optional or dispensable:
             resource = type(resource)(
                 resource.name,
-                resource.path,
+                "/apis/example.dev/v1/claims",
                 resource.item,
                 read=resource.read,
                 key=resource.key,
-                version=resource.version,
                 optional=bool(optional),
                 dispensable=bool(dispensable),
                 query={"labelSelector": "app"} if dispensable else {},
@@ -304,9 +303,77 @@ async def test_a_crd_that_is_removed_takes_its_objects_along(collection: Any, fo
     await fill(collection, 2)
     async with follow(optional=1) as (shelf, reflector):
         await until(lambda: reflector.synced)
+        await collection.delete("claim-000")  # as Kubernetes does first
+        await collection.delete("claim-001")
+        await until(lambda: shelf.names == [])
         collection.exists = False
         await collection.cut()
-        await until(lambda: shelf.names == [], seconds=5)
+        await until(lambda: reflector.absent, seconds=10)
+        assert shelf.names == []
+
+
+PROXY_SAYS = {
+    "404 in HTML": errors.NotServed("GET /: HTTP 404", status=404),
+    "403 in HTML": errors.ApiUnreachable("GET /: HTTP 403", status=403),
+    "503 in HTML": errors.ApiError("GET /: HTTP 503", status=503),
+    "403 of a server that has just started": errors.Forbidden("claims is forbidden", status=403),
+    "404 by Kubernetes' own word": errors.NotFound("the server could not find it", status=404),
+}
+
+
+@pytest.mark.parametrize("said", PROXY_SAYS.values(), ids=PROXY_SAYS.keys())
+@pytest.mark.parametrize("minutes", [0.5, 30])
+async def test_what_was_read_is_not_gone_because_it_cannot_be_read_now(
+    collection: Any, follow: Follow, said: errors.ApiError, minutes: float
+) -> None:
+    await fill(collection, 3)
+    async with follow(optional=1, dispensable=1) as (shelf, reflector):
+        await until(lambda: reflector.synced)
+        collection.away = said
+        await collection.cut()
+        await asyncio.sleep(60 * minutes)
+        assert shelf.names == ["claim-000", "claim-001", "claim-002"]
+        assert not any(word.startswith("drop") for word in shelf.told)
+        assert not reflector.absent
+        assert str(said) in reflector.error
+        collection.away = None
+        await collection.delete("claim-001")
+        await until(lambda: shelf.names == ["claim-000", "claim-002"])
+        assert reflector.error == ""
+
+
+async def test_a_proxy_that_answers_everything_with_404_does_not_make_a_resource_absent(
+    collection: Any, follow: Follow
+) -> None:
+    collection.away = collection.all_away = errors.NotServed("HTTP 404", status=404)
+    async with follow(optional=1, dispensable=1) as (_, reflector):
+        await asyncio.sleep(600)
+        assert not reflector.synced
+        assert not reflector.absent
+
+
+async def test_a_server_that_refuses_everybody_at_its_start_is_waited_for(
+    collection: Any, follow: Follow
+) -> None:
+    await fill(collection, 1)
+    collection.away = collection.all_away = errors.Forbidden("everything is forbidden", status=403)
+    async with follow(dispensable=1) as (shelf, reflector):
+        await asyncio.sleep(8)
+        assert not reflector.absent
+        collection.away = collection.all_away = None
+        await until(lambda: shelf.names == ["claim-000"])
+
+
+async def test_one_refusal_in_a_moment_does_not_make_a_resource_absent(
+    collection: Any, follow: Follow
+) -> None:
+    await fill(collection, 1)
+    collection.away = errors.Forbidden("claims is forbidden", status=403)
+    async with follow(dispensable=1) as (shelf, reflector):
+        await asyncio.sleep(0.1)
+        collection.away = None
+        await until(lambda: shelf.names == ["claim-000"], seconds=3)
+        assert not reflector.absent
 
 
 async def test_a_resource_that_must_exist_is_not_there_by_mistake(collection: Any, follow: Follow) -> None:
@@ -314,19 +381,60 @@ async def test_a_resource_that_must_exist_is_not_there_by_mistake(collection: An
     async with follow() as (_, reflector):
         await asyncio.sleep(5)
         assert not reflector.synced
-        assert "could not find" in reflector.error
+        assert "HTTP 404" in reflector.error
+
+
+async def test_an_object_that_cannot_be_read_is_skipped_and_the_rest_is_read(
+    collection: Any, follow: Follow, caplog: pytest.LogCaptureFixture
+) -> None:
+    await fill(collection, 3)
+    await collection.put("claim-001", spec={"accessModes": "not a list"})
+    async with follow() as (shelf, reflector):
+        await until(lambda: reflector.synced)
+        assert shelf.names == ["claim-000", "claim-002"]
+        await collection.put("odd", spec={"accessModes": 7})
+        await collection.put("odd", spec={"accessModes": 8})
+        await collection.put("well")
+        await until(lambda: "well" in shelf.names)
+        assert reflector.error == ""
+        assert len(collection.lists) == 1, "no object leads to a new list"
+    told = [record for record in caplog.records if "skipped" in record.getMessage()]
+    assert [record.__dict__["object"] for record in told] == ["shop/claim-001", "shop/odd"], "each once"
+
+
+async def test_what_was_known_of_an_object_stays_while_it_cannot_be_read_and_goes_with_it(
+    collection: Any, follow: Follow
+) -> None:
+    await fill(collection, 2)
+    async with follow() as (shelf, reflector):
+        await until(lambda: reflector.synced)
+        await collection.put("claim-000", spec={"accessModes": 7})
+        collection.compacted = collection.version + 1  # a list comes
+        await collection.cut()
+        await until(lambda: len(collection.lists) == 2)
+        assert shelf.names == ["claim-000", "claim-001"]
+        collection.compacted = 0
+        await until(lambda: reflector.error == "")
+        await collection.delete("claim-000")
+        await until(lambda: shelf.names == ["claim-001"])
+
+
+async def test_a_null_where_nothing_may_be_null_counts_as_left_out(collection: Any, follow: Follow) -> None:
+    await collection.put("a", status={"phase": None, "conditions": [None]}, spec={"volumeName": None})
+    async with follow() as (shelf, reflector):
+        await until(lambda: reflector.synced)
+        assert shelf.names == ["a"]
 
 
 async def test_a_line_that_cannot_be_read_leads_to_a_new_list(collection: Any, follow: Follow) -> None:
     await fill(collection, 1)
     async with follow() as (shelf, reflector):
         await until(lambda: len(collection.watches) == 1)
-        await collection.put("odd", spec={"accessModes": "not a list"})
+        collection.garble = b"<html>"
+        await collection.put("odd")
         await until(lambda: "cannot be read" in reflector.error)
-        collection.objects.clear()
-        collection.log.clear()
-        await collection.put("well")
-        await until(lambda: shelf.names == ["well"])
+        collection.garble = b""
+        await until(lambda: shelf.names == ["claim-000", "odd"])
 
 
 async def test_what_may_not_be_read_is_done_without_until_it_may(collection: Any, follow: Follow) -> None:

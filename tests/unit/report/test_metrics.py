@@ -42,6 +42,7 @@ def everything() -> Metrics:
     metrics.observe_call("a.example.com", "ListVolumes", "OK", 0.1)
     metrics.check_finished("storage", 0.1, START)
     metrics.event_written("VolumeConditionAbnormal", "Created")
+    metrics.object_skipped("pods")
     metrics.write_done("event", "Done")
     show(metrics, three_bad())
     return metrics

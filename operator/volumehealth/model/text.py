@@ -1,0 +1,50 @@
+"""What a driver says is untrusted text: cleaned and bounded before anything else sees it (facts C3, D12)."""
+
+import re
+
+from volumehealth.model.vocabulary import Reason
+
+MESSAGE_BYTES = 1024
+"""Kubernetes' bound of a health condition's message, in UTF-8."""
+REASON_BYTES = 256
+"""Kubernetes' bound of a health condition's reason."""
+
+_PLAIN_LENGTH = MESSAGE_BYTES // 4  # so many characters fit, whatever they are
+_CUT = "…"
+_REASON = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?")
+_WORD = re.compile(r"[A-Za-z0-9_]+")
+
+
+def clean_message(text: str) -> str:
+    """Return a message on one line, printable and at most 1,024 bytes long; `…` marks a cut.
+
+    Control characters, line ends and invisible ones (such as those that reverse the direction of a line) become
+    spaces.
+    """
+    if len(text) <= _PLAIN_LENGTH and text.isprintable():
+        return text.strip()
+    head = text[
+        :MESSAGE_BYTES
+    ]  # a character has a byte at least: more can never fit, and the rest costs time
+    if not head.isprintable():
+        head = " ".join("".join(char if char.isprintable() else " " for char in head).split())
+    whole = len(text) <= MESSAGE_BYTES and len(head.encode()) <= MESSAGE_BYTES
+    return head.strip() if whole else _cut(head)
+
+
+def clean_reason(text: str, *, default: str = Reason.VOLUME_CONDITION_ABNORMAL) -> str:
+    """Return a reason that Kubernetes takes: `^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$`, 256 bytes at most.
+
+    A text that does not fit is made CamelCase of its words: `disk is full` becomes `DiskIsFull`. One without any
+    letter becomes `default`.
+    """
+    if len(text) <= REASON_BYTES and _REASON.fullmatch(text):
+        return text
+    words = _WORD.findall(text[: 4 * REASON_BYTES])
+    camel = "".join(word[0].upper() + word[1:] for word in words).lstrip("0123456789_")
+    return camel[:REASON_BYTES] or str(default)
+
+
+def _cut(text: str) -> str:
+    room = MESSAGE_BYTES - len(_CUT.encode())
+    return text.encode()[:room].decode(errors="ignore").rstrip() + _CUT
