@@ -32,8 +32,9 @@ from volumehealth.model.health import (
     Via,
 )
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer
 from volumehealth.model.policy import Checks, NodeFailureCheck, PlaneCheck, Policy, PolicySpec
-from volumehealth.model.report import Omitted, Origin, StorageProblem
+from volumehealth.model.report import Omitted, StorageProblem
 from volumehealth.probing.spec import ProbeSpec
 from volumehealth.sources.planes import Planes
 
@@ -516,7 +517,7 @@ def test_a_driver_that_does_not_answer_on_a_node_is_silent_there(world: World) -
 def test_the_mount_table_accuses_for_a_driver_without_a_health_call_and_acquits_nobody(world: World) -> None:
     (claim,) = world.claims("db")
     silent_places = make_reported_driver(state=SourceState.UNSUPPORTED, api=HealthAPI.NONE)
-    world.cluster.report("a", make_entry(claim, origin=Origin.MOUNT_TABLE), drivers=[silent_places])
+    world.cluster.report("a", make_entry(claim, origin=Observer.MOUNT_TABLE), drivers=[silent_places])
     checked = world.after(minutes=3, renew=("a",))
     assert counts(checked) == {"unhealthy": 1}
     world.cluster.report("a", drivers=[silent_places])
@@ -527,7 +528,7 @@ def test_the_mount_table_accuses_for_a_driver_without_a_health_call_and_acquits_
 
 def test_capacity_is_heard_only_if_the_policy_wants_it(world: World) -> None:
     (claim,) = world.claims("db")
-    full = make_entry(claim, status="Degraded", reason="OutOfCapacity", origin=Origin.CAPACITY)
+    full = make_entry(claim, status="Degraded", reason="OutOfCapacity", origin=Observer.CAPACITY)
     world.cluster.report("a", full)
     world.spec = replace(SPEC, checks=Checks(capacity=replace(SPEC.checks.capacity, enabled=False)))
     assert counts(world.after(minutes=3, renew=("a",))) == {"healthy": 1}

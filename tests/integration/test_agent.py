@@ -18,7 +18,8 @@ from volumehealth.kube.api import Api
 from volumehealth.model.clock import SystemClock
 from volumehealth.model.health import HealthAPI, SourceState
 from volumehealth.model.ids import VolumeId
-from volumehealth.model.report import Origin, VolumeHealthReport, agent_lease_name
+from volumehealth.model.origin import Observer
+from volumehealth.model.report import VolumeHealthReport, agent_lease_name
 from volumehealth.model.report_json import decode_report
 from volumehealth.settings import Settings
 from volumehealth_sandbox.controlplane import ControlPlane
@@ -178,7 +179,7 @@ async def eventually(holds: Callable[[], bool], within: float = 10.0) -> None:
             await asyncio.sleep(0.05)
 
 
-def said(report: VolumeHealthReport) -> dict[str, list[tuple[str, str, Origin]]]:
+def said(report: VolumeHealthReport) -> dict[str, list[tuple[str, str, Observer]]]:
     return {
         one.claim: [(condition.status, condition.reason, condition.origin) for condition in one.conditions]
         for one in report.volumes
@@ -211,14 +212,14 @@ async def test_every_kind_of_trouble_on_a_node_is_reported_once(rig: Rig) -> Non
         async with rig.agent():
             report = await rig.until(lambda report: len(report.volumes) == 6)
 
-    capacity = ("Degraded", "OutOfCapacity", Origin.CAPACITY)
+    capacity = ("Degraded", "OutOfCapacity", Observer.CAPACITY)
     assert said(report) == {
-        "old-sick": [("Degraded", "VolumeConditionAbnormal", Origin.DRIVER)],
-        "new-sick": [("Inaccessible", "IOError", Origin.DRIVER)],
+        "old-sick": [("Degraded", "VolumeConditionAbnormal", Observer.DRIVER)],
+        "new-sick": [("Inaccessible", "IOError", Observer.DRIVER)],
         "old-full": [capacity],
         "new-full": [capacity],
-        "gone": [("Inaccessible", "VolumeUnmounted", Origin.MOUNT_TABLE)],
-        "frozen": [("Degraded", "FilesystemReadOnly", Origin.MOUNT_TABLE)],
+        "gone": [("Inaccessible", "VolumeUnmounted", Observer.MOUNT_TABLE)],
+        "frozen": [("Degraded", "FilesystemReadOnly", Observer.MOUNT_TABLE)],
     }
     assert report.silent == ()
     shown = rig.plane.kubectl("get", "vhr", node.name)
@@ -282,7 +283,7 @@ async def test_drivers_come_and_go_and_restart(rig: Rig) -> None:
             back = await rig.until(
                 lambda report: (
                     report.drivers[0].state is SourceState.ANSWERING
-                    and said(report).get("sick") == [("Inaccessible", "IOError", Origin.DRIVER)]
+                    and said(report).get("sick") == [("Inaccessible", "IOError", Observer.DRIVER)]
                 )
             )
             assert back.drivers[0].health_api is HealthAPI.VOLUME_HEALTH

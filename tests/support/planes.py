@@ -21,10 +21,10 @@ from volumehealth.model.cluster import (
 )
 from volumehealth.model.health import HealthAPI, SourceState
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer
 from volumehealth.model.report import (
     AGENT_SILENT_SECONDS,
     Omitted,
-    Origin,
     ReportedCondition,
     ReportedDriver,
     ReportedVolume,
@@ -174,7 +174,7 @@ def make_entry(
     status: str = "Inaccessible",
     reason: str = "VolumeUnmounted",
     message: str = "the volume is not mounted",
-    origin: Origin = Origin.DRIVER,
+    origin: Observer = Observer.DRIVER,
 ) -> ReportedVolume:
     """Build an adverse entry of a report."""
     return ReportedVolume(

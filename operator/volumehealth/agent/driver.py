@@ -21,7 +21,8 @@ from volumehealth.errors import CallNotSupported, CsiError, VolumeNotFound
 from volumehealth.judge.text import same_text
 from volumehealth.model.clock import Clock
 from volumehealth.model.health import Condition, HealthAPI, SourceState
-from volumehealth.model.report import Origin, ReportedDriver, StorageProblem
+from volumehealth.model.origin import Observer
+from volumehealth.model.report import ReportedDriver, StorageProblem
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.probing.pace import NEVER, GetQueue, RoundMeter
 from volumehealth.probing.results import MAX_CONDITIONS, legacy_conditions
@@ -379,9 +380,9 @@ class DriverWatch:
             CsiError: if there is no answer about its health, or about its usage where that is all that is asked.
         """
         api = self._plan.api if target.health else HealthAPI.NONE
-        if not target.health and self._ledger.drop(target.claim, Origin.DRIVER):
+        if not target.health and self._ledger.drop(target.claim, Observer.DRIVER):
             self._news()
-        if target.capacity is None and self._ledger.drop(target.claim, Origin.CAPACITY):
+        if target.capacity is None and self._ledger.drop(target.claim, Observer.CAPACITY):
             self._news()
         if api is HealthAPI.VOLUME_HEALTH:
             self._hear(target, await self._health(client, target))
@@ -424,7 +425,7 @@ class DriverWatch:
             return
         full = judge_capacity(stats.usage, target.capacity)
         if stats.usage and self._wanted(target):  # an abnormal volume may have none (facts D8)
-            news = self._ledger.hear(target.claim, Origin.CAPACITY, full.conditions, now=self._now())
+            news = self._ledger.hear(target.claim, Observer.CAPACITY, full.conditions, now=self._now())
             if self._ledger.warn(target.claim, full.warning) or news:
                 self._news()
 
@@ -432,7 +433,7 @@ class DriverWatch:
         if not self._wanted(target):
             return
         if conditions is not None:
-            news = self._ledger.hear(target.claim, Origin.DRIVER, conditions, now=self._now())
+            news = self._ledger.hear(target.claim, Observer.DRIVER, conditions, now=self._now())
         else:
             reason = SilenceReason.NO_CONDITION
             news = self._ledger.silent(target.claim, reason.value, reason.description, now=self._now())

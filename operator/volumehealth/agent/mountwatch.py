@@ -10,7 +10,7 @@ from volumehealth.agent.state import ReportState
 from volumehealth.agent.targets import Target
 from volumehealth.model.clock import Clock
 from volumehealth.model.health import Condition
-from volumehealth.model.report import Origin
+from volumehealth.model.origin import Observer
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class MountWatch:
             if found and not self._known(target, found):
                 suspected[target.key] = found
                 continue
-            news |= self._ledger.hear(target.claim, Origin.MOUNT_TABLE, found, now=self._clock.now())
+            news |= self._ledger.hear(target.claim, Observer.MOUNT_TABLE, found, now=self._clock.now())
         fresh = suspected.keys() - self._suspected.keys()
         self._suspected = suspected
         if news:
@@ -124,7 +124,7 @@ class MountWatch:
 
     def _known(self, target: Target, found: tuple[Condition, ...]) -> bool:
         """Tell whether it was seen before: in the last look, or written down already."""
-        if self._ledger.says(target.claim.ref, Origin.MOUNT_TABLE):
+        if self._ledger.says(target.claim.ref, Observer.MOUNT_TABLE):
             return True
         before = {condition.reason for condition in self._suspected.get(target.key, ())}
         return before.issuperset(condition.reason for condition in found)
@@ -135,7 +135,7 @@ class MountWatch:
 
     def _due(self, target: Target) -> list[Expected]:
         """Return the mounts that can be missed."""
-        accused = self._ledger.says(target.claim.ref, Origin.MOUNT_TABLE)
+        accused = self._ledger.says(target.claim.ref, Observer.MOUNT_TABLE)
         return [one for one in target.expected if not one.block or accused or one.path in self._seen]
 
     def _tell(self, why: str) -> None:

@@ -12,7 +12,8 @@ from volumehealth.judge.text import same_text
 from volumehealth.model.cluster import Claim
 from volumehealth.model.health import Condition, severity
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.report import Origin, ReportedCondition, VolumeHealthReport
+from volumehealth.model.origin import Observer
+from volumehealth.model.report import ReportedCondition, VolumeHealthReport
 from volumehealth.probing.results import merged
 
 
@@ -30,7 +31,7 @@ class _Page:
     """What is said of one claim."""
 
     uid: str
-    said: dict[Origin, tuple[ReportedCondition, ...]] = field(default_factory=dict)
+    said: dict[Observer, tuple[ReportedCondition, ...]] = field(default_factory=dict)
     silence: Silence | None = None
     warning: bool = False
 
@@ -45,7 +46,7 @@ class ReportState:
     def __init__(self, earlier: VolumeHealthReport | None = None) -> None:
         self._pages: dict[ClaimRef, _Page] = {}
         for volume in earlier.volumes if earlier else ():
-            said: dict[Origin, tuple[ReportedCondition, ...]] = {}
+            said: dict[Observer, tuple[ReportedCondition, ...]] = {}
             for condition in volume.conditions:
                 said[condition.origin] = (*said.get(condition.origin, ()), condition)
             self._pages[ClaimRef(volume.namespace, volume.claim)] = _Page(volume.claim_uid, said)
@@ -60,7 +61,7 @@ class ReportState:
             del self._pages[ref]
         return bool(lost)
 
-    def hear(self, claim: Claim, origin: Origin, conditions: Iterable[Condition], *, now: datetime) -> bool:
+    def hear(self, claim: Claim, origin: Observer, conditions: Iterable[Condition], *, now: datetime) -> bool:
         """Take what one origin says of a claim now; nothing adverse ends what it said before.
 
         Returns:
@@ -74,19 +75,19 @@ class ReportState:
             page.said[origin] = after
         else:
             page.said.pop(origin, None)
-        if origin is Origin.DRIVER and page.silence is not None:
+        if origin is Observer.DRIVER and page.silence is not None:
             page.silence, news = None, True
         return news
 
-    def drop(self, claim: Claim, origin: Origin) -> bool:
+    def drop(self, claim: Claim, origin: Observer) -> bool:
         """Forget what one origin said, because it is not asked any more; return whether there was anything."""
         page = self._pages.get(claim.ref)
         if page is None:
             return False
         news = page.said.pop(origin, None) is not None
-        if origin is Origin.DRIVER:
+        if origin is Observer.DRIVER:
             news, page.silence = news or page.silence is not None, None
-        elif origin is Origin.CAPACITY:
+        elif origin is Observer.CAPACITY:
             news, page.warning = news or page.warning, False
         return news
 
@@ -114,13 +115,13 @@ class ReportState:
         page = self._pages.get(ref)
         if page is None:
             return ()
-        silenced = () if heard and page.silence is None else (Origin.DRIVER, Origin.CAPACITY)
+        silenced = () if heard and page.silence is None else (Observer.DRIVER, Observer.CAPACITY)
         found = [one for origin, said in page.said.items() if origin not in silenced for one in said]
         return tuple(
             sorted(found, key=lambda one: (-severity(one.status), one.since, one.reason, one.origin))
         )
 
-    def says(self, ref: ClaimRef, origin: Origin) -> bool:
+    def says(self, ref: ClaimRef, origin: Observer) -> bool:
         """Tell whether one origin says something adverse of a claim."""
         page = self._pages.get(ref)
         return page is not None and bool(page.said.get(origin))
@@ -143,7 +144,7 @@ class ReportState:
 
 
 def _since(
-    condition: Condition, before: Iterable[ReportedCondition], origin: Origin, now: datetime
+    condition: Condition, before: Iterable[ReportedCondition], origin: Observer, now: datetime
 ) -> ReportedCondition:
     """Write a statement down, with the time and the words of the same one before."""
     new = ReportedCondition(

@@ -1,18 +1,19 @@
 """A VolumeHealthReport: what an agent says of its node, or of one driver's controller plugin. Agent and operator use it.
 
-How it is read. A claim that a running Pod uses on the report's node is explicitly healthy there if all of this holds:
-its driver is in `drivers`, is Answering and has a health API; the claim is neither in `volumes` nor in `silent`;
-nothing was left out; and the Pod has been running for longer than the reader's grace, so that the agent had the time
-to ask. A driver whose health API is None: it can clear nothing, but its volumes' mount table and capacity entries accuse all
-the same. An agent whose Lease was not renewed for `AGENT_SILENT_SECONDS` says nothing at all any more.
+How it is read. An observer (the driver, the mount table, ...) speaks of a claim only if its `coverage` names the claim.
+It then says what `volumes` quotes of it, and nothing else is wrong as far as it can see. A claim that it does not
+cover was not asked about since it was wanted: that is Unknown, never healthy. An agent whose Lease was not renewed for
+`AGENT_SILENT_SECONDS` says nothing at all any more.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from hashlib import sha256
+from hashlib import blake2b, sha256
 
 from volumehealth.model.health import HealthAPI, SourceState
+from volumehealth.model.origin import Observer
 from volumehealth.model.vocabulary import COMPONENT
 
 AGENT_RENEW_SECONDS = 60
@@ -23,6 +24,8 @@ LEASE_PREFIX = f"{COMPONENT}-agent-"
 AGENT_LABEL = "volumehealth.dev/agent"
 """Label of every agent's Lease; its value is the plane in lower case, `node` or `controller`."""
 CONTROLLER_PREFIX = "controller."
+MOST_COVERED = 1_000
+"""As many claims or volumes are listed by name in a report's coverage; more are told by their digest."""
 
 _MOST_NAME = 253
 _MOST_LABEL = 220
@@ -36,17 +39,6 @@ class Plane(StrEnum):
     CONTROLLER = "Controller"
 
 
-class Origin(StrEnum):
-    """Where an adverse statement about a volume comes from."""
-
-    DRIVER = "Driver"
-    """The driver's own word: a health call, or a legacy condition."""
-    MOUNT_TABLE = "MountTable"
-    """The agent read the node's mount table."""
-    CAPACITY = "Capacity"
-    """The agent compared the usage that the driver counts with a policy's thresholds."""
-
-
 @dataclass(frozen=True, slots=True)
 class ReportedCondition:
     """One adverse statement about a volume.
@@ -54,14 +46,14 @@ class ReportedCondition:
     Attributes:
         status, reason, message: as in `model.health.Condition`; cleaned and bounded.
         since: when the agent first heard it without a break, by the agent's clock.
-        origin: whose word it is.
+        origin: which observer says it.
     """
 
     status: str
     reason: str
     message: str
     since: datetime
-    origin: Origin = Origin.DRIVER
+    origin: Observer = Observer.DRIVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +145,48 @@ class SilentVolume:
 
 
 @dataclass(frozen=True, slots=True)
+class Coverage:
+    """What one observer has answered about since it was wanted, whatever the answer was.
+
+    Attributes:
+        observer: which.
+        names: of a node's report the uids of claims, of a controller's report the handles of volumes; in order. Empty
+            where they are too many to be listed.
+        count: how many they are.
+        digest: of all of them (`coverage_digest`); empty where they are listed.
+    """
+
+    observer: Observer
+    names: frozenset[str] = frozenset()
+    count: int = 0
+    digest: str = ""
+
+    @classmethod
+    def of(cls, observer: Observer, names: Iterable[str]) -> "Coverage":
+        """Cover these; they are listed as long as they are not too many."""
+        every = frozenset(names)
+        if len(every) <= MOST_COVERED:
+            return cls(observer, every, len(every))
+        return cls(observer, frozenset(), len(every), coverage_digest(every))
+
+
+@dataclass(frozen=True, slots=True)
+class MissingLook:
+    """A claim of which the node cannot say that it is healthy, because a look that its kind of volume requires is missing.
+
+    Attributes:
+        driver, namespace, claim, claim_uid: the claim.
+        why: a person's sentence that names the look.
+    """
+
+    driver: str
+    namespace: str
+    claim: str
+    claim_uid: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Omitted:
     """How many entries are not in the report, the mildest ones, because it would be too big."""
 
@@ -173,6 +207,10 @@ class VolumeHealthReport:
         plane: what it is about.
         node: the node's name; empty in a controller's report.
         drivers: every driver that was found here, by name.
+        coverage: what each observer has answered about since it was wanted, by observer.
+        complete: uids of claims at which every look was completed that their kind of volume requires, since they were
+            wanted; if none of these observers says anything against such a claim, it is healthy on the node's word.
+        missing: claims of which that cannot be said, and why.
         volumes: adverse entries only, worst first.
         silent: volumes that were asked and gave no answer.
         capacity_warnings: how many claims have less free than some policy's `warningPercentFree`.
@@ -183,10 +221,22 @@ class VolumeHealthReport:
     plane: Plane = Plane.NODE
     node: str = ""
     drivers: tuple[ReportedDriver, ...] = ()
+    coverage: tuple[Coverage, ...] = ()
+    complete: frozenset[str] = frozenset()
+    missing: tuple[MissingLook, ...] = ()
     volumes: tuple[ReportedVolume, ...] = ()
     silent: tuple[SilentVolume, ...] = ()
     capacity_warnings: int = 0
     omitted: Omitted = Omitted()
+
+
+def coverage_digest(names: Iterable[str]) -> str:
+    """Reduce a set of names to 32 hexadecimal digits; the order changes nothing."""
+    digest = blake2b(digest_size=16)
+    for name in sorted(names):
+        digest.update(name.encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
 
 
 def controller_report_name(driver: str) -> str:

@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 
 from volumehealth.model.clock import LONG_AGO, moment_of, rfc3339
 from volumehealth.model.health import HealthAPI, SourceState
+from volumehealth.model.origin import Observer
 from volumehealth.model.report import (
+    Coverage,
+    MissingLook,
     Omitted,
-    Origin,
     Plane,
     ReportedCondition,
     ReportedDriver,
@@ -30,7 +32,7 @@ _MOST = 1_000_000_000
 """A number in a report is a count of what is on one node."""
 _STATES = {state.value: state for state in SourceState}
 _APIS = {api.value: api for api in HealthAPI}
-_ORIGINS = {origin.value: origin for origin in Origin}
+_OBSERVERS = {observer.value: observer for observer in Observer}
 
 
 def encode_report(report: VolumeHealthReport) -> dict[str, Any]:
@@ -40,6 +42,9 @@ def encode_report(report: VolumeHealthReport) -> dict[str, Any]:
         node=report.node,
         summary=_summary(report),
         drivers=[_driver(driver) for driver in report.drivers],
+        coverage=[_coverage(one, report.plane) for one in report.coverage],
+        complete=sorted(report.complete),
+        missing=[_missing(one) for one in report.missing],
         volumes=[_volume(volume) for volume in report.volumes],
         silent=[_silent(volume) for volume in report.silent],
         capacityWarnings=report.capacity_warnings,
@@ -81,6 +86,9 @@ def decode_report(name: str, status: object) -> VolumeHealthReport:
         plane=Plane.CONTROLLER if raw.get("plane") == Plane.CONTROLLER else Plane.NODE,
         node=_text(raw, "node"),
         drivers=drivers,
+        coverage=_each(raw.get("coverage"), _read_coverage)[0],
+        complete=frozenset(_texts(raw, "complete")),
+        missing=_each(raw.get("missing"), _read_missing)[0],
         volumes=volumes,
         silent=silent,
         capacity_warnings=_number(raw, "capacityWarnings"),
@@ -129,6 +137,22 @@ def _storage(problem: StorageProblem) -> dict[str, Any]:
         since=rfc3339(problem.since),
         accessMode=problem.access_mode,
         volumeMode=problem.volume_mode,
+    )
+
+
+def _coverage(coverage: Coverage, plane: Plane) -> dict[str, Any]:
+    listed = "volumes" if plane is Plane.CONTROLLER else "claims"
+    told = _filled(origin=coverage.observer.value, digest=coverage.digest)
+    return told | _filled(**{listed: sorted(coverage.names)}) | {"count": coverage.count}
+
+
+def _missing(missing: MissingLook) -> dict[str, Any]:
+    return _filled(
+        driver=missing.driver,
+        namespace=missing.namespace,
+        claim=missing.claim,
+        claimUID=missing.claim_uid,
+        message=missing.why,
     )
 
 
@@ -201,6 +225,25 @@ def _read_storage(raw: Entry) -> StorageProblem:
     )
 
 
+def _read_coverage(raw: Entry) -> Coverage:
+    """Read what an observer covers; what an observer that is not known covers is of no use."""
+    observer = _OBSERVERS.get(_text(raw, "origin"))
+    if observer is None:
+        raise ValueError("coverage of an unknown observer")
+    names = frozenset((*_texts(raw, "claims"), *_texts(raw, "volumes")))
+    return Coverage(observer, names, max(_number(raw, "count"), len(names)), _text(raw, "digest"))
+
+
+def _read_missing(raw: Entry) -> MissingLook:
+    return MissingLook(
+        driver=_needed(raw, "driver"),
+        namespace=_text(raw, "namespace"),
+        claim=_needed(raw, "claim"),
+        claim_uid=_needed(raw, "claimUID"),
+        why=_text(raw, "message"),
+    )
+
+
 def _read_volume(raw: Entry) -> ReportedVolume:
     conditions, _ = _each(raw.get("conditions"), _read_condition)
     if not conditions:
@@ -222,7 +265,7 @@ def _read_condition(raw: Entry) -> ReportedCondition:
         reason=_needed(raw, "reason"),
         message=_text(raw, "message"),
         since=_time(raw),
-        origin=_ORIGINS.get(_text(raw, "origin"), Origin.DRIVER),
+        origin=_OBSERVERS.get(_text(raw, "origin"), Observer.DRIVER),
     )
 
 

@@ -14,8 +14,8 @@ from volumehealth.model.clock import rfc3339
 from volumehealth.model.cluster import Claim, StorageStatement
 from volumehealth.model.health import Answer, Condition, HealthAPI, Outcome, Source, SourceState, Via
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer
 from volumehealth.model.report import (
-    Origin,
     Plane,
     ReportedDriver,
     ReportedVolume,
@@ -134,7 +134,7 @@ def _accusation(
     conditions = tuple(
         Condition(one.status, one.reason, clean_message(one.message))
         for one in volume.conditions
-        if capacity or one.origin is not Origin.CAPACITY
+        if capacity or one.origin is not Observer.CAPACITY
     )
     return Answer(
         Source.NODE,

@@ -15,7 +15,7 @@ from volumehealth.agent.paths import volume_paths
 from volumehealth.agent.state import ReportState
 from volumehealth.agent.targets import KnownClaim
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.report import Origin
+from volumehealth.model.origin import Observer
 
 POINT = f"{KUBELET}/pods/u/volumes/kubernetes.io~csi/pv/mount"
 TOKEN = f"{KUBELET}/pods/u/volumes/kubernetes.io~projected/token"
@@ -184,4 +184,4 @@ def test_pods_that_are_being_deleted_leave_everything_as_it_was() -> None:
     watching.watch.demand([make_target(make_pod(deleting=True))])
     watching.look(TOKEN, watching.point)
     assert watching.said == ["VolumeUnmounted"]
-    assert watching.ledger.says(ClaimRef("shop", "data"), Origin.MOUNT_TABLE)
+    assert watching.ledger.says(ClaimRef("shop", "data"), Observer.MOUNT_TABLE)

@@ -9,8 +9,12 @@ import yaml
 
 from support.agent import NOW
 from volumehealth.model.health import HealthAPI, SourceState
+from volumehealth.model.origin import Observer
 from volumehealth.model.report import (
+    Coverage,
+    MissingLook,
     Omitted,
+    Plane,
     ReportedCondition,
     ReportedDriver,
     ReportedVolume,
@@ -32,6 +36,9 @@ FULL = VolumeHealthReport(
             (StorageProblem("StorageDegraded", "X", "m", NOW, "ReadWriteOnce", "Block"),),
         ),
     ),
+    coverage=(Coverage(Observer.DRIVER, frozenset({"uid"}), 1, "digest"),),
+    complete=frozenset({"uid"}),
+    missing=(MissingLook("d", "shop", "data", "uid", "m"),),
     volumes=(
         ReportedVolume("d", "v", "shop", "data", "uid", ("p",), (ReportedCondition("Degraded", "X", "m", NOW),)),
     ),
@@ -61,7 +68,9 @@ def described(schema: dict[str, Any], path: str = "") -> Iterator[str]:
 def test_every_field_that_is_written_is_in_the_schema_and_the_other_way_round() -> None:
     for field in fields(FULL):
         assert getattr(FULL, field.name), f"the test leaves {field.name} empty"
-    assert set(written(encode_report(FULL))) == set(described(SCHEMA))
+    controllers = replace(FULL, plane=Plane.CONTROLLER)
+    everything = {*written(encode_report(FULL)), *written(encode_report(controllers))}
+    assert everything == set(described(SCHEMA))
 
 
 def test_what_the_schema_requires_is_always_written() -> None:

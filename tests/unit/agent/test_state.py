@@ -14,9 +14,9 @@ from volumehealth.agent.state import ReportState
 from volumehealth.agent.targets import KnownClaim, Target
 from volumehealth.model.health import Condition, HealthAPI, SourceState
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer
 from volumehealth.model.report import (
     Omitted,
-    Origin,
     ReportedDriver,
     SilentVolume,
     StorageProblem,
@@ -41,38 +41,38 @@ def composed(ledger: ReportState, driver: ReportedDriver = UP) -> VolumeHealthRe
 
 def test_a_statement_keeps_its_time_while_it_is_repeated() -> None:
     ledger = ReportState()
-    assert ledger.hear(CLAIM, Origin.DRIVER, [BAD], now=NOW)
-    assert not ledger.hear(CLAIM, Origin.DRIVER, [BAD], now=LATER)
+    assert ledger.hear(CLAIM, Observer.DRIVER, [BAD], now=NOW)
+    assert not ledger.hear(CLAIM, Observer.DRIVER, [BAD], now=LATER)
     assert [one.since for one in ledger.accused(REF)] == [NOW]
 
 
 def test_a_text_that_differs_in_its_numbers_is_no_news() -> None:
     """Facts D11: a driver whose message counts seconds would be written at every poll."""
     ledger = ReportState()
-    ledger.hear(CLAIM, Origin.DRIVER, [replace(BAD, message="no answer for 12 s")], now=NOW)
-    assert not ledger.hear(CLAIM, Origin.DRIVER, [replace(BAD, message="no answer for 72 s")], now=LATER)
+    ledger.hear(CLAIM, Observer.DRIVER, [replace(BAD, message="no answer for 12 s")], now=NOW)
+    assert not ledger.hear(CLAIM, Observer.DRIVER, [replace(BAD, message="no answer for 72 s")], now=LATER)
     assert [one.message for one in ledger.accused(REF)] == ["no answer for 12 s"]
-    assert ledger.hear(CLAIM, Origin.DRIVER, [replace(BAD, message="something else")], now=LATER)
+    assert ledger.hear(CLAIM, Observer.DRIVER, [replace(BAD, message="something else")], now=LATER)
 
 
 def test_a_denial_ends_it_and_its_return_is_new() -> None:
     ledger = ReportState()
-    ledger.hear(CLAIM, Origin.DRIVER, [BAD], now=NOW)
-    assert ledger.hear(CLAIM, Origin.DRIVER, [], now=NOW)
-    ledger.hear(CLAIM, Origin.DRIVER, [BAD], now=LATER)
+    ledger.hear(CLAIM, Observer.DRIVER, [BAD], now=NOW)
+    assert ledger.hear(CLAIM, Observer.DRIVER, [], now=NOW)
+    ledger.hear(CLAIM, Observer.DRIVER, [BAD], now=LATER)
     assert [one.since for one in ledger.accused(REF)] == [LATER]
 
 
 def test_silence_hides_what_the_driver_said_and_keeps_its_time() -> None:
     ledger = ReportState()
-    ledger.hear(CLAIM, Origin.DRIVER, [BAD], now=NOW)
-    ledger.hear(CLAIM, Origin.MOUNT_TABLE, [Condition("Inaccessible", "VolumeUnmounted")], now=NOW)
+    ledger.hear(CLAIM, Observer.DRIVER, [BAD], now=NOW)
+    ledger.hear(CLAIM, Observer.MOUNT_TABLE, [Condition("Inaccessible", "VolumeUnmounted")], now=NOW)
     assert ledger.silent(CLAIM, "CallFailed", "no answer within 15 s", now=LATER)
     assert not ledger.silent(CLAIM, "CallFailed", "no answer within 16 s", now=LATER)
     report = composed(ledger)
     assert [one.reason for one in report.volumes[0].conditions] == ["VolumeUnmounted"]
     assert [one.since for one in report.silent] == [LATER]
-    assert ledger.hear(CLAIM, Origin.DRIVER, [BAD], now=LATER)
+    assert ledger.hear(CLAIM, Observer.DRIVER, [BAD], now=LATER)
     assert {one.since for one in ledger.accused(REF)} == {NOW}
     assert composed(ledger).silent == ()
 
@@ -80,33 +80,33 @@ def test_silence_hides_what_the_driver_said_and_keeps_its_time() -> None:
 def test_a_driver_that_is_not_heard_says_nothing_until_it_is_back() -> None:
     """Else what it said before it fell silent would count as heard now, and be confirmed at last."""
     ledger = ReportState()
-    ledger.hear(CLAIM, Origin.DRIVER, [BAD], now=NOW)
-    ledger.hear(CLAIM, Origin.MOUNT_TABLE, [Condition("Inaccessible", "VolumeUnmounted")], now=NOW)
+    ledger.hear(CLAIM, Observer.DRIVER, [BAD], now=NOW)
+    ledger.hear(CLAIM, Observer.MOUNT_TABLE, [Condition("Inaccessible", "VolumeUnmounted")], now=NOW)
     down = composed(ledger, replace(UP, state=SourceState.UNREACHABLE))
     assert [one.reason for one in down.volumes[0].conditions] == ["VolumeUnmounted"]
-    ledger.hear(CLAIM, Origin.DRIVER, [BAD], now=LATER)
+    ledger.hear(CLAIM, Observer.DRIVER, [BAD], now=LATER)
     assert {one.since for one in composed(ledger).volumes[0].conditions} == {NOW}
 
 
 def test_a_restarted_agent_goes_on_from_its_own_report() -> None:
     ledger = ReportState()
-    ledger.hear(CLAIM, Origin.DRIVER, [BAD], now=NOW)
-    ledger.hear(CLAIM, Origin.CAPACITY, [Condition("Degraded", "OutOfCapacity", "0% free")], now=NOW)
+    ledger.hear(CLAIM, Observer.DRIVER, [BAD], now=NOW)
+    ledger.hear(CLAIM, Observer.CAPACITY, [Condition("Degraded", "OutOfCapacity", "0% free")], now=NOW)
     before = composed(ledger)
     again = ReportState(decode_report("worker-1", json.loads(json.dumps(encode_report(before)))))
     assert composed(again) == before
-    again.hear(CLAIM, Origin.DRIVER, [BAD], now=LATER)
+    again.hear(CLAIM, Observer.DRIVER, [BAD], now=LATER)
     assert composed(again) == before
-    again.hear(CLAIM, Origin.CAPACITY, [], now=LATER)
+    again.hear(CLAIM, Observer.CAPACITY, [], now=LATER)
     assert [one.reason for one in again.accused(REF)] == ["IOError"]
 
 
 def test_a_claim_that_was_made_anew_starts_with_a_clean_page() -> None:
     ledger = ReportState()
-    ledger.hear(CLAIM, Origin.DRIVER, [BAD], now=NOW)
+    ledger.hear(CLAIM, Observer.DRIVER, [BAD], now=NOW)
     assert ledger.keep({REF: make_claim(uid="another")})
     assert ledger.accused(REF) == ()
-    ledger.hear(CLAIM, Origin.DRIVER, [BAD], now=NOW)
+    ledger.hear(CLAIM, Observer.DRIVER, [BAD], now=NOW)
     assert not ledger.keep({REF: CLAIM})
     assert ledger.keep({})
 
@@ -114,21 +114,21 @@ def test_a_claim_that_was_made_anew_starts_with_a_clean_page() -> None:
 def test_the_worst_comes_first() -> None:
     ledger = ReportState()
     conditions = [Condition("Degraded", "Slow"), Condition("DataLoss", "DiskFailure"), Condition("New", "X")]
-    ledger.hear(CLAIM, Origin.DRIVER, conditions, now=NOW)
+    ledger.hear(CLAIM, Observer.DRIVER, conditions, now=NOW)
     assert [one.status for one in ledger.accused(REF)] == ["DataLoss", "New", "Degraded"]
 
 
 def test_what_is_not_asked_any_more_is_dropped() -> None:
     ledger = ReportState()
-    ledger.hear(CLAIM, Origin.CAPACITY, [], now=NOW)
+    ledger.hear(CLAIM, Observer.CAPACITY, [], now=NOW)
     assert ledger.warn(CLAIM, True)
     assert ledger.warnings == 1
-    assert ledger.drop(CLAIM, Origin.CAPACITY)
+    assert ledger.drop(CLAIM, Observer.CAPACITY)
     assert ledger.warnings == 0
     ledger.silent(CLAIM, "CallFailed", "", now=NOW)
-    assert ledger.drop(CLAIM, Origin.DRIVER)
+    assert ledger.drop(CLAIM, Observer.DRIVER)
     assert ledger.silence_of(REF) is None
-    assert not ledger.drop(CLAIM, Origin.DRIVER)
+    assert not ledger.drop(CLAIM, Observer.DRIVER)
 
 
 # -- size -------------------------------------------------------------------------------------------------------
@@ -145,8 +145,8 @@ def test_a_report_stays_under_256_kib_and_says_what_it_left_out(char: str) -> No
         targets |= make_targets(*pods, known=KnownClaim(claim))
         worst = number == 1999
         status = "DataLoss" if worst else "Degraded"
-        ledger.hear(claim, Origin.DRIVER, [Condition(status, "Reason", char * 300)], now=NOW)
-        ledger.hear(claim, Origin.MOUNT_TABLE, [Condition("Degraded", "Other", char * 300)], now=NOW)
+        ledger.hear(claim, Observer.DRIVER, [Condition(status, "Reason", char * 300)], now=NOW)
+        ledger.hear(claim, Observer.MOUNT_TABLE, [Condition("Degraded", "Other", char * 300)], now=NOW)
         if number < 1000:
             ledger.silent(claim, "CallFailed", char * 300, now=NOW)
     drivers = [UP] + [
@@ -189,7 +189,7 @@ WHOLE = VolumeHealthReport(
 
 def test_a_report_is_read_as_it_was_written() -> None:
     ledger = ReportState()
-    ledger.hear(CLAIM, Origin.DRIVER, [BAD], now=NOW)
+    ledger.hear(CLAIM, Observer.DRIVER, [BAD], now=NOW)
     whole = replace(WHOLE, volumes=composed(ledger).volumes)
     assert decode_report("worker-1", json.loads(json.dumps(encode_report(whole)))) == whole
 

@@ -1,0 +1,39 @@
+"""Whose word a statement is: the key of everything that is remembered of a claim."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from volumehealth.model.health import Source
+
+
+class Observer(StrEnum):
+    """Which observer within a source makes a statement."""
+
+    DRIVER = "Driver"
+    """The driver: its health call, or a legacy condition."""
+    MOUNT_TABLE = "MountTable"
+    """The node's mount table, as the agent reads it."""
+    CAPACITY = "Capacity"
+    """The agent compared the usage that the driver counts with a policy's thresholds."""
+    BLOCK_DEVICE = "BlockDevice"
+    """The block devices, or the file server, below the volume."""
+    FILESYSTEM = "Filesystem"
+    """The filesystem's own error counters and options."""
+    KERNEL_LOG = "KernelLog"
+    """The node's kernel log."""
+    API = "API"
+    """An object of the Kubernetes API."""
+
+
+class Origin(NamedTuple):
+    """One observer at one place. A statement clears only what its own origin said.
+
+    Attributes:
+        source: whose plane it is on.
+        observer: which observer.
+        node: where it looks; empty for the controller plane and for objects that are about no node.
+    """
+
+    source: Source
+    observer: Observer
+    node: str = ""
