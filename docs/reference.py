@@ -15,6 +15,7 @@ PAGE = ROOT / "docs" / "api.md"
 SECTIONS = {
     "spec": ("volumehealthpolicies", "spec", ("Field", "Type", "Default", "Allowed", "Meaning")),
     "policy-status": ("volumehealthpolicies", "status", ("Field", "Type", "Meaning")),
+    "driver-status": ("volumehealthdrivers", "status", ("Field", "Type", "Meaning")),
     "record-status": ("volumehealths", "status", ("Field", "Type", "Meaning")),
 }
 _DEFAULT = re.compile(r"\s*Default: (.*)\.$", re.DOTALL)

@@ -21,6 +21,7 @@ from volumehealth.model.cluster import Claim, Namespace, ViewState
 from volumehealth.model.health import (
     Answer,
     ClaimHealth,
+    ControllerConnection,
     DriverAnswers,
     DriverState,
     Evidence,
@@ -35,10 +36,8 @@ from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.policy.select import Members, Selection
 from volumehealth.probing.spec import ProbeSpec
 from volumehealth.report.picture import Agents
-from volumehealth.sources.observations import Observations, ObservedDriver, storage_silence
-
-NOT_CONNECTED = "nobody here is connected to its controller: put the controller agent beside it, or give the operator its socket"
-SWITCHED_OFF = "spec.checks.controller.enabled is false"
+from volumehealth.sources.drivers import NOT_CONNECTED, SWITCHED_OFF, through_agents
+from volumehealth.sources.observations import Observations, storage_silence
 
 
 class View(Protocol):
@@ -93,6 +92,7 @@ class Checked:
     view: ViewState
     agents: Agents = field(default_factory=Agents)
     storage: tuple[StorageProblem, ...] = ()
+    unresolved: tuple[str, ...] = ()
 
 
 class Checker:
@@ -211,13 +211,14 @@ class Checker:
         self._last[policy.uid] = judgement
         self._healths[policy.uid] = dict(judgement.healths)
         drivers = {
-            name: _through_agents(answers[name].driver, heard.drivers.get(name)) for name in members.by_driver
+            name: through_agents(answers[name].driver, heard.drivers.get(name)) for name in members.by_driver
         }
         agents = Agents(
             heard.expected, heard.expected - len(heard.silent), tuple(sorted(heard.silent)), heard.silent
         )
         storage = self._judge_storage(policy, heard, view, now)
-        return Checked(policy, now, judgement, drivers, view, agents, storage)
+        unresolved = tuple(sorted(self._drivers.unresolved)) if policy.spec.checks.controller.enabled else ()
+        return Checked(policy, now, judgement, drivers, view, agents, storage, unresolved)
 
     def explain(self, policy: Policy, claim: Claim) -> tuple[Explained, ...]:
         """Return every statement about one claim as of the last check, and what the policy makes of it."""
@@ -371,22 +372,13 @@ class Checker:
                 reason=SilenceReason.DRIVER_UNREACHABLE,
                 message=message,
             )
-            told = DriverState(driver, state, now, message=message, hint="" if message else hint)
+            told = DriverState(
+                driver,
+                state,
+                now,
+                message=message,
+                hint="" if message else hint,
+                controller=ControllerConnection.NOT_CONNECTED,
+            )
             known = self._stand_ins[driver, hint] = DriverAnswers(told, now, frozenset(), {}, silence)
         return known
-
-
-def _through_agents(driver: DriverState, heard: ObservedDriver | None) -> DriverState:
-    """Say that a driver whose controller nobody is connected to is heard by agents all the same."""
-    if heard is None or driver.state is not SourceState.NOT_CONNECTED:
-        return driver
-    nodes = "1 node" if heard.nodes == 1 else f"{heard.nodes} nodes"
-    return DriverState(
-        driver.name,
-        SourceState.ANSWERING,
-        heard.since,
-        heard.health_api,
-        heard.methods,
-        message=f"heard by the agents of {nodes}; its controller is not connected",
-        hint=driver.hint,
-    )

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import pytest
 
 from support.health import DRIVER, START, SteppedClock, make_claim
-from volumehealth.check import NOT_CONNECTED, SWITCHED_OFF, Checker
+from volumehealth.check import Checker
 from volumehealth.model.cluster import Claim, Namespace, ViewState
 from volumehealth.model.health import (
     Answer,
@@ -24,6 +24,7 @@ from volumehealth.model.health import (
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Checks, LabelSelector, PlaneCheck, Policy, PolicySpec, Selector
 from volumehealth.probing.spec import ProbeSpec
+from volumehealth.sources.drivers import NOT_CONNECTED, SWITCHED_OFF
 
 AT_ONCE = PolicySpec(unhealthy_after=timedelta(), healthy_after=timedelta())
 BROKEN = Condition("Inaccessible", "DiskFailure", "the disk is gone")

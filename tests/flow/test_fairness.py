@@ -19,7 +19,7 @@ from support.health import START, make_claim
 from volumehealth.app.engine import Engine
 from volumehealth.check import Checker
 from volumehealth.cluster.changes import Changes
-from volumehealth.cluster.objects import RawPolicy, RawRecord
+from volumehealth.cluster.objects import RawDriver, RawPolicy, RawRecord
 from volumehealth.cluster.view import Listener
 from volumehealth.model.cluster import Claim, Namespace, ViewState
 from volumehealth.model.health import (
@@ -67,6 +67,7 @@ class Cluster:
     namespaces: dict[str, Namespace] = field(default_factory=dict)
     policies: dict[str, RawPolicy] = field(default_factory=dict)
     records: dict[ClaimRef, RawRecord] = field(default_factory=dict)
+    drivers: dict[str, RawDriver] = field(default_factory=dict)
     unresolved: tuple[str, ...] = ()
     said: dict[str, DriverAnswers] = field(default_factory=dict)
 

@@ -126,6 +126,6 @@ async def installed(operator_plane: ControlPlane, tmp_path: Path) -> AsyncIterat
     async with Installation(operator_plane, tmp_path) as installation:
         try:
             yield installation
-            assert installation.api_conditions() == []
+            assert installation.log_problems() == []
         finally:
             await installation.forget()

@@ -183,12 +183,9 @@ async def test_its_report_makes_the_verdict_and_its_silence_makes_nobody_healthy
             for replica in replicas:
                 await asyncio.to_thread(replica.start)
             await until(lambda: counts(healthy=5), "all are healthy", within=60)
-            (told,) = (await installed.status("beside"))["drivers"]
-            assert (told["state"], told["healthAPI"], told["methods"]) == (
-                "Answering",
-                "VolumeCondition",
-                ["ListVolumes"],
-            )
+            told = await installed.driver_is(driver.name, "Answering")
+            assert (told["healthAPI"], told["methods"]) == ("VolumeCondition", ["ListVolumes"])
+            assert told["plugins"]["controller"] == "Agent"
             driver.fault("beside-3", Fault.IO_ERRORS)
             await until(lambda: counts(healthy=4, unhealthy=1), "the fault is told", within=60)
             sick = ClaimRef(namespace, "claim-beside-3")
@@ -205,7 +202,7 @@ async def test_its_report_makes_the_verdict_and_its_silence_makes_nobody_healthy
                 lease, {"spec": {"leaseDurationSeconds": 1, "renewTime": "2026-01-01T00:00:00.000000Z"}}
             )
             await until(lambda: counts(unknown=5), "its silence is told")
-            (told,) = (await installed.status("beside"))["drivers"]
+            told = await installed.driver_is(driver.name, "Unreachable")
             assert "silent since" in told["message"]
         finally:
             for replica in replicas:

@@ -50,7 +50,7 @@ def allowed(plane: ControlPlane, *question: str, who: str = OPERATOR, groups: tu
 
 def test_a_second_apply_changes_nothing(deployed: ControlPlane) -> None:
     lines = deployed.kubectl("apply", "-k", DEPLOY).splitlines()
-    assert len(lines) == 11
+    assert len(lines) == 12
     assert [line for line in lines if not line.endswith(" unchanged")] == []
 
 

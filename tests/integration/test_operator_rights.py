@@ -11,6 +11,7 @@ import yaml
 from support.audit import Request
 from support.installation import ACCOUNT, Installation, until
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.vocabulary import API_VERSION, DRIVER_KIND, DRIVERS
 from volumehealth_sandbox.assets import asset
 from volumehealth_sandbox.driver import SimulatedDriver
 from volumehealth_sandbox.driver_faults import Fault
@@ -63,6 +64,8 @@ async def test_every_right_is_used_and_nothing_is_refused(installed: Installatio
             unhealthyAfter="0s",
             healthyAfter="0s",
         )
+        unused = {"apiVersion": API_VERSION, "kind": DRIVER_KIND, "metadata": {"name": "gone.example.com"}}
+        await installed.objects.post(f"/apis/{API_VERSION}/{DRIVERS}", unused)
         operator = await installed.operator([driver.endpoint])
 
         async def recorded(health: str) -> bool:

@@ -78,7 +78,7 @@ async def test_everything_is_deleted_within_a_minute_whether_an_operator_runs_or
         assert await left_over(installed) == []
         # Its Lease went with the namespace: it ends, as a Pod of a deleted Deployment would anyway.
         assert await running.ended(within=20) in LEASE_LOST
-        assert installed.api_conditions() == []
+        assert installed.log_problems() == []
 
         await installed.install()
         dead = await everything_there(installed, driver)
@@ -109,7 +109,7 @@ async def test_an_operator_starts_over_once_when_its_apis_vanish_and_waits_until
         assert (await operator.page("/healthz"))[0] == 200
         said = [line["message"] for line in operator.log(after=lines)]
         assert said.count("waiting for the CustomResourceDefinition") == 1
-        assert installed.api_conditions() == []
+        assert installed.log_problems() == []
 
         await installed.install()
         before = time.monotonic()

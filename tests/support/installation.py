@@ -13,7 +13,7 @@ from support.audit import AuditLog
 from support.process import OperatorProcess
 from volumehealth.errors import NotFound, NotServed, TooManyRequests
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.vocabulary import API_VERSION, POLICIES, POLICY_KIND, RECORDS
+from volumehealth.model.vocabulary import API_VERSION, DRIVERS, POLICIES, POLICY_KIND, RECORDS
 from volumehealth_sandbox.assets import asset
 from volumehealth_sandbox.controlplane import ControlPlane
 from volumehealth_sandbox.objects import ClusterObjects, Object
@@ -73,7 +73,7 @@ class Installation:
             await self.objects.delete(f"/apis/{API_VERSION}/namespaces/{namespace}/{RECORDS}")
         await self.objects.delete(LEASE)
 
-    def api_conditions(self) -> list[str]:
+    def log_problems(self) -> list[str]:
         """Return what must not be: requests of the operators that were refused, and tracebacks in their logs."""
         refused = (
             [] if self.may_be_refused else [str(one) for one in self.audit.all() if one.code in (401, 403)]
@@ -141,6 +141,24 @@ class Installation:
         """Return a policy's status; empty while there is none."""
         status: Mapping[str, Any] = (await self.objects.get(policy_path(name))).get("status") or {}
         return status
+
+    async def driver(self, name: str) -> Mapping[str, Any]:
+        """Return the status of a VolumeHealthDriver; empty while there is none."""
+        try:
+            found = await self.objects.get(f"/apis/{API_VERSION}/{DRIVERS}/{name}")
+        except NotFound:
+            return {}
+        status: Mapping[str, Any] = found.get("status") or {}
+        return status
+
+    async def driver_is(self, name: str, *states: str) -> Mapping[str, Any]:
+        """Wait until a VolumeHealthDriver is in one of these states, and return its status."""
+
+        async def is_so() -> bool:
+            return (await self.driver(name)).get("state") in states
+
+        await until(is_so, f"{name} is {' or '.join(states)}")
+        return await self.driver(name)
 
     async def condition(self, policy: str, kind: str) -> Mapping[str, str]:
         """Return a policy's condition; empty while there is none."""

@@ -70,7 +70,9 @@ class LeaderWork:
             ),
             connect=partial(CsiClient, dial=dial),
         )
-        self.reporter = Reporter(api, clock=clock, random=random, metrics=metrics, pods_of=self.view.pods_of)
+        self.reporter = Reporter(
+            api, clock=clock, random=random, metrics=metrics, pods_of=self.view.pods_of, view=self.view
+        )
         drivers = ControllerAnswers(self._probers, self.view, clock=clock)
         checker = Checker(view=self.view, drivers=drivers, clock=clock, planes=Planes(self.view, clock=clock))
         self.engine = Engine(

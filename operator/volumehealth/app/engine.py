@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,7 +10,7 @@ from volumehealth.app.policies import Entry, PolicyBook
 from volumehealth.check import Checker
 from volumehealth.check import View as CheckedView
 from volumehealth.cluster.changes import Changes
-from volumehealth.cluster.objects import RawPolicy, RawRecord
+from volumehealth.cluster.objects import RawDriver, RawPolicy, RawRecord
 from volumehealth.cluster.view import Listener, Part
 from volumehealth.model.clock import Clock
 from volumehealth.model.health import ClaimHealth, HealthAPI, SourceState
@@ -51,6 +51,10 @@ class View(CheckedView, Protocol):
 
     @property
     def records(self) -> Mapping[ClaimRef, RawRecord]:
+        """See there."""
+
+    @property
+    def drivers(self) -> Mapping[str, RawDriver]:
         """See there."""
 
     async def complete(self) -> None:
@@ -206,11 +210,11 @@ class Engine:
                 uid, claim = self._checker.owner(ref), self._view.claims.get(ref)
                 if uid is not None and claim is not None and claim.uid == health.uid:
                     owned.setdefault(uid, {})[ref] = health
-        # A status shows only some drivers when many are in trouble; a record shows that its driver spoke.
-        spoke = {
+        # A record shows that its driver answered once, as its VolumeHealthDriver does.
+        answered = {
             claim.driver for ref in self._view.records if (claim := self._view.claims.get(ref)) is not None
         }
-        self._checker.resume(owned, _heard(self._book) | spoke)
+        self._checker.resume(owned, _connected(self._view.drivers.values()) | answered)
         self._sweep()
         log.info("view complete", extra={"claims": len(self._view.claims), "policies": len(self._book)})
         self._following.set()
@@ -301,7 +305,6 @@ class Engine:
                 drivers={},
                 view=self._view.state(),
                 invalid=entry.faults,
-                raw_spec=entry.raw.manifest["spec"],
             )
         checked = await self._in_turns(self._checker.check_in_steps(entry.shown))
         return Picture(
@@ -313,8 +316,8 @@ class Engine:
             view=checked.view,
             agents=checked.agents,
             storage=checked.storage,
+            unresolved=checked.unresolved,
             invalid=entry.faults,
-            raw_spec=entry.raw.manifest["spec"],
         )
 
 
@@ -322,18 +325,11 @@ def _interval(entry: Entry) -> float:
     return entry.shown.spec.interval.total_seconds()
 
 
-def _heard(book: PolicyBook) -> set[str]:
-    """Return the drivers that were connected when the statuses were written."""
-    unheard = {SourceState.NOT_CONNECTED.value, SourceState.UNSUPPORTED.value}
-    drivers = [
-        driver
-        for entry in book.entries()
-        if isinstance(shown := entry.raw.status.get("drivers"), list)
-        for driver in shown
-        if isinstance(driver, Mapping)
-    ]
+def _connected(drivers: Iterable[RawDriver]) -> set[str]:
+    """Return the drivers that were connected when their objects were written."""
+    apart = {SourceState.NOT_CONNECTED.value, SourceState.UNSUPPORTED.value}
     return {
-        str(driver.get("name"))
+        driver.name
         for driver in drivers
-        if driver.get("state") not in unheard and driver.get("healthAPI") != HealthAPI.NONE.value
+        if driver.status.get("state") not in apart and driver.status.get("healthAPI") != HealthAPI.NONE.value
     }

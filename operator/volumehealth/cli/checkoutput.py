@@ -18,6 +18,7 @@ from volumehealth.oneshot.check import OneCheck
 from volumehealth.policy.durations import format_duration
 
 _MOST_ROWS = 50
+_NO_CALL = {"Unsupported": "no health call"}
 
 
 def show(result: OneCheck, form: str) -> str:
@@ -38,6 +39,7 @@ def show(result: OneCheck, form: str) -> str:
 def _data(result: OneCheck) -> dict[str, Any]:
     data: dict[str, Any] = {
         "status": dict(result.status),
+        "drivers": _drivers(result),
         "unhealthy": [_row(*one) for one in _findings(result)],
     }
     if result.explained:
@@ -52,6 +54,23 @@ def _data(result: OneCheck) -> dict[str, Any]:
             ],
         }
     return data
+
+
+def _drivers(result: OneCheck) -> list[dict[str, Any]]:
+    """Return what is known of each driver of selected claims, by name."""
+    counts = result.checked.judgement.drivers
+    return [
+        {
+            "name": name,
+            "state": str(driver.state),
+            "claims": counts[name].claims if name in counts else 0,
+            "healthAPI": str(driver.health_api),
+            "methods": list(driver.methods),
+            "message": driver.message,
+            "hint": driver.hint,
+        }
+        for name, driver in sorted(result.checked.drivers.items())
+    ]
 
 
 def _findings(result: OneCheck) -> list[tuple[ClaimRef, Any]]:
@@ -111,13 +130,13 @@ def _overview(result: OneCheck) -> str:
         if len(rows) > _MOST_ROWS:
             out.print(f"... and {len(rows) - _MOST_ROWS} more (-o json shows all)")
         out.print()
-    for driver in result.status.get("drivers", ()):
-        parts = (driver.get("message"), driver.get("hint"))
-        tail = "".join(f"; {part}" for part in parts if part)
-        methods = ", ".join(driver.get("methods", ())) or "no health call"
+    for driver in _drivers(result):
+        tail = "".join(f"; {part}" for part in (driver["message"], driver["hint"]) if part)
+        methods = ", ".join(driver["methods"]) or _NO_CALL.get(driver["state"], "no call made")
         out.print(
             f"driver {driver['name']}: {driver['claims']} claims, {driver['state']}, {methods}{tail}",
             soft_wrap=True,
+            markup=False,
         )
     for line in result.status.get("summary", ()):
         if "kubectl get v" not in line:  # no records are written by this command

@@ -164,6 +164,13 @@ class PolicyObject(msgspec.Struct, gc=False):
     status: dict[str, Any] | None = None
 
 
+class DriverObject(msgspec.Struct, gc=False):
+    """A VolumeHealthDriver: few of them, read as they are."""
+
+    metadata: ObjectMeta
+    status: dict[str, Any] | None = None
+
+
 class ClaimRow(msgspec.Struct, frozen=True, gc=False):
     """What is kept of a PersistentVolumeClaim until it is joined with its volume."""
 
@@ -216,6 +223,14 @@ class RawPolicy:
     uid: str
     generation: int
     manifest: Mapping[str, Any]
+    status: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RawDriver:
+    """A VolumeHealthDriver as the API server holds it: its name and its status, empty if it has none."""
+
+    name: str
     status: Mapping[str, Any]
 
 
@@ -377,6 +392,11 @@ def policy_row(policy: PolicyObject) -> RawPolicy:
         manifest={"metadata": metadata, "spec": policy.spec},
         status=policy.status or {},
     )
+
+
+def driver_row(driver: DriverObject) -> RawDriver:
+    """Reduce a VolumeHealthDriver."""
+    return RawDriver(driver.metadata.name, driver.status or {})
 
 
 def ref_of(metadata: ObjectMeta) -> ClaimRef:

@@ -4,12 +4,12 @@ from functools import partial
 from operator import attrgetter
 
 from volumehealth.cluster import nodeobjects, objects
-from volumehealth.cluster.objects import LabelPool, RawPolicy, RawRecord
+from volumehealth.cluster.objects import LabelPool, RawDriver, RawPolicy, RawRecord
 from volumehealth.kube.reflector import Resource
 from volumehealth.model.cluster import Attachment, Namespace, Node, NodeDrivers, Pod
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.report import AGENT_LABEL, VolumeHealthReport
-from volumehealth.model.vocabulary import API_VERSION, POLICIES, RECORDS, REPORTS
+from volumehealth.model.vocabulary import API_VERSION, DRIVERS, POLICIES, RECORDS, REPORTS
 
 
 def volumes() -> Resource[objects.PersistentVolume, objects.VolumeRow]:
@@ -75,6 +75,19 @@ def records(labels: LabelPool) -> Resource[objects.RecordObject, RawRecord]:
         read=partial(objects.record_row, labels=labels),
         key=attrgetter("ref"),
         optional=True,
+    )
+
+
+def drivers() -> Resource[objects.DriverObject, RawDriver]:
+    """VolumeHealthDrivers."""
+    return Resource(
+        DRIVERS,
+        f"/apis/{API_VERSION}/{DRIVERS}",
+        objects.DriverObject,
+        read=objects.driver_row,
+        key=attrgetter("name"),
+        optional=True,
+        dispensable=True,
     )
 
 

@@ -16,6 +16,7 @@ from volumehealth.cluster.joins import ClaimJoin, PodIndex, known_from
 from volumehealth.cluster.objects import (
     ClaimRow,
     LabelPool,
+    RawDriver,
     RawPolicy,
     RawRecord,
     VolumeRow,
@@ -24,6 +25,7 @@ from volumehealth.cluster.resources import (
     attachments,
     claims,
     csinodes,
+    drivers,
     leases,
     namespaces,
     nodes,
@@ -66,6 +68,7 @@ class Part(StrEnum):
     NAMESPACES = "namespaces"
     POLICIES = "policies"
     RECORDS = "records"
+    DRIVERS = "drivers"
     NODES = "nodes"
     """Nodes, their drivers, or attachments."""
     REPORTS = "reports"
@@ -99,6 +102,7 @@ class ClusterView:
         namespaces: by name.
         policies: by name.
         records: by reference.
+        drivers: VolumeHealthDrivers by name.
         nodes: by name.
         nodes_gone: since when nodes are gone that were deleted before our eyes.
         csinodes: by the node's name.
@@ -132,6 +136,7 @@ class ClusterView:
         self._namespaces: dict[str, Namespace] = {}
         self._policies: dict[str, RawPolicy] = {}
         self._records: dict[ClaimRef, RawRecord] = {}
+        self._drivers: dict[str, RawDriver] = {}
         rows = _NodeRows()
         self.api_conditions: Mapping[ClaimRef, ApiConditions] = self._join.api_conditions
         self.pods_with_volume_health: Mapping[ClaimRef, Pod] = self._pods.unwell
@@ -144,6 +149,7 @@ class ClusterView:
         self.claims: Mapping[ClaimRef, Claim] = self._join.claims
         self.namespaces: Mapping[str, Namespace] = MappingProxyType(self._namespaces)
         self.policies: Mapping[str, RawPolicy] = MappingProxyType(self._policies)
+        self.drivers: Mapping[str, RawDriver] = MappingProxyType(self._drivers)
         self.records: Mapping[ClaimRef, RawRecord] = MappingProxyType(self._records)
 
         def follow(resource: Resource[Any, Row], sink: Sink[Row], part: Part) -> Reflector[Any, Row]:
@@ -169,6 +175,7 @@ class ClusterView:
             self._reflectors += [
                 follow(policies(), Table(self._policies, _name), Part.POLICIES),
                 follow(records(labels), _Records(self._records, self._join), Part.RECORDS),
+                follow(drivers(), Table(self._drivers, _name), Part.DRIVERS),
             ]
         if with_nodes:
             self._reflectors += [
@@ -279,7 +286,7 @@ class _NodeRows:
         self.leases: dict[str, LeaseLiveness] = {}
 
 
-def _name(row: Namespace | RawPolicy | VolumeHealthReport) -> str:
+def _name(row: Namespace | RawPolicy | RawDriver | VolumeHealthReport) -> str:
     return row.name
 
 

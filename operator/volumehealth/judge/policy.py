@@ -30,7 +30,7 @@ class Counts:
     ignored: int = 0
     """Claims with a statement that a rule ignored."""
     overridden: int = 0
-    unsupported: int = 0
+    not_csi: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def judge_in_steps(
             unmonitored=sum(count.unmonitored for count in counts),
             ignored=sum(health.ignored for health in healths.values()),
             overridden=sum(members.overridden.values()),
-            unsupported=members.unsupported,
+            not_csi=members.not_csi,
         ),
         transitions=tuple(turn for driver in drivers.values() for turn in driver.transitions),
         unknown=unknown,

@@ -42,6 +42,11 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def date_and_time(when: datetime) -> str:
+    """Write a moment for a person, in UTC, with its date so that a stored text stays true: `23 Nov 03:02Z`."""
+    return f"{when.astimezone(UTC).day} {when.astimezone(UTC):%b %H:%MZ}"
+
+
 def parse_rfc3339(text: str) -> datetime:
     """Read a `metav1.Time` or `MicroTime`, in UTC.
 

@@ -118,19 +118,19 @@ class Answer:
 
 
 class SourceState(StrEnum):
-    """How a driver answers (`status.drivers[].state`)."""
+    """How a driver answers (`status.state` of its VolumeHealthDriver)."""
 
     ANSWERING = "Answering"
     UNREACHABLE = "Unreachable"
     CIRCUIT_OPEN = "CircuitOpen"
     UNSUPPORTED = "Unsupported"
-    """It has no health call that we could make."""
+    """It has no health call."""
     NOT_CONNECTED = "NotConnected"
-    """Nobody here is connected to it."""
+    """Neither the operator nor an agent is connected to it."""
 
 
 class HealthAPI(StrEnum):
-    """Which generation of health calls a driver speaks (`status.drivers[].healthAPI`)."""
+    """Which generation of health calls a driver speaks (`status.healthAPI` of its VolumeHealthDriver)."""
 
     VOLUME_HEALTH = "VolumeHealth"
     """CSI 1.13: ControllerListVolumeHealth, ControllerGetVolumeHealth."""
@@ -139,9 +139,19 @@ class HealthAPI(StrEnum):
     NONE = "None"
 
 
+class ControllerConnection(StrEnum):
+    """How a driver's controller plugin is reached (`status.plugins.controller` of its VolumeHealthDriver)."""
+
+    ENDPOINT = "Endpoint"
+    """The operator calls it."""
+    AGENT = "Agent"
+    """A controller agent beside it does."""
+    NOT_CONNECTED = "NotConnected"
+
+
 @dataclass(frozen=True, slots=True)
 class DriverState:
-    """What a driver can tell and how it answers (`status.drivers[]`).
+    """What a driver can tell and how it answers (`status` of its VolumeHealthDriver).
 
     Attributes:
         name: the driver's name, as in `spec.csi.driver`.
@@ -153,6 +163,7 @@ class DriverState:
         hint: what would make it tell more; may be empty.
         next_try: when an open circuit is tried again.
         round_seconds: how long one round over all of its volumes takes by get; 0 for lists.
+        controller: how its controller plugin is reached.
     """
 
     name: str
@@ -164,6 +175,7 @@ class DriverState:
     hint: str = ""
     next_try: datetime | None = None
     round_seconds: float = 0.0
+    controller: ControllerConnection = ControllerConnection.ENDPOINT
 
 
 @dataclass(frozen=True, slots=True)

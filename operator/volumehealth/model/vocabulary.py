@@ -14,6 +14,8 @@ RECORD_KIND = "VolumeHealth"
 RECORDS = "volumehealths"
 REPORT_KIND = "VolumeHealthReport"
 REPORTS = "volumehealthreports"
+DRIVER_KIND = "VolumeHealthDriver"
+DRIVERS = "volumehealthdrivers"
 COMPONENT = "volumehealth"
 """Our name as reporting component, field manager and event source."""
 
@@ -32,11 +34,12 @@ class Described(StrEnum):
 
 
 class ConditionType(Described):
-    """`status.conditions[].type` of a policy: exactly these three."""
+    """`status.conditions[].type` of a policy: the first three always, the last only while it is true."""
 
     READY = "Ready", "The spec is valid and checks advance; never about volumes."
     SOURCES_AVAILABLE = "SourcesAvailable", "Drivers, agents and the view of the API answer."
     VOLUMES_HEALTHY = "VolumesHealthy", "No selected claim is unhealthy or unknown."
+    STALLED = "Stalled", "The spec cannot be used; no progress until it is changed."
 
 
 class ReadyReason(Described):
@@ -48,11 +51,18 @@ class ReadyReason(Described):
     NOT_YET_CHECKED = "NotYetChecked", "No check has finished yet."
 
 
+class StalledReason(Described):
+    """Reasons of `Stalled`."""
+
+    INVALID_SPEC = "InvalidSpec", "The spec cannot be used; the last good one stays in force."
+
+
 class SourcesReason(Described):
     """Reasons of `SourcesAvailable`."""
 
-    ALL_AVAILABLE = "AllAvailable", "Every source that should speak does."
-    DRIVER_UNREACHABLE = "DriverUnreachable", "At least one driver does not answer."
+    ALL_AVAILABLE = "AllAvailable", "Every source that should answer does."
+    NO_SOURCES = "NoSources", "No source can be asked about any selected claim, or no check has finished yet."
+    DRIVER_UNREACHABLE = "DriverUnreachable", "At least one driver or configured endpoint does not answer."
     AGENT_SILENT = "AgentSilent", "At least one agent has stopped reporting."
     VIEW_STALE = "ViewStale", "The API server cannot be followed; what is known of objects is old."
 
@@ -68,6 +78,10 @@ class VolumesReason(Described):
     )
     SOME_UNKNOWN = "SomeUnknown", "No claim is unhealthy, but a source that should speak does not."
     NOTHING_SELECTED = "NothingSelected", "The policy selects no claim: a typo must not look healthy."
+    NOTHING_MONITORED = (
+        "NothingMonitored",
+        "No selected claim can be monitored: no source can say that it is healthy.",
+    )
     NOT_YET_CHECKED = "NotYetChecked", "No check has finished yet."
     SUSPENDED = "Suspended", "spec.suspend is true: everything stays as it is."
 

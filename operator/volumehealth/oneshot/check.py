@@ -226,6 +226,7 @@ def _result(
         judgement=checked.judgement,
         claims=view.claims,
         drivers=checked.drivers,
+        unresolved=checked.unresolved,
         view=checked.view,
         agents=checked.agents,
         storage=checked.storage,

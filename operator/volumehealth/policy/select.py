@@ -28,7 +28,7 @@ class Members:
         by_driver: claims the policy owns and a CSI driver can be asked about: driver -> volumeHandle -> claims.
         claims_of: how many claims each driver of `by_driver` has.
         overridden: claims it selects and another policy owns, counted by that policy's name.
-        unsupported: claims it owns whose volume is not CSI: counted, never monitored, in no other number.
+        not_csi: claims it owns whose volume is not CSI: counted, never monitored, in no other number.
     """
 
     by_driver: Mapping[str, Mapping[str, tuple[ClaimRef, ...]]] = field(
@@ -36,7 +36,7 @@ class Members:
     )
     claims_of: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     overridden: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    unsupported: int = 0
+    not_csi: int = 0
 
     @property
     def selected(self) -> int:
@@ -257,7 +257,7 @@ class _Roll:
         self._drivers: dict[str, dict[str, tuple[ClaimRef, ...]]] = {}
         self._claims_of: dict[str, int] = {}
         self._lost: dict[str, int] = {}
-        self._unsupported = 0
+        self._not_csi = 0
         self._ours: set[str] = set()
         self._members: Members | None = None
 
@@ -265,7 +265,7 @@ class _Roll:
         """Add or remove a claim that the policy owns."""
         self._members = None
         if not claim.driver:
-            self._unsupported += 1 if add else -1
+            self._not_csi += 1 if add else -1
             return
         if claim.driver not in self._ours:
             self._drivers[claim.driver] = dict(self._drivers.get(claim.driver, {}))
@@ -294,7 +294,7 @@ class _Roll:
                 MappingProxyType(
                     {candidates[uid].name: n for uid, n in self._lost.items() if uid in candidates}
                 ),
-                self._unsupported,
+                self._not_csi,
             )
         return self._members
 

@@ -2,7 +2,8 @@
 
 from random import Random
 
-from volumehealth.probing.moment import Moment, clock_time
+from volumehealth.model.clock import date_and_time
+from volumehealth.probing.moment import Moment
 
 
 class Breaker:
@@ -80,7 +81,7 @@ class Breaker:
         """Return, for people: `has not answered since 03:02Z (DEADLINE_EXCEEDED), next try 03:20Z`."""
         if self.failing_since is None:
             return ""
-        text = f"has not answered since {clock_time(self.failing_since.wall, today=now.wall)} ({self.code})"
+        text = f"has not answered since {date_and_time(self.failing_since.wall)} ({self.code})"
         if self.next_try is None:
             return text
-        return f"{text}, next try {clock_time(self.next_try.wall, today=now.wall)}"
+        return f"{text}, next try {date_and_time(self.next_try.wall)}"

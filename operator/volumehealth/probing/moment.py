@@ -20,8 +20,3 @@ class Moment(NamedTuple):
 def moment(clock: Clock) -> Moment:
     """Read both clocks."""
     return Moment(clock.now(), clock.monotonic())
-
-
-def clock_time(when: datetime, *, today: datetime) -> str:
-    """Write a moment for a person: `03:02Z`, with its date if that is not today's."""
-    return when.strftime("%H:%MZ" if when.date() == today.date() else "%Y-%m-%dT%H:%MZ")

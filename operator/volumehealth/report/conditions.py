@@ -1,16 +1,21 @@
-"""The three conditions of a policy. `lastTransitionTime` changes with the status and with nothing else."""
+"""The conditions of a policy. `lastTransitionTime` changes with the status and with nothing else.
+
+Tools that use kstatus (Flux, Helm) read them: each carries the generation that it is about, and `Stalled` is there only
+while the spec cannot be used.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from volumehealth.judge.policy import PolicyJudgement
-from volumehealth.model.clock import rfc3339
+from volumehealth.model.clock import date_and_time, rfc3339
 from volumehealth.model.health import HealthAPI, SourceState
 from volumehealth.model.vocabulary import (
     ConditionType,
     ReadyReason,
     SilenceReason,
     SourcesReason,
+    StalledReason,
     VolumesReason,
 )
 from volumehealth.report.phrases import (
@@ -24,7 +29,7 @@ from volumehealth.report.phrases import (
 )
 from volumehealth.report.picture import Picture
 from volumehealth.report.problems import Problem
-from volumehealth.report.text import count, fit, moment, span
+from volumehealth.report.text import count, fit, span
 
 _LONGEST = 1024
 _FEW = 0.1
@@ -54,10 +59,13 @@ def conditions(
         or _kept(previous, ConditionType.SOURCES_AVAILABLE),
         ConditionType.READY: _ready(picture),
     }
+    if picture.invalid:
+        now[ConditionType.STALLED] = _Condition("True", StalledReason.INVALID_SPEC, _faults(picture))
     return [
         {
             "type": str(kind),
             "status": condition.status,
+            "observedGeneration": picture.observed_generation,
             "reason": str(condition.reason),
             "message": fit(condition.message, _LONGEST),
             "lastTransitionTime": _since(picture, condition, previous.get(kind, {})),
@@ -74,10 +82,10 @@ def _since(picture: Picture, condition: _Condition, before: Mapping[str, object]
 
 
 def _kept(previous: Mapping[str, Mapping[str, object]], kind: ConditionType) -> _Condition:
-    """Return what was said before, or, for a policy that was never checked, that nobody looked yet."""
+    """Return what was said before, or, for a policy that was never checked, that no check has finished yet."""
     before = previous.get(kind)
     if before is None:
-        return _Condition("Unknown", SourcesReason.VIEW_STALE, "nothing was asked yet")
+        return _Condition("Unknown", SourcesReason.NO_SOURCES, "no check has finished yet")
     return _Condition(*(str(before.get(name, "")) for name in ("status", "reason", "message")))
 
 
@@ -85,9 +93,9 @@ def _ready(picture: Picture) -> _Condition:
     spec = picture.policy.spec
     if picture.invalid:
         kept = "; the last good spec stays in force" if picture.judgement is not None else ""
-        return _Condition("False", ReadyReason.INVALID_SPEC, "; ".join(map(str, picture.invalid)) + kept)
+        return _Condition("False", ReadyReason.INVALID_SPEC, _faults(picture) + kept)
     if spec.suspend:
-        return _Condition("False", ReadyReason.SUSPENDED, "spec.suspend is true: everything stays as it is")
+        return _Condition("True", ReadyReason.SUSPENDED, "spec.suspend is true: everything stays as it is")
     if picture.judgement is None:
         return _Condition(
             "Unknown", ReadyReason.NOT_YET_CHECKED, picture.view.stale or "no check has finished yet"
@@ -95,17 +103,31 @@ def _ready(picture: Picture) -> _Condition:
     return _Condition("True", ReadyReason.CHECKING, f"checked every {span(spec.interval)}")
 
 
+def _faults(picture: Picture) -> str:
+    return "; ".join(map(str, picture.invalid))
+
+
 def _sources(picture: Picture) -> _Condition | None:
-    """Say whether drivers, agents and the API server answer; None if nobody looked."""
+    """Say whether drivers, agents and the API server answer; None if there was no check."""
     if picture.view.stale:
         return _Condition("False", SourcesReason.VIEW_STALE, picture.view.stale)
     if picture.judgement is None:
         return None
     if picture.silent_drivers:
         return _Condition("False", SourcesReason.DRIVER_UNREACHABLE, silent_drivers(picture))
+    if picture.unresolved:
+        said = f"no answer since the operator started from {named(picture.unresolved, 'endpoint')}"
+        return _Condition("False", SourcesReason.DRIVER_UNREACHABLE, said)
     if picture.agents.silent:
         return _Condition("False", SourcesReason.AGENT_SILENT, silent_agents(picture))
+    if not (_asked(picture) or picture.agents.expected):
+        return _Condition("Unknown", SourcesReason.NO_SOURCES, _who_answers(picture))
     return _Condition("True", SourcesReason.ALL_AVAILABLE, _who_answers(picture))
+
+
+def _asked(picture: Picture) -> bool:
+    """Tell whether there is a driver that can be asked about a selected claim."""
+    return any(driver.state is SourceState.ANSWERING for driver in picture.drivers.values())
 
 
 def _who_answers(picture: Picture) -> str:
@@ -155,7 +177,7 @@ def _volumes(
         why = f": {judgement.unknown[0].message or judgement.unknown[0].reason}" if judgement.unknown else ""
         return _Condition("Unknown", VolumesReason.SOME_UNKNOWN, f"{fit(words + why, 600)}; {rest}")
     if not monitored(picture):
-        return _Condition("True", VolumesReason.ALL_HEALTHY, f"no claim is monitored; {rest}")
+        return _Condition("Unknown", VolumesReason.NOTHING_MONITORED, f"no claim is monitored; {rest}")
     words = count(monitored(picture), "monitored claim")
     if new:
         words += f", {new} of them new and not asked about yet"
@@ -163,7 +185,7 @@ def _volumes(
 
 
 def _not_asked_yet(judgement: PolicyJudgement) -> int:
-    """Count claims that nobody had the time to ask about.
+    """Count new claims that no source was asked about yet.
 
     A new claim waits for the next list of its driver. Where claims come and go all day the condition must not turn
     Unknown and back with each of them; beside claims that are known to be healthy they wait.
@@ -176,7 +198,7 @@ def _suspended(picture: Picture, before: Mapping[str, object] | None) -> _Condit
         return _Condition("Unknown", VolumesReason.SUSPENDED, "never checked")
     if before.get("reason") == VolumesReason.SUSPENDED:
         return _Condition("Unknown", VolumesReason.SUSPENDED, str(before.get("message", "")))
-    words = f"not checked since {moment(picture.now, picture.now)}; then {before.get('status')}: {before.get('message')}"
+    words = f"not checked since {date_and_time(picture.now)}; then {before.get('status')}: {before.get('message')}"
     return _Condition("Unknown", VolumesReason.SUSPENDED, words)
 
 
@@ -203,6 +225,6 @@ def nothing_selected(picture: Picture) -> str:
     words = "no bound claim of a CSI volume matches spec.selector"
     if counts is not None and counts.overridden:
         words += f"; {count(counts.overridden, 'matching claim')} held by other policies"
-    if counts is not None and counts.unsupported:
-        words += f"; {count(counts.unsupported, 'matching claim')} not CSI"
+    if counts is not None and counts.not_csi:
+        words += f"; {count(counts.not_csi, 'matching claim')} not CSI"
     return words

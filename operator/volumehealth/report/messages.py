@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from volumehealth.model.clock import date_and_time
 from volumehealth.model.cluster import Pod
 from volumehealth.model.health import Finding, Source, TransitionKind
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.vocabulary import EventReason
-from volumehealth.report.text import clean, count, fit, moment, span
+from volumehealth.report.text import clean, count, fit, span
 
 LONGEST = 1024
 """Bytes of an Event's message that the API server takes."""
@@ -34,7 +35,7 @@ def found_on_pod(finding: Finding, driver: str, claim: ClaimRef) -> str:
 
 def cleared(finding: Finding, claim: ClaimRef, *, at: datetime, remaining: int) -> str:
     """Tell that a finding is over, how long it lasted, and how many others the claim still has."""
-    lasted = f"lasted {span(at - finding.since)}, {moment(finding.since, at)} to {moment(at, at)}"
+    lasted = f"lasted {span(at - finding.since)}, {date_and_time(finding.since)} to {date_and_time(at)}"
     rest = f"{count(remaining, 'other finding')} left" if remaining else "no other finding"
     over = "not reported any more"
     if event_reason(TransitionKind.RECOVERED, finding) is EventReason.NODE_RECOVERED:

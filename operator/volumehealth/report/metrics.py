@@ -26,7 +26,7 @@ _LABEL = 100
 _CALL_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0)
 _CHECK_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _VERDICTS = ("healthy", "unhealthy", "unknown", "unmonitored")
-_COUNTS = ("selected", *_VERDICTS, "ignored", "overridden", "unsupported")
+_COUNTS = ("selected", *_VERDICTS, "ignored", "overridden", "not_csi")
 
 _BAD = ("namespace", "persistentvolumeclaim", "driver", "policy", "source", "node", "status", "reason")
 

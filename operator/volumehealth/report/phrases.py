@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 
-from volumehealth.model.health import SourceState
+from volumehealth.model.clock import date_and_time
+from volumehealth.model.health import DriverState, SourceState
 from volumehealth.report.picture import Picture
 from volumehealth.report.problems import Problem
 from volumehealth.report.text import clean, count, fit
 
 _NAMED = 2
+_LOOK = (SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN, SourceState.NOT_CONNECTED)
+"""States of a driver that a person should look at, worst first."""
 
 
 def monitored(picture: Picture) -> int:
@@ -38,6 +41,26 @@ def _why_not(picture: Picture, driver: str) -> str:
     if state is not None and state.state is SourceState.UNSUPPORTED:
         return "has no health API"
     return "is not connected"
+
+
+def drivers_to_look_at(picture: Picture, *, most: int) -> list[str]:
+    """Write a line for each driver that needs a look: `NAME: Unreachable since 23 Nov 03:02Z, 17 claims Unknown`."""
+    found = [driver for driver in picture.drivers.values() if driver.state in _LOOK]
+    found.sort(key=lambda driver: (_LOOK.index(driver.state), driver.name))
+    lines = [_look_at(picture, driver) for driver in found[:most]]
+    lines += [f"{endpoint}: no answer since the operator started" for endpoint in picture.unresolved]
+    rest = len(found) + len(picture.unresolved) - most
+    return [*lines[: most - 1], f"{rest + 1} more: kubectl get vhd"] if rest > 0 else lines
+
+
+def _look_at(picture: Picture, driver: DriverState) -> str:
+    counts = picture.judgement.drivers.get(driver.name) if picture.judgement is not None else None
+    since = f"{driver.state} since {date_and_time(driver.since)}"
+    if counts is None or not (counts.unknown or counts.unmonitored):
+        return f"{driver.name}: {since}"
+    if counts.unknown:
+        return f"{driver.name}: {since}, {count(counts.unknown, 'claim')} Unknown"
+    return f"{driver.name}: {since}, {count(counts.unmonitored, 'claim')} Unmonitored"
 
 
 def headline(problem: Problem) -> str:

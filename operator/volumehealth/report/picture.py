@@ -37,7 +37,7 @@ class Picture:
         storage: what is confirmed of the storage behind drivers, as nodes see it.
         invalid: why the newest spec cannot be used; `policy.spec` is then the last good one.
         generation: `metadata.generation` of the object; None if it is the policy's own.
-        raw_spec: the spec as written; only for how much room it takes on the describe page.
+        unresolved: configured CSI endpoints that have not answered since the start, so that their driver has no name.
     """
 
     policy: Policy
@@ -50,7 +50,12 @@ class Picture:
     storage: tuple[StorageProblem, ...] = ()
     invalid: tuple[FieldError, ...] = ()
     generation: int | None = None
-    raw_spec: Mapping[str, object] = field(default_factory=dict)
+    unresolved: tuple[str, ...] = ()
+
+    @property
+    def observed_generation(self) -> int:
+        """The generation of the spec that this check speaks of."""
+        return self.generation or self.policy.generation
 
     @property
     def silent_drivers(self) -> tuple[DriverState, ...]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from volumehealth.kube.writes import Priority
+from volumehealth.model.clock import date_and_time
 from volumehealth.model.health import DriverState, TransitionKind
 from volumehealth.model.policy import Policy
 from volumehealth.model.vocabulary import API_VERSION, POLICY_KIND, EventReason
@@ -12,7 +13,7 @@ from volumehealth.report.eventobjects import About, EventDraft, EventSink
 from volumehealth.report.phrases import headline, monitored, named, where
 from volumehealth.report.picture import Picture
 from volumehealth.report.problems import Group, Problem, group_of
-from volumehealth.report.text import clean, count, fit, moment
+from volumehealth.report.text import clean, count, fit
 
 _SEPARATE = 3
 """This many problems have an Event of their own within an hour; further ones share one, so that the page stays short."""
@@ -190,7 +191,7 @@ def _unhealthy(picture: Picture, problem: Problem) -> str:
     number = count(problem.claims, "claim")
     if problem.wide_of:
         number = f"DRIVER-WIDE: {problem.claims} of {problem.wide_of} claims"
-    since = moment(problem.since, picture.now)
+    since = date_and_time(problem.since)
     whose = f"of {problem.group.driver}" if problem.group.driver else f"on {where(problem)}"
     return f"{number} {whose}: {headline(problem)} ({problem.group.source}) since {since}"
 
@@ -201,7 +202,7 @@ def _storage(picture: Picture, problem: Problem) -> str:
         "..." if problem.claims > len(problem.examples) else ""
     )
     return (
-        f"{where(problem)}: {headline(problem)} (Node) since {moment(problem.since, picture.now)}{said}; "
+        f"{where(problem)}: {headline(problem)} (Node) since {date_and_time(problem.since)}{said}; "
         f"{count(problem.claims, 'claim')} may be touched: {touched}"
     )
 
@@ -211,8 +212,8 @@ def _silent_agents(picture: Picture, names: Sequence[str]) -> str:
     verb = "has" if len(names) == 1 else "have"
     unknown = picture.judgement.counts.unknown if picture.judgement is not None else 0
     return (
-        f"{named(names, 'agent')} {verb} not reported since {moment(since, picture.now)}; "
-        f"{count(unknown, 'claim')} Unknown, findings there are frozen"
+        f"{named(names, 'agent')} {verb} not reported since {date_and_time(since)}; "
+        f"{count(unknown, 'claim')} Unknown, findings there are stale"
     )
 
 
@@ -225,10 +226,10 @@ def _recovered(picture: Picture) -> str:
 def _silent(picture: Picture, driver: DriverState) -> str:
     said = fit(clean(driver.message), 300)
     if not said.startswith(_SILENT):
-        said = f"{_SILENT} {moment(driver.since, picture.now)}" + (f" ({said})" if said else "")
+        said = f"{_SILENT} {date_and_time(driver.since)}" + (f" ({said})" if said else "")
     counts = picture.judgement.drivers.get(driver.name) if picture.judgement is not None else None
     unknown = f"; {count(counts.unknown, 'claim')} Unknown" if counts is not None and counts.unknown else ""
-    frozen = (
-        f"; findings on {count(counts.unhealthy, 'claim')} are frozen" if counts and counts.unhealthy else ""
+    stale = (
+        f"; findings on {count(counts.unhealthy, 'claim')} are stale" if counts and counts.unhealthy else ""
     )
-    return f"{driver.name} {said}{unknown}{frozen}"
+    return f"{driver.name} {said}{unknown}{stale}"

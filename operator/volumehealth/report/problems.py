@@ -39,7 +39,7 @@ class Problem:
     Attributes:
         group: what they have in common.
         claims: how many claims have such a finding.
-        stale: how many of those are frozen.
+        stale: how many of those are stale.
         examples: three at most, the oldest first.
         message: what the source says of the first example.
         since: when the oldest was first heard.

@@ -13,6 +13,7 @@ from volumehealth.model.cluster import Pod
 from volumehealth.model.health import ClaimHealth
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy
+from volumehealth.report.drivers import DriversView, DriverWriter
 from volumehealth.report.eventobjects import EventSink
 from volumehealth.report.events import EventWriter
 from volumehealth.report.metrics import Metrics
@@ -51,6 +52,7 @@ class Reporter:
         metrics: what to count in.
         pods_of: the Pods that use a claim (`ClusterView.pods_of`).
         limits: how hard the API server may be pressed.
+        view: the cluster view, for VolumeHealthDrivers; None, and none are written.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Reporter:
         metrics: Metrics,
         pods_of: Callable[[ClaimRef], Sequence[Pod]],
         limits: Limits | None = None,
+        view: DriversView | None = None,
     ) -> None:
         self._metrics = metrics
         self._pods_of = pods_of
@@ -77,6 +80,7 @@ class Reporter:
         self._records = RecordWriter(self._queue, clock=clock, telling=self._events, pods_of=pods_of)
         self._policy_events = PolicyEventWriter(sink)
         self._statuses = StatusWriter(self._queue, clock=clock)
+        self._drivers = DriverWriter(self._queue, clock=clock, view=view) if view is not None else None
 
     async def run(self) -> None:
         """Tell and write until cancelled."""
@@ -131,6 +135,8 @@ class Reporter:
         self._events.forget(policy.name)
         self._records.forget(policy.name)
         self._metrics.forget(policy.name)
+        if self._drivers is not None:
+            self._drivers.forget(policy.uid)
 
     def sweep(self, records: Mapping[ClaimRef, StoredRecord], policy_names: Collection[str]) -> None:
         """Compare records with what the view shows (`ClusterView.records`); call it when all policies are known.
@@ -138,6 +144,8 @@ class Reporter:
         Those of policies that are gone are deleted, wanted ones that somebody deleted are written again.
         """
         self._records.sweep(records, policy_names)
+        if self._drivers is not None:
+            self._drivers.sweep()
 
     async def _tell_all(self) -> None:
         while True:
@@ -159,6 +167,8 @@ class Reporter:
         problems = finder.problems()
         status = render_status(picture, problems, self._statuses.newest(picture.policy))
         self._statuses.publish(picture.policy, status)
+        if self._drivers is not None:
+            self._drivers.publish(picture)
         self._policy_events.tell(picture, problems)
         wide = wide_groups(picture.judgement) if picture.judgement is not None else ()
         await _in_turns(job, self._events.tell(picture, wide))

@@ -1,4 +1,4 @@
-"""`status.summary`: what a person needs at 3 a.m., in twelve lines at most, each about 120 characters at most.
+"""`status.summary`: what a person needs at 3 a.m., in twelve lines at most, each about 140 characters at most.
 
 Times are absolute (UTC), so that a line changes only when what it tells has changed.
 """
@@ -6,14 +6,15 @@ Times are absolute (UTC), so that a line changes only when what it tells has cha
 from collections.abc import Sequence
 
 from volumehealth.judge.policy import PolicyJudgement, UnknownGroup
+from volumehealth.model.clock import date_and_time
 from volumehealth.report.conditions import nothing_selected
 from volumehealth.report.phrases import headline, monitored, unmonitored, why_unmonitored
 from volumehealth.report.picture import Picture
 from volumehealth.report.problems import Problem
-from volumehealth.report.text import clean, count, fit, moment
+from volumehealth.report.text import clean, count, fit
 
-WIDTH = 120
-_WIDE_WIDTH = 140
+WIDTH = 140
+_WIDE_WIDTH = 150
 """The line of a driver-wide problem stands alone; it may be longer."""
 LINES = 12
 _UNKNOWN_GROUPS = 3
@@ -94,7 +95,7 @@ def _wide(picture: Picture, problem: Problem) -> str:
         where.append(count(problem.used_on, "node"))
     return (
         f"DRIVER-WIDE: {problem.claims} of {problem.wide_of} claims of {problem.group.driver} "
-        f"since {moment(problem.since, picture.now)}, {headline(problem)}, {', '.join(where)}"
+        f"since {date_and_time(problem.since)}, {headline(problem)}, {', '.join(where)}"
     )
 
 
@@ -119,9 +120,9 @@ def _columns(picture: Picture, problem: Problem) -> tuple[str, str, str, str]:
     number = (
         f"{problem.claims} of {problem.wide_of} claims" if problem.wide_of else count(problem.claims, "claim")
     )
-    frozen = " (frozen)" if problem.stale == problem.claims else ""
-    since = f"since {moment(problem.since, picture.now)}"
-    return (fit(wide, 50), number + frozen, fit((problem.group.driver + _on(problem)).strip(), 50), since)
+    stale = " (stale)" if problem.stale == problem.claims else ""
+    since = f"since {date_and_time(problem.since)}"
+    return (fit(wide, 50), number + stale, fit((problem.group.driver + _on(problem)).strip(), 50), since)
 
 
 def _on(problem: Problem) -> str:
@@ -164,8 +165,8 @@ def _beside(judgement: PolicyJudgement) -> list[str]:
     counts, said = judgement.counts, []
     if counts.overridden:
         said.append(f"{counts.overridden} more held by other policies")
-    if counts.unsupported:
-        said.append(f"{counts.unsupported} more not CSI")
+    if counts.not_csi:
+        said.append(f"{counts.not_csi} more not CSI")
     if counts.ignored:
         said.append(f"{count(counts.ignored, 'claim')} with statements ignored by a rule")
     return [_line("ALSO", ", ".join(said))] if said and counts.selected else []

@@ -1,7 +1,7 @@
 """Words and numbers as a person reads them: bounded, on one line, in absolute UTC time."""
 
 import unicodedata
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 _LONGEST = 4096
 
@@ -21,11 +21,6 @@ def fit(text: str, size: int) -> str:
     if len(encoded) <= size:
         return text
     return encoded[: max(0, size - 3)].decode(errors="ignore").rstrip() + "..."
-
-
-def moment(when: datetime, now: datetime) -> str:
-    """Write a moment for a person: `03:02Z`, and with its date if that is not today's (UTC)."""
-    return when.strftime("%H:%MZ" if when.date() == now.date() else "%Y-%m-%d %H:%MZ")
 
 
 def count(number: int, noun: str) -> str:

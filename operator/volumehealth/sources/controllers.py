@@ -15,6 +15,7 @@ from volumehealth.model.cluster import ViewState
 from volumehealth.model.health import (
     Answer,
     Condition,
+    ControllerConnection,
     DriverAnswers,
     DriverState,
     HealthAPI,
@@ -178,6 +179,7 @@ def _silent(driver: str, agent: NodeAgent, told: ReportedDriver | None, now: dat
         told.health_api if told is not None else HealthAPI.NONE,
         told.methods if told is not None else (),
         message=words,
+        controller=ControllerConnection.AGENT,
     )
     silence = _silence(SilenceReason.AGENT_SILENT, words, since)
     return DriverAnswers(state, since, frozenset(), {}, silence)
@@ -201,6 +203,7 @@ def _read(
         told.methods,
         message=clean_message(told.message),
         hint=clean_message(told.hint),
+        controller=ControllerConnection.AGENT,
     )
     others: dict[str, Answer] = {}
     for silent in report.silent:

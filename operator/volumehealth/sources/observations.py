@@ -74,11 +74,11 @@ class PlaneView(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ObservedDriver:
-    """What nodes' agents hear of a driver.
+    """What nodes' agents report of a driver.
 
     Attributes:
-        nodes: on how many nodes it answers.
-        health_api: the generation that it speaks there.
+        nodes: on how many nodes it answers; if it has no health call, on how many an agent sees it.
+        health_api: the generation that it speaks there; None if it has no health call.
         methods: what is called there.
         since: since when the first of them answers.
     """

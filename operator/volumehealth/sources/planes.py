@@ -363,14 +363,19 @@ def _grace_of(policy: Policy) -> float:
 
 
 def _drivers(agents: Iterable[reports.NodeAgent], wanted: Collection[str]) -> dict[str, ObservedDriver]:
+    """Return what live agents report of each driver; a node where it has a health call outweighs those without."""
     found: dict[str, ObservedDriver] = {}
     for agent in agents:
         for driver in agent.live.drivers if agent.live is not None else ():
-            if driver.name in wanted and reports.answers(driver):
+            if driver.name in wanted and (reports.answers(driver) or reports.cannot_answer(driver)):
+                here = ObservedDriver(1, driver.health_api, driver.methods, driver.since)
                 known = found.get(driver.name)
-                if known is None:
-                    found[driver.name] = ObservedDriver(1, driver.health_api, driver.methods, driver.since)
-                else:
-                    since = min(known.since, driver.since)
-                    found[driver.name] = replace(known, nodes=known.nodes + 1, since=since)
+                found[driver.name] = here if known is None else _together(known, here)
     return found
+
+
+def _together(known: ObservedDriver, here: ObservedDriver) -> ObservedDriver:
+    able, other = (known.health_api is not HealthAPI.NONE), (here.health_api is not HealthAPI.NONE)
+    if able is not other:
+        return known if able else here
+    return replace(known, nodes=known.nodes + here.nodes, since=min(known.since, here.since))

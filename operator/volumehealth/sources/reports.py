@@ -66,6 +66,11 @@ def answers(driver: ReportedDriver) -> bool:
     return driver.state is SourceState.ANSWERING and driver.health_api is not HealthAPI.NONE
 
 
+def cannot_answer(driver: ReportedDriver) -> bool:
+    """Tell whether a driver has no health call on a node, so that only the node's own looks speak there."""
+    return driver.state is SourceState.UNSUPPORTED or driver.health_api is HealthAPI.NONE
+
+
 def vouched_for(agents: Iterable[NodeAgent], usage: Usage) -> Steps[Vouching]:
     """Return who vouches for whom; one node in each step.
 

@@ -138,11 +138,11 @@ class TestCounts:
 
     def test_ignored_overridden_and_unsupported_are_counted_beside(self) -> None:
         bench = Bench(claims_of(2), settings(rules=[Rule(RuleMatch(reason="Slow"), ignore=True)]))
-        bench.members = replace(bench.members, overridden={"team-a": 4}, unsupported=2)
+        bench.members = replace(bench.members, overridden={"team-a": 4}, not_csi=2)
         judgement = bench.judges(says({"v000"}, {"v001": adverse(SLOW)}))
         counts = judgement.counts
         assert verdicts(judgement) == (2, 0, 0, 0)
-        assert (counts.ignored, counts.overridden, counts.unsupported) == (1, 4, 2)
+        assert (counts.ignored, counts.overridden, counts.not_csi) == (1, 4, 2)
 
     def test_a_claim_that_the_view_lost_since_the_selection_is_not_counted(self) -> None:
         bench = Bench(claims_of(3))

@@ -132,7 +132,7 @@ def test_unsupported_claims_are_counted_apart_and_never_silently_left_out() -> N
     old = claim("old", driver="", handle="", unsupported="nfs")
     selection.update(by_uid(policy()), by_ref(old, claim("orders")), {}, None)
     members = selection.members("uid-storage")
-    assert (members.selected, members.unsupported) == (1, 1)
+    assert (members.selected, members.not_csi) == (1, 1)
     assert selection.owner(old.ref) == "uid-storage"
 
 

@@ -33,7 +33,7 @@ DRIVERS = (
     make_driver(EBS, SourceState.UNSUPPORTED, hint="it has no health API"),
 )
 ASIDE = {EBS: 3115}
-SILENT = f"{DRIVER} has not answered since 03:02Z (DEADLINE_EXCEEDED), next try 03:20Z"
+SILENT = f"{DRIVER} has not answered since 23 Nov 03:02Z (DEADLINE_EXCEEDED), next try 23 Nov 03:20Z"
 REASONS = (
     "VolumeNotFound",
     "NotAttached",
@@ -93,6 +93,13 @@ def three_thousand_bad() -> Picture:
     return make_picture(bad, healthy=297, unmonitored=ASIDE, drivers=[*map(make_driver, drivers), DRIVERS[2]])
 
 
+def three_thousand_in_three() -> Picture:
+    drivers = (DRIVER, RBD, "hostpath.csi.k8s.io")
+    claims = [make_claim(f"c{number}", driver=drivers[number % 3]) for number in range(3000)]
+    bad = [(claim, make_health(claim, make_finding(reason="BackendError"))) for claim in claims]
+    return make_picture(bad, healthy=297, unmonitored=ASIDE, drivers=[*map(make_driver, drivers), DRIVERS[2]])
+
+
 def driver_wide() -> Picture:
     claims = [make_claim(f"c{number}", namespace=f"ns{number % 212}") for number in range(3000)]
     finding = make_finding(reason="VolumeOffline")
@@ -148,9 +155,14 @@ def invalid() -> Picture:
 
 def stale_view() -> Picture:
     counts = Counts(selected=297, unknown=297)
-    group = UnknownGroup(DRIVER, "ViewStale", "the API server cannot be followed since 03:00Z", 297, ())
+    group = UnknownGroup(
+        DRIVER, "ViewStale", "the API server cannot be followed since 23 Nov 03:00Z", 297, ()
+    )
     view = ViewState(
-        complete=True, age=90, stale="PersistentVolumeClaim not confirmed since 03:00Z", stale_since=START
+        complete=True,
+        age=90,
+        stale="PersistentVolumeClaim not confirmed since 23 Nov 03:00Z",
+        stale_since=START,
     )
     return replace(
         make_picture(judgement={"counts": counts, "unknown": (group,)}, drivers=DRIVERS[:1]), view=view
@@ -162,6 +174,7 @@ SCENES = {
     for scene in (
         three_bad,
         three_thousand_bad,
+        three_thousand_in_three,
         driver_wide,
         driver_down,
         all_healthy,

@@ -216,7 +216,7 @@ async def test_recovery_is_told_as_a_normal_event_on_the_claim_and_its_pods(worl
     assert (
         normal[0]["message"]
         == "Inaccessible/VolumeNotFound (Controller): PVC orders-db: not reported any more; lasted "
-        "41m, 03:02Z to 03:43Z; no other finding; see: kubectl describe vh orders-db -n shop"
+        "41m, 23 Nov 03:02Z to 23 Nov 03:43Z; no other finding; see: kubectl describe vh orders-db -n shop"
     )
 
 

@@ -81,7 +81,7 @@ async def test_claims_that_become_unhealthy_together_are_one_event(world: World)
     }
     assert (event["type"], event["reason"]) == ("Warning", "VolumesUnhealthy")
     assert event["message"] == (
-        "2 claims of csi-powerstore.dellemc.com: Inaccessible/VolumeNotFound (Controller) since 03:02Z"
+        "2 claims of csi-powerstore.dellemc.com: Inaccessible/VolumeNotFound (Controller) since 23 Nov 03:02Z"
     )
 
 
@@ -161,7 +161,7 @@ async def test_a_driver_that_fell_silent_is_told_after_unhealthy_after_and_its_r
         await world.check(silent())
         world.clock.advance(seconds=45)
     assert world.messages("SourceSilent") == [
-        "csi-powerstore.dellemc.com has not answered since 03:02Z (DEADLINE_EXCEEDED); 3000 claims Unknown"
+        "csi-powerstore.dellemc.com has not answered since 23 Nov 03:02Z (DEADLINE_EXCEEDED); 3000 claims Unknown"
     ]
     assert len(world.api.requests) == 1
     await world.check(make_picture(drivers=[make_driver()]))
@@ -169,7 +169,7 @@ async def test_a_driver_that_fell_silent_is_told_after_unhealthy_after_and_its_r
 
 
 async def test_what_a_prober_says_of_a_silent_driver_is_not_said_twice(world: World) -> None:
-    said = "has not answered since 03:02Z (DEADLINE_EXCEEDED), next try 03:20Z"
+    said = "has not answered since 23 Nov 03:02Z (DEADLINE_EXCEEDED), next try 23 Nov 03:20Z"
     driver = replace(make_driver(state=SourceState.CIRCUIT_OPEN, message=said), since=world.clock.now())
     counts = {DRIVER: DriverCounts(claims=3000, unknown=2996, unhealthy=4)}
     picture = make_picture(drivers=[driver], judgement={"drivers": counts})
@@ -177,7 +177,7 @@ async def test_what_a_prober_says_of_a_silent_driver_is_not_said_twice(world: Wo
         await world.check(picture)
         world.clock.advance(seconds=45)
     assert world.messages("SourceSilent") == [
-        f"{DRIVER} {said}; 2996 claims Unknown; findings on 4 claims are frozen"
+        f"{DRIVER} {said}; 2996 claims Unknown; findings on 4 claims are stale"
     ]
 
 

@@ -1,12 +1,13 @@
 """Words and numbers as a person reads them."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volumehealth.report.text import clean, fit, listed, moment, span
+from volumehealth.model.clock import date_and_time
+from volumehealth.report.text import clean, fit, listed, span
 
 
 @given(st.text())
@@ -39,10 +40,9 @@ def test_a_span_is_written_in_two_units(seconds: int, written: str) -> None:
     assert span(timedelta(seconds=seconds)) == written
 
 
-def test_a_moment_of_today_is_a_time_of_day() -> None:
-    now = datetime(2026, 11, 23, 12, tzinfo=UTC)
-    assert moment(now - timedelta(hours=3), now) == "09:00Z"
-    assert moment(now - timedelta(hours=13), now) == "2026-11-22 23:00Z"
+def test_a_moment_bears_its_date_in_utc() -> None:
+    zone = timezone(timedelta(hours=2))
+    assert date_and_time(datetime(2026, 11, 24, 0, 30, tzinfo=zone)) == "23 Nov 22:30Z"
 
 
 def test_a_list_names_the_first_few() -> None:

@@ -1,0 +1,219 @@
+"""VolumeHealthDriver objects: what each CSI driver can tell, and how it answers.
+
+One for each driver that a claim in the cluster uses, shared by all policies. Level-triggered: what the view shows is
+compared with what should be there. A change of state, methods or hint is written at once, numbers alone every five
+minutes at most, so that a steady cluster writes nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from volumehealth.cluster.objects import RawDriver
+from volumehealth.kube.writes import Priority, Write, WriteQueue
+from volumehealth.model.clock import Clock, parse_rfc3339, rfc3339
+from volumehealth.model.cluster import Claim, NodeDrivers
+from volumehealth.model.health import DriverState, SourceState
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.report import Plane, VolumeHealthReport
+from volumehealth.model.vocabulary import API_VERSION, COMPONENT, DRIVER_KIND, DRIVERS
+from volumehealth.report.picture import Picture
+from volumehealth.report.text import clean, fit
+
+NUMBERS_EVERY = 300.0
+"""Seconds between two writes of a driver of which only numbers changed."""
+_APPLY = "application/apply-patch+yaml"
+_TEXT = 1024
+_VERDICTS = ("healthy", "unhealthy", "unknown", "unmonitored")
+_NUMBERS = ("claims", "basis", "plugins", "roundSeconds", "nextTry", "message")
+_INSTALL_AGENT = "install the node agent (deploy/agent): it sees mounts, devices, filesystems and free space"
+_NOT_SELECTED = "no policy selects its claims"
+_TELLS_MOST = (
+    SourceState.UNREACHABLE,
+    SourceState.CIRCUIT_OPEN,
+    SourceState.ANSWERING,
+    SourceState.UNSUPPORTED,
+    SourceState.NOT_CONNECTED,
+)
+"""Of what several policies say of a driver, which is told: one may have switched a check off."""
+
+
+class DriversView(Protocol):
+    """What is needed of `cluster.view.ClusterView`."""
+
+    @property
+    def claims(self) -> Mapping[ClaimRef, Claim]:
+        """By reference."""
+
+    @property
+    def csinodes(self) -> Mapping[str, NodeDrivers]:
+        """By the node's name."""
+
+    @property
+    def reports(self) -> Mapping[str, VolumeHealthReport]:
+        """By name."""
+
+    @property
+    def drivers(self) -> Mapping[str, RawDriver]:
+        """VolumeHealthDrivers by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """What one policy knows of a driver: its state, and its claims by verdict."""
+
+    state: DriverState
+    claims: tuple[int, ...]
+
+
+class DriverWriter:
+    """Creates, updates and removes VolumeHealthDrivers.
+
+    Args:
+        queue: where writes go.
+        clock: the time.
+        view: the cluster view.
+    """
+
+    def __init__(self, queue: WriteQueue, *, clock: Clock, view: DriversView) -> None:
+        self._queue = queue
+        self._clock = clock
+        self._view = view
+        self._shares: dict[str, dict[str, _Share]] = {}
+        self._numbers_at: dict[str, float] = {}
+        self._swept = False
+
+    def publish(self, picture: Picture) -> None:
+        """After a check: take what it says of the drivers of its claims."""
+        judgement = picture.judgement
+        if judgement is None:
+            return
+        shares = {}
+        for name, state in picture.drivers.items():
+            counts = judgement.drivers.get(name)
+            claims = tuple(getattr(counts, verdict) if counts is not None else 0 for verdict in _VERDICTS)
+            shares[name] = _Share(state, claims)
+        self._shares[picture.policy.uid] = shares
+        for name in shares:
+            self._keep(name)
+
+    def forget(self, policy_uid: str) -> None:
+        """A policy is gone; the next sweep writes what that changes."""
+        self._shares.pop(policy_uid, None)
+
+    def sweep(self) -> None:
+        """Write drivers that no check speaks of, and remove those that no claim uses; call it now and then.
+
+        The first sweep of a process writes nothing for drivers that no check has spoken of yet.
+        """
+        used = {claim.driver for claim in self._view.claims.values()} - {""}
+        spoken = {name for shares in self._shares.values() for name in shares}
+        for name in used if self._swept else used & spoken:
+            self._keep(name)
+        for name in self._view.drivers.keys() - set(map(object_name, used)):
+            self._remove(name)
+        self._swept = True
+
+    def _keep(self, name: str) -> None:
+        """Write a driver if the view shows something else than what is known of it."""
+        there = self._view.drivers.get(object_name(name))
+        before = there.status if there is not None else {}
+        status = self._status(name, before)
+        news = there is None or _without_numbers(status) != _without_numbers(before)
+        if not news and (status == before or not self._numbers_due(name)):
+            return
+        self._numbers_at[name] = self._clock.monotonic()
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": DRIVER_KIND,
+            "metadata": {"name": object_name(name)},
+            "status": status,
+        }
+        query = {"fieldManager": COMPONENT, "force": "true"}
+        self._queue.put(
+            ("driver", name),
+            lambda: Write("PATCH", _path(name), body, query=query, content_type=_APPLY),
+            kind="driver",
+            priority=Priority.STATUS,
+            policy="",
+        )
+
+    def _remove(self, name: str) -> None:
+        self._numbers_at.pop(name, None)
+        self._queue.put(
+            ("driver", name),
+            lambda: Write("DELETE", _path(name)),
+            kind="driver",
+            priority=Priority.RECORD,
+            policy="",
+        )
+
+    def _numbers_due(self, name: str) -> bool:
+        last = self._numbers_at.setdefault(name, self._clock.monotonic())
+        return self._clock.monotonic() - last >= NUMBERS_EVERY
+
+    def _status(self, name: str, before: Mapping[str, Any]) -> dict[str, Any]:
+        found = [shares[name] for shares in self._shares.values() if name in shares]
+        if not found:
+            status = {"state": str(SourceState.NOT_CONNECTED), "since": rfc3339(self._clock.now())}
+            status |= {"healthAPI": "None", "hint": _NOT_SELECTED}
+            return status | {"since": _since(status, before)}
+        state = min((share.state for share in found), key=lambda one: _TELLS_MOST.index(one.state))
+        claims = dict(
+            zip(_VERDICTS, map(sum, zip(*(share.claims for share in found), strict=True)), strict=True)
+        )
+        nodes = self._nodes(name)
+        told = {
+            "state": str(state.state),
+            "since": rfc3339(state.since),
+            "healthAPI": str(state.health_api),
+            "methods": list(state.methods),
+            "plugins": {"controller": str(state.controller)} | ({"nodes": nodes} if nodes else {}),
+            "claims": {"selected": sum(claims.values())} | claims,
+            "basis": "Driver" if claims["healthy"] else "",
+            "roundSeconds": round(state.round_seconds),
+            "nextTry": rfc3339(state.next_try) if state.next_try is not None else "",
+            "message": fit(clean(state.message), _TEXT),
+            "hint": fit(clean(self._hint(state, nodes)), _TEXT),
+        }
+        told["since"] = _since(told, before)
+        return {key: value for key, value in told.items() if value not in ("", [], 0)}
+
+    def _hint(self, state: DriverState, nodes: str) -> str:
+        if state.state is SourceState.UNSUPPORTED and (not nodes or nodes.startswith("0/")):
+            return _INSTALL_AGENT
+        return state.hint
+
+    def _nodes(self, name: str) -> str:
+        """Return `13/14`: nodes whose agent reports about the driver, of those where it is registered."""
+        registered = sum(name in node.drivers for node in self._view.csinodes.values())
+        reporting = sum(
+            any(driver.name == name for driver in report.drivers)
+            for report in self._view.reports.values()
+            if report.plane is Plane.NODE
+        )
+        return f"{reporting}/{max(registered, reporting)}" if registered or reporting else ""
+
+
+def _without_numbers(status: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in status.items() if name not in _NUMBERS}
+
+
+def _since(status: Mapping[str, Any], before: Mapping[str, Any]) -> str:
+    """Return since when it is in its state: what was written earlier stays, over a restart of the operator too."""
+    now, then = str(status["since"]), before.get("since")
+    if before.get("state") != status["state"] or not isinstance(then, str):
+        return now
+    try:
+        return min(now, then, key=parse_rfc3339)
+    except ValueError:
+        return now
+
+
+def object_name(driver: str) -> str:
+    """Return the name of a driver's object: CSI allows capital letters in a driver's name, Kubernetes does not."""
+    return driver.lower()
+
+
+def _path(name: str) -> str:
+    return f"/apis/{API_VERSION}/{DRIVERS}/{object_name(name)}"

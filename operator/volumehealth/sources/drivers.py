@@ -1,0 +1,47 @@
+"""How each driver is reached, as people are told: by an endpoint, by agents, or not at all."""
+
+from dataclasses import replace
+
+from volumehealth.model.health import ControllerConnection, DriverState, HealthAPI, SourceState
+from volumehealth.sources.observations import ObservedDriver
+
+NOT_CONNECTED = (
+    "connect its controller: add the controller agent to the driver's controller Pod, or start the operator with "
+    "--csi-endpoint"
+)
+SWITCHED_OFF = "spec.checks.controller.enabled is false"
+SEEN_BY_NODES = "no health API; its nodes see mounts, devices, filesystems and free space"
+
+
+def through_agents(driver: DriverState, observed: ObservedDriver | None) -> DriverState:
+    """Say what node agents report of a driver whose controller is not connected.
+
+    Args:
+        driver: its state on the controller plane.
+        observed: what live node agents report of it; None if none does.
+
+    Returns:
+        Answering if its node plugin has a health call. Unsupported if no node has seen one: a controller agent cannot
+        help there as far as is known, so nothing asks for one.
+    """
+    if observed is None or driver.state is not SourceState.NOT_CONNECTED:
+        return driver
+    nodes = "1 node" if observed.nodes == 1 else f"{observed.nodes} nodes"
+    if observed.health_api is HealthAPI.NONE:
+        return replace(
+            driver,
+            state=SourceState.UNSUPPORTED,
+            since=observed.since,
+            message=f"its node plugin has no health API; the agents of {nodes} report what the nodes see",
+            hint=SEEN_BY_NODES,
+        )
+    return DriverState(
+        driver.name,
+        SourceState.ANSWERING,
+        observed.since,
+        observed.health_api,
+        observed.methods,
+        message=f"the agents of {nodes} report; its controller is not connected",
+        hint=driver.hint,
+        controller=ControllerConnection.NOT_CONNECTED,
+    )

@@ -1,0 +1,195 @@
+"""VolumeHealthDrivers: one for each driver in use, right over several policies, quiet in a steady cluster."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from support.fakeapi import FakeApi
+from support.health import DRIVER, START, SteppedClock, make_claim, make_driver, make_picture, make_policy
+from unit.report.test_status import unknown_fields
+from volumehealth.cluster.objects import RawDriver
+from volumehealth.kube.writes import WriteQueue
+from volumehealth.model.cluster import Claim, NodeDrivers
+from volumehealth.model.health import ControllerConnection, HealthAPI, SourceState
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.report import ReportedDriver, VolumeHealthReport
+from volumehealth.report.drivers import NUMBERS_EVERY, DriverWriter
+from volumehealth.report.picture import Picture
+
+PATH = f"/apis/volumehealth.dev/v1alpha1/volumehealthdrivers/{DRIVER}"
+CRD = Path(__file__).parents[3] / "crds" / "volumehealthdrivers.yaml"
+
+
+@dataclass
+class View:
+    claims: dict[ClaimRef, Claim] = field(default_factory=dict)
+    csinodes: dict[str, NodeDrivers] = field(default_factory=dict)
+    reports: dict[str, VolumeHealthReport] = field(default_factory=dict)
+    drivers: dict[str, RawDriver] = field(default_factory=dict)
+
+
+@dataclass
+class World:
+    api: FakeApi
+    clock: SteppedClock
+    queue: WriteQueue
+    view: View = field(default_factory=View)
+
+    def __post_init__(self) -> None:
+        self.writer = DriverWriter(self.queue, clock=self.clock, view=self.view)
+        claim = make_claim()
+        self.view.claims[claim.ref] = claim
+
+    async def settle(self) -> None:
+        """Send what waits, and let the view see it."""
+        await self.queue.drain(1.0)
+        self.view.drivers = {
+            path.rpartition("/")[2]: RawDriver(path.rpartition("/")[2], body["status"])
+            for path, body in self.api.objects.items()
+        }
+
+    async def check(self, *pictures: Picture) -> None:
+        for picture in pictures:
+            self.writer.publish(picture)
+        await self.settle()
+
+    @property
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.api.objects[PATH]["status"]
+        return found
+
+
+@pytest.fixture
+async def world(api: FakeApi, clock: SteppedClock, queue: WriteQueue) -> AsyncIterator[World]:
+    running = asyncio.create_task(queue.run())
+    yield World(api, clock, queue)
+    running.cancel()
+
+
+def seen(*, healthy: int = 3, policy: str = "storage", **changes: Any) -> Picture:
+    return make_picture(
+        policy=make_policy(policy), healthy=healthy, unmonitored={DRIVER: 2}, drivers=[make_driver(**changes)]
+    )
+
+
+async def test_a_driver_of_a_checked_claim_has_an_object(world: World) -> None:
+    await world.check(seen())
+    assert world.status["state"] == "Answering"
+    assert world.status["methods"] == ["ListVolumes"]
+    assert world.status["plugins"] == {"controller": "Endpoint"}
+
+
+async def test_every_field_is_in_the_crd(world: World) -> None:
+    await world.check(
+        seen(state=SourceState.CIRCUIT_OPEN, message="m", hint="h", next_try=START, round_seconds=7.2)
+    )
+    crd = yaml.safe_load(CRD.read_text())
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+    assert unknown_fields(world.status, schema) == []
+
+
+async def test_the_same_check_writes_nothing(world: World) -> None:
+    await world.check(seen())
+    for _ in range(10):
+        world.clock.advance(seconds=60)
+        await world.check(seen())
+    assert world.api.count("PATCH") == 1
+
+
+async def test_numbers_alone_are_written_every_five_minutes_at_most(world: World) -> None:
+    for healthy in range(20):
+        await world.check(seen(round_seconds=10.0 + healthy))
+        world.clock.advance(seconds=60)
+    assert world.api.count("PATCH") == 1 + int(19 * 60 // NUMBERS_EVERY)
+
+
+async def test_a_change_of_state_is_written_at_once(world: World) -> None:
+    await world.check(seen())
+    down = seen(state=SourceState.UNREACHABLE, message="has not answered since 23 Nov 03:02Z")
+    await world.check(down)
+    assert (world.status["state"], world.api.count("PATCH")) == ("Unreachable", 2)
+
+
+async def test_since_stays_over_a_restart_while_the_state_is_the_same(world: World) -> None:
+    await world.check(seen())
+    before = world.status["since"]
+    again = DriverWriter(world.queue, clock=world.clock, view=world.view)
+    later = seen()
+    moved = replace(later.drivers[DRIVER], since=START + timedelta(hours=5))
+    again.publish(replace(later, drivers={DRIVER: moved}))
+    await world.settle()
+    assert world.status["since"] == before
+
+
+async def test_of_two_policies_the_one_that_asks_the_driver_is_told_and_claims_add_up(world: World) -> None:
+    off = seen(policy="off", state=SourceState.NOT_CONNECTED, health_api=HealthAPI.NONE)
+    await world.check(off, seen(policy="on"))
+    assert world.status["state"] == "Answering"
+    assert world.status["claims"]["unmonitored"] == 2 + 2
+
+
+async def test_nodes_that_report_are_counted_beside_those_where_it_is_registered(world: World) -> None:
+    nodes = ("n1", "n2", "n3")
+    world.view.csinodes = {node: NodeDrivers(node, frozenset([DRIVER])) for node in nodes}
+    reported = ReportedDriver(DRIVER, SourceState.ANSWERING, START)
+    world.view.reports = {
+        node: VolumeHealthReport(node, node=node, drivers=(reported,)) for node in nodes[:2]
+    }
+    await world.check(seen())
+    assert world.status["plugins"]["nodes"] == "2/3"
+
+
+async def test_a_driver_without_a_health_api_asks_for_the_node_agent_and_then_for_nothing_more(
+    world: World,
+) -> None:
+    mute: dict[str, Any] = {
+        "state": SourceState.UNSUPPORTED,
+        "health_api": HealthAPI.NONE,
+        "hint": "its nodes see mounts",
+    }
+    await world.check(seen(**mute))
+    assert "install the node agent" in world.status["hint"]
+    world.view.csinodes["n1"] = NodeDrivers("n1", frozenset([DRIVER]))
+    reported = ReportedDriver(DRIVER, SourceState.UNSUPPORTED, START)
+    world.view.reports["n1"] = VolumeHealthReport("n1", node="n1", drivers=(reported,))
+    await world.check(seen(**mute))
+    assert world.status["hint"] == "its nodes see mounts"
+
+
+async def test_a_driver_that_no_claim_uses_any_more_is_removed(world: World) -> None:
+    await world.check(seen())
+    world.view.claims.clear()
+    world.writer.sweep()
+    await world.settle()
+    assert world.api.objects == {}
+
+
+async def test_a_driver_whose_claims_no_policy_selects_says_so_once_checks_had_their_time(
+    world: World,
+) -> None:
+    world.writer.sweep()
+    await world.settle()
+    assert world.api.objects == {}
+    world.writer.sweep()
+    await world.settle()
+    assert (world.status["state"], world.status["hint"]) == ("NotConnected", "no policy selects its claims")
+
+
+async def test_what_somebody_changed_by_hand_is_put_right_by_the_next_check(world: World) -> None:
+    await world.check(seen())
+    world.view.drivers[DRIVER] = RawDriver(DRIVER, {"state": "Broken", "since": "nonsense"})
+    world.writer.publish(seen())
+    await world.queue.drain(1.0)
+    assert world.api.count("PATCH") == 2
+    assert world.status["state"] == "Answering"
+
+
+def test_the_ways_to_reach_a_controller_are_explained_in_the_crd() -> None:
+    text = CRD.read_text()
+    assert [str(way) for way in ControllerConnection if str(way) not in text] == []
