@@ -20,10 +20,13 @@ FILES = {
     "operator/namespace.yaml": "namespace.yaml",
     "operator/rbac.yaml": "rbac.yaml",
     "operator/deployment.yaml": "operator.yaml",
+    "operator/availability.yaml": "availability.yaml",
+    "operator/service.yaml": "service.yaml",
     "agent/namespace.yaml": "agent/namespace.yaml",
     "agent/rbac.yaml": "agent/rbac.yaml",
     "agent/admission.yaml": "agent/admission.yaml",
     "agent/daemonset.yaml": "agent/daemonset.yaml",
+    "agent/quota.yaml": "agent/quota.yaml",
     "controller-agents/injection.yaml": "controller-agent-injection/injection.yaml",
     "controller-agents/rights.yaml": "components/controller-agent-rights/rights.yaml",
 }

@@ -41,6 +41,7 @@ class ControlPlane:
     Args:
         home: the directory; a control plane that was stopped starts again from it with all its objects.
         feature_gates: such as `CSIVolumeHealth=true`.
+        apiserver_arguments: more arguments of kube-apiserver.
         users: more users than the admin, by name, with their groups; `token_of` gives their tokens.
         controllers: of kube-controller-manager; none, and it is not started. See `BINDER` and `COLLECTORS`.
         whole: True for what a cluster has: every controller, the scheduler and all default admission plug-ins.
@@ -54,6 +55,7 @@ class ControlPlane:
         home: Path,
         *,
         feature_gates: Sequence[str] = (),
+        apiserver_arguments: Sequence[str] = (),
         users: Mapping[str, Sequence[str]] | None = None,
         controllers: Sequence[str] = (),
         whole: bool = False,
@@ -63,6 +65,7 @@ class ControlPlane:
     ) -> None:
         self.home = home.absolute()
         self._feature_gates = tuple(feature_gates)
+        self._apiserver_arguments = tuple(apiserver_arguments)
         self._users = {ADMIN: ("system:masters",), **(users or {})}
         self._controllers = _EVERYTHING if whole else tuple(controllers)
         self._whole = whole
@@ -271,6 +274,7 @@ class ControlPlane:
             feature_gates=self._feature_gates,
             services=self.network.services,
             whole=self._whole,
+            more=self._apiserver_arguments,
         )
 
     def _controller_manager_command(self) -> tuple[str | Path, ...]:

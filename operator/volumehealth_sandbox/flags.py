@@ -75,7 +75,13 @@ def etcd_command(program: Path, layout: Layout) -> tuple[str | Path, ...]:
 
 
 def apiserver_command(
-    program: Path, layout: Layout, *, feature_gates: Sequence[str], services: str, whole: bool
+    program: Path,
+    layout: Layout,
+    *,
+    feature_gates: Sequence[str],
+    services: str,
+    whole: bool,
+    more: Sequence[str] = (),
 ) -> tuple[str | Path, ...]:
     """An API server with RBAC, on loopback; it makes its own certificate at the first start.
 
@@ -85,6 +91,7 @@ def apiserver_command(
         feature_gates: such as `CSIVolumeHealth=true`.
         services: the addresses of Services; the first is the API server's own.
         whole: True if every controller runs, and so every default admission plug-in can do its work.
+        more: arguments that a test adds.
     """
     admission = [] if whole else [f"--disable-admission-plugins={_NOT_ADMITTING}"]
     gates = [f"--feature-gates={','.join(feature_gates)}"] if feature_gates else []
@@ -106,6 +113,7 @@ def apiserver_command(
         f"--audit-log-path={layout.audit_log}",
         "--shutdown-delay-duration=0s",
         *gates,
+        *more,
     )
 
 
