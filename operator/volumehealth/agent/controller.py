@@ -89,7 +89,9 @@ class ControllerAgent:
         self._driver = settings.driver
         self._clock = clock
         self._changed = asyncio.Event()
-        self._started = self._looked = clock.monotonic()
+        self._started = clock.monotonic()
+        self._looked: float | None = None
+        self._read = False
         self._rows: dict[str, VolumeRow] = {}
         self._wanted: ProbeSpec | None = None
         self._earlier: VolumeHealthReport | None = None
@@ -131,24 +133,30 @@ class ControllerAgent:
 
     def alive(self) -> bool:
         """Tell whether the report can be confirmed: we look at the driver, and the list of volumes is current."""
-        now = self._clock.monotonic()
-        followed = now - self._reflector.confirmed < _STALLED or bool(self._refused)
-        return now - self._looked < _STALLED and followed
+        current = self._clock.monotonic() - self._reflector.confirmed < _STALLED
+        return self._looked is not None and not self._stalled() and (current or bool(self._refused))
 
     def health(self) -> tuple[bool, str]:
-        """Say whether this process should go on."""
-        stalled = self._clock.monotonic() - self._looked >= _STALLED
-        return not stalled, "stalled" if stalled else f"{len(self._rows)} volumes of {self._driver}"
+        """Say whether this process should go on; to wait for the API server is no reason to start it again."""
+        if self._looked is None:
+            return True, "waiting for the API server"
+        if self._stalled():
+            return False, "stalled"
+        return True, f"{len(self._rows)} volumes of {self._driver}"
+
+    def _stalled(self) -> bool:
+        return self._looked is not None and self._clock.monotonic() - self._looked >= _STALLED
 
     def ready(self) -> tuple[bool, str]:
-        """Say whether there is a report."""
-        written = self._writer.written.is_set()
-        return written, "reporting" if written else "no report written yet"
+        """Say whether the API server was read: volumes and policies. There may be nothing to ask."""
+        if not self._read:
+            return False, "the API server was not read yet"
+        return True, "reporting" if self._writer.written.is_set() else "no report written yet"
 
     async def run(self) -> None:
         """Work until cancelled."""
-        self._started = self._looked = self._clock.monotonic()  # we may have stood by for long
         self._earlier = await self._writer.load()
+        self._started = self._clock.monotonic()  # we may have stood by, or waited, for long
         async with asyncio.TaskGroup() as group:
             for work in (
                 self._reflector.run(),
@@ -170,6 +178,7 @@ class ControllerAgent:
             self._looked = self._clock.monotonic()
             self._refused = "" if self._reflector.synced else self._reflector.error
             if (self._reflector.synced or self._refused) and self._policies.settled:
+                self._read = True
                 self._demand()
                 answers = self._prober.answers()
                 if self._settled(answers):

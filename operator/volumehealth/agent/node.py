@@ -84,7 +84,7 @@ class NodeAgent:
         self._ledger = ReportState()
         self._secrets = SecretFiles(settings.common.csi_secrets_dir)
         self._started = clock.monotonic()
-        self._planned_at = clock.monotonic()
+        self._planned_at: float | None = None
         self._planned = False
         self._reflector: Reflector[NodePodObject, NodePod] = Reflector(
             ScopedApi(api, query={"fieldSelector": f"spec.nodeName={settings.node}"}),
@@ -124,18 +124,25 @@ class NodeAgent:
 
     def alive(self) -> bool:
         """Tell whether plans advance and the node's Pods are followed: else the report cannot be confirmed."""
-        now = self._clock.monotonic()
-        return now - self._planned_at < _STALLED and now - self._reflector.confirmed < _STALLED
+        followed = self._clock.monotonic() - self._reflector.confirmed < _STALLED
+        return self._planned_at is not None and not self._stalled() and followed
 
     def health(self) -> tuple[bool, str]:
-        """Say whether this process should go on."""
-        stalled = self._clock.monotonic() - self._planned_at >= _STALLED
-        return not stalled, "stalled" if stalled else f"{len(self._targets)} claims in use are watched"
+        """Say whether this process should go on; to wait for the API server is no reason to start it again."""
+        if self._planned_at is None:
+            return True, "waiting for the API server"
+        if self._stalled():
+            return False, "stalled"
+        return True, f"{len(self._targets)} claims in use are watched"
+
+    def _stalled(self) -> bool:
+        return self._planned_at is not None and self._clock.monotonic() - self._planned_at >= _STALLED
 
     def ready(self) -> tuple[bool, str]:
-        """Say whether there is a report."""
-        written = self._writer.written.is_set()
-        return written, "reporting" if written else "no report written yet"
+        """Say whether the API server was read: Pods, policies and the claims in use. There may be nothing to ask."""
+        if not self._planned:
+            return False, "the API server was not read yet"
+        return True, "reporting" if self._writer.written.is_set() else "no report written yet"
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -176,6 +183,7 @@ class NodeAgent:
 
     async def _plan(self, mounts: MountWatch, group: asyncio.TaskGroup) -> None:
         """Keep what is asked in step with the cluster."""
+        self._planned_at = self._clock.monotonic()
         while True:
             await _until(self._changed, _TICK)
             await asyncio.sleep(_SETTLE)

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any, Protocol
 
 from volumehealth import errors
-from volumehealth.kube.bodies import read_body
+from volumehealth.kube.bodies import read_body, without_nulls
 from volumehealth.model.clock import Clock
 from volumehealth.model.report import (
     AGENT_LABEL,
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 _APPLY = "application/apply-patch+yaml"
 _QUERY = {"fieldManager": f"{COMPONENT}-agent", "force": "true"}
 _FIRST_RETRY, _LAST_RETRY = 1.0, 60.0
+_LAST_LOOK = 15.0
+"""Seconds between two tries to read the report at the start, at most: nothing is reported before."""
 SETTLE = 1.0
 """Seconds that news wait for more of it."""
 GAP = 5.0
@@ -87,7 +89,7 @@ class ReportWriter:
             except errors.ApiError as error:
                 log.warning("report not read yet", extra={"error": str(error)})
             await asyncio.sleep(wait * self._random.uniform(0.5, 1.0))
-            wait = min(_LAST_RETRY, wait * 2)
+            wait = min(_LAST_LOOK, wait * 2)
 
     def want(self, report: VolumeHealthReport) -> None:
         """Say what the report should say."""
@@ -155,7 +157,7 @@ class ReportWriter:
             await self._write()
 
     def _owned(self, found: Mapping[str, Any]) -> bool:
-        owners = found.get("metadata", {}).get("ownerReferences") or []
+        owners = found.get("metadata", {}).get("ownerReferences", ())
         return self.owner is None or any(one.get("uid") == self.owner["uid"] for one in owners)
 
     async def _find_owner(self) -> dict[str, str] | None:
@@ -171,7 +173,10 @@ class ReportWriter:
         return {"apiVersion": "v1", "kind": "Node", "name": self._node, "uid": uid}
 
     async def _get(self, path: str) -> dict[str, Any]:
-        return read_body(await self._api.request("GET", path), dict[str, Any], what=path)
+        found: dict[str, Any] = without_nulls(
+            read_body(await self._api.request("GET", path), dict[str, Any], what=path)
+        )
+        return found
 
 
 class AgentLease:

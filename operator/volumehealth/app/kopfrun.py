@@ -17,6 +17,7 @@ from volumehealth.errors import ApiError, NotServed
 from volumehealth.kube.api import Api
 from volumehealth.kube.credentials import Access
 from volumehealth.model.vocabulary import API_VERSION, GROUP, POLICIES
+from volumehealth.settings import identity
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ class KopfRun:
                 standalone=True,
                 ready_flag=self._ready,
                 stop_flag=self._flag,
+                # Kopf would ask who owns the process, and an arbitrary uid has no passwd entry to answer with.
+                identity=identity(),  # type: ignore[arg-type]  # a NewType of str that Kopf does not export
             )
         )
         self._task.add_done_callback(self._ended)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from volumehealth.cluster.conditions import ClaimStatus, PodStatus, claim_api_conditions, health_conditions
+from volumehealth.kube.bodies import without_nulls
 from volumehealth.model.cluster import ApiConditions, Namespace, Pod
 from volumehealth.model.health import Condition
 from volumehealth.model.ids import ClaimRef, VolumeId
@@ -384,13 +385,14 @@ def record_row(record: RecordObject, labels: LabelPool) -> RawRecord:
 
 def policy_row(policy: PolicyObject) -> RawPolicy:
     """Reduce a VolumeHealthPolicy."""
-    metadata = {name: value for name, value in policy.metadata.items() if name != "managedFields"}
+    given = without_nulls(policy.metadata)
+    metadata = {name: value for name, value in given.items() if name != "managedFields"}
     return RawPolicy(
         name=str(metadata.get("name", "")),
         uid=str(metadata.get("uid", "")),
         generation=int(metadata.get("generation", 0)),
         manifest={"metadata": metadata, "spec": policy.spec},
-        status=policy.status or {},
+        status=without_nulls(policy.status or {}),
     )
 
 

@@ -24,6 +24,11 @@ class Endpoint:
     def __str__(self) -> str:
         return self.target
 
+    @property
+    def is_unix(self) -> bool:
+        """Whether it is a unix socket of this machine."""
+        return self.target.startswith(_UNIX)
+
 
 def parse_endpoint(text: str, tls: TlsFiles | None = None) -> Endpoint:
     """Read an endpoint: `unix:///path`, `host:port`, or `tcp://host:port`.

@@ -17,7 +17,7 @@ from volumehealth.errors import DriverUnreachable
 from volumehealth.settings import TlsFiles
 
 _MEBIBYTE = 1024 * 1024
-_OPTIONS: tuple[tuple[str, int], ...] = (
+_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", 64 * _MEBIBYTE),  # a big array's whole list; gRPC's default is 4 MiB
     (
         "grpc.max_metadata_size",
@@ -34,6 +34,11 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.use_local_subchannel_pool", 1),  # a connection of its own for each client, also to one address
     ("grpc.enable_retries", 0),  # how often a driver is asked is our decision
     ("grpc.enable_http_proxy", 0),  # a driver is never behind the web proxy of the environment
+)
+_UNIX_OPTIONS = (
+    *_OPTIONS,
+    # gRPC would send the percent-encoded path as `:authority`, and servers in Rust and C# refuse every such call.
+    ("grpc.default_authority", "localhost"),
 )
 
 
@@ -125,7 +130,8 @@ class GrpcWire:
 
 def _open(endpoint: Endpoint) -> grpc.aio.Channel:
     if endpoint.tls is None:
-        return grpc.aio.insecure_channel(endpoint.target, options=_OPTIONS)
+        options = _UNIX_OPTIONS if endpoint.is_unix else _OPTIONS
+        return grpc.aio.insecure_channel(endpoint.target, options=options)
     return grpc.aio.secure_channel(endpoint.target, _credentials(endpoint.tls), options=_OPTIONS)
 
 

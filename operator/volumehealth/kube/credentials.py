@@ -8,7 +8,6 @@ import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -128,12 +127,12 @@ class CredentialSource:
     def _paths(self) -> str:
         """Return the kubeconfig files to merge, as the library takes them; empty if there is none."""
         if self._kubeconfig:
-            if not Path(self._kubeconfig).expanduser().is_file():
+            if not _exists(self._kubeconfig):
                 raise ConfigException(f"there is no kubeconfig file {self._kubeconfig}")
             return self._kubeconfig
         named = self._environ.get("KUBECONFIG", "")
-        paths = named.split(os.pathsep) if named else [str(Path.home() / ".kube" / "config")]
-        return os.pathsep.join(path for path in paths if path and Path(path).expanduser().is_file())
+        paths = named.split(os.pathsep) if named else ["~/.kube/config"]
+        return os.pathsep.join(path for path in paths if path and _exists(path))
 
     def _nothing_found(self) -> str:
         named = self._environ.get("KUBECONFIG", "")
@@ -165,6 +164,11 @@ class Connection(RESTClientObject):  # type: ignore[misc]  # the library ships n
         except (ssl.SSLError, OSError) as error:
             raise errors.ApiError(f"the TLS files of the kubeconfig cannot be used: {error}") from error
         self.session = self.pool_manager = self._create_pool_manager()
+
+
+def _exists(path: str) -> bool:
+    """Tell whether there is such a file. `Path.expanduser` would raise for a uid with no passwd entry and no HOME."""
+    return os.path.isfile(os.path.expanduser(path))
 
 
 async def _load_files(paths: str, context: str | None, configuration: Any) -> KubeConfigLoader:

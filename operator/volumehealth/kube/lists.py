@@ -10,8 +10,8 @@ Item = TypeVar("Item")
 class ListMeta(msgspec.Struct, rename={"resource_version": "resourceVersion", "token": "continue"}, gc=False):
     """`metadata` of a list; `token` asks for the next page."""
 
-    resource_version: str = ""
-    token: str = ""
+    resource_version: str | None = ""
+    token: str | None = ""
 
 
 class Page(msgspec.Struct, Generic[Item], gc=False):

@@ -220,8 +220,8 @@ class Reflector(Generic[Item, Row]):
                 keys = self._take_item(item)
                 seen.update(keys)
                 nameless |= keys == _NAMELESS
-            version = page.metadata.resource_version
-            token = page.metadata.token
+            version = page.metadata.resource_version or ""
+            token = page.metadata.token or ""
             self._news()
             if not token:
                 break

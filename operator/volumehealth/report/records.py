@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from volumehealth.kube.bodies import UNREADABLE, reason_of
+from volumehealth.errors import ApiError
+from volumehealth.kube.bodies import read_body, reason_of
 from volumehealth.model.clock import moment_of, rfc3339
 from volumehealth.model.cluster import Claim, Pod
 from volumehealth.model.health import Change, ClaimHealth, Finding, Identity, Source, Verdict, Via
@@ -201,7 +202,7 @@ def resume(claim: ClaimRef, uid: str, status: bytes) -> Resumed | None:
         None if nobody can go on from it: it was changed by hand, or says nothing.
     """
     try:
-        read = msgspec.json.decode(status, type=_StatusIn)
+        read = read_body(status, _StatusIn, what="the record")
         health = ClaimHealth(
             uid=uid,
             findings=tuple(_read_finding(finding) for finding in read.findings),
@@ -215,7 +216,7 @@ def resume(claim: ClaimRef, uid: str, status: bytes) -> Resumed | None:
             ),
             recovered=moment_of(read.recovered),
         )
-    except (*UNREADABLE, ValueError) as error:
+    except (ApiError, ValueError) as error:
         log.warning("record cannot be read", extra={"claim": str(claim), "error": reason_of(error)})
         return None
     return Resumed(read.policy, health) if deserves_record(health) else None
