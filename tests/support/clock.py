@@ -1,9 +1,21 @@
-"""A clock that stands still until a test moves it, and wakes whoever slept until then."""
+"""Clocks of tests: one that stands still until a test moves it, and one that follows the event loop."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
 
 START = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
+
+
+class LoopClock:
+    """A `model.clock.Clock` of the event loop's own time, virtual under `looptime`."""
+
+    def now(self) -> datetime:
+        """Return the wall clock, in UTC."""
+        return START + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        """Return the loop's seconds."""
+        return asyncio.get_running_loop().time()
 
 
 class ManualClock:

@@ -379,8 +379,14 @@ def record_row(record: RecordObject, labels: LabelPool) -> RawRecord:
         uid=metadata.uid,
         owner_uid=next((owner.uid for owner in owners if owner.kind == "PersistentVolumeClaim"), ""),
         labels=labels.share(metadata.labels),
-        status=bytes(record.status),  # a copy: a Raw would keep its whole page
+        status=_own_copy(record.status),
     )
+
+
+def _own_copy(raw: msgspec.Raw) -> bytes:
+    """Return what is there, empty for null; a Raw would keep its whole page."""
+    copied = bytes(raw)
+    return b"" if copied == b"null" else copied
 
 
 def policy_row(policy: PolicyObject) -> RawPolicy:

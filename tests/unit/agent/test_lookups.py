@@ -2,16 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import datetime
 from random import Random
 from typing import Any, cast
 
 import pytest
 
+from support.clock import LoopClock
 from support.fakeapi import FakeApi
 from volumehealth.agent.lookups import REFRESH, ClaimLookup
 from volumehealth.kube.api import Api
-from volumehealth.model.clock import SystemClock
 from volumehealth.model.ids import ClaimRef
 
 pytestmark = pytest.mark.looptime
@@ -20,16 +19,6 @@ REF = ClaimRef("shop", "data")
 CLAIM = "/api/v1/namespaces/shop/persistentvolumeclaims/data"
 VOLUME = "/api/v1/persistentvolumes/pv-1"
 SPACE = "/api/v1/namespaces/shop"
-
-
-class LoopClock:
-    """The time of the event loop, which the tests let pass."""
-
-    def now(self) -> datetime:
-        return SystemClock().now()
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
 
 
 @pytest.fixture

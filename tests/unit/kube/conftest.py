@@ -6,25 +6,13 @@ uses. Time is virtual (`looptime`), so that minutes of silence take no time.
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
+from support.clock import LoopClock
 from volumehealth import errors
-
-START = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
-
-
-class LoopClock:
-    """The event loop's own time, virtual under `looptime`."""
-
-    def now(self) -> datetime:
-        return START + timedelta(seconds=self.monotonic())
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
 
 
 class Collection:

@@ -1,0 +1,156 @@
+"""How an agent starts: alive whatever the API server does, Ready once it has read it, and content with nothing to do."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from support.clock import LoopClock
+from support.memoryserver import MemoryServer, connected
+from volumehealth.agent.controller import ControllerAgent
+from volumehealth.agent.controller_settings import ControllerSettings
+from volumehealth.agent.node import NodeAgent
+from volumehealth.agent.settings import NodeSettings
+from volumehealth.csi.endpoint import Endpoint
+from volumehealth.kube.api import Api
+from volumehealth.model.clock import Clock
+from volumehealth.settings import Settings
+
+pytestmark = pytest.mark.looptime
+
+GROUP = "/apis/volumehealth.dev/v1alpha1"
+DRIVER = "csi.example.com"
+HOUR = 3600
+
+Agent = NodeAgent | ControllerAgent
+Make = Callable[[Api, Clock, Path], Agent]
+
+
+class Hanging:
+    """A wire (`csi.wire.Wire`) to a driver that never answers."""
+
+    connected = False
+
+    def __init__(self, _: Endpoint) -> None:
+        """Take the endpoint."""
+
+    async def call(self, path: str, request: bytes, timeout: float) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    async def aclose(self) -> None:
+        """Nothing was opened."""
+
+
+def node_agent(api: Api, clock: Clock, tmp_path: Path) -> NodeAgent:
+    table = tmp_path / "mountinfo"
+    table.touch()
+    settings = NodeSettings(Settings(), "worker-1", kubelet_dir=str(tmp_path), mount_table=str(table))
+    return NodeAgent(api, settings, clock=clock, random=Random(1))
+
+
+def controller_agent(api: Api, clock: Clock, tmp_path: Path) -> ControllerAgent:
+    settings = ControllerSettings(Settings(), DRIVER, f"unix://{tmp_path}/csi.sock")
+    return ControllerAgent(api, settings, clock=clock, random=Random(1), dial=Hanging)
+
+
+AGENTS: dict[str, tuple[Make, str]] = {
+    "the node agent": (node_agent, f"{GROUP}/volumehealthreports/worker-1"),
+    "the controller agent": (controller_agent, f"{GROUP}/volumehealthreports/controller.{DRIVER}"),
+}
+
+
+@pytest.fixture
+def server() -> MemoryServer:
+    """An API server with nothing on it."""
+    server = MemoryServer("/api/v1/pods", "/api/v1/persistentvolumes", f"{GROUP}/volumehealthpolicies")
+    server.objects["/api/v1/nodes/worker-1"] = {"metadata": {"name": "worker-1", "uid": "node-1"}}
+    return server
+
+
+@asynccontextmanager
+async def running(make: Make, server: MemoryServer, tmp_path: Path) -> AsyncIterator[Agent]:
+    clock = LoopClock()
+    agent = make(await connected(server, clock), clock, tmp_path)
+    task = asyncio.create_task(agent.run())
+    try:
+        yield agent
+        assert not task.done()
+    finally:
+        task.cancel()
+
+
+@pytest.mark.parametrize(("make", "report"), AGENTS.values(), ids=AGENTS.keys())
+async def test_a_cluster_without_a_policy_and_a_driver_makes_it_ready(
+    make: Make, report: str, server: MemoryServer, tmp_path: Path
+) -> None:
+    async with running(make, server, tmp_path) as agent:
+        await asyncio.sleep(10)
+        assert agent.ready()[0]
+        await asyncio.sleep(60)
+        assert agent.health()[0]
+        assert report in server.objects
+
+
+@pytest.mark.parametrize(("make", "report"), AGENTS.values(), ids=AGENTS.keys())
+async def test_without_an_api_server_at_boot_it_is_alive_for_hours_and_not_ready(
+    make: Make, report: str, server: MemoryServer, tmp_path: Path
+) -> None:
+    server.away = True
+    async with running(make, server, tmp_path) as agent:
+        for _ in range(6 * 60):
+            await asyncio.sleep(60)
+            assert agent.health()[0]
+            assert not agent.ready()[0]
+            assert not agent.alive()
+
+
+@pytest.mark.parametrize(("make", "report"), AGENTS.values(), ids=AGENTS.keys())
+async def test_it_is_ready_soon_after_the_api_server_came(
+    make: Make, report: str, server: MemoryServer, tmp_path: Path
+) -> None:
+    server.away = True
+    async with running(make, server, tmp_path) as agent:
+        await asyncio.sleep(HOUR)
+        server.away = False
+        await asyncio.sleep(30)
+        assert agent.ready()[0]
+
+
+@pytest.mark.parametrize(("make", "report"), AGENTS.values(), ids=AGENTS.keys())
+async def test_an_api_server_that_goes_away_leaves_it_alive_and_ready(
+    make: Make, report: str, server: MemoryServer, tmp_path: Path
+) -> None:
+    async with running(make, server, tmp_path) as agent:
+        await asyncio.sleep(60)
+        server.away = True
+        for _ in range(60):
+            await asyncio.sleep(60)
+            assert agent.health()[0]
+            assert agent.ready()[0]
+
+
+@pytest.mark.parametrize(("make", "report"), AGENTS.values(), ids=AGENTS.keys())
+async def test_a_report_that_must_not_be_written_keeps_it_ready(
+    make: Make, report: str, server: MemoryServer, tmp_path: Path
+) -> None:
+    server.refused = {f"PATCH {report}"}
+    async with running(make, server, tmp_path) as agent:
+        await asyncio.sleep(60)
+        assert agent.ready() == (True, "no report written yet")
+        assert not any(one.endswith("/leases") for _, one in server.requests)
+
+
+@pytest.mark.parametrize(("make", "report"), AGENTS.values(), ids=AGENTS.keys())
+async def test_without_our_crds_it_waits_alive_and_ready(
+    make: Make, report: str, server: MemoryServer, tmp_path: Path
+) -> None:
+    server.collections.discard(f"{GROUP}/volumehealthpolicies")
+    async with running(make, server, tmp_path) as agent:
+        for _ in range(10):
+            await asyncio.sleep(60)
+            assert agent.health()[0]
+            assert agent.ready()[0]
