@@ -45,6 +45,8 @@ class MemoryServer:
             return _status(403, "Forbidden")
         if request.query and request.query.get("watch") == "true":
             return _Answer(200, b"", ends_after=float(request.query["timeoutSeconds"]))
+        if request.path == "/apis":
+            return _Answer(200, b'{"kind": "APIGroupList", "groups": null}')
         match request.method:
             case "GET" if request.path in self.collections:
                 return _Answer(200, msgspec.json.encode(self._list(request.path)))

@@ -24,7 +24,7 @@ class _Group(msgspec.Struct):
 
 class _Groups(msgspec.Struct):
     kind: str
-    groups: list[_Group]
+    groups: list[_Group] | None
 
 
 class _Resource(msgspec.Struct):
@@ -33,7 +33,7 @@ class _Resource(msgspec.Struct):
 
 class _Resources(msgspec.Struct):
     kind: str
-    resources: list[_Resource]
+    resources: list[_Resource] | None
 
 
 class Requests(Protocol):
@@ -57,12 +57,12 @@ async def serves(api: Requests, path: str) -> bool:
     wanted = f"{group}/{version}"
     groups = read_body(await api.request("GET", DISCOVERY), _Groups, what="the list of API groups")
     _require(groups.kind == "APIGroupList")
-    if not any(one.group_version == wanted for found in groups.groups for one in found.versions):
+    if not any(one.group_version == wanted for found in groups.groups or () for one in found.versions):
         return False
     where = f"{DISCOVERY}/{wanted}"
     served = read_body(await api.request("GET", where), _Resources, what=f"the list of resources of {wanted}")
     _require(served.kind == "APIResourceList")
-    return any(one.name == resource for one in served.resources)
+    return any(one.name == resource for one in served.resources or ())
 
 
 def _require(itself: bool) -> None:
