@@ -1,7 +1,7 @@
 """The one way out: a bounded, prioritised, level-triggered queue of writes to the API server.
 
 What is queued under a key is the newest thing wanted there; its body is built when it is sent. Nothing is lost
-while the server is away, and nothing is sent twice because of it.
+while the server is away, and nothing is sent twice because of it. Each write ends in exactly one outcome.
 """
 
 import asyncio
@@ -10,11 +10,12 @@ import itertools
 import logging
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from random import Random
 from typing import Protocol
 
 from volumehealth import errors
+from volumehealth.kube.backoff import Backoffs, Cause, Growth
 
 log = logging.getLogger(__name__)
 
@@ -35,16 +36,6 @@ class Requests(Protocol):
         """Send one request; raise an `errors.ApiError` unless the answer is 2xx."""
 
 
-class Priority(IntEnum):
-    """Which write goes first."""
-
-    STATUS = 0
-    """A policy's status and its own Events: few, and the front page."""
-    CLAIM_EVENT = 1
-    RECORD = 2
-    POD_EVENT = 3
-
-
 @dataclass(frozen=True, slots=True)
 class Write:
     """One request. A GET is allowed: it is how an Event that exists already is looked at before it is changed."""
@@ -57,7 +48,7 @@ class Write:
 
 
 class Result(StrEnum):
-    """How a write ended. A write that is retried has not ended."""
+    """How a write ended; each ends once. A write that is retried has not ended."""
 
     DONE = "Done"
     CONFLICT = "Conflict"
@@ -68,8 +59,14 @@ class Result(StrEnum):
     """The namespace is gone or going: there is nobody left to tell."""
     INVALID = "Invalid"
     """The server will never take this."""
-    UNWANTED = "Unwanted"
-    """When its turn came, nobody wanted it any more."""
+    FAILED = "Failed"
+    """Its body could not be built or sent: an error of this program."""
+    DROPPED = "Dropped"
+    """Nobody wanted it any more: it was discarded, or its `make` returned None."""
+    REPLACED = "Replaced"
+    """A newer write took its place; that one goes on."""
+    REFUSED = "Refused"
+    """Too many wait, and it was put with `refusable=True`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +84,11 @@ Observe = Callable[[str, str], None]
 """Told the kind of every write that was tried and what came of it (a `Result`, `Retried` or `Forbidden`)."""
 
 
+_SERVER = Growth(0.5, 2.0, 30.0)
+_FORBIDDEN = Growth(2.0, 4.0, 600.0)
+_REFUSED = Growth(2.0, 2.0, 600.0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How hard the API server may be pressed. Times in seconds.
@@ -94,21 +96,21 @@ class Limits:
     Attributes:
         in_flight: requests at once; one while the server is in trouble.
         paced_per_second: rate of writes that were put with `paced=True`.
-        refusable: from this many waiting writes on, Pod events are refused (the next check offers them again).
+        refusable: from this many waiting writes on, those that may be refused are.
         timeout: of one request.
-        first_backoff, last_backoff: waiting time after the first failure and at most.
-        first_forbidden, last_forbidden: waiting time after a missing right, which grows fourfold. It begins small: an
-            API server that has just started refuses everybody until it has read its roles.
+        server: waiting time after a failure of the server.
+        forbidden: waiting time after a missing right. It begins small: an API server that has just started refuses
+            everybody until it has read its roles.
+        refused: waiting time of a key whose write the server does not take: what is wrong with it may change.
     """
 
     in_flight: int = 16
     paced_per_second: float = 50.0
     refusable: int = 20_000
     timeout: float = 15.0
-    first_backoff: float = 0.5
-    last_backoff: float = 30.0
-    first_forbidden: float = 2.0
-    last_forbidden: float = 600.0
+    server: Growth = _SERVER
+    forbidden: Growth = _FORBIDDEN
+    refused: Growth = _REFUSED
 
 
 _COMPLAIN_EVERY = 600.0
@@ -122,14 +124,13 @@ class _Entry:
     key: Hashable
     make: Make
     kind: str
-    priority: Priority
+    priority: int
     on_done: OnDone | None
     paced: bool
-    policy: str
+    flow: str
     turn: int
     order: int
-    failures: int = 0
-    refusals: int = 0
+    due: float = 0.0
 
     @property
     def lane(self) -> "_Lane":
@@ -137,7 +138,7 @@ class _Entry:
         return self.priority, self.paced
 
 
-_Lane = tuple[Priority, bool]
+_Lane = tuple[int, bool]
 """Priority, and whether it is paced."""
 _Place = tuple[int, int, int, _Entry]
 """Priority, turn, order."""
@@ -155,8 +156,8 @@ class _Heaps:
 class WriteQueue:
     """Sends writes in order of priority until `run` is cancelled.
 
-    Among writes of one priority policies take turns, so that whoever has one thing to tell need not wait for another's
-    ten thousand. (Start-time fair queueing: each write gets the turn after its policy's last one.)
+    Among writes of one priority flows take turns, so that a flow with one write need not wait for another's ten
+    thousand. (Start-time fair queueing: each write gets the turn after its flow's last one.)
 
     Args:
         api: where to.
@@ -184,6 +185,12 @@ class WriteQueue:
         self._gate = 0.0
         self._next_paced = 0.0
         self._complained: dict[str, float] = {}
+        growths = {
+            Cause.SERVER: self._limits.server,
+            Cause.FORBIDDEN: self._limits.forbidden,
+            Cause.REFUSED: self._limits.refused,
+        }
+        self._backoffs = Backoffs(growths, random=random)
 
     def __len__(self) -> int:
         """Return how many writes wait or are on their way."""
@@ -199,51 +206,78 @@ class WriteQueue:
         make: Make,
         *,
         kind: str,
-        priority: Priority,
-        policy: str = "",
+        priority: int,
+        flow: str = "",
         on_done: OnDone | None = None,
         paced: bool = False,
         delay: float = 0.0,
+        refusable: bool = False,
     ) -> bool:
-        """Want this write; whatever else waits under the key is forgotten, its `on_done` uncalled.
+        """Want this write; what else waits under the key is replaced.
 
         Args:
-            key: what is written, such as an object's path; never two requests at once for one key.
+            key: what is written, such as an object's path; never two requests at once for one key. A key whose last
+                request failed waits for the rest of its back-off, whatever is put.
             make: builds the request when its turn has come.
-            kind: for metrics and logs: `status`, `event`, `record`.
-            priority: which goes first.
-            policy: whose check it tells.
-            on_done: called once it has ended; it may put the next write.
+            kind: for metrics and logs, such as `event`.
+            priority: the lowest number goes first.
+            flow: whose write it is; flows take turns.
+            on_done: called once, when it has ended, in whatever way; it may put the next write.
             paced: send at `paced_per_second` at most, after others of its priority.
             delay: seconds before it is sent.
+            refusable: whether it may be refused while very many wait.
 
         Returns:
-            False if it was refused: too many wait, and it is a Pod event.
+            False if it was refused.
         """
-        if priority is Priority.POD_EVENT and len(self._entries) >= self._limits.refusable:
-            self._observe(kind, "Refused")
-            return False
         self._order += 1
-        turn = self._next_turn(key, (priority, paced), policy)
-        entry = _Entry(key, make, kind, priority, on_done, paced, policy, turn, self._order)
+        turn = self._next_turn(key, (priority, paced), flow)
+        entry = _Entry(key, make, kind, priority, on_done, paced, flow, turn, self._order)
+        if refusable and len(self._entries) >= self._limits.refusable:
+            self._end(entry, Outcome(Result.REFUSED))
+            return False
+        replaced = self._entries.get(key)
         self._entries[key] = entry
         if key not in self._in_flight:
-            self._place(entry, delay)
+            self._place(entry, max(delay, self._backoffs.left(key, _time())))
+        if replaced is not None:
+            self._end(replaced, Outcome(Result.REPLACED))
         return True
 
-    def _next_turn(self, key: Hashable, lane: "_Lane", policy: str) -> int:
-        """Return the turn after the policy's last one; who waits already keeps its turn."""
+    def back_off(self, key: Hashable, *, kind: str) -> None:
+        """Make a key wait, longer each time, because its last write did not bring about what the caller wants."""
+        self._backoffs.failed(key, Cause.REFUSED, kind=kind, now=_time())
+
+    def waits(self, key: Hashable) -> bool:
+        """Tell whether a key waits for the end of its back-off."""
+        return self._backoffs.left(key, _time()) > 0
+
+    def _next_turn(self, key: Hashable, lane: "_Lane", flow: str) -> int:
+        """Return the turn after the flow's last one; a write that replaces another keeps its turn."""
         waiting = self._entries.get(key)
-        if waiting is not None and (waiting.lane, waiting.policy) == (lane, policy):
+        if waiting is not None and (waiting.lane, waiting.flow) == (lane, flow):
             return waiting.turn
-        turn = max(self._served.get(lane, 0), self._turns.get((lane, policy), 0)) + 1
-        self._turns[lane, policy] = turn
+        turn = max(self._served.get(lane, 0), self._turns.get((lane, flow), 0)) + 1
+        self._turns[lane, flow] = turn
         return turn
 
     def discard(self, key: Hashable) -> None:
-        """Forget what waits under a key; what is on its way already goes on."""
-        self._entries.pop(key, None)
+        """Drop what waits under a key; what is on its way already goes on."""
+        dropped = self._entries.pop(key, None)
+        if dropped is not None:
+            self._end(dropped, Outcome(Result.DROPPED))
         self._settled.set()
+
+    def _end(self, entry: _Entry, outcome: Outcome) -> None:
+        """Tell a write's one outcome. An error in the callback costs that write only."""
+        self._observe(entry.kind, outcome.result)
+        if entry.on_done is None:
+            return
+        try:
+            entry.on_done(outcome)
+        except Exception:  # noqa: BLE001 - one object must not end the process
+            self._observe(entry.kind, "CallbackFailed")
+            self._report_error(entry, "the end of a write could not be handled")
 
     async def run(self) -> None:
         """Send until cancelled. Costs nothing while nothing waits."""
@@ -282,7 +316,8 @@ class WriteQueue:
 
     def _place(self, entry: _Entry, delay: float) -> None:
         if delay > 0:
-            heapq.heappush(self._heaps.delayed, (_time() + delay, entry.order, entry))
+            entry.due = _time() + delay
+            heapq.heappush(self._heaps.delayed, (entry.due, entry.order, entry))
         else:
             lane = self._heaps.paced if entry.paced else self._heaps.ready
             heapq.heappush(lane, (entry.priority, entry.turn, entry.order, entry))
@@ -291,8 +326,8 @@ class WriteQueue:
     def _release_delayed(self) -> None:
         delayed = self._heaps.delayed
         while delayed and (_due(delayed[0][0]) or not self._current(delayed[0][2])):
-            entry = heapq.heappop(delayed)[2]
-            if self._current(entry):
+            due, _, entry = heapq.heappop(delayed)
+            if self._current(entry) and entry.due == due:  # it may have been placed anew
                 self._place(entry, 0)
 
     def _next(self) -> _Entry | None:
@@ -340,47 +375,69 @@ class WriteQueue:
     async def _send(self, entry: _Entry) -> None:
         try:
             ended = await self._try(entry)
+        except asyncio.CancelledError:
+            self._entries.setdefault(entry.key, entry)  # whoever runs the queue next sends it again
+            self._place(self._entries[entry.key], 0)
+            raise
         finally:
             self._in_flight.discard(entry.key)
             self._wake.set()
         newer = self._entries.get(entry.key)
         if newer is not None:
-            self._place(newer, 0)
+            self._place(newer, self._backoffs.left(entry.key, _time()))
         if isinstance(ended, Outcome):
-            self._observe(entry.kind, ended.result)
-            if entry.on_done is not None:
-                entry.on_done(ended)
-        elif newer is None:
-            entry.failures += 1
+            self._end(entry, ended)
+        elif newer is not None:
+            self._end(entry, Outcome(Result.REPLACED))
+        else:
             self._entries[entry.key] = entry
             self._place(entry, ended)
         self._settled.set()
 
     async def _try(self, entry: _Entry) -> Outcome | float:
         """Send once; return how it ended, or the seconds to wait before it is tried again."""
-        write = entry.make()
-        if write is None:
-            return Outcome(Result.UNWANTED)
         try:
-            body = await self._api.request(
-                write.method,
-                write.path,
-                query=write.query,
-                body=write.body,
-                content_type=write.content_type,
-                timeout=self._limits.timeout,
-            )
-        except errors.ApiError as error:
-            return self._failed(entry, write, error)
+            write = entry.make()
+            if write is None:
+                return Outcome(Result.DROPPED)
+            try:
+                body = await self._request(write)
+            except errors.ApiError as error:
+                return self._failed(entry, write, error)
+        except Exception:  # noqa: BLE001 - one object must not end the process
+            self._report_error(entry, "a write could not be made")
+            self._backoffs.failed(entry.key, Cause.REFUSED, kind=entry.kind, now=_time())
+            return Outcome(Result.FAILED)
         self._troubles = 0
+        if self._backoffs.succeeded(entry.key) is Cause.FORBIDDEN:
+            self._try_again(entry.kind)
         return Outcome(Result.DONE, body)
+
+    async def _request(self, write: Write) -> bytes:
+        return await self._api.request(
+            write.method,
+            write.path,
+            query=write.query,
+            body=write.body,
+            content_type=write.content_type,
+            timeout=self._limits.timeout,
+        )
+
+    def _try_again(self, kind: str) -> None:
+        """A right is back: try what else of this kind waits for it."""
+        for key in self._backoffs.end_waits(kind, Cause.FORBIDDEN, _time()):
+            waiting = self._entries.get(key)
+            if waiting is not None and key not in self._in_flight:
+                waiting.due = 0.0
+                self._place(waiting, 0)
 
     def _failed(self, entry: _Entry, write: Write, error: errors.ApiError) -> Outcome | float:
         if _in_trouble(error):
             self._observe(entry.kind, "Retried")
             if _due(self._gate):  # of many requests that fail together, one counts
                 self._troubles += 1
-                self._gate = _time() + self._backoff(self._troubles, None)
+                grown = self._limits.server.after(self._troubles) * self._random.uniform(0.8, 1.2)
+                self._gate = _time() + grown
             self._gate = max(self._gate, _time() + (error.retry_after or 0.0))
             return 0.0
         self._troubles = 0
@@ -394,23 +451,16 @@ class WriteQueue:
             case errors.Forbidden():
                 self._observe(entry.kind, "Forbidden")
                 self._complain(entry.kind, "a right is missing; trying again later", error)
-                entry.refusals += 1
-                grown = self._limits.first_forbidden * 4.0 ** min(entry.refusals - 1, 16)
-                return min(self._limits.last_forbidden, grown) * self._jitter()
+                return self._backoffs.failed(entry.key, Cause.FORBIDDEN, kind=entry.kind, now=_time())
             case _ if error.status >= 500 or isinstance(error, errors.ApiUnreachable):
                 self._observe(entry.kind, "Retried")
-                return self._backoff(entry.failures + 1, error.retry_after)
+                return self._backoffs.failed(
+                    entry.key, Cause.SERVER, kind=entry.kind, now=_time(), at_least=error.retry_after or 0.0
+                )
             case _:
                 self._complain(entry.kind, "the API server does not take this write", error)
+                self._backoffs.failed(entry.key, Cause.REFUSED, kind=entry.kind, now=_time())
                 return Outcome(Result.INVALID)
-
-    def _backoff(self, failures: int, retry_after: float | None) -> float:
-        limits = self._limits
-        grown = min(limits.last_backoff, limits.first_backoff * 2.0 ** min(failures - 1, 16))
-        return max(retry_after or 0.0, grown * self._jitter())
-
-    def _jitter(self) -> float:
-        return self._random.uniform(0.8, 1.2)
 
     def _complain(self, kind: str, what: str, error: errors.ApiError) -> None:
         """Log a refused write, once in ten minutes for each kind."""
@@ -418,6 +468,13 @@ class WriteQueue:
         if now >= self._complained.get(kind, 0.0):
             self._complained[kind] = now + _COMPLAIN_EVERY
             log.warning(what, extra={"kind": kind, "error": str(error)})
+
+    def _report_error(self, entry: _Entry, what: str) -> None:
+        """Log an error of this program, once in ten minutes for each kind; use it in an except block."""
+        now = _time()
+        if now >= self._complained.get(what + entry.kind, 0.0):
+            self._complained[what + entry.kind] = now + _COMPLAIN_EVERY
+            log.exception(what, extra={"kind": entry.kind, "key": str(entry.key)})
 
 
 def _in_trouble(error: errors.ApiError) -> bool:

@@ -13,9 +13,10 @@ import msgspec
 
 from volumehealth.errors import ApiError
 from volumehealth.kube.bodies import read_body
-from volumehealth.kube.writes import Outcome, Priority, Result, Write, WriteQueue
+from volumehealth.kube.writes import Outcome, Result, Write, WriteQueue
 from volumehealth.model.clock import Clock, moment_of, rfc3339
 from volumehealth.model.vocabulary import COMPONENT, EventReason
+from volumehealth.report.priorities import Priority
 
 _LONGEST_NAME = 253
 _MOST_COUNTED = 1_000_000_000
@@ -207,7 +208,14 @@ class _Telling:
     def _put(self, make: Callable[[], Write], done: Callable[[Outcome], None], priority: Priority) -> bool:
         key = (self.notice.namespace, self.notice.name)
         return self.sink.queue.put(
-            key, make, kind="event", priority=priority, policy=self.policy, on_done=done, paced=self.paced
+            key,
+            make,
+            kind="event",
+            priority=priority,
+            flow=self.policy,
+            on_done=done,
+            paced=self.paced,
+            refusable=priority is Priority.POD_EVENT,
         )
 
     def _path(self) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from volumehealth.kube.writes import Priority
 from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import Claim, Pod
 from volumehealth.model.health import ClaimHealth, Finding, Identity, Transition, TransitionKind
@@ -17,6 +16,7 @@ from volumehealth.model.ids import ClaimRef
 from volumehealth.report import messages
 from volumehealth.report.eventobjects import About, EventDraft, EventSink, EventState
 from volumehealth.report.picture import Picture
+from volumehealth.report.priorities import Priority
 from volumehealth.report.problems import Group, group_of
 
 _MANY = 20

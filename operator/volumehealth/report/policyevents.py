@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from volumehealth.kube.writes import Priority
 from volumehealth.model.clock import date_and_time
 from volumehealth.model.health import DriverState, TransitionKind
 from volumehealth.model.policy import Policy
@@ -12,6 +11,7 @@ from volumehealth.model.vocabulary import API_VERSION, POLICY_KIND, EventReason
 from volumehealth.report.eventobjects import About, EventDraft, EventSink
 from volumehealth.report.phrases import headline, monitored, named, where
 from volumehealth.report.picture import Picture
+from volumehealth.report.priorities import Priority
 from volumehealth.report.problems import Group, Problem, group_of
 from volumehealth.report.text import clean, count, fit
 

@@ -9,13 +9,14 @@ from typing import Any, Protocol
 import msgspec
 
 from volumehealth.kube.bodies import UNREADABLE
-from volumehealth.kube.writes import Make, OnDone, Outcome, Priority, Result, Write, WriteQueue
+from volumehealth.kube.writes import Make, OnDone, Outcome, Result, Write, WriteQueue
 from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import Claim, Pod
 from volumehealth.model.health import ClaimHealth, Finding
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.vocabulary import API_VERSION, COMPONENT, RECORDS
 from volumehealth.report.picture import Picture
+from volumehealth.report.priorities import Priority
 from volumehealth.report.records import POLICY_LABEL, Resumed, deserves_record, render, resume
 
 _APPLY = "application/apply-patch+yaml"
@@ -197,14 +198,14 @@ class RecordWriter:
         def done(outcome: Outcome) -> None:
             if outcome.result is Result.NOT_FOUND:
                 self._apply(ref, _LATER)
-            elif outcome.result is not Result.UNWANTED:
+            elif outcome.result is Result.DONE:
                 self._written[ref] = _Written(sent, self._clock.now())
 
         self._put(ref, make, done, policy=self._holders.get(ref, ""), delay=delay)
 
     def _put(self, ref: ClaimRef, make: Make, done: OnDone, *, policy: str, delay: float) -> None:
         self._queue.put(
-            _key(ref), make, kind="record", priority=Priority.RECORD, policy=policy, on_done=done, delay=delay
+            _key(ref), make, kind="record", priority=Priority.RECORD, flow=policy, on_done=done, delay=delay
         )
 
     def _remove(self, ref: ClaimRef, delay: float) -> None:
@@ -216,7 +217,7 @@ class RecordWriter:
             return Write("DELETE", _path(ref)) if ref not in self._wanted else None
 
         def done(outcome: Outcome) -> None:
-            if outcome.result is not Result.UNWANTED:
+            if outcome.result in (Result.DONE, Result.NOT_FOUND):
                 self._written.pop(ref, None)
 
         self._put(ref, make, done, policy=policy, delay=delay)

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from volumehealth.kube.writes import Outcome, Priority, Result, Write, WriteQueue
+from volumehealth.kube.writes import Outcome, Result, Write, WriteQueue
 from volumehealth.model.clock import Clock, moment_of
 from volumehealth.model.policy import Policy
 from volumehealth.model.vocabulary import API_VERSION, POLICIES
+from volumehealth.report.priorities import Priority
 from volumehealth.report.status import differs
 
 HEARTBEAT = timedelta(minutes=5)
@@ -57,7 +58,7 @@ class StatusWriter:
                 self._there[policy.uid] = sent
 
         self._queue.put(
-            _key(policy.uid), make, kind="status", priority=Priority.STATUS, policy=policy.name, on_done=done
+            _key(policy.uid), make, kind="status", priority=Priority.STATUS, flow=policy.name, on_done=done
         )
 
     def forget(self, uid: str) -> None:

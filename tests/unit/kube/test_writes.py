@@ -10,11 +10,27 @@ import pytest
 
 from support.fakeapi import FakeApi
 from volumehealth import errors
-from volumehealth.kube.writes import Limits, Outcome, Priority, Result, Write, WriteQueue
+from volumehealth.kube.writes import Limits, Outcome, Result, Write, WriteQueue
 
 pytestmark = pytest.mark.looptime
 
 Counted = list[tuple[str, str]]
+
+
+@pytest.fixture
+def api() -> FakeApi:
+    return FakeApi()
+
+
+@pytest.fixture
+def counted() -> Counted:
+    """What was observed of writes."""
+    return []
+
+
+@pytest.fixture
+async def queue(api: FakeApi, counted: Counted) -> WriteQueue:
+    return WriteQueue(api, random=Random(1), observe=lambda *what: counted.append(what))
 
 
 @asynccontextmanager
@@ -32,7 +48,7 @@ def an_object(name: str) -> Write:
 
 
 def put(queue: WriteQueue, name: str, **how: Any) -> bool:
-    how = {"kind": "thing", "priority": Priority.RECORD, **how}
+    how = {"kind": "thing", "priority": 2, **how}
     return queue.put(name, how.pop("make", lambda: an_object(name)), **how)
 
 
@@ -62,7 +78,7 @@ async def test_the_body_is_built_when_it_is_sent_and_may_say_that_nothing_is_wan
     async with running(queue):
         await queue.drain(5)
     assert api.requests == []
-    assert ends == [Outcome(Result.UNWANTED)]
+    assert ends == [Outcome(Result.DROPPED)]
 
 
 async def test_a_key_never_has_two_requests_at_once_and_the_newest_still_goes_out(
@@ -80,24 +96,24 @@ async def test_a_key_never_has_two_requests_at_once_and_the_newest_still_goes_ou
 
 async def test_more_important_writes_go_first_and_equal_ones_in_order(api: FakeApi) -> None:
     queue = WriteQueue(api, random=Random(1), observe=lambda *_: None, limits=Limits(in_flight=1))
-    for priority in reversed(Priority):
+    for priority in (3, 2, 1, 0):
         for turn in "12":
-            put(queue, f"{priority.name}{turn}", priority=priority)
+            put(queue, f"{priority}-{turn}", priority=priority)
     async with running(queue):
         await queue.drain(5)
     names = [name.removeprefix("/things/") for name in api.objects]
-    assert names == [f"{priority.name}{turn}" for priority in Priority for turn in "12"]
+    assert names == [f"{priority}-{turn}" for priority in range(4) for turn in "12"]
 
 
-async def test_a_policy_with_one_thing_to_tell_does_not_wait_for_another_s_thousands(api: FakeApi) -> None:
+async def test_a_flow_with_one_thing_to_tell_does_not_wait_for_another_s_thousands(api: FakeApi) -> None:
     queue = WriteQueue(api, random=Random(1), observe=lambda *_: None, limits=Limits(in_flight=1))
     for number in range(2000):
-        put(queue, f"many-{number:04}", policy="many")
+        put(queue, f"many-{number:04}", flow="many")
     async with running(queue):
         while api.count("POST") < 100:  # noqa: ASYNC110 - the middle of the burst
             await asyncio.sleep(0.001)
         for number in range(3):
-            put(queue, f"few-{number}", policy="few")
+            put(queue, f"few-{number}", flow="few")
         await queue.drain(60)
     order = [path.removeprefix("/things/") for path in api.objects]
     assert max(order.index(f"few-{number}") for number in range(3)) < 110
@@ -107,23 +123,23 @@ async def test_a_policy_with_one_thing_to_tell_does_not_wait_for_another_s_thous
 async def test_a_write_without_pace_costs_paced_ones_of_others_nothing(api: FakeApi) -> None:
     queue = WriteQueue(api, random=Random(1), observe=lambda *_: None)
     for number in range(500):
-        put(queue, f"many-{number:03}", policy="many", paced=True)
-    put(queue, "at-once", policy="many")
+        put(queue, f"many-{number:03}", flow="many", paced=True)
+    put(queue, "at-once", flow="many")
     async with running(queue):
         await asyncio.sleep(1)
-        put(queue, "few", policy="few", paced=True)
+        put(queue, "few", flow="few", paced=True)
         await queue.drain(60)
     order = [path.removeprefix("/things/") for path in api.objects]
     assert order.index("few") < 110
 
 
-async def test_policies_with_much_to_tell_take_turns_within_a_priority(api: FakeApi) -> None:
+async def test_flows_with_much_to_tell_take_turns_within_a_priority(api: FakeApi) -> None:
     queue = WriteQueue(api, random=Random(1), observe=lambda *_: None, limits=Limits(in_flight=1))
-    for policy in ("a", "b", "c"):
+    for flow in ("a", "b", "c"):
         for number in range(4):
-            put(queue, f"{policy}{number}", policy=policy)
-    put(queue, "first", policy="a", priority=Priority.STATUS)
-    put(queue, "a0", policy="a")  # wanted anew: it keeps its turn
+            put(queue, f"{flow}{number}", flow=flow)
+    put(queue, "first", flow="a", priority=0)
+    put(queue, "a0", flow="a")  # wanted anew: it keeps its turn
     async with running(queue):
         await queue.drain(5)
     order = [path.removeprefix("/things/") for path in api.objects]
@@ -272,8 +288,8 @@ async def test_a_server_that_refuses_everybody_while_it_starts_is_tried_again_wi
 async def test_paced_writes_wait_for_others_of_their_priority_and_keep_their_rate(api: FakeApi) -> None:
     queue = WriteQueue(api, random=Random(1), observe=lambda *_: None, limits=Limits(paced_per_second=10))
     for number in range(100):
-        put(queue, f"paced{number}", priority=Priority.CLAIM_EVENT, paced=True)
-    put(queue, "other", priority=Priority.CLAIM_EVENT)
+        put(queue, f"paced{number}", priority=1, paced=True)
+    put(queue, "other", priority=1)
     async with running(queue):
         await asyncio.sleep(3)
         assert next(iter(api.objects)) == "/things/other"
@@ -286,8 +302,8 @@ async def test_paced_writes_are_not_held_up_by_thousands_of_lower_priority(api: 
     api.latency = 0.1
     queue = WriteQueue(api, random=Random(1), observe=lambda *_: None, limits=Limits(paced_per_second=10))
     for number in range(2000):
-        put(queue, f"record{number}", priority=Priority.RECORD)
-        put(queue, f"paced{number}", priority=Priority.CLAIM_EVENT, paced=True)
+        put(queue, f"record{number}", priority=2)
+        put(queue, f"paced{number}", priority=1, paced=True)
     async with running(queue):
         await asyncio.sleep(5)
     told = sum("paced" in path for path in api.objects)
@@ -313,15 +329,15 @@ async def test_what_is_discarded_is_not_sent(api: FakeApi, queue: WriteQueue) ->
     assert api.requests == []
 
 
-async def test_pod_events_are_refused_when_too_much_waits_and_nothing_else_is(
+async def test_what_may_be_refused_is_when_too_much_waits_and_nothing_else_is(
     api: FakeApi, counted: Counted
 ) -> None:
     queue = WriteQueue(
         api, random=Random(1), observe=lambda *what: counted.append(what), limits=Limits(refusable=3)
     )
-    accepted = [put(queue, str(number), priority=Priority.POD_EVENT) for number in range(5)]
+    accepted = [put(queue, str(number), refusable=True) for number in range(5)]
     assert accepted == [True, True, True, False, False]
-    assert put(queue, "claim", priority=Priority.CLAIM_EVENT)
+    assert put(queue, "claim")
     assert counted == [("thing", "Refused")] * 2
 
 
