@@ -376,8 +376,11 @@ class WriteQueue:
         try:
             ended = await self._try(entry)
         except asyncio.CancelledError:
-            self._entries.setdefault(entry.key, entry)  # whoever runs the queue next sends it again
-            self._place(self._entries[entry.key], 0)
+            newer = self._entries.setdefault(entry.key, entry)  # whoever runs the queue next sends it again
+            self._in_flight.discard(entry.key)
+            self._place(newer, 0)
+            if newer is not entry:
+                self._end(entry, Outcome(Result.REPLACED))
             raise
         finally:
             self._in_flight.discard(entry.key)
