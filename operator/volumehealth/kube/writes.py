@@ -376,10 +376,12 @@ class WriteQueue:
         try:
             ended = await self._try(entry)
         except asyncio.CancelledError:
-            newer = self._entries.setdefault(entry.key, entry)  # whoever runs the queue next sends it again
+            following = self._entries.setdefault(
+                entry.key, entry
+            )  # whoever runs the queue next sends it again
             self._in_flight.discard(entry.key)
-            self._place(newer, 0)
-            if newer is not entry:
+            self._place(following, 0)
+            if following is not entry:
                 self._end(entry, Outcome(Result.REPLACED))
             raise
         finally:
