@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from volumehealth.cluster.objects import RawDriver
-from volumehealth.kube.writes import Priority, Write, WriteQueue
+from volumehealth.kube.writes import Write, WriteQueue
 from volumehealth.model.clock import Clock, parse_rfc3339, rfc3339
 from volumehealth.model.cluster import Claim, NodeDrivers
 from volumehealth.model.health import DriverState, SourceState
@@ -18,6 +18,7 @@ from volumehealth.model.ids import ClaimRef
 from volumehealth.model.report import Plane, VolumeHealthReport
 from volumehealth.model.vocabulary import API_VERSION, COMPONENT, DRIVER_KIND, DRIVERS
 from volumehealth.report.picture import Picture
+from volumehealth.report.priorities import Priority
 from volumehealth.report.text import clean, fit
 
 NUMBERS_EVERY = 300.0
@@ -135,7 +136,6 @@ class DriverWriter:
             lambda: Write("PATCH", _path(name), body, query=query, content_type=_APPLY),
             kind="driver",
             priority=Priority.STATUS,
-            policy="",
         )
 
     def _remove(self, name: str) -> None:
@@ -145,7 +145,6 @@ class DriverWriter:
             lambda: Write("DELETE", _path(name)),
             kind="driver",
             priority=Priority.RECORD,
-            policy="",
         )
 
     def _numbers_due(self, name: str) -> bool:
