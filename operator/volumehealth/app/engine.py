@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from volumehealth.app.policies import Entry, PolicyBook
+from volumehealth.app.policies import GONE_AFTER, Entry, PolicyBook
 from volumehealth.check import Checker
 from volumehealth.check import View as CheckedView
 from volumehealth.cluster.changes import Changes
@@ -26,8 +26,9 @@ GRACE = 60.0
 """Seconds by which a check may be late before /healthz says that checks do not advance."""
 SWEEP = 60.0
 """Seconds between two looks for records that belong to no policy."""
-_APPEAR = 10.0
-"""Seconds for which Kopf may know a policy that the view does not know yet."""
+_FORGOTTEN = 3600.0
+"""Seconds for which a current view must lack a policy before its timer ends, which cannot be taken back: Kopf may know a
+policy before the view does, and the view may lose one for a moment. Until then the timer costs a task that sleeps."""
 _REST = 4.0
 """So many times as long as its last turn took a policy rests before news may call it again: a driver that changes its
 word all the time must not keep the process from anything else."""
@@ -69,8 +70,13 @@ class View(CheckedView, Protocol):
 
 @dataclass(slots=True)
 class _Slot:
-    """When a policy's turn comes. Times are monotonic seconds."""
+    """When a policy's turn comes. Times are monotonic seconds.
 
+    Attributes:
+        seen: when the policy was first seen.
+    """
+
+    seen: float
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     due: float = 0.0
     rest_until: float = 0.0
@@ -112,7 +118,8 @@ class Engine:
         self._following = asyncio.Event()
         self._turning = asyncio.Lock()
         self._relabelled = False
-        self._begun = clock.monotonic()
+        self._arrival = asyncio.Event()
+        self._distrusted = float("-inf")
         self._stopping = False
 
     async def run(self) -> None:
@@ -135,6 +142,7 @@ class Engine:
     def stop(self) -> None:
         """Let every turn end; no check starts after this."""
         self._stopping = True
+        self._arrival.set()
         for slot in self._slots.values():
             slot.wake.set()
 
@@ -147,27 +155,31 @@ class Engine:
         """Wait until the policy is due and check it once; False if the policy is gone for good."""
         if self._stopping:
             return True
-        if uid not in self._book and not await self._appears(uid):
-            return False
-        slot = self._slots.setdefault(uid, _Slot())
+        if not await self._appears(uid):
+            return self._stopping
+        slot = self._slot(uid)
         await self._until_due(slot)
         if self._stopping:
             return True
         async with self._turning:
-            if uid not in self._book:
-                return False
-            await self._check(self._book[uid], slot)
+            if self._shows(uid):
+                await self._check(self._book[uid], slot)
         return True
 
     def advancing(self) -> tuple[bool, str]:
-        """Whether every policy was checked as its interval demands (/healthz)."""
+        """Whether every policy was checked as its interval demands since it was first seen (/healthz).
+
+        Time in which the API server cannot be followed does not count: starting this process anew would not help.
+        """
         now = self._clock.monotonic()
+        if self._view.state().stale:
+            self._distrusted = now
         late = []
         for entry in self._book.entries():
-            slot = self._slots.get(entry.raw.uid)
-            last = slot.turned if slot is not None and slot.turned is not None else self._begun
+            slot = self._slot(entry.raw.uid)
+            last = max(slot.seen if slot.turned is None else slot.turned, self._distrusted)
             overdue = now - last - _interval(entry)
-            if overdue > GRACE:
+            if overdue > GRACE and self._shows(entry.raw.uid):
                 late.append(f"{entry.raw.name} by {overdue:.0f} s")
         if late:
             return False, f"checks do not advance: {', '.join(sorted(late))}"
@@ -187,13 +199,15 @@ class Engine:
         elif part is Part.NAMESPACES:
             self._relabelled = True
         elif part in (Part.STATE, Part.REPORTS):
+            if part is Part.STATE:
+                self._distrusted = self._clock.monotonic()
             for uid in self._slots:
                 self._wake(uid)
 
     async def _change(self) -> None:
         """Wait for a change of policies, and a moment more: changes come in swarms."""
         try:
-            async with asyncio.timeout(SWEEP):
+            async with asyncio.timeout(GONE_AFTER if self._book.missing else SWEEP):
                 await self._changed.wait()
             await asyncio.sleep(_SETTLE)
         except TimeoutError:
@@ -221,9 +235,15 @@ class Engine:
 
     async def _follow_policies(self) -> None:
         """Take the policies that exist now; a changed spec acts at once, a deleted policy takes back what it told."""
-        changed, gone = self._book.refresh(self._view.policies.values())
+        changed, gone = self._book.refresh(
+            self._view.policies.values(),
+            now=self._clock.monotonic(),
+            trusted=not self._view.state().stale,
+        )
         for uid in changed:
             self._wake(uid)
+        arrival, self._arrival = self._arrival, asyncio.Event()
+        arrival.set()
         for entry in gone:
             slot = self._slots.pop(entry.raw.uid, None)
             if slot is not None:
@@ -239,21 +259,33 @@ class Engine:
         self._reporter.sweep(self._view.records, {entry.raw.name for entry in self._book.entries()})
 
     def _wake(self, uid: str) -> None:
-        slot = self._slots.setdefault(uid, _Slot())
+        slot = self._slot(uid)
         slot.due = 0.0
         slot.wake.set()
 
     # ---- turns ----
 
+    def _slot(self, uid: str) -> _Slot:
+        return self._slots.setdefault(uid, _Slot(self._clock.monotonic()))
+
+    def _shows(self, uid: str) -> bool:
+        """Tell whether the view shows a policy now."""
+        return uid in self._book and uid not in self._book.missing
+
     async def _appears(self, uid: str) -> bool:
-        """Wait for the view to know a policy that Kopf saw first; patiently while the view is stale."""
-        waited = 0.0
-        while uid not in self._book and not self._stopping:
-            if waited >= _APPEAR and not self._view.state().stale:
+        """Wait until the view shows a policy; False if we stop, or if it has not been there for very long."""
+        since = self._clock.monotonic()
+        while not self._shows(uid) and not self._stopping:
+            if self._view.state().stale:
+                since = self._clock.monotonic()
+            if self._clock.monotonic() - since >= _FORGOTTEN:
                 return False
-            waited += 0.5
-            await asyncio.sleep(0.5)
-        return True
+            try:
+                async with asyncio.timeout(SWEEP):
+                    await self._arrival.wait()
+            except TimeoutError:
+                pass
+        return not self._stopping
 
     async def _until_due(self, slot: _Slot) -> None:
         wait = slot.due - self._clock.monotonic()

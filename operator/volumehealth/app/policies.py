@@ -12,6 +12,9 @@ from volumehealth.policy.parse import parse_policy
 
 log = logging.getLogger(__name__)
 
+GONE_AFTER = 3.0
+"""Seconds for which a policy must be missing before what it told is taken back."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -45,6 +48,7 @@ class PolicyBook:
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
+        self._missing: dict[str, float] = {}
 
     def __getitem__(self, uid: str) -> Entry:
         """Return a policy by uid. Raises KeyError if it is not there."""
@@ -64,23 +68,52 @@ class PolicyBook:
         """Return, by uid, the policies that hold claims: those with a good spec, suspended ones too."""
         return {uid: entry.policy for uid, entry in self._entries.items() if entry.policy is not None}
 
-    def refresh(self, raws: Iterable[RawPolicy]) -> tuple[frozenset[str], tuple[Entry, ...]]:
+    @property
+    def missing(self) -> Collection[str]:
+        """The uids of policies that the view does not show now, and that are not gone for that yet."""
+        return self._missing.keys()
+
+    def refresh(
+        self, raws: Iterable[RawPolicy], *, now: float, trusted: bool = True
+    ) -> tuple[frozenset[str], tuple[Entry, ...]]:
         """Take the policies that exist now.
+
+        A policy that is missing is gone once it has been missing for `GONE_AFTER` seconds of a view that is trusted,
+        or once another policy has its name: what it told cannot be told again.
+
+        Args:
+            raws: what the view shows.
+            now: monotonic seconds.
+            trusted: whether the view is current.
 
         Returns:
             The uids whose spec is new or changed, and the policies that are gone.
         """
-        before, self._entries = self._entries, {}
-        changed: set[str] = set()
-        for raw in raws:
-            old = before.get(raw.uid)
-            if old is not None and old.raw.generation == raw.generation:
-                self._entries[raw.uid] = old if old.raw is raw else replace(old, raw=raw)
-            else:
-                changed.add(raw.uid)
-                self._entries[raw.uid] = _parse(raw, last_good=old.policy if old else None)
-        gone = tuple(entry for uid, entry in before.items() if uid not in self._entries)
-        return frozenset(changed), gone
+        shown = {raw.uid: raw for raw in raws}
+        names = {raw.name for raw in shown.values()}
+        changed = {uid for uid, raw in shown.items() if self._take(uid, raw)}
+        missing = [uid for uid in self._entries if uid not in shown]
+        if trusted:
+            self._missing = {uid: min(self._missing.get(uid, now), now) for uid in missing}
+        else:
+            self._missing = dict.fromkeys(missing, float("inf"))
+        gone = [
+            uid
+            for uid, since in self._missing.items()
+            if now - since >= GONE_AFTER or self._entries[uid].raw.name in names
+        ]
+        for uid in gone:
+            del self._missing[uid]
+        return frozenset(changed), tuple(self._entries.pop(uid) for uid in gone)
+
+    def _take(self, uid: str, raw: RawPolicy) -> bool:
+        """Take one policy; tell whether its spec is new or changed."""
+        old = self._entries.get(uid)
+        if old is not None and old.raw.generation == raw.generation:
+            self._entries[uid] = old if old.raw is raw else replace(old, raw=raw)
+            return False
+        self._entries[uid] = _parse(raw, last_good=old.policy if old else None)
+        return True
 
 
 def _parse(raw: RawPolicy, *, last_good: Policy | None) -> Entry:

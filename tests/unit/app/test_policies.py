@@ -1,8 +1,9 @@
 """Policies as the operator uses them: parsed once for each generation, the last good spec in force."""
 
+from dataclasses import replace
 from typing import Any
 
-from volumehealth.app.policies import PolicyBook
+from volumehealth.app.policies import GONE_AFTER, PolicyBook
 from volumehealth.cluster.objects import RawPolicy
 
 
@@ -19,7 +20,7 @@ def raw_policy(
 
 
 def test_a_new_policy_has_changed() -> None:
-    changed, gone = PolicyBook().refresh([raw_policy()])
+    changed, gone = PolicyBook().refresh([raw_policy()], now=0.0)
 
     assert changed == {"uid-storage"}
     assert gone == ()
@@ -27,27 +28,61 @@ def test_a_new_policy_has_changed() -> None:
 
 def test_the_same_generation_has_not_changed() -> None:
     book = PolicyBook()
-    book.refresh([raw_policy()])
+    book.refresh([raw_policy()], now=0.0)
 
-    assert book.refresh([raw_policy()]) == (frozenset(), ())
+    assert book.refresh([raw_policy()], now=0.0) == (frozenset(), ())
 
 
-def test_a_policy_that_is_missing_is_gone() -> None:
+def test_a_policy_that_is_missing_for_a_moment_stays() -> None:
     book = PolicyBook()
-    book.refresh([raw_policy("a"), raw_policy("b")])
+    book.refresh([raw_policy("a"), raw_policy("b")], now=0.0)
 
-    changed, gone = book.refresh([raw_policy("b")])
+    assert book.refresh([raw_policy("b")], now=1.0) == (frozenset(), ())
+    assert list(book.missing) == ["uid-a"]
+    assert book.refresh([raw_policy("a"), raw_policy("b")], now=2.0) == (frozenset(), ())
+    assert not book.missing
+
+
+def test_a_policy_that_is_missing_for_longer_is_gone() -> None:
+    book = PolicyBook()
+    book.refresh([raw_policy("a"), raw_policy("b")], now=0.0)
+    book.refresh([raw_policy("b")], now=1.0)
+
+    changed, gone = book.refresh([raw_policy("b")], now=1.0 + GONE_AFTER)
 
     assert not changed
     assert [entry.raw.name for entry in gone] == ["a"]
     assert "uid-a" not in book
 
 
+def test_nothing_is_gone_while_the_view_cannot_be_trusted() -> None:
+    book = PolicyBook()
+    book.refresh([raw_policy("a")], now=0.0)
+
+    for now in range(1, 10_000, 100):
+        assert book.refresh([], now=float(now), trusted=False) == (frozenset(), ())
+
+    assert "uid-a" in book
+    assert book.refresh([], now=10_000.0) == (frozenset(), ()), (
+        "it counts from when the view is trusted again"
+    )
+
+
+def test_a_policy_whose_name_another_one_has_is_gone_at_once() -> None:
+    book = PolicyBook()
+    book.refresh([raw_policy("a")], now=0.0)
+
+    changed, gone = book.refresh([replace(raw_policy("a"), uid="new")], now=0.1)
+
+    assert changed == {"new"}
+    assert [entry.raw.uid for entry in gone] == ["uid-a"]
+
+
 def test_a_bad_spec_leaves_the_last_good_one_in_force() -> None:
     book = PolicyBook()
-    book.refresh([raw_policy(spec={"interval": "30s"})])
+    book.refresh([raw_policy(spec={"interval": "30s"})], now=0.0)
 
-    book.refresh([raw_policy(generation=2, spec={"interval": "never"})])
+    book.refresh([raw_policy(generation=2, spec={"interval": "never"})], now=0.0)
 
     entry = book["uid-storage"]
     assert entry.policy is not None
@@ -60,7 +95,7 @@ def test_a_bad_spec_leaves_the_last_good_one_in_force() -> None:
 def test_a_spec_that_never_was_good_checks_nothing() -> None:
     book = PolicyBook()
 
-    book.refresh([raw_policy(spec={"interval": "never"})])
+    book.refresh([raw_policy(spec={"interval": "never"})], now=0.0)
 
     entry = book["uid-storage"]
     assert not entry.checks
@@ -71,7 +106,7 @@ def test_a_spec_that_never_was_good_checks_nothing() -> None:
 def test_a_suspended_policy_keeps_its_claims_and_checks_nothing() -> None:
     book = PolicyBook()
 
-    book.refresh([raw_policy(spec={"suspend": True})])
+    book.refresh([raw_policy(spec={"suspend": True})], now=0.0)
 
     assert not book["uid-storage"].checks
     assert list(book.usable()) == ["uid-storage"]
@@ -79,9 +114,9 @@ def test_a_suspended_policy_keeps_its_claims_and_checks_nothing() -> None:
 
 def test_a_repaired_spec_has_no_faults() -> None:
     book = PolicyBook()
-    book.refresh([raw_policy(spec={"interval": "never"})])
+    book.refresh([raw_policy(spec={"interval": "never"})], now=0.0)
 
-    changed, _ = book.refresh([raw_policy(generation=2)])
+    changed, _ = book.refresh([raw_policy(generation=2)], now=0.0)
 
     assert changed == {"uid-storage"}
     assert book["uid-storage"].faults == ()

@@ -1,0 +1,233 @@
+"""A policy's timer and /healthz: no one-way decision on a view that may lag, no restart for a fault outside.
+
+In: an engine on virtual time, a view that a test changes, timers as Kopf drives them. Out: checks, health, records.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import pytest
+
+from support.fakeapi import FakeApi
+from volumehealth.app.engine import GRACE, Engine
+from volumehealth.check import Checker
+from volumehealth.cluster.changes import Changes
+from volumehealth.cluster.objects import RawPolicy, RawRecord
+from volumehealth.cluster.view import Listener, Part
+from volumehealth.model.cluster import Claim, Namespace, ViewState
+from volumehealth.model.health import DriverAnswers
+from volumehealth.model.ids import ClaimRef
+from volumehealth.probing.spec import ProbeSpec
+from volumehealth.report.metrics import Metrics
+from volumehealth.report.reporter import Reporter
+
+pytestmark = pytest.mark.looptime
+
+START = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
+
+
+class LoopClock:
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+@dataclass
+class Cluster:
+    """Policies without claims, as the view shows them."""
+
+    claims: dict[ClaimRef, Claim] = field(default_factory=dict)
+    namespaces: dict[str, Namespace] = field(default_factory=dict)
+    policies: dict[str, RawPolicy] = field(default_factory=dict)
+    records: dict[ClaimRef, RawRecord] = field(default_factory=dict)
+    unresolved: tuple[str, ...] = ()
+    stale: str = ""
+    listeners: list[Listener] = field(default_factory=list)
+
+    def show(self, name: str, interval: str = "5s") -> None:
+        metadata = {"name": name, "uid": name, "generation": 1}
+        self.policies[name] = RawPolicy(
+            name, name, 1, {"metadata": metadata, "spec": {"interval": interval}}, {}
+        )
+        self.tell(Part.POLICIES)
+
+    def hide(self, name: str) -> None:
+        del self.policies[name]
+        self.tell(Part.POLICIES)
+
+    def tell(self, part: Part) -> None:
+        for listener in self.listeners:
+            listener(part)
+
+    def state(self) -> ViewState:
+        return ViewState(complete=True, age=0.0, stale=self.stale)
+
+    async def complete(self) -> None:
+        pass
+
+    def subscribe(self) -> Changes:
+        return Changes()
+
+    def listen(self, listener: Listener) -> None:
+        self.listeners.append(listener)
+
+    def demand(self, wanted: Mapping[str, ProbeSpec]) -> None:
+        pass
+
+    def answers(self) -> Mapping[str, DriverAnswers]:
+        return {}
+
+
+class Turns(Metrics):
+    def __init__(self) -> None:
+        super().__init__()
+        self.finished: Counter[str] = Counter()
+
+    def check_finished(self, policy: str, seconds: float, at: datetime) -> None:
+        self.finished[policy] += 1
+        super().check_finished(policy, seconds, at)
+
+
+class World:
+    """An engine, and the timers that Kopf would run."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster, self.turns = cluster, Turns()
+        reporter = Reporter(
+            FakeApi(),
+            clock=LoopClock(),
+            random=Random(1),
+            metrics=self.turns,
+            pods_of=lambda _: (),
+            limits=None,
+        )
+        checker = Checker(view=cluster, drivers=cluster, clock=LoopClock())
+        self.engine = Engine(
+            view=cluster, checker=checker, reporter=reporter, metrics=self.turns, clock=LoopClock()
+        )
+        self.timers: dict[str, asyncio.Task[None]] = {}
+
+    def kopf_shows(self, uid: str) -> None:
+        self.timers[uid] = asyncio.create_task(self._timer(uid))
+
+    async def _timer(self, uid: str) -> None:
+        while await self.engine.turn(uid):  # noqa: ASYNC110 - a turn is what it waits for
+            await asyncio.sleep(0.1)
+
+    async def checks_in(self, seconds: float, name: str) -> int:
+        before = self.turns.finished[name]
+        await asyncio.sleep(seconds)
+        return self.turns.finished[name] - before
+
+
+@asynccontextmanager
+async def working() -> AsyncIterator[World]:
+    world = World(Cluster())
+    run = asyncio.create_task(world.engine.run())
+    await world.engine.started()
+    try:
+        yield world
+    finally:
+        for task in (run, *world.timers.values()):
+            task.cancel()
+
+
+@pytest.mark.parametrize("minutes", [0.2, 2, 30])
+async def test_a_policy_that_kopf_shows_before_the_view_does_is_checked_once_it_is_there(
+    minutes: float,
+) -> None:
+    async with working() as world:
+        world.kopf_shows("a")
+        await asyncio.sleep(60 * minutes)
+        assert world.engine.advancing()[0]
+        world.cluster.show("a")
+        assert await world.checks_in(60, "a") >= 10
+
+
+@pytest.mark.parametrize("seconds", [0.1, 2.5, 20, 1800])
+async def test_a_policy_that_the_view_loses_for_a_moment_is_checked_again(seconds: float) -> None:
+    async with working() as world:
+        world.cluster.show("a")
+        world.kopf_shows("a")
+        await asyncio.sleep(60)
+        world.cluster.hide("a")
+        await asyncio.sleep(seconds)
+        world.cluster.show("a")
+        assert await world.checks_in(60, "a") >= 10
+        assert world.engine.advancing() == (True, "checks advance")
+
+
+async def test_a_policy_that_is_gone_is_not_checked_and_its_timer_ends_in_the_end() -> None:
+    async with working() as world:
+        world.cluster.show("a")
+        world.kopf_shows("a")
+        await asyncio.sleep(60)
+        world.cluster.hide("a")
+        await asyncio.sleep(10)
+        assert await world.checks_in(600, "a") == 0
+        assert world.engine.advancing()[0]
+        await asyncio.sleep(3700)
+        assert world.timers["a"].done()
+
+
+async def test_no_timer_ends_while_the_view_is_stale() -> None:
+    async with working() as world:
+        world.kopf_shows("a")
+        world.cluster.stale = "policies not confirmed"
+        await asyncio.sleep(24 * 3600)
+        assert not world.timers["a"].done()
+        world.cluster.stale = ""
+        world.cluster.show("a")
+        assert await world.checks_in(60, "a") >= 10
+
+
+async def test_a_new_policy_in_an_old_process_is_not_late() -> None:
+    async with working() as world:
+        await asyncio.sleep(7 * 24 * 3600)
+        world.cluster.show("a", interval="10m")
+        for _ in range(60):
+            await asyncio.sleep(10)
+            assert world.engine.advancing()[0]
+
+
+async def test_a_policy_that_is_never_checked_is_late_after_its_interval_and_a_minute() -> None:
+    async with working() as world:
+        world.cluster.show("a", interval="5m")
+        await asyncio.sleep(5 * 60 + GRACE - 1)
+        assert world.engine.advancing()[0]
+        await asyncio.sleep(2)
+        well, why = world.engine.advancing()
+        assert not well
+        assert "a by" in why
+
+
+async def test_while_the_api_server_is_away_nobody_is_late_and_afterwards_everybody_has_time() -> None:
+    async with working() as world:
+        world.cluster.show("a")
+        await asyncio.sleep(10)
+        world.cluster.stale = "pods not confirmed"
+        world.cluster.tell(Part.STATE)
+        for _ in range(100):
+            await asyncio.sleep(60)
+            assert world.engine.advancing()[0]
+        world.cluster.stale = ""
+        world.cluster.tell(Part.STATE)
+        await asyncio.sleep(GRACE)
+        assert world.engine.advancing()[0], "Kopf may be back a moment later"
+
+
+async def test_a_stop_lets_a_timer_go_that_waits_for_its_policy() -> None:
+    async with working() as world:
+        turn = asyncio.create_task(world.engine.turn("nobody"))
+        await asyncio.sleep(1)
+        world.engine.stop()
+        await asyncio.sleep(0.1)
+        assert turn.done()
+        assert turn.result(), "the timer does not end for good"
