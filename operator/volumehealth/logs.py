@@ -1,6 +1,6 @@
 """Log lines for people (text) or machines (json), with their fields.
 
-A line's fields are what a call passes in `extra`; policy, driver and claim are named alike everywhere.
+Credentials in them are masked: errors of drivers and exceptions carry texts of others. A line's fields are what a call passes in `extra`; policy, driver and claim are named alike everywhere.
 """
 
 import json
@@ -9,6 +9,8 @@ import os
 import sys
 from datetime import UTC, datetime
 from typing import Any
+
+from volumehealth.model.masking import mask
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
@@ -37,7 +39,7 @@ class TextFormatter(logging.Formatter):
         """Return one line, and the traceback below it if there is one."""
         tail = "".join(f" {key}={value}" for key, value in _fields(record).items())
         line = f"{_moment(record)} {record.levelname:<7} {record.name}: {record.getMessage()}{tail}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        return mask(f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line)
 
 
 class JsonFormatter(logging.Formatter):
@@ -49,12 +51,14 @@ class JsonFormatter(logging.Formatter):
             "time": _moment(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": mask(record.getMessage()),
         }
-        entry |= _fields(record)
+        entry |= {
+            name: mask(value) if isinstance(value, str) else value for name, value in _fields(record).items()
+        }
         if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, default=str, ensure_ascii=False)
+            entry["exception"] = mask(self.formatException(record.exc_info))
+        return json.dumps(entry, default=lambda value: mask(str(value)), ensure_ascii=False)
 
 
 def configure_logs(*, log_format: str, level: str) -> None:

@@ -17,7 +17,7 @@ from support.fakeapi import FakeApi
 from volumehealth.app.engine import GRACE, Engine
 from volumehealth.check import Checker
 from volumehealth.cluster.changes import Changes
-from volumehealth.cluster.objects import RawPolicy, RawRecord
+from volumehealth.cluster.objects import RawDriver, RawPolicy, RawRecord
 from volumehealth.cluster.view import Listener, Part
 from volumehealth.model.cluster import Claim, Namespace, ViewState
 from volumehealth.model.health import DriverAnswers
@@ -48,6 +48,7 @@ class Cluster:
     policies: dict[str, RawPolicy] = field(default_factory=dict)
     records: dict[ClaimRef, RawRecord] = field(default_factory=dict)
     unresolved: tuple[str, ...] = ()
+    drivers: dict[str, RawDriver] = field(default_factory=dict)
     stale: str = ""
     listeners: list[Listener] = field(default_factory=list)
 

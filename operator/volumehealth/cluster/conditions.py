@@ -9,9 +9,9 @@ from sys import intern
 
 import msgspec
 
-from volumehealth.csi.text import clean_message, clean_reason
 from volumehealth.model.cluster import ApiConditions, StorageStatement
 from volumehealth.model.health import DEGRADED, INACCESSIBLE, Condition
+from volumehealth.model.text import clean_message, clean_reason
 from volumehealth.model.vocabulary import Reason
 
 _MOST = 16

@@ -8,11 +8,11 @@ import msgspec
 
 from volumehealth.cluster.conditions import StorageHealth, storage_statements
 from volumehealth.cluster.objects import ObjectMeta
-from volumehealth.csi.text import clean_message
 from volumehealth.model.clock import moment_of
 from volumehealth.model.cluster import Attachment, Node, NodeDrivers
 from volumehealth.model.report import VolumeHealthReport
 from volumehealth.model.report_json import decode_report
+from volumehealth.model.text import clean_message
 
 
 class _NodeCondition(msgspec.Struct, rename="camel"):

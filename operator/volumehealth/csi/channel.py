@@ -8,7 +8,6 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from volumehealth.csi.endpoint import Endpoint
-from volumehealth.csi.text import clean_message
 from volumehealth.csi.wire import Dial, GrpcWire, RpcFailed, Wire, WireClosed
 from volumehealth.errors import (
     CallNotSupported,
@@ -18,6 +17,7 @@ from volumehealth.errors import (
     TokenRejected,
     VolumeNotFound,
 )
+from volumehealth.model.text import clean_message
 
 _NO_CONNECTION = "failed to connect to all addresses"  # gRPC repeats the address twice; we know it
 _ERRORS: dict[grpc.StatusCode, type[CsiError]] = {

@@ -9,7 +9,6 @@ from volumehealth.csi import decode, methods
 from volumehealth.csi.channel import Channel
 from volumehealth.csi.endpoint import Endpoint
 from volumehealth.csi.pb import csi_pb2 as pb
-from volumehealth.csi.text import clean_message
 from volumehealth.csi.types import (
     DriverInfo,
     HealthPage,
@@ -22,6 +21,7 @@ from volumehealth.csi.types import (
 from volumehealth.csi.wire import Dial, GrpcWire
 from volumehealth.errors import CallNotSupported, CsiError, GarbledAnswer
 from volumehealth.model.health import Condition
+from volumehealth.model.text import clean_message
 
 _DRIVER_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9._]{0,61}[A-Za-z0-9])?")
 _CONTROLLER_SERVICE = pb.PluginCapability.Service.CONTROLLER_SERVICE

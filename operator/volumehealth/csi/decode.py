@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from volumehealth.csi.pb import csi_pb2 as pb
-from volumehealth.csi.text import clean_message, clean_reason
 from volumehealth.csi.types import HealthPage, LegacyCondition, StorageCondition, Unit, Usage, VolumePage
 from volumehealth.model.health import DATA_LOSS, DEGRADED, INACCESSIBLE, Condition
+from volumehealth.model.text import clean_message, clean_reason
 
 _STATUS: dict[int, str] = {pb.DEGRADED: DEGRADED, pb.INACCESSIBLE: INACCESSIBLE, pb.DATA_LOSS: DATA_LOSS}
 _STORAGE_STATUS: dict[int, str] = {

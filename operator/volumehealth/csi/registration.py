@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from volumehealth.csi.channel import Channel, Method
 from volumehealth.csi.endpoint import Endpoint, parse_endpoint
 from volumehealth.csi.pb import pluginregistration_pb2 as pb
-from volumehealth.csi.text import clean_message
 from volumehealth.csi.wire import Dial, GrpcWire
 from volumehealth.errors import GarbledAnswer
+from volumehealth.model.text import clean_message
 
 CSI_PLUGIN = "CSIPlugin"
 _GET_INFO = Method("pluginregistration.Registration", "GetInfo", pb.PluginInfo)

@@ -4,6 +4,7 @@ import msgspec
 
 from volumehealth import errors
 from volumehealth.kube.bodies import UNREADABLE
+from volumehealth.model.masking import mask
 
 _BY_STATUS: dict[int, type[errors.ApiError]] = {
     400: errors.Invalid,
@@ -84,7 +85,7 @@ def error_of_status(told: Status, *, status: int = 0, retry_after: str = "") -> 
     seconds = _asked(retry_after)
     if seconds is None and told.details is not None:
         seconds = _wait(told.details.retry_after_seconds)
-    message = told.message or told.reason or f"HTTP {status}"
+    message = mask(told.message or told.reason or f"HTTP {status}")
     if status == 401:
         message = f"the API server does not accept our credentials ({message})"
     if status == 404:

@@ -23,6 +23,7 @@ from volumehealth.model.report import (
     StorageProblem,
     VolumeHealthReport,
 )
+from volumehealth.model.text import clean_message, clean_reason
 from volumehealth.model.vocabulary import API_VERSION, REPORT_KIND
 
 T = TypeVar("T")
@@ -30,6 +31,7 @@ Entry = Mapping[str, Any]
 
 _MOST = 1_000_000_000
 """A number in a report is a count of what is on one node."""
+_STATUS = 64
 _STATES = {state.value: state for state in SourceState}
 _APIS = {api.value: api for api in HealthAPI}
 _OBSERVERS = {observer.value: observer for observer in Observer}
@@ -208,17 +210,17 @@ def _read_driver(raw: Entry) -> ReportedDriver:
         since=_time(raw),
         health_api=_APIS.get(_text(raw, "healthAPI"), HealthAPI.NONE),
         methods=_texts(raw, "methods"),
-        message=_text(raw, "message"),
-        hint=_text(raw, "hint"),
+        message=clean_message(_text(raw, "message")),
+        hint=clean_message(_text(raw, "hint")),
         storage=_each(raw.get("storage"), _read_storage)[0],
     )
 
 
 def _read_storage(raw: Entry) -> StorageProblem:
     return StorageProblem(
-        status=_needed(raw, "status"),
-        reason=_needed(raw, "reason"),
-        message=_text(raw, "message"),
+        status=clean_message(_needed(raw, "status"))[:_STATUS],
+        reason=clean_reason(_needed(raw, "reason")),
+        message=clean_message(_text(raw, "message")),
         since=_time(raw),
         access_mode=_text(raw, "accessMode"),
         volume_mode=_text(raw, "volumeMode"),
@@ -261,9 +263,9 @@ def _read_volume(raw: Entry) -> ReportedVolume:
 
 def _read_condition(raw: Entry) -> ReportedCondition:
     return ReportedCondition(
-        status=_needed(raw, "status"),
-        reason=_needed(raw, "reason"),
-        message=_text(raw, "message"),
+        status=clean_message(_needed(raw, "status"))[:_STATUS],
+        reason=clean_reason(_needed(raw, "reason")),
+        message=clean_message(_text(raw, "message")),
         since=_time(raw),
         origin=_OBSERVERS.get(_text(raw, "origin"), Observer.DRIVER),
     )
@@ -273,8 +275,8 @@ def _read_silent(raw: Entry) -> SilentVolume:
     return SilentVolume(
         driver=_needed(raw, "driver"),
         handle=_needed(raw, "volumeHandle"),
-        reason=_needed(raw, "reason"),
-        message=_text(raw, "message"),
+        reason=clean_reason(_needed(raw, "reason")),
+        message=clean_message(_text(raw, "message")),
         since=_time(raw),
         namespace=_text(raw, "namespace"),
         claim=_text(raw, "claim"),

@@ -1,7 +1,8 @@
-"""What a driver says is untrusted text: cleaned and bounded before anything else sees it (facts C3, D12)."""
+"""What others say is untrusted text: cleaned, masked and bounded before anything else sees it (facts C3, D12)."""
 
 import re
 
+from volumehealth.model.masking import mask
 from volumehealth.model.vocabulary import Reason
 
 MESSAGE_BYTES = 1024
@@ -19,16 +20,18 @@ def clean_message(text: str) -> str:
     """Return a message on one line, printable and at most 1,024 bytes long; `…` marks a cut.
 
     Control characters, line ends and invisible ones (such as those that reverse the direction of a line) become
-    spaces.
+    spaces; credentials are masked.
     """
     if len(text) <= _PLAIN_LENGTH and text.isprintable():
-        return text.strip()
-    head = text[
-        :MESSAGE_BYTES
-    ]  # a character has a byte at least: more can never fit, and the rest costs time
+        masked = mask(text).strip()
+        return masked if len(masked) <= _PLAIN_LENGTH else _cut(masked)
+    # A character has a byte at least: more can never fit, and the rest costs time. What is masked becomes shorter, and
+    # the end of a secret that begins within bounds must be seen.
+    head = mask(text[: 4 * MESSAGE_BYTES])
+    whole = len(text) <= 4 * MESSAGE_BYTES and len(head.encode(errors="replace")) <= MESSAGE_BYTES
+    head = head[:MESSAGE_BYTES]
     if not head.isprintable():
         head = " ".join("".join(char if char.isprintable() else " " for char in head).split())
-    whole = len(text) <= MESSAGE_BYTES and len(head.encode()) <= MESSAGE_BYTES
     return head.strip() if whole else _cut(head)
 
 
@@ -38,9 +41,10 @@ def clean_reason(text: str, *, default: str = Reason.VOLUME_CONDITION_ABNORMAL) 
     A text that does not fit is made CamelCase of its words: `disk is full` becomes `DiskIsFull`. One without any
     letter becomes `default`.
     """
+    text = mask(text[: 4 * REASON_BYTES])
     if len(text) <= REASON_BYTES and _REASON.fullmatch(text):
         return text
-    words = _WORD.findall(text[: 4 * REASON_BYTES])
+    words = _WORD.findall(text)
     camel = "".join(word[0].upper() + word[1:] for word in words).lstrip("0123456789_")
     return camel[:REASON_BYTES] or str(default)
 

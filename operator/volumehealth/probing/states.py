@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from volumehealth.csi.text import clean_message
 from volumehealth.judge.text import same_text
 from volumehealth.model.health import INACCESSIBLE, Answer, Condition, Outcome, Source
+from volumehealth.model.text import clean_message
 from volumehealth.model.vocabulary import Reason, SilenceReason
 from volumehealth.probing.gets import GetOutcome, GetResults, Record
 from volumehealth.probing.lists import ENOUGH_LISTS, ListResults

@@ -15,6 +15,7 @@ from volumehealth.model.clock import moment_of, rfc3339
 from volumehealth.model.cluster import Claim, Pod
 from volumehealth.model.health import Change, ClaimHealth, Finding, Identity, Source, Verdict, Via
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.masking import mask
 from volumehealth.model.vocabulary import API_VERSION, GROUP, RECORD_KIND
 from volumehealth.report.text import fit, listed
 
@@ -230,8 +231,8 @@ def _read_finding(finding: _FindingIn) -> Finding:
     return Finding(
         source=finding.source,
         status=finding.status,
-        reason=finding.reason,
-        message=finding.message,
+        reason=mask(finding.reason),
+        message=mask(finding.message),
         since=since,
         confirmed=confirmed or since,
         node=finding.node,

@@ -3,12 +3,17 @@
 import unicodedata
 from datetime import timedelta
 
+from volumehealth.model.masking import mask
+
 _LONGEST = 4096
 
 
 def clean(text: str) -> str:
-    """Put untrusted text on one line, 4,096 characters at most; control characters and white space become a space."""
-    text = text[:_LONGEST]
+    """Put untrusted text on one line, 4,096 characters at most; control characters and white space become a space.
+
+    Credentials are masked.
+    """
+    text = mask(text[:_LONGEST])
     if text.isascii() and text.isprintable() and "  " not in text:
         return text.strip()
     printable = (" " if unicodedata.category(char)[0] in "CZ" else char for char in text)

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from volumehealth.cluster.tables import LeaseLiveness
-from volumehealth.csi.text import clean_message
 from volumehealth.model.clock import Clock, rfc3339
 from volumehealth.model.cluster import ViewState
 from volumehealth.model.health import (
@@ -30,6 +29,7 @@ from volumehealth.model.report import (
     VolumeHealthReport,
     controller_report_name,
 )
+from volumehealth.model.text import clean_message
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.probing.spec import ProbeSpec
 from volumehealth.sources.liveness import AgentLiveness

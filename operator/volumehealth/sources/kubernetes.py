@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from volumehealth.csi.text import clean_message
 from volumehealth.model.clock import rfc3339
 from volumehealth.model.cluster import ApiConditions, Attachment, Node, NodeDrivers, Pod
 from volumehealth.model.health import (
@@ -22,6 +21,7 @@ from volumehealth.model.health import (
     Via,
 )
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.text import clean_message
 from volumehealth.model.vocabulary import Reason
 from volumehealth.sources.usage import Usage
 

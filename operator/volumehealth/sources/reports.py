@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from volumehealth.csi.text import clean_message
 from volumehealth.model.clock import rfc3339
 from volumehealth.model.cluster import Claim, StorageStatement
 from volumehealth.model.health import Answer, Condition, HealthAPI, Outcome, Source, SourceState, Via
@@ -23,6 +22,7 @@ from volumehealth.model.report import (
     VolumeHealthReport,
 )
 from volumehealth.model.steps import Steps
+from volumehealth.model.text import clean_message
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.sources.kubernetes import ClaimAnswers
 from volumehealth.sources.usage import Usage

@@ -76,6 +76,7 @@ WELL: Mapping[str, dict[str, Any]] = {
         "spec": {"drivers": [{"name": "d"}]},
         "status": {"storageHealth": [{"name": "d", "healthConditions": [CONDITION]}]},
     },
+    "volumehealthdrivers": {"status": {"state": "Answering", "since": SINCE}},
     "volumeattachments": {
         "spec": {"nodeName": "n", "attacher": "d", "source": {"persistentVolumeName": "pv"}},
         "status": {"attached": False, "attachError": {"message": "no", "time": SINCE}},

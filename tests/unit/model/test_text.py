@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volumehealth.csi.text import MESSAGE_BYTES, REASON_BYTES, clean_message, clean_reason
+from volumehealth.model.text import MESSAGE_BYTES, REASON_BYTES, clean_message, clean_reason
 
 KUBERNETES_REASON = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?")
 

@@ -1,0 +1,91 @@
+"""Credentials in texts of others, masked before anyone sees them: drivers log their mount commands and their URLs.
+
+Texts reach Events, which every user of a namespace may read (CVE-2024-3744, azurefile-csi-driver 322). A name that
+stands for a secret keeps standing there, its value becomes `***`; so do things that are secrets by their form.
+Masking twice changes nothing more.
+"""
+
+import base64
+import binascii
+import re
+
+MASK = "***"
+
+_STRONG = (
+    r"(?:password|passwd|passphrase|account[_-]?key|(?:access|secret|private|api|shared|storage|chap)[_-]?key"
+    r"|secret[_-]?access[_-]?key)"
+)
+"""Names that mean nothing else, whatever stands in front of them (`smbPassword`, `node.session.auth.password`)."""
+_NAME = rf"(?:{_STRONG}|secrets?|token|signature|credentials?|(?<![A-Za-z0-9])(?:pass|pwd|pw|sig|sas|username|bindpw))"
+"""Names whose value is a secret where the form says that it is a value: `token=...`, `"secret": "..."`."""
+
+# A comma ends a value if an option follows: `password=a,b2,vers=3.0,ro` has the password `a,b2`.
+_OPTION = r",(?:[A-Za-z_][\w.-]*=|[a-z]+(?:[,\s)\]]|$)|[\s\"'\\]|$)"
+_BARE = rf"(?:(?!{_OPTION})[^\s;&\"'<>\\])+"
+_DOUBLE = r'"(?:\\.|[^"\\])*"?'
+_SINGLE = r"'(?:\\.|[^'\\])*'?"
+_ESCAPED = r'\\"(?:(?!\\").)*(?:\\")?'
+_VALUE = rf"(?:{_ESCAPED}|{_DOUBLE}|{_SINGLE}|{_BARE})"
+_CLOSED = r"(?=$|[\s,;\"'}\])])"
+
+_FORMS = tuple(
+    re.compile(pattern, re.IGNORECASE | re.DOTALL)
+    for pattern in (
+        # A key block, also one that was cut.
+        r"(?P<keep>-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
+        # JSON, also within a string, also of Python or Go: "password": "x", \"password\":\"x\", 'password': 'x'
+        rf"(?P<keep>{_NAME}\\?[\"']\s{{0,4}}[:=]\s{{0,4}})(?:{_ESCAPED}|{_DOUBLE}|{_SINGLE}|[^\s,}}\]\"'\\]+)",
+        # Protobuf's text form of a CSI request: secrets:<key:"password" value:"x">
+        rf"(?P<keep>key:\s?\"[^\"]{{0,64}}?(?:{_NAME}|key)[^\"]{{0,64}}\"\s{{1,4}}value:\s?){_DOUBLE}",
+        # Options, queries, connection strings, ini files: password=x, ?sig=x&, AccountKey=x;, auth.password = x
+        rf"(?P<keep>{_NAME}=(?!=)){_VALUE}",
+        rf"(?P<keep>{_STRONG}\s{{1,4}}=\s{{0,4}}(?!=)){_VALUE}",
+        # Flags: --password x
+        rf"(?P<keep>--[\w-]{{0,32}}?{_NAME}\s{{1,4}}){_VALUE}",
+        # Maps as Go prints them, YAML: Password:x, password: "x", password: x
+        rf"(?P<keep>(?:{_STRONG}|(?<![A-Za-z0-9])token):)(?![\s/:]){_VALUE}",
+        rf"(?P<keep>{_STRONG}:?\s{{1,4}})(?:{_DOUBLE}|{_SINGLE})",
+        rf"(?P<keep>{_STRONG}:\s{{1,4}})(?:(?=\S*[0-9!#$%^*+@=])[^\s,;\"'<>]+|\S+{_CLOSED}(?=$|[,;}}\]]))",
+        # Headers
+        r"(?P<keep>authorization\\?[\"']?\s{0,4}[:=]\s{0,4}\\?[\"']?(?:[a-z]{2,16}\s{1,4})?)[^\s,;\"'\\]+",
+        r"(?P<keep>\bbearer\s{1,4})(?=[\w.~+/=-]*[0-9])[\w.~+/=-]{12,}",
+        # user:password@ of a URL, and of a share; a port is none
+        r"(?P<keep>//[^\s/:@%\"'<>]*[:%])(?!\d{1,5}(?:/|$|\s))(?:[^\s\"'<>/]+|[^\s\"'<>@]+?)(?=@)",
+        # Secrets by their form: AWS, JSON web tokens, Ceph, GitHub, GitLab, Slack, Vault, Google
+        (
+            r"(?P<keep>)\b(?-i:(?:AKIA|ASIA)[A-Z0-9]{16}\b"
+            r"|eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?"
+            r"|AQ[A-Za-z0-9+/]{36,38}=="
+            r"|gh[oprsu]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abeprs]-[\w-]{10,}|hvs\.[\w-]{20,}"
+            r"|AIza[\w-]{35})"
+        ),
+    )
+)
+_BASIC = re.compile(r"\b(basic\s{1,4})([A-Za-z0-9+/]{6,}={0,2})", re.IGNORECASE)
+_SUSPICIOUS = re.compile(
+    r"pass|pwd|pw=|secret|token|key|sig|sas=|creden|username|bindpw|bearer|basic|authoriz|//|AKIA|ASIA|eyJ|\bAQ"
+    r"|gh[oprsu]_|github_|glpat|xox|hvs\.|AIza",
+    re.IGNORECASE,
+)
+
+
+def mask(text: str) -> str:
+    """Return a text with the credentials in it replaced by `***`; nearly every text comes back as it is."""
+    if _SUSPICIOUS.search(text) is None:
+        return text
+    for form in _FORMS:
+        text = form.sub(_masked, text)
+    return _BASIC.sub(_basic, text)
+
+
+def _masked(found: "re.Match[str]") -> str:
+    return f"{found['keep']}{MASK}"
+
+
+def _basic(found: "re.Match[str]") -> str:
+    """Mask `Basic ...` if it is what it looks like: a user and a password in base64."""
+    try:
+        plain = base64.b64decode(found[2] + "=" * (-len(found[2]) % 4), validate=True)
+    except binascii.Error:
+        return found[0]
+    return f"{found[1]}{MASK}" if b":" in plain else found[0]

@@ -1,0 +1,155 @@
+"""Credentials never leave a text, and texts without any come back as they are."""
+
+import base64
+import time
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from volumehealth.model.masking import MASK, mask
+from volumehealth.model.text import MESSAGE_BYTES, clean_message, clean_reason
+
+SEEN = {
+    "mount -t cifs -o username=a,password=S3cr3t //srv/share /mnt: exit status 32": (
+        "mount -t cifs -o username=***,password=*** //srv/share /mnt: exit status 32"
+    ),
+    "mount -o vers=3.0,password=S3cr3t,ro,uid=1000": "mount -o vers=3.0,password=***,ro,uid=1000",
+    "mount -o password=a,b2,vers=3.0,ro": "mount -o password=***,vers=3.0,ro",
+    "GET https://user:pw@host/path: 401": "GET https://user:***@host/path: 401",
+    "https://user:p@ss@host:8443/x": "https://user:***@host:8443/x",
+    "iscsi://user%pw@10.0.0.1/iqn": "iscsi://user%***@10.0.0.1/iqn",
+    "//user:pw@srv/share": "//user:***@srv/share",
+    "Authorization: Bearer abcdefghijklmnop1": "Authorization: Bearer ***",
+    "Authorization: Basic dXNlcjpwdw==": "Authorization: Basic ***",
+    "sent basic dXNlcjpwdw== to it": "sent basic *** to it",
+    "https://acct.blob.core.windows.net/c?sv=2022&sp=rl&sig=aB%2Fc%3D&se=2026": (
+        "https://acct.blob.core.windows.net/c?sv=2022&sp=rl&sig=***&se=2026"
+    ),
+    "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=abc/d+e==;EndpointSuffix=core.windows.net": (
+        "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=***;EndpointSuffix=core.windows.net"
+    ),
+    "mount error: name=admin,secret=AQBxyz==,mds_namespace=fs": "mount error: name=admin,secret=***,mds_namespace=fs",
+    '{"user": "a", "password": "S3 cr,\\"3t", "size": 5}': '{"user": "a", "password": ***, "size": 5}',
+    'body "{\\"password\\":\\"S3cr3t\\"}"': 'body "{\\"password\\":***}"',
+    "{'secret_key': 'x y', 'b': 1}": "{'secret_key': ***, 'b': 1}",
+    'secrets:<key:"password" value:"S3cr3t" >': 'secrets:<key:"password" value:*** >',
+    "map[password:S3cr3t username:a]": "map[password:*** username:a]",
+    "node.session.auth.password = S3cr3t": "node.session.auth.password = ***",
+    "rbd map --id admin --password S3cr3t pool/x": "rbd map --id admin --password *** pool/x",
+    "password: hunter2": "password: ***",
+    "AWS said no to AKIAIOSFODNN7EXAMPLE": "AWS said no to ***",
+    "aws_secret_access_key=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY": "aws_secret_access_key=***",
+    "-----BEGIN RSA PRIVATE KEY----- MIIEpAIBAAK": "-----BEGIN RSA PRIVATE KEY-----***",
+}
+
+HARMLESS = (
+    "volume is in a healthy condition",
+    "The source path of the volume doesn't exist",
+    "rpc error: code = Internal desc = failed to get stats: input/output error",
+    'secret "csi-creds" not found',
+    'failed to get secret: secrets "csi" is forbidden',
+    'MountVolume.SetUp failed for volume "creds" : secret "s3-token" not found',
+    "failed to get password: file not found",
+    "invalid token: signature is invalid",
+    "the token is expired",
+    "password is wrong",
+    "Basic authentication failed",
+    "Bearer token required, authentication missing",
+    "dial tcp 10.0.0.1:443: connect: connection refused",
+    "https://host:8080/path@v1 is not there",
+    "https://10.0.0.1:443/api: 503",
+    "ssh: handshake failed: unix:///csi/csi.sock",
+    "nfs://server/export is not mounted",
+    "/var/lib/kubelet/pods/0f1c/volumes/kubernetes.io~csi/pvc-1/mount",
+    "uid=1000,gid=1000,vers=3.0,rw,relatime",
+    "key pool is at 5 %; design=3, config=4, bypass=1, tokens=5, keys=7, secretName=csi, tokenExpirationSeconds=3600",
+    "host H is not attached to NFS export for filesystem F",
+    'Multi-Attach error for volume "pvc-1" Volume is already used by pod(s) a-0',
+    "user=alice may not, mail a@b.example: quota",
+    "health-check has not responded for 12.5 seconds",
+)
+
+
+@pytest.mark.parametrize(("text", "masked"), SEEN.items(), ids=SEEN.keys())
+def test_a_credential_is_masked_and_the_rest_stays(text: str, masked: str) -> None:
+    assert mask(text) == masked
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_a_harmless_text_comes_back_as_it_is(text: str) -> None:
+    assert mask(text) == text
+
+
+SECRETS = st.text("abcdefghijkABCXYZ0123456789!#$%^*+_-.~/=", min_size=6, max_size=40).filter(
+    lambda text: any(char.isdigit() for char in text) and text[0].isalnum() and len(set(text)) > 3
+)
+AROUND = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+FORMS = (
+    "mount -o username=a,password={} //srv/share",
+    "mount -o vers=3.0,pass={},ro",
+    "smbPassword={} x",
+    "secret={},name=a",
+    "?token={}&x=1",
+    "?sv=1&sig={}",
+    "X-Amz-Signature={}&X-Amz-Date=1",
+    "AccountKey={};a=b",
+    "SharedAccessSignature=sv=1&sig={}",
+    "https://user:{}@host/path",
+    "https://:{}@host/path",
+    '{{"password": "{}"}}',
+    '{{"Token":"{}"}}',
+    '"{{\\"secretKey\\":\\"{}\\"}}"',
+    "{{'private_key': '{}'}}",
+    "map[apiKey:{} a:b]",
+    "password: {}",
+    'passphrase "{}"',
+    "auth.password = {}",
+    "--secret-key {} --x",
+    "Authorization: Bearer {}",
+    "Authorization: Token {}",
+    'key:"accessKey" value:"{}"',
+)
+
+
+@given(AROUND, st.sampled_from(FORMS), SECRETS, AROUND)
+def test_no_secret_survives_in_any_form(before: str, form: str, secret: str, after: str) -> None:
+    assume(secret not in before and secret not in after and secret not in form)
+    text = f"{before} {form.format(secret)} {after}"
+    for seen in (mask(text), clean_message(text)):
+        assert secret not in seen
+        assert MASK in seen or len(text) > MESSAGE_BYTES // 4
+
+
+@given(st.text("abc0", min_size=3).filter(lambda name: "0" in name), st.text("xyz1", min_size=8))
+def test_basic_credentials_are_masked(user: str, password: str) -> None:
+    encoded = base64.b64encode(f"{user}:{password}".encode()).decode()
+    assert encoded not in mask(f"sent Basic {encoded} there")
+
+
+@given(
+    st.text(max_size=400)
+    | st.builds(lambda form, secret: form.format(secret), st.sampled_from(FORMS), SECRETS)
+)
+def test_masking_twice_changes_nothing_more(text: str) -> None:
+    assert mask(mask(text)) == mask(text)
+
+
+@pytest.mark.parametrize(
+    "piece", ["password", "a", "=", "//a:", '\\"', 'key:"', "-----BEGIN ", "password=,", 'token="', "'", "--"]
+)
+def test_no_text_takes_long(piece: str) -> None:
+    text = (piece * 5000)[:4096]
+    begun = time.process_time()
+    mask(text)
+    assert time.process_time() - begun < 0.5
+
+
+def test_a_secret_in_a_url_that_is_cut_does_not_show() -> None:
+    text = "x" * (MESSAGE_BYTES - 20) + " https://user:S3cr3tS3cr3tS3cr3t@host/path"
+    assert "S3cr" not in clean_message(text)
+
+
+def test_a_secret_in_a_reason_does_not_show() -> None:
+    assert "S3cr3t" not in clean_reason("login failed password=S3cr3t")
+    assert "S3cr3t" not in clean_reason("password:S3cr3t")
