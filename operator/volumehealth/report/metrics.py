@@ -98,6 +98,8 @@ class Metrics:
         """
         name = picture.policy.name
         before = self._state.policies.get(name)
+        if picture.policy.spec.suspend:
+            self._state.checked.pop(name, None)  # it is not late: no check is due
         if picture.judgement is None and before is not None:
             picture = before.picture
         self._state.policies[name] = _Shown(picture, tuple(conditions))
@@ -191,6 +193,15 @@ class _State(Collector):
             "When the last check of a policy finished.",
             ("policy",),
             (((name,), at) for name, at in self.checked.items()),
+        )
+        yield _gauge(
+            "policy_interval_seconds",
+            "How often a policy is to be checked.",
+            ("policy",),
+            (
+                ((name,), shown.picture.policy.spec.interval.total_seconds())
+                for name, shown in self.policies.items()
+            ),
         )
 
     def _driver_gauges(self) -> Iterator[Metric]:

@@ -116,6 +116,13 @@ def test_while_a_policy_is_suspended_its_numbers_stay(metrics: Metrics) -> None:
     assert len(samples(metrics, "claim_unhealthy")) == 3
 
 
+def test_a_suspended_policy_is_not_late(metrics: Metrics) -> None:
+    show(metrics, three_bad())
+    metrics.check_finished("storage", 0.1, START)
+    show(metrics, SCENES["suspended"]())
+    assert samples(metrics, "policy_last_check_timestamp_seconds") == {}
+
+
 def test_calls_are_counted_and_timed_by_driver_method_and_code(metrics: Metrics) -> None:
     metrics.observe_call("a.example.com", "ListVolumes", "OK", 0.1)
     metrics.observe_call("a.example.com", "ListVolumes", "DEADLINE_EXCEEDED", 15)
