@@ -44,7 +44,11 @@ def test_there_is_no_right_to_secrets_or_to_change_what_is_watched() -> None:
         {"secrets", "nodes/proxy", "configmaps", "serviceaccounts/token", "pods/exec"}
     )
     changing = {"create", "update", "patch", "delete", "deletecollection"}
-    watched = {resource for verb, resource in granted() if verb == "watch"} - {"volumehealths", "leases"}
+    watched = {resource for verb, resource in granted() if verb == "watch"} - {
+        "volumehealths",
+        "volumehealthdrivers",
+        "leases",
+    }
     assert {"persistentvolumes", "persistentvolumeclaims", "pods", "nodes", "volumehealthreports"} < watched
     assert {
         (verb, resource) for verb, resource in granted() if verb in changing and resource in watched
