@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from volumehealth.errors import InvalidSpec
-from volumehealth.judge.builtin import BUILT_IN
+from volumehealth.judge.builtin import BUILT_IN, BuiltIn
 from volumehealth.judge.rules import compile_rules
 from volumehealth.model.health import Condition, Source
 from volumehealth.model.policy import Rule, RuleMatch, RuleSet
@@ -116,12 +116,6 @@ TEXTS: dict[str, tuple[str, str, str, timedelta | None]] = {
         "Inaccessible/VolumeNotFound",
         None,
     ),
-    "PowerFlex: deleted, said by the node": (
-        POWERFLEX,
-        "Volume is not found by node driver at 2021-11-11 02:04:49",
-        "Inaccessible/VolumeNotFound",
-        None,
-    ),
     "PowerFlex: not mapped": (
         POWERFLEX,
         "volume: 9b was not mapped to host: no such device",
@@ -179,6 +173,37 @@ TEXTS: dict[str, tuple[str, str, str, timedelta | None]] = {
         "Degraded/OutOfCapacity",
         None,
     ),
+    "an evicted client": (CEPHFS, "stat /var/lib/x: permission denied", "Inaccessible/BackendError", None),
+    "a stuck client": (
+        CEPHFS,
+        "stat /var/lib/x: resource temporarily unavailable",
+        "Inaccessible/BackendError",
+        None,
+    ),
+    "a device that left": (
+        "csi.example.com",
+        "stat /var/x y: no such device",
+        "Inaccessible/BackendError",
+        None,
+    ),
+    "a device that left, said by a read": (
+        "csi.example.com",
+        "readdirent /x: no such device or address",
+        "Inaccessible/BackendError",
+        None,
+    ),
+    "a server that is away": (
+        "csi.example.com",
+        "statfs /x: connection timed out",
+        "Inaccessible/BackendError",
+        None,
+    ),
+    "permission that is no path's": (
+        "csi.example.com",
+        "login to the array: permission denied",
+        "Degraded/VolumeConditionAbnormal",
+        None,
+    ),
     "a text that nobody knows stays as it is": (
         "csi.example.com",
         "something is wrong",
@@ -203,9 +228,64 @@ def test_a_text_of_a_driver(driver: str, text: str, expected: str, after: timede
     assert not ruled.ignored
 
 
-def test_every_built_in_rule_is_used_by_a_text_above() -> None:
-    used = {NONE.apply(driver, Source.NODE, legacy(text)).rule for driver, text, *_ in TEXTS.values()}
-    assert used - {""} == {f"built-in {known.name}" for known in BUILT_IN}
+@pytest.mark.parametrize("known", BUILT_IN, ids=[known.name for known in BUILT_IN])
+def test_no_built_in_rule_is_out_of_reach_because_of_an_earlier_one(known: BuiltIn) -> None:
+    match = known.rule.match
+    source = Source(match.source) if match.source else Source.CONTROLLER
+    ruled = NONE.apply(match.driver or "csi.example.com", source, legacy(known.example))
+    assert ruled.rule == f"built-in {known.name}"
+    assert known.source
+
+
+NODE_TEXTS: dict[str, tuple[str, str, str, timedelta | None]] = {
+    "PowerStore NFS: not exported to the node, as while a Pod moves": (
+        POWERSTORE,
+        "host csi-node-4 is not attached to NFS export for filesystem 6f",
+        "Inaccessible/NotAttached",
+        QUARTER,
+    ),
+    "PowerStore NFS: no export": (
+        POWERSTORE,
+        "NFS export for volume 6f is not found",
+        "Inaccessible/NotAttached",
+        QUARTER,
+    ),
+    "PowerStore: not found by the node": (
+        POWERSTORE,
+        "Volume 6f is not found",
+        "Inaccessible/NotAttached",
+        QUARTER,
+    ),
+    "PowerScale: not found by the node": (
+        POWERSCALE,
+        "volume does not exists at this path /ifs/x",
+        "Inaccessible/NotAttached",
+        QUARTER,
+    ),
+    "PowerFlex: not found by the node": (
+        POWERFLEX,
+        "Volume is not found by node driver at 2021-11-11 02:04:49",
+        "Inaccessible/NotAttached",
+        QUARTER,
+    ),
+    "any driver": ("csi.example.com", "volume x was not found", "Inaccessible/NotAttached", QUARTER),
+}
+
+
+@pytest.mark.parametrize(("driver", "text", "expected", "after"), NODE_TEXTS.values(), ids=NODE_TEXTS.keys())
+def test_what_a_node_does_not_find_is_not_gone_for_that(
+    driver: str, text: str, expected: str, after: timedelta | None
+) -> None:
+    ruled = NONE.apply(driver, Source.NODE, legacy(text))
+    assert f"{ruled.condition.status}/{ruled.condition.reason}" == expected
+    assert ruled.unhealthy_after == after
+
+
+def test_powerflex_cannot_look_into_a_raw_block_volume_and_that_is_no_fault() -> None:
+    text = "volume path: /var/lib/kubelet/p is not accessible: readdirent /var/lib/kubelet/p: not a directory"
+    assert NONE.apply(POWERFLEX, Source.NODE, legacy(text)).ignored
+    other = "volume path: /var/lib/kubelet/p is not accessible: stat /var/lib/kubelet/p: input/output error"
+    assert not NONE.apply(POWERFLEX, Source.NODE, legacy(other)).ignored
 
 
 def test_what_a_driver_of_csi_1_13_says_with_a_reason_of_its_own_is_left_as_it_is() -> None:
@@ -277,7 +357,6 @@ def test_the_documentation_shows_every_built_in_rule_as_it_is() -> None:
 def built_in_row(number: int) -> str:
     known = BUILT_IN[number]
     rule = known.rule
-    assert rule.set is not None
     pattern = rule.match.message.replace("|", "\\|")
     after = f"{int(rule.unhealthy_after.total_seconds() // 60)}m" if rule.unhealthy_after else ""
     driver = f"`{rule.match.driver}`" if rule.match.driver else "any"
@@ -285,8 +364,10 @@ def built_in_row(number: int) -> str:
         f"`{known.name}`",
         known.meaning,
         driver,
+        rule.match.source or "any",
         f"`{pattern}`",
-        f"{rule.set.status}/{rule.set.reason}",
+        f"{rule.set.status}/{rule.set.reason}" if rule.set is not None else "ignored",
         after,
+        known.source,
     )
     return f"| {' | '.join(cells)} |".replace("|  |", "| |")
