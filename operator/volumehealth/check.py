@@ -6,11 +6,11 @@ what they say of importance wakes the policies that select them. So a driver tha
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import is_not
 from typing import Any, Protocol
 
-from volumehealth.judge.claim import JudgeSettings, hand_over
+from volumehealth.judge.claim import JudgeSettings, hand_over, not_after, resumed
 from volumehealth.judge.driver import answers_about
 from volumehealth.judge.explain import Explained, explain_claim
 from volumehealth.judge.policy import PolicyJudgement, judge_in_steps
@@ -38,6 +38,11 @@ from volumehealth.probing.spec import ProbeSpec
 from volumehealth.report.picture import Agents
 from volumehealth.sources.drivers import NOT_CONNECTED, SWITCHED_OFF, through_agents
 from volumehealth.sources.observations import Observations, storage_silence
+
+_LONGEST_GAP = timedelta(days=1)
+"""Drivers that are slow, or have many volumes, answer seldom; checks in between see when they fall silent."""
+_LONGEST_PAUSE = timedelta(minutes=3)
+"""A policy that was not checked for longer (it was suspended, the process stood still) missed what was said."""
 
 
 class View(Protocol):
@@ -131,7 +136,11 @@ class Checker:
             heard: drivers that answered then. While an endpoint has not told its driver's name, the claims of
                 these are Unknown, not Unmonitored.
         """
-        self._healths = {uid: dict(of_policy) for uid, of_policy in healths.items()}
+        now = self._clock.now()
+        self._healths = {
+            uid: {ref: not_after(resumed(health), now) for ref, health in of_policy.items()}
+            for uid, of_policy in healths.items()
+        }
         self._once_heard = frozenset(heard)
 
     def follow(
@@ -186,7 +195,7 @@ class Checker:
 
         Nothing else may be asked of the checker between steps, but for `users_of`.
         """
-        now = self._clock.now()
+        now, monotonic = self._clock.now(), self._clock.monotonic()
         members = self._selection.members(policy.uid)
         view = self._view.state()
         answers = self._answers(policy, members, now)
@@ -206,6 +215,7 @@ class Checker:
             ),
             settings=self._settings(policy),
             now=now,
+            monotonic=monotonic,
             last=self._last.get(policy.uid),
         )
         self._last[policy.uid] = judgement
@@ -246,7 +256,14 @@ class Checker:
         if known is None or known[0] is not policy:
             known = self._compiled[policy.uid] = (policy, compile_rules(policy.spec.rules))
         spec = policy.spec
-        return JudgeSettings(spec.unhealthy_after, spec.healthy_after, known[1], spec.record_retention)
+        return JudgeSettings(
+            unhealthy_after=spec.unhealthy_after,
+            healthy_after=spec.healthy_after,
+            rules=known[1],
+            record_retention=spec.record_retention,
+            longest_gap=_LONGEST_GAP,
+            longest_pause=max(_LONGEST_PAUSE, 2 * spec.interval + spec.timeout),
+        )
 
     def _move(self, policies: Mapping[str, Policy]) -> None:
         """Let what is remembered go with its claim to the policy that owns it now."""
@@ -336,7 +353,12 @@ class Checker:
         answers = {backend: storage_silence(heard, backend, now) for backend in before}
         answers |= {backend: said for backend, (said, _) in heard.storage.items()}
         healths, new = judge_storage(
-            before, answers, settings=self._settings(policy), now=now, stale_reason=view.stale
+            before,
+            answers,
+            settings=self._settings(policy),
+            now=now,
+            monotonic=self._clock.monotonic(),
+            stale_reason=view.stale,
         )
         touched = self._touched.get(policy.uid, {})
         touched |= {backend: claims for backend, (_, claims) in heard.storage.items()}

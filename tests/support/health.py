@@ -32,6 +32,7 @@ class SteppedClock:
 
     def __init__(self, start: datetime = START) -> None:
         self.moment = start
+        self._set = timedelta(0)
 
     def now(self) -> datetime:
         """Return the wall clock."""
@@ -39,7 +40,12 @@ class SteppedClock:
 
     def monotonic(self) -> float:
         """Return seconds since it was made."""
-        return (self.moment - START).total_seconds()
+        return (self.moment - self._set - START).total_seconds()
+
+    def set_wall(self, by: timedelta) -> None:
+        """Set the wall clock ahead, or back; no time passes."""
+        self.moment += by
+        self._set += by
 
     def advance(self, **by: float) -> datetime:
         """Go on by `seconds=`, `minutes=`, ...; return the new moment."""

@@ -4,18 +4,30 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
+from typing import NamedTuple
 
-from volumehealth.judge.collect import MOST_CONDITIONS, Statement, Statements, first_silence, hear
+from volumehealth.judge.collect import (
+    MOST_CONDITIONS,
+    PlaceStatements,
+    Statement,
+    Statements,
+    first_silence,
+    hear,
+    order,
+)
 from volumehealth.judge.rules import CompiledRules
 from volumehealth.judge.text import same_text
 from volumehealth.model.health import (
+    NOTHING_ANSWERED,
     Answer,
+    Answered,
     Change,
     ClaimHealth,
     Finding,
     Identity,
     Outcome,
     Pending,
+    Place,
     Transition,
     TransitionKind,
     Verdict,
@@ -36,16 +48,20 @@ class JudgeSettings:
     """What a policy says about judging.
 
     Attributes:
-        unhealthy_after: how long a statement must last before it is confirmed.
-        healthy_after: how long it must be gone before it is cleared.
+        unhealthy_after: how long a source must go on saying something adverse before it is confirmed.
+        healthy_after: how long a source must go on without saying it before it is cleared.
         rules: the policy's, then the built-in ones.
         record_retention: how long a recovered claim is remembered.
+        longest_gap: two answers of a source that are further apart leave open what was in between.
+        longest_pause: after a longer time without a check nobody knows what the sources said meanwhile.
     """
 
     unhealthy_after: timedelta
     healthy_after: timedelta
     rules: CompiledRules
     record_retention: timedelta
+    longest_gap: timedelta = timedelta(minutes=15)
+    longest_pause: timedelta = timedelta.max
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +73,6 @@ class Judgement:
         verdict: exactly one of four.
         transitions: what people are to be told.
         unknown_reason, unknown_message: why the verdict is Unknown; else empty.
-        ignored: True if a rule ignored a statement.
-        due: when a statement may next be confirmed or cleared, if its source goes on saying the same.
     """
 
     health: ClaimHealth | None
@@ -66,8 +80,13 @@ class Judgement:
     transitions: tuple[Transition, ...] = ()
     unknown_reason: str = ""
     unknown_message: str = ""
-    ignored: bool = False
-    due: datetime | None = None
+
+
+class _Tick(NamedTuple):
+    """The moment of a judgement, as clocks of answered time take it."""
+
+    monotonic: float
+    longest_gap: timedelta
 
 
 def judge_claim(
@@ -79,6 +98,7 @@ def judge_claim(
     driver: str,
     settings: JudgeSettings,
     now: datetime,
+    monotonic: float | None = None,
     stale_reason: str = "",
     before: Verdict = Verdict.UNKNOWN,
 ) -> Judgement:
@@ -92,7 +112,8 @@ def judge_claim(
         uid: of the claim; what was remembered of another uid is dropped.
         driver: of the claim's volume.
         settings: what its policy says about judging.
-        now: the moment.
+        now: the moment, by the wall clock: what people are shown, and the latest that anything remembered can be.
+        monotonic: the moment in monotonic seconds, by which durations are counted; None if no clock was set meanwhile.
         stale_reason: why the cluster view must not be trusted; then nothing recovers and nothing is Healthy.
         before: the last verdict, where `previous` does not remember one.
     """
@@ -100,13 +121,15 @@ def judge_claim(
         previous, before = None, Verdict.UNKNOWN
     if previous is None and not any(answer.outcome is Outcome.ADVERSE for answer in answers):
         return _unaccused(answers, stale_reason)
-    past = previous or ClaimHealth(uid, verdict=before)
+    past = not_after(previous, now) if previous is not None else ClaimHealth(uid, verdict=before)
+    tick = _Tick(now.timestamp() if monotonic is None else monotonic, settings.longest_gap)
     hearing = hear(answers, driver=driver, rules=settings.rules, delay=settings.unhealthy_after, now=now)
     kept, cleared = _follow_findings(
-        past.findings, hearing, settings.healthy_after, frozen=bool(stale_reason)
+        past.findings, hearing, settings.healthy_after, tick, frozen=bool(stale_reason)
     )
-    pending = _take_up(_follow_pending(past.pending, hearing), kept, hearing)
-    waiting, confirmed = _confirm(pending, hearing, past.episodes, now)
+    places = frozenset(place for place in past.confirmed_places if not _is_clean(hearing, place))
+    pending = _take_up(_follow_pending(past.pending, hearing, places, tick), kept, hearing, tick)
+    waiting, confirmed, places = _confirm(pending, kept, hearing, places, past.episodes, now)
     said = [wait for wait in waiting if _statement(hearing, wait) is not None]
     findings = tuple(sorted((*kept, *confirmed), key=_worst_first))
     verdict = _verdict(findings, said, hearing, past.verdict, stale_reason)
@@ -115,6 +138,7 @@ def judge_claim(
         uid=uid,
         findings=findings,
         pending=tuple(sorted(waiting, key=_worst_first)),
+        confirmed_places=places,
         verdict=verdict,
         episodes=_episodes(past.episodes, confirmed, findings),
         history=_history(past.history, cleared, confirmed, now),
@@ -133,8 +157,6 @@ def judge_claim(
         ),
         reason,
         message,
-        hearing.ignored,
-        _due(kept, said, hearing, settings.healthy_after),
     )
 
 
@@ -155,13 +177,90 @@ def _unaccused(answers: Sequence[Answer], stale_reason: str) -> Judgement:
 
 
 def hand_over(health: ClaimHealth, policy_name: str, now: datetime) -> ClaimHealth:
-    """Return what the next policy remembers: all of it and a line of history; nobody is told."""
+    """Return what the next policy remembers: all of it and a line of history; nobody is told.
+
+    Clocks of answered time stand until its first check: nobody looked in between.
+    """
     turn = Change(now, f"handed over to policy {policy_name}")
-    return replace(health, history=(*health.history, turn)[-_TURNS:])
+    return replace(stopped(health), history=(*health.history, turn)[-_TURNS:])
+
+
+def stopped(health: ClaimHealth) -> ClaimHealth:
+    """Return what is remembered of a claim, with all clocks of answered time standing."""
+    findings = tuple(_stop(finding) for finding in health.findings)
+    pending = tuple(replace(wait, waited=wait.waited.stopped()) for wait in health.pending)
+    if findings == health.findings and pending == health.pending:
+        return health
+    return replace(health, findings=findings, pending=pending)
+
+
+def resumed(health: ClaimHealth) -> ClaimHealth:
+    """Return what a process that was started anew goes on from: it knows of no answer yet.
+
+    A finding that was about to be cleared is cleared after a whole `healthyAfter`; a place whose findings were all
+    said still needs no new confirmation.
+    """
+    said = frozenset(finding.place for finding in health.findings if finding.clear_since is None)
+    findings = tuple(
+        replace(finding, clear_since=None, clear=NOTHING_ANSWERED) for finding in health.findings
+    )
+    return replace(health, findings=findings, pending=(), confirmed_places=said)
+
+
+def not_after(health: ClaimHealth, now: datetime) -> ClaimHealth:
+    """Return what is remembered of a claim with no time later than now; the same object if none is.
+
+    A wall clock that was set back, and a record that somebody wrote, know times that have not come yet.
+    """
+    late = any(
+        moment is not None and moment > now
+        for moment in (
+            health.recovered,
+            *(change.time for change in health.history[-1:]),
+            *(wait.since for wait in health.pending),
+            *(moment for finding in health.findings for moment in _times(finding)),
+        )
+    )
+    if not late:
+        return health
+    return replace(
+        health,
+        findings=tuple(_finding_not_after(finding, now) for finding in health.findings),
+        pending=tuple(replace(wait, since=min(wait.since, now)) for wait in health.pending),
+        history=tuple(replace(change, time=min(change.time, now)) for change in health.history),
+        recovered=_not_after(health.recovered, now),
+    )
+
+
+def _times(finding: Finding) -> tuple[datetime | None, ...]:
+    return (finding.since, finding.confirmed, finding.clear_since, finding.last_notified_at)
+
+
+def _finding_not_after(finding: Finding, now: datetime) -> Finding:
+    return replace(
+        finding,
+        since=min(finding.since, now),
+        confirmed=min(finding.confirmed, now),
+        clear_since=_not_after(finding.clear_since, now),
+        last_notified_at=_not_after(finding.last_notified_at, now),
+    )
+
+
+def _not_after(moment: datetime | None, now: datetime) -> datetime | None:
+    return None if moment is None else min(moment, now)
+
+
+def _stop(finding: Finding) -> Finding:
+    return finding if finding.clear.mark is None else replace(finding, clear=finding.clear.stopped())
 
 
 def _follow_findings(
-    findings: Iterable[Finding], hearing: Statements, healthy_after: timedelta, *, frozen: bool
+    findings: Iterable[Finding],
+    hearing: Statements,
+    healthy_after: timedelta,
+    tick: _Tick,
+    *,
+    frozen: bool,
 ) -> tuple[list[Finding], list[Finding]]:
     """Return the findings that stay, as they are now, and those that are cleared."""
     kept: list[Finding] = []
@@ -172,74 +271,159 @@ def _follow_findings(
         if statement is not None:
             kept.append(_said_again(finding, statement))
         elif gone is None:
-            kept.append(replace(finding, stale=True))
+            kept.append(replace(_stop(finding), stale=True))
         else:
-            since = finding.clear_since or gone
-            following = replace(finding, stale=False, clear_since=since)
-            (cleared if gone - since >= healthy_after else kept).append(following)
+            clear = _go_on(finding.clear, hearing.places[finding.place].stamp, tick)
+            following = replace(finding, stale=False, clear_since=finding.clear_since or gone, clear=clear)
+            (cleared if clear.reaches(healthy_after) else kept).append(following)
     return kept, cleared
 
 
 def _said_again(finding: Finding, statement: Statement) -> Finding:
     message = finding.message if same_text(finding.message, statement.message) else statement.message
-    return replace(finding, message=message, stale=False, clear_since=None)
+    return replace(finding, message=message, stale=False, clear_since=None, clear=NOTHING_ANSWERED)
 
 
-def _follow_pending(pending: Iterable[Pending], hearing: Statements) -> list[Pending]:
-    """Return what is not denied; silence neither drops nor believes it."""
-    return [wait for wait in pending if _gone_at(hearing, wait) is None]
+def _go_on(answered: Answered, stamp: datetime, tick: _Tick) -> Answered:
+    return answered.go_on(stamp, monotonic=tick.monotonic, longest_gap=tick.longest_gap)
 
 
-def _take_up(pending: list[Pending], findings: Sequence[Finding], hearing: Statements) -> list[Pending]:
+def _is_clean(hearing: Statements, place: Place) -> bool:
+    """Tell whether a place speaks of the volume and has nothing against it."""
+    heard = hearing.places.get(place)
+    return heard is not None and not heard.said and heard.clear_at is not None
+
+
+def _follow_pending(
+    pending: Iterable[Pending], hearing: Statements, confirmed: frozenset[Place], tick: _Tick
+) -> list[Pending]:
+    """Return what still waits.
+
+    A source that goes on saying something adverse lets all that it said wait on, in whatever words it says it now. A
+    place that is confirmed already needs that no more: only what it says now waits. Silence, an answer without a
+    condition and an ignored text stop the clock.
+    """
+    following: list[Pending] = []
+    for wait in pending:
+        place = hearing.places.get(wait.place)
+        if place is not None and place.said:
+            if wait.identity in place.said or wait.place not in confirmed:
+                following.append(_waits_on(wait, place, tick))
+        elif place is None or place.gone_at(wait.identity, wait.message) is None:
+            following.append(replace(wait, waited=wait.waited.stopped()))
+    return following
+
+
+def _waits_on(wait: Pending, place: PlaceStatements, tick: _Tick) -> Pending:
+    waited = _go_on(wait.waited, place.stamp, tick)
+    statement = place.said.get(wait.identity)
+    if statement is None:
+        return replace(wait, waited=waited)
+    message = wait.message if same_text(wait.message, statement.message) else statement.message
+    return replace(wait, waited=waited, message=message, after=statement.after)
+
+
+def _take_up(
+    pending: list[Pending], findings: Sequence[Finding], hearing: Statements, tick: _Tick
+) -> list[Pending]:
     """Add what is said for the first time, the worst first, and no more than a record can hold."""
     held = {wait.identity for wait in pending} | {finding.identity for finding in findings}
     new = [
-        (identity, statement)
+        (identity, statement, place.stamp)
         for place in hearing.places.values()
         for identity, statement in place.said.items()
         if identity not in held
     ]
-    for identity, statement in sorted(new, key=lambda found: _order(found[0])):
+    for identity, statement, stamp in sorted(new, key=lambda found: order(found[0])):
         # A worse one always finds room; so there are at most 16 of each severity.
         rank = severity(identity.status)
         if sum(severity(other.status) >= rank for other in held) < MOST_CONDITIONS:
             held.add(identity)
-            source, node, status, reason = identity
-            pending.append(
-                Pending(source, status, reason, statement.message, statement.first, node, statement.via)
-            )
+            pending.append(_pending(identity, statement, stamp, tick))
     return pending
 
 
+def _pending(identity: Identity, statement: Statement, stamp: datetime, tick: _Tick) -> Pending:
+    return Pending(
+        source=identity.source,
+        status=identity.status,
+        reason=identity.reason,
+        message=statement.message,
+        since=statement.first,
+        node=identity.node,
+        via=statement.via,
+        after=statement.after,
+        waited=_go_on(Answered(statement.credit.total_seconds()), stamp, tick),
+    )
+
+
 def _confirm(
-    pending: Iterable[Pending], hearing: Statements, episodes: Mapping[Identity, int], now: datetime
-) -> tuple[list[Pending], list[Finding]]:
-    """Return what still waits, and what was said long enough."""
-    waiting: list[Pending] = []
-    confirmed: list[Finding] = []
-    for wait in sorted(pending, key=_worst_first):
-        statement = _statement(hearing, wait)
-        if statement is None:
-            waiting.append(wait)
-        elif statement.last - wait.since < statement.after:
-            same = same_text(wait.message, statement.message)
-            waiting.append(wait if same else replace(wait, message=statement.message))
-        else:
-            confirmed.append(_finding(wait, statement, episodes.get(wait.identity, 0) + 1, now))
-    return waiting, confirmed
+    pending: Iterable[Pending],
+    findings: Sequence[Finding],
+    hearing: Statements,
+    places: frozenset[Place],
+    episodes: Mapping[Identity, int],
+    now: datetime,
+) -> tuple[list[Pending], list[Finding], frozenset[Place]]:
+    """Return what still waits, what is confirmed now, and the places that are confirmed.
+
+    What was said for its own delay is confirmed. A place that said anything adverse for the delay of something it
+    said is confirmed as well: with the worst that it says now, unless it has a finding that is as bad.
+    """
+    waiting = sorted(pending, key=_worst_first)
+    ripe = [wait for wait in waiting if wait.waited.reaches(wait.after)]
+    began = _began(waiting)
+    found = {
+        wait.identity: _finding(wait, statement, wait.since, episodes, now)
+        for wait in ripe
+        if (statement := _statement(hearing, wait)) is not None
+    }
+    # What is confirmed without any wait, a loss of data, says nothing of how long the place has been in trouble.
+    places |= {wait.place for wait in ripe if wait.after and hearing.says_anything(wait.place)}
+    for place in sorted(places):
+        if not hearing.says_anything(place):
+            continue
+        identity, statement = hearing.worst_of(place)
+        known = [one for one in (*findings, *found.values()) if one.place == place]
+        if all(severity(one.status) < severity(identity.status) for one in known):
+            own = next((wait for wait in waiting if wait.identity == identity), None)
+            new = own or _pending_now(identity, statement)
+            found[identity] = _finding(new, statement, began.get(place, new.since), episodes, now)
+    left = [
+        wait
+        for wait in waiting
+        if wait.identity not in found and (wait.place not in places or _statement(hearing, wait) is not None)
+    ]
+    return left, list(found.values()), places
 
 
-def _finding(wait: Pending, statement: Statement, episode: int, now: datetime) -> Finding:
+def _began(waiting: Iterable[Pending]) -> dict[Place, datetime]:
+    """Return since when each place has been saying something adverse that is not confirmed."""
+    began: dict[Place, datetime] = {}
+    for wait in waiting:
+        began[wait.place] = min(wait.since, began.get(wait.place, wait.since))
+    return began
+
+
+def _pending_now(identity: Identity, statement: Statement) -> Pending:
+    """Return a statement that found no room among those that wait."""
+    source, node, status, reason = identity
+    return Pending(source, status, reason, statement.message, statement.first, node, statement.via)
+
+
+def _finding(
+    wait: Pending, statement: Statement, since: datetime, episodes: Mapping[Identity, int], now: datetime
+) -> Finding:
     return Finding(
         source=wait.source,
         status=wait.status,
         reason=wait.reason,
         message=statement.message,
-        since=wait.since,
+        since=since,
         confirmed=now,
         node=wait.node,
         via=wait.via,
-        episode=episode,
+        episode=episodes.get(wait.identity, 0) + 1,
     )
 
 
@@ -313,33 +497,15 @@ def _memorable(health: ClaimHealth, previous: ClaimHealth | None) -> ClaimHealth
     return previous if health == previous else health
 
 
-def _due(
-    findings: Iterable[Finding], said: Iterable[Pending], hearing: Statements, healthy_after: timedelta
-) -> datetime | None:
-    clearing = [
-        finding.clear_since + healthy_after
-        for finding in findings
-        if finding.clear_since is not None and not finding.stale
-    ]
-    confirming = [
-        wait.since + statement.after for wait in said if (statement := _statement(hearing, wait)) is not None
-    ]
-    return min((*clearing, *confirming), default=None)
-
-
 def _statement(hearing: Statements, item: Finding | Pending) -> Statement | None:
-    place = hearing.places.get((item.source, item.node))
+    place = hearing.places.get(item.place)
     return place.said.get(item.identity) if place else None
 
 
 def _gone_at(hearing: Statements, item: Finding | Pending) -> datetime | None:
-    place = hearing.places.get((item.source, item.node))
+    place = hearing.places.get(item.place)
     return place.gone_at(item.identity, item.message) if place else None
 
 
 def _worst_first(item: Finding | Pending) -> tuple[int, str, str, str, str]:
-    return _order(item.identity)
-
-
-def _order(identity: Identity) -> tuple[int, str, str, str, str]:
-    return (-severity(identity.status), identity.status, identity.reason, identity.source, identity.node)
+    return order(item.identity)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from volumehealth.judge.rules import CompiledRules, Ruled
 from volumehealth.judge.text import normalise
-from volumehealth.model.health import DATA_LOSS, Answer, Identity, Outcome, Source, Via
+from volumehealth.model.health import DATA_LOSS, Answer, Identity, Outcome, Place, Via, severity
 from volumehealth.model.vocabulary import Reason
 
 MOST_CONDITIONS = 16
@@ -27,22 +27,26 @@ class Statement:
     Attributes:
         message: of the carrier that comes first in `Via`.
         via: that carrier.
-        first, last: when it was heard, over all carriers.
+        first: when it was first heard, by the wall clock.
+        credit: for how long it had been said when it was last heard, as the source knows.
+        stamp: when it was last said, as the answer says itself.
         after: how long it must last before it is confirmed.
     """
 
     message: str
     via: Via
     first: datetime
-    last: datetime
+    credit: timedelta
+    stamp: datetime
     after: timedelta
 
 
 @dataclass(slots=True)
-class Place:
+class PlaceStatements:
     """What one source on one node says now.
 
     Attributes:
+        stamp: when it said the newest of it, as the answers say themselves.
         said: its adverse statements by identity.
         clear_at: when it last spoke of the volume in such a way that what it did not say is gone; None if its
             not saying something proves nothing.
@@ -50,6 +54,7 @@ class Place:
         can_clear: True if a driver says from here that the volume is healthy, or says only what a rule ignores.
     """
 
+    stamp: datetime
     said: dict[Identity, Statement] = field(default_factory=dict)
     clear_at: datetime | None = None
     ignored_texts: dict[str, datetime] = field(default_factory=dict)
@@ -79,11 +84,25 @@ class Statements:
         ignored: True if a rule ignored a statement.
     """
 
-    places: dict[tuple[Source, str], Place] = field(default_factory=dict)
+    places: dict[Place, PlaceStatements] = field(default_factory=dict)
     answerable: bool = False
     positive: bool = False
     silence: Answer | None = None
     ignored: bool = False
+
+    def says_anything(self, place: Place) -> bool:
+        """Tell whether a place says something adverse now."""
+        heard = self.places.get(place)
+        return heard is not None and bool(heard.said)
+
+    def worst_of(self, place: Place) -> tuple[Identity, Statement]:
+        """Return the worst that a place says now; it must say something."""
+        return min(self.places[place].said.items(), key=lambda item: order(item[0]))
+
+
+def order(identity: Identity) -> tuple[int, str, str, str, str]:
+    """Sort the worst first; equals by name."""
+    return (-severity(identity.status), identity.status, identity.reason, identity.source, identity.node)
 
 
 def hear(
@@ -107,10 +126,11 @@ def hear(
     for answer in answers:
         if answer.outcome is Outcome.SILENT:
             continue
-        key = (answer.source, answer.node)
+        key = Place(answer.source, answer.node)
         place = hearing.places.get(key)
         if place is None:
-            place = hearing.places[key] = Place()
+            place = hearing.places[key] = PlaceStatements(answer.at)
+        place.stamp = max(place.stamp, answer.at)
         at = min(answer.at, now)
         ruled = [rules.apply(driver, answer.source, condition) for condition in answer.conditions]
         _note(place, answer, ruled, at=at, delay=delay)
@@ -131,7 +151,9 @@ def hear(
     return hearing
 
 
-def _note(place: Place, answer: Answer, ruled: Iterable[Ruled], *, at: datetime, delay: timedelta) -> None:
+def _note(
+    place: PlaceStatements, answer: Answer, ruled: Iterable[Ruled], *, at: datetime, delay: timedelta
+) -> None:
     """Write down what one answer says."""
     for rule in ruled:
         condition = rule.condition
@@ -144,7 +166,8 @@ def _note(place: Place, answer: Answer, ruled: Iterable[Ruled], *, at: datetime,
             condition.message,
             answer.via,
             min(at, answer.since or at),
-            at,
+            max(_NO_WAIT, answer.at - (answer.since or answer.at)),
+            answer.at,
             patience_of(rule, delay if answer.delay is None else answer.delay),
         )
         old = place.said.get(identity)
@@ -158,7 +181,8 @@ def _merge(one: Statement, other: Statement) -> Statement:
         leading.message,
         leading.via,
         min(one.first, other.first),
-        max(one.last, other.last),
+        max(one.credit, other.credit),
+        max(one.stamp, other.stamp),
         min(one.after, other.after),
     )
 

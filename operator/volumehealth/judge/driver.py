@@ -7,7 +7,7 @@ from heapq import merge
 from itertools import islice
 from types import MappingProxyType
 
-from volumehealth.judge.claim import Judgement, JudgeSettings, judge_claim
+from volumehealth.judge.claim import Judgement, JudgeSettings, judge_claim, stopped
 from volumehealth.judge.groups import DriverWide, driver_wide
 from volumehealth.judge.partition import Handles, Partition, Silence, Silent, partition, silent
 from volumehealth.judge.rules import CompiledRules
@@ -54,11 +54,11 @@ class DriverJudgement:
         transitions: what people are to be told, in the order of claims.
         silent: claims that are Unknown, by reason.
         aggregates: what so many of them have in common that it is told once.
-        due: when a statement may next be confirmed or cleared.
         healthy: claims that were judged one by one, are Healthy, and are not in `healths`.
         carried_over: of `healths` those that stay as they are while all sources go on saying the same, until `rest_ends`:
             an array that was gone leaves thousands of claims that are bad, and for a week thousands that recovered.
         touched: claims of which other sources than the driver said something.
+        now: when, by the wall clock.
         handles, answers, healthy_on_nodes, distrusted, rules, quiet: what was judged, and how.
     """
 
@@ -67,11 +67,11 @@ class DriverJudgement:
     transitions: tuple[Transition, ...]
     silent: tuple[tuple[Silence, Silent], ...]
     aggregates: tuple[DriverWide, ...]
-    due: datetime | None
     healthy: frozenset[ClaimRef]
     carried_over: Mapping[ClaimRef, ClaimHealth]
     rest_ends: datetime | None
     touched: frozenset[ClaimRef]
+    now: datetime
     handles: Handles
     answers: DriverAnswers | None
     healthy_on_nodes: frozenset[ClaimRef]
@@ -102,7 +102,9 @@ class DriverJudge:
         previous: what is remembered of claims.
         claims: the view's rows.
         settings: what the policy says about judging.
-        now: the moment.
+        now: the moment, by the wall clock.
+        monotonic: the moment, in monotonic seconds.
+        looked: whether the last check was so lately that nothing can have happened unseen since then.
         last: the last judgement of these claims.
     """
 
@@ -116,6 +118,8 @@ class DriverJudge:
         claims: Mapping[ClaimRef, Claim],
         settings: JudgeSettings,
         now: datetime,
+        monotonic: float,
+        looked: bool,
         last: DriverJudgement | None,
     ) -> None:
         self._name = name
@@ -127,6 +131,8 @@ class DriverJudge:
         self._claims = claims
         self._settings = settings
         self._now = now
+        self._monotonic = monotonic
+        self._looked = looked
         self._last = last
         self._quiet = _NO_PARTITION
         self._touched = _NOBODY
@@ -134,7 +140,6 @@ class DriverJudge:
         self._transitions: list[Transition] = []
         self._healthy: list[ClaimRef] = []
         self._silent: list[tuple[Silence, Silent]] = []
-        self._due: datetime | None = None
         self._resting: dict[ClaimRef, ClaimHealth] = {}
         self._rest_ends: datetime | None = None
 
@@ -160,7 +165,7 @@ class DriverJudge:
             yield
             all_rest = len(self._resting) == len(single) == len(last.healths)
             if all_rest and not last.touched and last.counts.claims == count:
-                return replace(last, transitions=())
+                return replace(last, transitions=(), now=self._now)
         self._healths.update(self._resting)
         verdicts = self._count_quiet(count, single)
         for health in self._resting.values():
@@ -179,11 +184,11 @@ class DriverJudge:
             transitions=tuple(self._transitions),
             silent=tuple(self._silent),
             aggregates=driver_wide(self._name, self._healths, count),
-            due=self._due,
             healthy=frozenset(self._healthy),
             carried_over=MappingProxyType(self._resting),
             rest_ends=self._rest_ends,
             touched=self._touched,
+            now=self._now,
             handles=self._handles,
             answers=self._answers,
             healthy_on_nodes=self._vouched,
@@ -244,6 +249,7 @@ class DriverJudge:
             and not (self._evidence.stale_reason or last.distrusted)
             and self._settings.rules is last.rules
             and (last.rest_ends is None or self._now < last.rest_ends)
+            and last.now <= self._now  # else a time that is remembered may lie ahead
         )
 
     def _still_resting(
@@ -304,6 +310,8 @@ class DriverJudge:
 
     def _judge(self, ref: ClaimRef, claim: Claim) -> Judgement:
         previous = self._previous.get(ref)
+        if previous is not None and not self._looked:
+            previous = stopped(previous)
         judgement = self._still_said(previous, ref, claim) or judge_claim(
             previous,
             answers_about(claim, self._evidence),
@@ -312,6 +320,7 @@ class DriverJudge:
             driver=self._name,
             settings=self._settings,
             now=self._now,
+            monotonic=self._monotonic,
             stale_reason=self._evidence.stale_reason,
             before=self._before(ref, claim),
         )
@@ -333,6 +342,7 @@ class DriverJudge:
             and ref in last.handles.get(claim.handle, ())
             and last.answers.others.get(claim.handle) is self._answers.others.get(claim.handle)
             and last.answers.driver.state is SourceState.ANSWERING
+            and last.now <= self._now
             and last.rules is self._settings.rules
             and not (
                 previous.recovered or last.distrusted or ref in last.touched or ref in last.healthy_on_nodes
@@ -364,8 +374,6 @@ class DriverJudge:
         elif judgement.verdict is Verdict.HEALTHY:
             self._healthy.append(ref)
         self._transitions += judgement.transitions
-        if judgement.due is not None and (self._due is None or judgement.due < self._due):
-            self._due = judgement.due
 
     def _rest_until(self, end: datetime) -> None:
         if self._rest_ends is None or end < self._rest_ends:
@@ -392,7 +400,7 @@ def _dated(answer: Answer, answers: DriverAnswers) -> Answer:
         return answers.silence
     if answer.since is not None:
         return answer
-    return replace(answer, at=max(answer.at, answers.at), since=answer.at)
+    return replace(answer, at=answers.at, since=answer.at)
 
 
 def _parts(refs: Iterable[ClaimRef]) -> Iterator[list[ClaimRef]]:

@@ -87,7 +87,6 @@ def _heard(
             return StatementTrace(said, ruled, after, finding.since, finding.confirmed, None)
     for wait in health.pending:
         if wait.identity == identity:
-            return StatementTrace(
-                said, ruled, after, wait.since, None, max(timedelta(0), wait.since + after - now)
-            )
+            left = max(timedelta(0), after - timedelta(seconds=wait.waited.seconds))
+            return StatementTrace(said, ruled, after, wait.since, None, left)
     return StatementTrace(said, ruled, after, None, None, None)

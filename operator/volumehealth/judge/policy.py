@@ -45,7 +45,7 @@ class PolicyJudgement:
         unmonitored: how many claims of each driver are Unmonitored.
         drivers: claims of each driver by verdict.
         driver_wide: aggregates that are told once for the driver, worst first.
-        next_due: when a statement may next be confirmed or cleared, if its source goes on saying the same.
+        monotonic: when, in monotonic seconds.
         members, evidence: what was judged.
         judged: how the claims of each driver were judged; the next check starts from it.
     """
@@ -57,7 +57,7 @@ class PolicyJudgement:
     unmonitored: Mapping[str, int] = field(default_factory=dict)
     drivers: Mapping[str, DriverCounts] = field(default_factory=dict)
     driver_wide: tuple[DriverWide, ...] = ()
-    next_due: datetime | None = None
+    monotonic: float = 0.0
     members: Members = field(default_factory=Members)
     evidence: Evidence = field(default_factory=lambda: Evidence({}))
     judged: Mapping[str, DriverJudgement] = field(default_factory=dict)
@@ -71,10 +71,15 @@ def judge_policy(
     *,
     settings: JudgeSettings,
     now: datetime,
+    monotonic: float | None = None,
     last: PolicyJudgement | None = None,
 ) -> PolicyJudgement:
     """Judge every claim of a policy, at once; see `judge_in_steps`."""
-    return at_once(judge_in_steps(previous, members, claims, evidence, settings=settings, now=now, last=last))
+    return at_once(
+        judge_in_steps(
+            previous, members, claims, evidence, settings=settings, now=now, monotonic=monotonic, last=last
+        )
+    )
 
 
 def judge_in_steps(
@@ -85,6 +90,7 @@ def judge_in_steps(
     *,
     settings: JudgeSettings,
     now: datetime,
+    monotonic: float | None = None,
     last: PolicyJudgement | None = None,
 ) -> Steps[PolicyJudgement]:
     """Judge every claim of a policy, one in each step. Between steps `claims` may change, nothing else.
@@ -98,13 +104,16 @@ def judge_in_steps(
         claims: the view's rows.
         evidence: what all sources say now.
         settings: what the policy says about judging.
-        now: the moment.
+        now: the moment, by the wall clock.
+        monotonic: the moment in monotonic seconds; None if no clock was set meanwhile.
         last: the last judgement of this policy. It tells a claim that was healthy from one that is new, so that
             a pending statement leaves the verdict as it was; without it such a claim is Unknown while it pends.
     """
     remembered = _by_driver(previous, claims)
     accused = _by_driver(evidence.claims, claims)
     earlier = last.judged if last is not None else {}
+    moment = now.timestamp() if monotonic is None else monotonic
+    looked = last is None or moment - last.monotonic <= settings.longest_pause.total_seconds()
     drivers: dict[str, DriverJudgement] = {}
     for name, handles in sorted(members.by_driver.items()):
         judge = DriverJudge(
@@ -115,6 +124,8 @@ def judge_in_steps(
             claims=claims,
             settings=settings,
             now=now,
+            monotonic=moment,
+            looked=looked,
             last=earlier.get(name),
         )
         drivers[name] = yield from judge.judge(
@@ -144,7 +155,7 @@ def judge_in_steps(
         ),
         drivers=MappingProxyType({name: driver.counts for name, driver in drivers.items()}),
         driver_wide=worst_first(driver.aggregates for driver in drivers.values()),
-        next_due=min((driver.due for driver in drivers.values() if driver.due), default=None),
+        monotonic=moment,
         members=members,
         evidence=evidence,
         judged=MappingProxyType(drivers),

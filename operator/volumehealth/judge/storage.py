@@ -43,6 +43,7 @@ def judge_storage(
     *,
     settings: JudgeSettings,
     now: datetime,
+    monotonic: float | None = None,
     stale_reason: str = "",
 ) -> tuple[dict[Backend, ClaimHealth], frozenset[tuple[Backend, Finding]]]:
     """Judge all backends that anything is said of, or was.
@@ -51,7 +52,8 @@ def judge_storage(
         previous: what was remembered.
         answers: what is said now; without an answer a finding is frozen.
         settings: the policy's.
-        now: the moment.
+        now: the moment, by the wall clock.
+        monotonic: the moment in monotonic seconds; None if no clock was set meanwhile.
         stale_reason: why the cluster view must not be trusted.
 
     Returns:
@@ -69,6 +71,7 @@ def judge_storage(
             driver=backend.driver,
             settings=settings,
             now=now,
+            monotonic=monotonic,
             stale_reason=stale_reason,
         )
         if judgement.health is not None and (judgement.health.findings or judgement.health.pending):

@@ -74,6 +74,13 @@ class Identity(NamedTuple):
     reason: str
 
 
+class Place(NamedTuple):
+    """A source on a node; the node is empty where there is none."""
+
+    source: Source
+    node: str = ""
+
+
 class Outcome(StrEnum):
     """The kinds of answer a source can give about one volume."""
 
@@ -263,6 +270,51 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """How long a source was heard to go on with something: time between its answers, and no other.
+
+    Silence stops this clock and does not reset it. It runs on the monotonic clock, so a wall clock that is set
+    changes nothing, and it is kept in memory only: what was counted before a restart is counted anew.
+
+    Attributes:
+        seconds: counted so far.
+        mark: monotonic seconds when the newest answer was taken up; None while the clock stands.
+        stamp: when that answer was given, as it says itself: an old answer that is looked at again is no new one.
+    """
+
+    seconds: float = 0.0
+    mark: float | None = None
+    stamp: datetime | None = None
+
+    def go_on(self, stamp: datetime, *, monotonic: float, longest_gap: timedelta) -> "Answered":
+        """Take up an answer.
+
+        Args:
+            stamp: when it was given.
+            monotonic: the moment, in monotonic seconds.
+            longest_gap: two answers that are further apart leave open what was in between.
+        """
+        if self.mark is None:
+            return Answered(self.seconds, monotonic, stamp)
+        if stamp == self.stamp:
+            return self
+        step = monotonic - self.mark
+        counts = step <= longest_gap.total_seconds()
+        return Answered(self.seconds + step if counts else self.seconds, monotonic, stamp)
+
+    def stopped(self) -> "Answered":
+        """Return this clock while its source is silent."""
+        return self if self.mark is None else Answered(self.seconds)
+
+    def reaches(self, delay: timedelta) -> bool:
+        """Tell whether so much time was answered."""
+        return self.seconds >= delay.total_seconds()
+
+
+NOTHING_ANSWERED = Answered()
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """An adverse statement that lasted long enough to be confirmed.
 
@@ -275,6 +327,7 @@ class Finding:
         episode: 1 for the first time this identity is seen on this claim, then counting; an Event is one episode.
         stale: True while its source is silent: frozen.
         clear_since: since when its source no longer says it; None while it does.
+        clear: for how long the source answered without it.
         last_notified_at: when people were last notified (event or reminder); None if not yet.
     """
 
@@ -289,7 +342,13 @@ class Finding:
     episode: int = 1
     stale: bool = False
     clear_since: datetime | None = None
+    clear: Answered = NOTHING_ANSWERED
     last_notified_at: datetime | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where it comes from."""
+        return Place(self.source, self.node)
 
     @property
     def identity(self) -> Identity:
@@ -305,7 +364,16 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An adverse statement that did not last long enough yet; kept in memory only."""
+    """An adverse statement that did not last long enough yet; kept in memory only.
+
+    Attributes:
+        source, node, status, reason: its identity.
+        message: what the source said last.
+        since: when it was first heard.
+        via: who carried it first.
+        after: how long it must last, as its rule said last.
+        waited: for how long the source went on saying something adverse since then, in whatever words.
+    """
 
     source: Source
     status: str
@@ -314,6 +382,13 @@ class Pending:
     since: datetime
     node: str = ""
     via: Via = Via.OPERATOR
+    after: timedelta = timedelta(0)
+    waited: Answered = NOTHING_ANSWERED
+
+    @property
+    def place(self) -> Place:
+        """Where it comes from."""
+        return Place(self.source, self.node)
 
     @property
     def identity(self) -> Identity:
@@ -337,6 +412,8 @@ class ClaimHealth:
         uid: of the claim; a claim that was created anew starts with a clean slate.
         findings: confirmed, worst first.
         pending: not yet confirmed.
+        confirmed_places: places that went on saying something adverse for their delay and have not been clean since:
+            what they say next in other words need not last once more.
         verdict: the last verdict.
         episodes: how often each identity was a finding so far.
         history: the last ten turns, newest last.
@@ -349,6 +426,7 @@ class ClaimHealth:
     uid: str
     findings: tuple[Finding, ...] = ()
     pending: tuple[Pending, ...] = ()
+    confirmed_places: frozenset[Place] = frozenset()
     verdict: Verdict = Verdict.UNKNOWN
     episodes: Mapping[Identity, int] = field(default_factory=lambda: MappingProxyType({}))
     history: tuple[Change, ...] = ()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from volumehealth.judge.claim import Judgement, JudgeSettings, judge_claim
+from volumehealth.judge.claim import Judgement, JudgeSettings, judge_claim, resumed
 from volumehealth.judge.rules import compile_rules
 from volumehealth.model.health import (
     DEGRADED,
@@ -67,10 +67,12 @@ class Court:
     def __init__(
         self, given: JudgeSettings | None = None, *, driver: str = DRIVER, before: Verdict = Verdict.UNKNOWN
     ) -> None:
+        self.ref = ORDERS
         self.settings = given or settings()
         self.driver = driver
         self.before = before
         self.now = START
+        self.monotonic = 0.0
         self.health: ClaimHealth | None = None
         self.notified: list[tuple[str, str, int]] = []
         self.turns: list[tuple[TransitionKind, Identity, int]] = []
@@ -80,6 +82,7 @@ class Court:
     ) -> Judgement:
         """Judge what is said `after` so many more minutes."""
         self.now += MINUTE * after
+        self.monotonic += 60.0 * after
         judgement = judge_claim(
             self.health,
             [replace(answer, at=self.now) for answer in answers],
@@ -88,6 +91,7 @@ class Court:
             driver=self.driver,
             settings=self.settings,
             now=self.now,
+            monotonic=self.monotonic,
             stale_reason=stale_reason,
             before=self.before,
         )
@@ -100,14 +104,17 @@ class Court:
         ]
         return judgement
 
+    def sets_wall_clock(self, minutes: float) -> None:
+        """Set the wall clock ahead, or back; no time passes."""
+        self.now += MINUTE * minutes
+
     def restarts(self) -> None:
         """Forget what is not written into a record."""
         self.before = Verdict.UNKNOWN
         if self.health is None or not (self.health.findings or self.health.recovered):
             self.health = None
             return
-        findings = tuple(replace(finding, clear_since=None) for finding in self.health.findings)
-        self.health = replace(self.health, findings=findings, pending=(), ignored=False)
+        self.health = replace(resumed(self.health), ignored=False)
 
 
 FOUND = str(TransitionKind.FOUND)

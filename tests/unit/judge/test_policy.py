@@ -183,7 +183,6 @@ class TestMemory:
         bench.judges(says({"v000", "v001"}))
         judgement = bench.judges(says({"v001"}, {"v000": adverse(LOST)}, at=START + MINUTE), after=1)
         assert verdicts(judgement) == (2, 0, 0, 0)
-        assert judgement.next_due is not None
 
     def test_a_claim_judged_healthy_by_another_source_stays_so_as_well(self) -> None:
         bench = Bench(claims_of(1), settings())

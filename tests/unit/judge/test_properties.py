@@ -1,15 +1,26 @@
 """What holds for the judge whatever is said, in whatever order, and whenever the process restarts."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unit.judge.harness import DEAD, LOST, MINUTE, SLOW, Court, adverse, healthy, settings, silent
+from unit.judge.harness import DEAD, LOST, SLOW, Court, adverse, healthy, settings, silent
 from volumehealth.judge.claim import judge_claim
-from volumehealth.model.health import Answer, Condition, Identity, Outcome, Source, TransitionKind, Via
+from volumehealth.model.health import (
+    Answer,
+    Condition,
+    Identity,
+    Outcome,
+    Source,
+    TransitionKind,
+    Verdict,
+    Via,
+    severity,
+)
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.policy import Rule, RuleMatch
 
 PLACES = ((Source.CONTROLLER, ""), (Source.NODE, "n1"), (Source.NODE, "n2"))
 CONDITIONS = st.lists(st.sampled_from([SLOW, LOST, DEAD]), min_size=1, max_size=3, unique=True)
@@ -54,25 +65,43 @@ SETTINGS = st.builds(
 ORDERS = ClaimRef("shop", "orders-db")
 
 
-def says(step: Step, identity: Identity) -> bool | None:
-    """Tell whether a step says it, denies it (False) or leaves it open (None)."""
-    here = [
+def heard_at(step: Step, place: Key) -> list[Answer]:
+    """Return what a place answers in a step; nothing if it is silent."""
+    return [
         answer
         for answer in step.answers
-        if (answer.source, answer.node) == identity[:2] and answer.outcome is not Outcome.SILENT
+        if (answer.source, answer.node) == place and answer.outcome is not Outcome.SILENT
     ]
-    if not here:
-        return None
+
+
+def says(answers: list[Answer], identity: Identity) -> bool:
+    """Tell whether answers say it."""
     return any(
         (condition.status, condition.reason) == identity[2:]
-        for answer in here
+        for answer in answers
         for condition in answer.conditions
     )
 
 
+def answered(past: list[tuple[datetime, bool | None]]) -> timedelta:
+    """Add up how long something held at the end: True where it held, False where not, None where nobody answered."""
+    total, later = timedelta(0), None
+    for moment, held in reversed(past):
+        if held is False:
+            break
+        if held and later is not None:
+            total += later - moment
+        later = moment if held else None
+    return total
+
+
 @given(SETTINGS, STORIES)
 def test_nothing_is_found_or_recovered_without_cause(given: object, story: list[Step]) -> None:
-    """Told from the story alone: found only if said for unhealthyAfter, recovered only if denied for healthyAfter."""
+    """Told from the story alone; silence counts for neither.
+
+    Found only if its place said something adverse for unhealthyAfter, in whatever words; recovered only if its place
+    answered without it for healthyAfter.
+    """
     court = Court(given)  # type: ignore[arg-type] # hypothesis does not know what a lambda returns
     past: list[tuple[datetime, Step]] = []
     for step in story:
@@ -81,21 +110,73 @@ def test_nothing_is_found_or_recovered_without_cause(given: object, story: list[
         for turn in judgement.transitions:
             identity = turn.finding.identity
             found = turn.kind is TransitionKind.FOUND
-            assert says(step, identity) is found
-            if not found:
-                assert not step.stale_reason
+            held: list[tuple[datetime, bool | None]] = []
+            for moment, earlier in past:
+                answers = heard_at(earlier, identity[:2])
+                if not answers:
+                    held.append((moment, None))
+                elif found:
+                    held.append((moment, any(answer.conditions for answer in answers)))
+                elif says(answers, identity):
+                    held.append((moment, False))
+                else:  # in a stale view a denial is not heard
+                    held.append((moment, None if earlier.stale_reason else True))
+            assert says(heard_at(step, identity[:2]), identity) is found
             delay = court.settings.unhealthy_after if found else court.settings.healthy_after
-            if found and identity.status == "DataLoss":
-                delay = MINUTE * 0
-            since = [court.now]
-            for moment, earlier in reversed(past):
-                if not found and earlier.stale_reason and says(earlier, identity) is False:
-                    continue  # in a stale view a denial is not heard
-                if says(earlier, identity) is (not found):
-                    break
-                if says(earlier, identity) is found:
-                    since.append(moment)
-            assert court.now - min(since) >= delay
+            if not (found and identity.status == "DataLoss"):
+                assert answered(held) >= delay
+
+
+WORDS = [
+    adverse(SLOW),
+    adverse(LOST),
+    adverse(Condition("Degraded", "VolumeConditionAbnormal", "offline")),
+    adverse(Condition("Degraded", "VolumeConditionAbnormal", "resizing")),  # a rule ignores this one
+    healthy(),
+    silent(),
+    silent(reason="NoCondition"),
+]
+IGNORE = Rule(RuleMatch(message="^resizing$"), ignore=True)
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.5, 1, 10]), st.sampled_from(WORDS)), min_size=1, max_size=30))
+def test_a_source_that_goes_on_saying_something_adverse_is_unhealthy_in_whatever_words(
+    story: list[tuple[float, Answer]],
+) -> None:
+    """The whole truth about one source: whoever adds up its answered time knows the verdict."""
+    court = Court(settings(rules=[IGNORE]))
+    past: list[tuple[datetime, bool | None]] = []
+    for after, answer in story:
+        judgement = court.hears(answer, after=after)
+        ignored = any(one.message == "resizing" for one in answer.conditions)
+        open_now = ignored or answer.outcome is Outcome.SILENT
+        past.append((court.now, None if open_now else bool(answer.conditions)))
+        if past[-1][1] and answered(past) >= court.settings.unhealthy_after:
+            assert judgement.verdict is Verdict.UNHEALTHY
+            (worst, *_) = judgement.health.findings if judgement.health else ()
+            assert severity(worst.status) >= severity(answer.conditions[0].status)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([0.5, 1, 3]), st.sampled_from(WORDS), st.sampled_from([0, 0, 0, -60, 60, 1440])
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_a_wall_clock_that_is_set_changes_no_verdict_and_no_transition(
+    story: list[tuple[float, Answer, int]],
+) -> None:
+    steady, jumping = Court(settings(rules=[IGNORE])), Court(settings(rules=[IGNORE]))
+    for after, answer, jump in story:
+        jumping.sets_wall_clock(jump)
+        one, other = steady.hears(answer, after=after), jumping.hears(answer, after=after)
+        assert one.verdict is other.verdict
+        assert steady.turns == jumping.turns
+        for finding in other.health.findings if other.health else ():
+            assert finding.since <= finding.confirmed <= jumping.now
 
 
 @given(SETTINGS, STORIES)

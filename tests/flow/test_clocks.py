@@ -1,0 +1,75 @@
+"""A check through time: silence counts for nothing, and a wall clock that is set changes nothing."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from flow.test_check import World, policy
+from support.health import DRIVER
+from volumehealth.model.health import TransitionKind
+from volumehealth.model.policy import PolicySpec
+
+PATIENT = policy(spec=PolicySpec(unhealthy_after=timedelta(minutes=2), healthy_after=timedelta(minutes=5)))
+ALL = ("handle-db", "handle-wal", "handle-cache")
+OTHERS = ALL[1:]
+
+
+@pytest.fixture
+def world() -> World:
+    """Three claims of one driver, watched by a patient policy."""
+    world = World()
+    world.follow(PATIENT)
+    world.says(healthy=ALL)
+    world.checker.check(PATIENT)
+    return world
+
+
+def minutes_until(world: World, kind: TransitionKind, *, bad: bool) -> int:
+    """Let the driver say the same every minute until something is told; return after how many answers."""
+    for minute in range(1, 100):
+        world.says(healthy=OTHERS if bad else ALL, bad=ALL[:1] if bad else ())
+        turns = world.checker.check(PATIENT).judgement.transitions
+        if any(turn.kind is kind for turn in turns):
+            return minute
+    raise AssertionError(f"no {kind} in 99 minutes")
+
+
+@pytest.mark.parametrize("hours", [-1, 1, 24])
+def test_a_wall_clock_that_is_set_delays_and_hastens_nothing(world: World, hours: int) -> None:
+    world.says(healthy=OTHERS, bad=ALL[:1])
+    world.checker.check(PATIENT)
+    world.clock.set_wall(timedelta(hours=hours))
+    assert minutes_until(world, TransitionKind.FOUND, bad=True) == 2
+    world.says(healthy=ALL)
+    world.checker.check(PATIENT)
+    world.clock.set_wall(timedelta(hours=-hours))
+    assert minutes_until(world, TransitionKind.RECOVERED, bad=False) == 5
+
+
+def test_an_hour_in_which_a_policy_was_suspended_is_no_hour_of_trouble(world: World) -> None:
+    world.says(healthy=OTHERS, bad=ALL[:1])
+    world.checker.check(PATIENT)
+    world.clock.advance(hours=1)
+    assert minutes_until(world, TransitionKind.FOUND, bad=True) == 3
+
+
+def test_an_hour_of_silence_between_two_answers_is_no_hour_of_trouble(world: World) -> None:
+    world.says(healthy=OTHERS, bad=ALL[:1])
+    world.checker.check(PATIENT)
+    for _ in range(60):
+        world.says(healthy=OTHERS)
+        world.checker.check(PATIENT)
+    assert minutes_until(world, TransitionKind.FOUND, bad=True) == 3
+
+
+def test_a_claim_that_changes_hands_is_looked_at_before_it_recovers(world: World) -> None:
+    assert minutes_until(world, TransitionKind.FOUND, bad=True) == 3
+    world.says(healthy=ALL)
+    world.checker.check(PATIENT)
+    heir = policy("heir", replace(PATIENT.spec, priority=10))
+    world.follow(PATIENT, heir)
+    world.clock.advance(hours=1)
+    world.says(healthy=ALL)
+    assert world.checker.check(heir).judgement.transitions == ()
+    assert world.checker.check(heir).drivers[DRIVER].name == DRIVER
