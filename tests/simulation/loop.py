@@ -1,0 +1,253 @@
+"""An event loop on virtual time, without a selector: what runs next is decided by a seed, and nothing else.
+
+Handles belong to the process in whose context they were made. A process that is killed never runs again: that is no
+cancellation, which would run its `finally` clauses. A frozen one stands still, and goes on where it was.
+"""
+
+import asyncio
+import contextvars
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from random import Random
+from typing import Any
+from weakref import WeakSet
+
+class Process:
+    """What is killed and frozen as one.
+
+    Args:
+        name: for people, such as `operator-2`.
+
+    Attributes:
+        dead: it was killed.
+        frozen: it stands still.
+        queue: what it is going to run.
+        tasks: what it was doing; kept when it is killed, so that nothing of it is ever cleaned up.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.dead = False
+        self.frozen = False
+        self.queue: deque[asyncio.Handle] = deque()
+        self.tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
+        self.graves: list[object] = []
+
+    def kill(self) -> None:
+        """End it between two steps."""
+        self.dead = True
+        self.graves = [list(self.tasks), list(self.queue)]
+        self.queue.clear()
+
+
+PROCESS: contextvars.ContextVar[Process] = contextvars.ContextVar("process")
+
+
+class _Task(asyncio.Task[Any]):
+    """A task whose hash is a number: sets of tasks have an order that does not hang on addresses."""
+
+    def __init__(self, *args: Any, loop: "SimLoop", **options: Any) -> None:
+        self._number = next(loop.numbers)
+        super().__init__(*args, loop=loop, **options)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+class _Future(asyncio.Future[Any]):
+    """See `_Task`."""
+
+    def __init__(self, *args: Any, loop: "SimLoop", **options: Any) -> None:
+        self._number = next(loop.numbers)
+        super().__init__(*args, loop=loop, **options)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+class Livelock(AssertionError):
+    """So much ran while so little time passed that it would never end."""
+
+
+class SimLoop(asyncio.BaseEventLoop):
+    """The loop.
+
+    Args:
+        random: decides the order of what is ready at one moment in different processes.
+        drag: seconds that each step takes.
+        most: steps in one virtual second.
+
+    Attributes:
+        steps: how many handles ran.
+    """
+
+    def __init__(self, random: Random, *, drag: float = 0.0, most: int = 200_000) -> None:
+        super().__init__()
+        self._rng = random
+        self._now = 0.0
+        self._drag = drag
+        self._most = most
+        self._second = (0, 0)
+        self._timers: list[tuple[float, float, int, asyncio.TimerHandle]] = []
+        self._order = itertools.count()
+        self.numbers = itertools.count(1)
+        self._busy: list[Process] = []
+        self.world = Process("world")
+        self.world_context = contextvars.copy_context()
+        self.world_context.run(PROCESS.set, self.world)
+        self.steps = 0
+        self.set_task_factory(_make_task)
+
+    # ---- time ----
+
+    def time(self) -> float:
+        """Return virtual seconds."""
+        return self._now
+
+    # ---- scheduling ----
+
+    def call_soon(  # type: ignore[override]  # plain arguments
+        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        """Run it in its process's turn."""
+        handle = asyncio.Handle(callback, args, self, context)
+        self._queue(handle)
+        return handle
+
+    call_soon_threadsafe = call_soon  # type: ignore[assignment]  # there are no other threads
+
+    def call_at(  # type: ignore[override]  # plain arguments
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Run it at a moment."""
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, self._rng.random(), next(self._order), handle))
+        return handle
+
+    def call_later(  # type: ignore[override]  # plain arguments
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Run it after so many seconds."""
+        return self.call_at(self._now + delay, callback, *args, context=context)
+
+    def in_world(self, delay: float, callback: Callable[..., object], *args: Any) -> None:
+        """Have the world do something, whatever becomes of the process that asks for it."""
+        self.call_at(self._now + max(0.0, delay), callback, *args, context=self.world_context)
+
+    def spawn(self, process: Process, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        """Start a task of a process."""
+        context = contextvars.copy_context()
+        context.run(PROCESS.set, process)
+        return context.run(self.create_task, work)
+
+    def thaw(self, process: Process) -> None:
+        """Let a frozen process go on."""
+        process.frozen = False
+        if process.queue and process not in self._busy:
+            self._busy.append(process)
+
+    def create_future(self) -> "asyncio.Future[Any]":
+        """Return a future with a hash of its own."""
+        return _Future(loop=self)
+
+    def run_in_executor(  # type: ignore[override]  # inline
+        self, executor: object, func: Callable[..., Any], *args: Any
+    ) -> "asyncio.Future[Any]":
+        """Run it now, here."""
+        future = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def _queue(self, handle: asyncio.Handle) -> None:
+        process = handle._context.get(PROCESS, self.world)  # type: ignore[attr-defined]  # no public name
+        if process.dead:
+            process.graves.append(handle)
+            return
+        if not process.queue and not process.frozen:
+            self._busy.append(process)
+        process.queue.append(handle)
+
+    # ---- running ----
+
+    def _run_once(self) -> None:
+        """Run one handle; let time pass if there is none."""
+        while not self._busy:
+            self._pass()
+        self._release()
+        busy = self._busy
+        at = int(self._rng.random() * len(busy)) if len(busy) > 1 else 0
+        process = busy[at]
+        queue = process.queue
+        if process.frozen or not queue:
+            busy[at] = busy[-1]
+            busy.pop()
+            return
+        handle = queue.popleft()
+        if not queue:
+            busy[at] = busy[-1]
+            busy.pop()
+        if not handle.cancelled():
+            handle._run()
+            self._count()
+
+    def _pass(self) -> None:
+        """Let time pass until the next timer."""
+        if not self._timers:
+            raise Livelock("nothing is left to happen")
+        self._now = max(self._now, self._timers[0][0])
+        self._release()
+
+    def _release(self) -> None:
+        timers, now = self._timers, self._now
+        while timers and timers[0][0] <= now:
+            handle = heapq.heappop(timers)[3]
+            if not handle.cancelled():
+                self._queue(handle)
+
+    def _count(self) -> None:
+        self.steps += 1
+        self._now += self._drag
+        second, count = self._second
+        if int(self._now) != second:
+            self._second = (int(self._now), 0)
+        elif count > self._most:
+            raise Livelock(f"{count} steps within one second")
+        else:
+            self._second = (second, count + 1)
+
+    # ---- what a loop without a selector has not ----
+
+    def _write_to_self(self) -> None:
+        return
+
+    def _process_events(self, event_list: object) -> None:
+        return
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        return
+
+    async def shutdown_default_executor(self) -> None:  # type: ignore[override]  # there is none
+        """Do nothing."""
+
+
+def _make_task(
+    loop: Any, work: "Coroutine[Any, Any, Any] | Generator[Any, None, Any]", **options: Any
+) -> "asyncio.Task[Any]":
+    task = _Task(work, loop=loop, **options)
+    process = PROCESS.get(None)
+    if process is not None:
+        process.tasks.add(task)
+    return task
