@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools image demo test e2e bench unit lint format protos deploy lock clean
+.PHONY: help setup tools image demo test e2e bench unit simulate nightly lint format protos deploy lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,12 @@ bench: $(STAMP) tools ## Measure it beside its floors (12 minutes); QUICK=1: hal
 
 unit: $(STAMP) ## Run the tests that need no API server
 	@$(BIN)/python -m pytest -q -m "not cluster and not e2e" $(ARGS)
+
+simulate: $(STAMP) ## Simulate clusters from seeds: SEED=n the first, RUNS=n how many, STEPS=n minutes with faults
+	@PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED)) --runs $(or $(RUNS),20) $(if $(STEPS),--minutes $(STEPS)) $(ARGS)
+
+nightly: $(STAMP) ## Simulate fresh clusters for SECONDS=n, eight hours by default
+	@PYTHONPATH=tests $(BIN)/python -m simulation --runs 1000000 --seconds $(or $(SECONDS),28800) $(ARGS)
 
 lint: $(STAMP) ## Check style, types, layers and generated code
 	@$(BIN)/ruff check .

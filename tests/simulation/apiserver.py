@@ -13,6 +13,8 @@ from random import Random
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
+
 from simulation.objects import KINDS, Json, Kind, Path, leaves, merge_patched, put_at, remove_at, value_at
 
 _SYSTEM = ("apiVersion", "kind", "metadata")
@@ -147,7 +149,7 @@ class Watch:
             kind = "DELETED"
         else:
             return
-        self.send('{"type":"%s","object":%s}\n' % (kind, self.wanted.body(change.stored)))
+        self.send(f'{{"type":"{kind}","object":{self.wanted.body(change.stored)}}}\n')
 
 
 class ApiServer:
@@ -319,9 +321,7 @@ class ApiServer:
         else:
             version = self.version
             items = [
-                table.objects[key]
-                for key in sorted(table.objects)
-                if wanted.takes(table.objects[key].value)
+                table.objects[key] for key in sorted(table.objects) if wanted.takes(table.objects[key].value)
             ]
         rest: list[Stored] = []
         if limit and len(items) > limit:
@@ -355,7 +355,7 @@ class ApiServer:
                 watch.take(change)
         number = next(self._watch_ids)
         table.watches[number] = watch
-        watch.close = lambda: table.watches.pop(number, None)  # type: ignore[assignment,return-value]  # for its effect
+        watch.close = lambda: table.watches.pop(number, None)  # type: ignore[assignment]  # for its effect
         return watch
 
     # ---- writing ----
@@ -386,10 +386,14 @@ class ApiServer:
         if not kind.namespaced:
             return
         if metadata.get("namespace", namespace) != namespace:
-            raise Refused(400, "the namespace of the provided object does not match the namespace sent on the request")
+            raise Refused(
+                400, "the namespace of the provided object does not match the namespace sent on the request"
+            )
         home = self.find("namespaces", namespace)
         if home is None:
-            raise Refused(404, f'namespaces "{namespace}" not found', details={"name": namespace, "kind": "namespaces"})
+            raise Refused(
+                404, f'namespaces "{namespace}" not found', details={"name": namespace, "kind": "namespaces"}
+            )
         if home["metadata"].get("deletionTimestamp"):
             raise Refused(
                 403,
@@ -419,7 +423,11 @@ class ApiServer:
         old = table.objects.get((namespace, name))
         metadata = data.get("metadata", {})
         if old is None:
-            if table.kind.create_on_update and not metadata.get("uid") and not metadata.get("resourceVersion"):
+            if (
+                table.kind.create_on_update
+                and not metadata.get("uid")
+                and not metadata.get("resourceVersion")
+            ):
                 return self._create(user, table, namespace, data)
             self._existing(table, namespace, name)
             raise AssertionError
@@ -510,7 +518,9 @@ class ApiServer:
         for one, paths in owners.items():
             if one != manager:
                 owners[one] = frozenset(
-                    path for path in paths if path not in fields or value_at(old.value, path) == value_at(data, path)
+                    path
+                    for path in paths
+                    if path not in fields or value_at(old.value, path) == value_at(data, path)
                 )
         owners[manager] = fields
         stored = self._store(user, "APPLY", table, self._kept(table.kind, old, value, sub), old)
@@ -535,7 +545,14 @@ class ApiServer:
     def _kept(self, kind: Kind, old: Stored, value: Json, sub: str) -> Json:
         """Put back what a write cannot change."""
         before = old.value["metadata"]
-        for name in ("uid", "creationTimestamp", "resourceVersion", "generation", "deletionTimestamp", "name"):
+        for name in (
+            "uid",
+            "creationTimestamp",
+            "resourceVersion",
+            "generation",
+            "deletionTimestamp",
+            "name",
+        ):
             if name in before:
                 value["metadata"][name] = before[name]
             else:
@@ -627,7 +644,7 @@ def _partial(value: Json) -> Json:
 
 
 def _dump(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return msgspec.json.encode(value).decode()
 
 
 def path_of(plural: str, namespace: str = "", name: str = "", sub: str = "") -> str:

@@ -14,6 +14,7 @@ from random import Random
 from typing import Any
 from weakref import WeakSet
 
+
 class Process:
     """What is killed and frozen as one.
 
@@ -67,7 +68,7 @@ class _Future(asyncio.Future[Any]):
         return self._number
 
 
-class Livelock(AssertionError):
+class Livelock(AssertionError):  # noqa: N818 - a sentence about a run
     """So much ran while so little time passed that it would never end."""
 
 
@@ -94,6 +95,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self._order = itertools.count()
         self.numbers = itertools.count(1)
         self._busy: list[Process] = []
+        self._graveyard: list[Process] = []
         self.world = Process("world")
         self.world_context = contextvars.copy_context()
         self.world_context.run(PROCESS.set, self.world)
@@ -150,6 +152,11 @@ class SimLoop(asyncio.BaseEventLoop):
         context.run(PROCESS.set, process)
         return context.run(self.create_task, work)
 
+    def kill(self, process: Process) -> None:
+        """End a process between two steps; nothing of it is ever cleaned up."""
+        process.kill()
+        self._graveyard.append(process)
+
     def thaw(self, process: Process) -> None:
         """Let a frozen process go on."""
         process.frozen = False
@@ -167,7 +174,7 @@ class SimLoop(asyncio.BaseEventLoop):
         future = self.create_future()
         try:
             future.set_result(func(*args))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the future carries it
             future.set_exception(error)
         return future
 
@@ -239,7 +246,7 @@ class SimLoop(asyncio.BaseEventLoop):
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         return
 
-    async def shutdown_default_executor(self) -> None:  # type: ignore[override]  # there is none
+    async def shutdown_default_executor(self) -> None:
         """Do nothing."""
 
 

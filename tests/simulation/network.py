@@ -1,0 +1,423 @@
+"""Ways between processes and servers: they take time, and everything that can go wrong on them does."""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from random import Random
+
+import grpc
+
+from simulation.apiserver import ApiServer, Reply, Watch
+from simulation.driver import Answered, SimDriver
+from simulation.history import History
+from simulation.loop import Process, SimLoop
+from volumehealth.csi.endpoint import Endpoint
+from volumehealth.csi.wire import RpcFailed, WireClosed
+from volumehealth.kube.credentials import Access
+from volumehealth.kube.transport import HttpAnswer, HttpRequest
+
+_BOOKMARK = 60.0
+FAULTS = (
+    "refused",
+    "lost request",
+    "lost answer",
+    "silent request",
+    "silent answer",
+    "slow",
+    "html 404",
+    "html 502",
+    "error 500",
+    "error 503",
+    "error 429",
+    "error 403",
+    "error 401",
+    "error 409",
+    "error 410",
+    "truncated",
+    "no json",
+    "null items",
+    "watch drop",
+    "watch stall",
+    "watch expired",
+    "watch garbage",
+)
+_HTML = b"<html><head><title>%s</title></head><body><center><h1>%s</h1></center><hr>nginx</body></html>"
+
+
+@dataclass(slots=True)
+class Weather:
+    """How likely each fault is at the moment; nothing is, unless a storm is on.
+
+    Attributes:
+        rates: by fault.
+        victims: processes that are hit; empty means all.
+        last: when the last fault happened.
+    """
+
+    rates: Mapping[str, float] = field(default_factory=dict)
+    victims: tuple[str, ...] = ()
+    last: float = 0.0
+
+
+class Network:
+    """The ways to the API server and to drivers.
+
+    Args:
+        loop: where time passes.
+        random: decides.
+        server: the API server.
+        history: what happened.
+
+    Attributes:
+        weather: which faults there are now.
+        drivers: by address.
+        latency: mean seconds of one way.
+        asked: requests so far, by user and verb.
+    """
+
+    def __init__(self, loop: SimLoop, random: Random, server: ApiServer, history: History) -> None:
+        self.loop = loop
+        self.random = random
+        self.server = server
+        self.history = history
+        self.weather = Weather()
+        self.drivers: dict[str, SimDriver] = {}
+        self.latency = 0.005
+        self.quiet_watch_closed = 0
+
+    def delay(self) -> float:
+        """Return seconds of one way."""
+        return self.random.expovariate(1 / self.latency)
+
+    def strikes(self, process: Process, fault: str) -> bool:
+        """Tell whether a fault happens now."""
+        rate = self.weather.rates.get(fault, 0.0)
+        if not rate or (self.weather.victims and process.name not in self.weather.victims):
+            return False
+        if self.random.random() >= rate:
+            return False
+        self.weather.last = self.loop.time()
+        self.history.reach(f"fault: {fault}")
+        return True
+
+
+class SimTransport:
+    """A process's way to the API server (`kube.transport.Transport`)."""
+
+    def __init__(self, network: Network, process: Process, user: str) -> None:
+        self._network = network
+        self._process = process
+        self._user = user
+        self._open: set[int] = set()
+
+    async def send(self, request: HttpRequest, access: Access) -> HttpAnswer:
+        """Send a request."""
+        network = self._network
+        if network.strikes(self._process, "refused"):
+            self._note(request, "connection refused")
+            raise ConnectionRefusedError(111, "Connect call failed")
+        answer: asyncio.Future[HttpAnswer] = network.loop.create_future()
+        delay = network.delay()
+        if network.strikes(self._process, "slow"):
+            delay += network.random.uniform(0.5, 40.0)
+        network.loop.in_world(delay, self._arrive, request, answer)
+        return await answer
+
+    async def aclose(self) -> None:
+        """Nothing is kept open."""
+
+    def _note(self, request: HttpRequest, what: str) -> None:
+        self._network.history.note(self._process.name, f"{request.method} {request.path}: {what}")
+
+    def _arrive(self, request: HttpRequest, answer: "asyncio.Future[HttpAnswer]") -> None:
+        """The request is at the server."""
+        network, process = self._network, self._process
+        for fault in ("lost request", "silent request"):
+            if network.strikes(process, fault):
+                self._note(request, fault)
+                if fault == "lost request":
+                    self._fail(answer, ConnectionResetError(104, "Connection reset by peer"))
+                return
+        faked = self._faked(request)
+        if faked is not None:
+            self._note(request, f"{faked.status} instead of an answer")
+            self._deliver(request, answer, faked)
+            return
+        reply = network.server.answer(
+            self._user, request.method, request.path, request.query or {}, request.body, request.headers
+        )
+        if isinstance(reply, Watch):
+            stream = _Stream(network, process, reply, request)
+            network.loop.in_world(network.delay(), _resolve, answer, stream)
+            return
+        renews = request.path.partition("/leases/")[1] and reply.status == 200
+        if (request.method != "GET" and not renews) or reply.status >= 400:
+            self._note(request, str(reply.status))
+        for fault in ("lost answer", "silent answer"):
+            if network.strikes(process, fault):
+                self._note(request, fault)
+                if request.method != "GET" and reply.status < 300:
+                    network.history.reach("a write took effect and its answer was lost")
+                if fault == "lost answer":
+                    self._fail(answer, ConnectionResetError(104, "Connection reset by peer"))
+                return
+        self._deliver(request, answer, self._spoilt(request, reply))
+
+    def _faked(self, request: HttpRequest) -> Reply | None:
+        """Return what somebody answers in the server's place."""
+        network, process = self._network, self._process
+        for fault in ("html 404", "html 502"):
+            if network.strikes(process, fault):
+                title = b"404 Not Found" if fault == "html 404" else b"502 Bad Gateway"
+                return Reply(int(title[:3]), _HTML % (title, title), "text/html")
+        for code in (500, 503, 429, 403, 401, 409, 410):
+            if network.strikes(process, f"error {code}"):
+                body = json.dumps(
+                    {"kind": "Status", "code": code, "message": f"simulated {code}", "reason": "Simulated"}
+                )
+                extra = {"Retry-After": "1"} if code == 429 else {}
+                return Reply(code, body.encode(), headers=extra)
+        return None
+
+    def _spoilt(self, request: HttpRequest, reply: Reply) -> Reply:
+        """Return the answer as it comes through."""
+        network, process = self._network, self._process
+        if network.strikes(process, "no json"):
+            return Reply(reply.status, b"upstream connect error or disconnect/reset before headers")
+        if request.method == "GET" and b'"items":[' in reply.body and network.strikes(process, "null items"):
+            head = reply.body.partition(b'"items":[')[0]
+            if reply.body.endswith(b'"items":[]}'):
+                return Reply(reply.status, head + b'"items":null}')
+        return reply
+
+    def _deliver(self, request: HttpRequest, answer: "asyncio.Future[HttpAnswer]", reply: Reply) -> None:
+        network = self._network
+        cut = network.strikes(self._process, "truncated")
+        network.loop.in_world(network.delay(), _resolve, answer, _Whole(reply, network.random, cut=cut))
+
+    def _fail(self, answer: "asyncio.Future[HttpAnswer]", error: OSError) -> None:
+        self._network.loop.in_world(self._network.delay(), _refuse, answer, error)
+
+
+def _resolve(future: "asyncio.Future[HttpAnswer]", answer: "HttpAnswer") -> None:
+    if not future.done():
+        future.set_result(answer)
+    else:
+        answer.abort()
+
+
+def _refuse(future: "asyncio.Future[HttpAnswer]", error: OSError) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+class _Whole:
+    """An answer that has an end (`kube.transport.HttpAnswer`)."""
+
+    def __init__(self, reply: Reply, random: Random, *, cut: bool) -> None:
+        self.status = reply.status
+        self.headers: Mapping[str, str] = {"Content-Type": reply.content_type, **reply.headers}
+        self._rest = reply.body
+        self._broken = False
+        if cut:
+            self._rest = reply.body[: random.randrange(len(reply.body) + 1)]
+            self._broken = random.random() < 0.5  # else a proxy ended it politely
+        self._piece = random.choice((37, 1024, 1 << 16, 1 << 24))
+
+    async def chunk(self) -> bytes:
+        """Return the next piece."""
+        piece, self._rest = self._rest[: self._piece], self._rest[self._piece :]
+        if not piece and self._broken:
+            raise ConnectionResetError(104, "the answer ended early")
+        return piece
+
+    def abort(self) -> None:
+        """Nothing is to be done."""
+
+
+class _Stream:
+    """An answer without an end: a watch."""
+
+    def __init__(self, network: Network, process: Process, watch: Watch, request: HttpRequest) -> None:
+        self.status = 200
+        self.headers: Mapping[str, str] = {"Content-Type": "application/json"}
+        self._network = network
+        self._process = process
+        self._watch = watch
+        self._request = request
+        self._idle = request.idle
+        self._plural = request.path.rpartition("/")[2]
+        self._pieces: deque[bytes] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._arrives = 0.0
+        self._stalled = False
+        self._closed = False
+        self._error: OSError | None = None
+        backlog, watch.send = watch.backlog, self._send
+        for line in backlog:
+            self._send(line)
+        loop = network.loop
+        loop.in_world(watch.seconds, self._end)
+        if watch.bookmarks:
+            loop.in_world(network.random.uniform(0.8, 1.0) * _BOOKMARK, self._bookmark)
+
+    # ---- the server's side ----
+
+    def _send(self, line: str) -> None:
+        """Put a line on its way; lines arrive in order."""
+        network, process = self._network, self._process
+        if self._closed or self._stalled:
+            return
+        if network.strikes(process, "watch stall"):
+            self._stalled = True
+            self._note("stalls")
+            return
+        if network.strikes(process, "watch drop"):
+            self._note("drops")
+            self._error = ConnectionResetError(104, "Connection reset by peer")
+            network.loop.in_world(0.0, self._end)
+            return
+        if network.strikes(process, "watch expired"):
+            status = {
+                "kind": "Status",
+                "code": 410,
+                "message": "too old resource version",
+                "reason": "Expired",
+            }
+            line = json.dumps({"type": "ERROR", "object": status}) + "\n"
+            self._note("expires")
+        elif network.strikes(process, "watch garbage"):
+            line = line[: network.random.randrange(1, len(line))] + "\n"
+            self._note("is garbled")
+        data = line.encode()
+        now = network.loop.time()
+        delay = network.delay()
+        if network.strikes(process, "slow"):
+            delay += network.random.uniform(0.5, 40.0)
+        self._arrives = max(self._arrives, now + delay)
+        network.loop.in_world(self._arrives - now, self._feed, data)
+
+    def _bookmark(self) -> None:
+        if self._closed:
+            return
+        if not self._stalled:
+            self._network.server.bookmark(self._watch, self._plural)
+        self._network.loop.in_world(_BOOKMARK, self._bookmark)
+
+    def _end(self) -> None:
+        self._closed = True
+        self._watch.close()
+        self._wake()
+
+    def _note(self, what: str) -> None:
+        self._network.history.note(self._process.name, f"the watch of {self._plural} {what}")
+
+    # ---- the client's side ----
+
+    def _feed(self, data: bytes) -> None:
+        if self._error is None and not self._stalled:
+            self._pieces.append(data)
+            self._wake()
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def chunk(self) -> bytes:
+        """Return what has come."""
+        while not self._pieces:
+            if self._error is not None:
+                raise self._error
+            if self._closed and self._arrives <= self._network.loop.time():
+                return b""
+            self._waiter = self._network.loop.create_future()
+            async with asyncio.timeout(self._idle):
+                await self._waiter
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        return data
+
+    def abort(self) -> None:
+        """The client hangs up."""
+        if not self._closed:
+            self._closed = True
+            self._watch.close()
+
+
+class SimWire:
+    """A process's way to one driver (`csi.wire.Wire`)."""
+
+    def __init__(self, network: Network, process: Process, endpoint: Endpoint) -> None:
+        self._network = network
+        self._process = process
+        self._address = endpoint.target
+        self._incarnation = 0
+        self._closed = False
+        self._calls: set[asyncio.Future[bytes]] = set()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the driver that was reached last is still there."""
+        driver = self._network.drivers.get(self._address)
+        return driver is not None and driver.up and driver.incarnation == self._incarnation
+
+    async def call(self, path: str, request: bytes, timeout: float) -> bytes:
+        """Make one call."""
+        network = self._network
+        answer: asyncio.Future[bytes] = network.loop.create_future()
+        self._calls.add(answer)
+        network.loop.in_world(network.delay(), self._arrive, path, request, answer)
+        try:
+            async with asyncio.timeout(timeout):
+                return await answer
+        except TimeoutError as error:
+            raise RpcFailed(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded") from error
+        finally:
+            self._calls.discard(answer)
+
+    async def aclose(self) -> None:
+        """Close it."""
+        self._closed = True
+        for call in self._calls:
+            if not call.done():
+                call.set_exception(WireClosed())
+
+    def _arrive(self, path: str, request: bytes, answer: "asyncio.Future[bytes]") -> None:
+        network = self._network
+        driver = network.drivers.get(self._address)
+        if answer.done():
+            return
+        if driver is None or not driver.up:
+            unavailable = RpcFailed(
+                grpc.StatusCode.UNAVAILABLE, "failed to connect to all addresses; last error: refused"
+            )
+            network.loop.in_world(network.delay(), _fail_call, answer, unavailable)
+            return
+        self._incarnation = driver.incarnation
+        answered = driver.answer(self._process.name, path, request)
+        if answered is not None:
+            network.loop.in_world(
+                answered.seconds + network.delay(), self._return, driver, answered, answer, driver.incarnation
+            )
+
+    def _return(
+        self, driver: SimDriver, answered: Answered, answer: "asyncio.Future[bytes]", incarnation: int
+    ) -> None:
+        driver.done(answered)
+        if answer.done():
+            return
+        if incarnation != driver.incarnation or not driver.up:
+            answer.set_exception(RpcFailed(grpc.StatusCode.UNAVAILABLE, "Socket closed"))
+        elif answered.failed is not None:
+            answer.set_exception(answered.failed)
+        else:
+            driver.heard(answered)
+            answer.set_result(answered.body)
+
+
+def _fail_call(answer: "asyncio.Future[bytes]", error: RpcFailed) -> None:
+    if not answer.done():
+        answer.set_exception(error)

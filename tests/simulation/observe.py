@@ -1,0 +1,89 @@
+"""What is seen from outside while a run goes on: every write that took effect, with its time."""
+
+from dataclasses import dataclass, field
+
+from simulation.history import History
+from simulation.loop import SimLoop
+from simulation.objects import Json, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An Event object that came to be.
+
+    Attributes:
+        at: virtual seconds.
+        about: uid of the object that it is about.
+        reason: of the Event.
+        name: of the Event.
+        message: of the Event.
+        again: an Event of that name was there before.
+    """
+
+    at: float
+    about: str
+    reason: str
+    name: str
+    message: str
+    again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RecordState:
+    """What a claim's record said from a moment on; `status` is None while there is no record."""
+
+    at: float
+    status: Json | None
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class StatusState:
+    """What a policy's status said from a moment on."""
+
+    at: float
+    policy: str
+    status: Json
+
+
+@dataclass(slots=True)
+class Observer:
+    """Keeps what the invariants need."""
+
+    history: History
+    loop: SimLoop
+    told: list[Told] = field(default_factory=list)
+    records: dict[tuple[str, str], list[RecordState]] = field(default_factory=dict)
+    statuses: list[StatusState] = field(default_factory=list)
+    event_writes: dict[tuple[str, str], float] = field(default_factory=dict)
+    writes: list[tuple[float, str, str, str, Json | None, Json | None]] = field(default_factory=list)
+    _names: set[tuple[str, str]] = field(default_factory=set)
+
+    def written(self, user: str, method: str, kind: Kind, old: Json | None, new: Json | None) -> None:
+        """A write took effect (`ApiServer.on_write`)."""
+        now = self.loop.time()
+        self.writes.append((now, user, kind.plural, method, old, new))
+        shown = new or old or {}
+        key = (shown["metadata"].get("namespace", ""), shown["metadata"]["name"])
+        match kind.plural:
+            case "events":
+                self._event(now, key, old, new)
+            case "volumehealths":
+                status = new.get("status", {}) if new is not None else None
+                self.records.setdefault(key, []).append(RecordState(now, status, user))
+            case "volumehealthpolicies" if new is not None and "summary" in new.get("status", {}):
+                self.statuses.append(StatusState(now, key[1], new["status"]))
+
+    def _event(self, now: float, key: tuple[str, str], old: Json | None, new: Json | None) -> None:
+        if new is None:
+            self.event_writes.pop(key, None)
+            return
+        self.event_writes[key] = now
+        if old is None:
+            about = new["involvedObject"]
+            told = Told(now, about.get("uid", ""), new["reason"], key[1], new["message"], key in self._names)
+            self._names.add(key)
+            self.told.append(told)
+            self.history.note(
+                "api", f"EVENT {new['reason']} on {about['kind']} {about['name']}: {new['message']}"
+            )

@@ -1,0 +1,103 @@
+"""The loop of the simulation: time that nobody waits for, processes that are killed and frozen, one order for a seed."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import Random
+
+import pytest
+
+from simulation.loop import Livelock, Process, SimLoop
+
+Work = Callable[[SimLoop, list[str]], Awaitable[None]]
+
+
+def simulated(work: Work, seed: int = 1) -> list[str]:
+    """Run something on virtual time and return what it wrote down."""
+    loop, said = SimLoop(Random(seed)), list[str]()
+    loop.run_until_complete(work(loop, said))  # type: ignore[arg-type]  # a coroutine function
+    loop.close()
+    return said
+
+
+async def counts(said: list[str], name: str) -> None:
+    try:
+        while True:
+            await asyncio.sleep(1.0)
+            said.append(name)
+    finally:
+        said.append(f"{name} cleans up")
+
+
+def test_an_hour_takes_no_time() -> None:
+    async def work(loop: SimLoop, said: list[str]) -> None:
+        await asyncio.sleep(3600.0)
+        said.append(f"{loop.time():.0f}")
+
+    assert simulated(work) == ["3600"]
+
+
+def test_a_killed_process_never_runs_again_and_cleans_nothing_up() -> None:
+    async def work(loop: SimLoop, said: list[str]) -> None:
+        process = Process("victim")
+        loop.spawn(process, counts(said, "victim"))
+        await asyncio.sleep(2.5)
+        loop.kill(process)
+        await asyncio.sleep(10.0)
+        said.append("end")
+
+    assert simulated(work) == ["victim", "victim", "end"]
+
+
+def test_a_frozen_process_goes_on_where_it_was() -> None:
+    async def work(loop: SimLoop, said: list[str]) -> None:
+        process = Process("sleeper")
+        task = loop.spawn(process, counts(said, "sleeper"))
+        await asyncio.sleep(1.5)
+        process.frozen = True
+        await asyncio.sleep(10.0)
+        said.append("thaws")
+        loop.thaw(process)
+        await asyncio.sleep(1.5)
+        task.cancel()
+        await asyncio.sleep(0.1)
+
+    assert simulated(work) == ["sleeper", "thaws", "sleeper", "sleeper", "sleeper cleans up"]
+
+
+async def three_processes(loop: SimLoop, said: list[str]) -> None:
+    tasks = [loop.spawn(Process(name), counts(said, name)) for name in "abc"]
+    await asyncio.sleep(5.5)
+    for task in tasks:
+        task.cancel()
+    await asyncio.sleep(0.1)
+
+
+def test_one_seed_is_one_order() -> None:
+    assert simulated(three_processes, seed=7) == simulated(three_processes, seed=7)
+
+
+def test_another_seed_is_another_order() -> None:
+    assert len({tuple(simulated(three_processes, seed=seed)) for seed in range(5)}) > 1
+
+
+def test_a_thread_is_done_at_once() -> None:
+    async def work(loop: SimLoop, said: list[str]) -> None:
+        said.append(await asyncio.to_thread(str, 5))
+
+    assert simulated(work) == ["5"]
+
+
+def test_what_spins_without_an_end_is_found() -> None:
+    async def work(loop: SimLoop, said: list[str]) -> None:
+        while True:
+            await asyncio.sleep(0)
+
+    loop = SimLoop(Random(1), most=1000)
+    task = loop.create_task(work(loop, []))
+    with pytest.raises(Livelock):
+        loop.run_forever()
+    task.cancel()
+    loop.call_soon(loop.stop)
+    loop._second = (0, 0)
+    loop.run_forever()
+    loop.close()

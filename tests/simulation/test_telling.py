@@ -1,0 +1,80 @@
+"""What the simulator calls right and wrong about telling: the judge of the judge."""
+
+import pytest
+
+from simulation.observe import Told
+from simulation.telling import Patience, Segment, TellingChecker, calm, united
+
+PATIENCE = Patience(ill=60.0, well=120.0, interval=10.0, timeout=5.0)
+ILL = "VolumeConditionAbnormal"
+WELL = "VolumeConditionNormal"
+
+
+def told(at: float, reason: str, *, again: bool = False) -> Told:
+    return Told(at, "uid", reason, f"event-{at}", "", again)
+
+
+def story(*ends: float) -> list[Segment]:
+    """Make segments, beginning well, from the moments of change."""
+    starts = (0.0, *ends[:-1])
+    return [Segment(start, end, bool(number % 2)) for number, (start, end) in enumerate(zip(starts, ends, strict=True))]
+
+
+def complaint(segments: list[Segment], *events: Told, disturbed: tuple[tuple[float, float], ...] = ()) -> str:
+    return TellingChecker(segments, events, disturbed, PATIENCE).complaint()
+
+
+ONE_EPISODE = story(1000.0, 2000.0, 4000.0)
+
+
+def test_one_episode_told_once_with_its_end_is_right() -> None:
+    assert complaint(ONE_EPISODE, told(1070.0, ILL), told(2130.0, WELL)) == ""
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        (),
+        (told(1070.0, ILL),),
+        (told(1070.0, ILL), told(1400.0, ILL), told(2130.0, WELL)),
+        (told(1070.0, ILL), told(2130.0, WELL), told(2500.0, WELL)),
+        (told(1020.0, ILL), told(2130.0, WELL)),
+        (told(1070.0, ILL), told(2010.0, WELL)),
+        (told(1900.0, ILL), told(2130.0, WELL)),
+        (told(1070.0, ILL), told(1500.0, WELL), told(1700.0, ILL), told(2130.0, WELL)),
+    ],
+    ids=["nothing", "no end", "twice", "its end twice", "too soon", "end too soon", "late", "between"],
+)
+def test_an_episode_told_otherwise_is_wrong(events: tuple[Told, ...]) -> None:
+    assert complaint(ONE_EPISODE, *events)
+
+
+def test_what_is_short_is_never_told() -> None:
+    short = story(1000.0, 1030.0, 4000.0)
+    assert complaint(short) == ""
+    assert complaint(short, told(1020.0, ILL), told(2000.0, WELL))
+
+
+def test_what_is_between_may_be_told_or_not() -> None:
+    between = story(1000.0, 1075.0, 4000.0)
+    assert complaint(between) == ""
+    assert complaint(between, told(1070.0, ILL), told(1210.0, WELL)) == ""
+
+
+def test_a_disturbance_excuses_lateness_but_no_repetition() -> None:
+    disturbed = ((1000.0, 1500.0),)
+    assert complaint(ONE_EPISODE, told(1590.0, ILL), told(2130.0, WELL), disturbed=disturbed) == ""
+    twice = (told(1100.0, ILL), told(1590.0, ILL), told(2130.0, WELL))
+    assert complaint(ONE_EPISODE, *twice, disturbed=disturbed)
+
+
+def test_an_event_that_expired_may_be_written_again_while_it_is_true() -> None:
+    again = told(1900.0, ILL, again=True)
+    assert complaint(ONE_EPISODE, told(1070.0, ILL), again, told(2130.0, WELL)) == ""
+    assert complaint(ONE_EPISODE, told(1070.0, ILL), told(2130.0, WELL), told(3000.0, ILL, again=True))
+
+
+def test_calm_is_what_disturbances_leave() -> None:
+    disturbed = united([(10.0, 20.0), (15.0, 30.0), (50.0, 60.0)])
+    assert calm(0.0, 70.0, disturbed) == [(0.0, 10.0), (30.0, 50.0), (60.0, 70.0)]
+    assert calm(12.0, 18.0, disturbed) == []
