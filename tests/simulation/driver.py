@@ -127,16 +127,11 @@ class SimDriver:
     incarnation: int = 1
     pages: int = 0
     statements: dict[str, list[Statement]] = field(default_factory=dict)
-    busy: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    in_flight: dict[tuple[str, str], int] = field(default_factory=dict)
     most_in_flight: dict[str, int] = field(default_factory=dict)
 
     def answer(self, by: str, path: str, request: bytes) -> Answered | None:
         """Answer a call; None never answers."""
         method = path.rpartition("/")[2]
-        key = (by, method)
-        self.in_flight[key] = self.in_flight.get(key, 0) + 1
-        self.most_in_flight[method] = max(self.most_in_flight.get(method, 0), self.in_flight[key])
         if method in self.hangs or "*" in self.hangs:
             return None
         now = self.time()
@@ -158,11 +153,6 @@ class SimDriver:
             plane=self.plane,
         )
 
-    def done(self, answered: Answered) -> None:
-        """A call is over."""
-        key = (answered.asked_by, answered.method)
-        self.in_flight[key] = self.in_flight.get(key, 1) - 1
-
     def heard(self, answered: Answered) -> None:
         """An answer arrived."""
         now = self.time()
@@ -173,7 +163,6 @@ class SimDriver:
     def restart(self) -> None:
         """Be another process: calls under way end."""
         self.incarnation += 1
-        self.in_flight.clear()
 
     # ---- calls ----
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -356,7 +356,7 @@ class SimWire:
         self._address = endpoint.target
         self._incarnation = 0
         self._closed = False
-        self._calls: set[asyncio.Future[bytes]] = set()
+        self._calls: dict[asyncio.Future[bytes], str] = {}
 
     @property
     def connected(self) -> bool:
@@ -368,7 +368,8 @@ class SimWire:
         """Make one call."""
         network = self._network
         answer: asyncio.Future[bytes] = network.loop.create_future()
-        self._calls.add(answer)
+        self._calls[answer] = path.rpartition("/")[2]
+        self._count()
         network.loop.in_world(network.delay(), self._arrive, path, request, answer)
         try:
             async with asyncio.timeout(timeout):
@@ -376,7 +377,7 @@ class SimWire:
         except TimeoutError as error:
             raise RpcFailed(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded") from error
         finally:
-            self._calls.discard(answer)
+            del self._calls[answer]
 
     async def aclose(self) -> None:
         """Close it."""
@@ -384,6 +385,13 @@ class SimWire:
         for call in self._calls:
             if not call.done():
                 call.set_exception(WireClosed())
+
+    def _count(self) -> None:
+        """Note the most calls of a method that were made at once."""
+        driver = self._network.drivers.get(self._address)
+        if driver is not None:
+            for method, count in Counter(self._calls.values()).items():
+                driver.most_in_flight[method] = max(count, driver.most_in_flight.get(method, 0))
 
     def _arrive(self, path: str, request: bytes, answer: "asyncio.Future[bytes]") -> None:
         network = self._network
@@ -406,7 +414,6 @@ class SimWire:
     def _return(
         self, driver: SimDriver, answered: Answered, answer: "asyncio.Future[bytes]", incarnation: int
     ) -> None:
-        driver.done(answered)
         if answer.done():
             return
         if incarnation != driver.incarnation or not driver.up:

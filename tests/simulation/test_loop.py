@@ -88,16 +88,12 @@ def test_a_thread_is_done_at_once() -> None:
 
 
 def test_what_spins_without_an_end_is_found() -> None:
-    async def work(loop: SimLoop, said: list[str]) -> None:
-        while True:
-            await asyncio.sleep(0)
-
     loop = SimLoop(Random(1), most=1000)
-    task = loop.create_task(work(loop, []))
+
+    def spin() -> None:
+        loop.call_soon(spin)
+
+    spin()
     with pytest.raises(Livelock):
         loop.run_forever()
-    task.cancel()
-    loop.call_soon(loop.stop)
-    loop._second = (0, 0)
-    loop.run_forever()
     loop.close()

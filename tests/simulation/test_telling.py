@@ -17,7 +17,10 @@ def told(at: float, reason: str, *, again: bool = False) -> Told:
 def story(*ends: float) -> list[Segment]:
     """Make segments, beginning well, from the moments of change."""
     starts = (0.0, *ends[:-1])
-    return [Segment(start, end, bool(number % 2)) for number, (start, end) in enumerate(zip(starts, ends, strict=True))]
+    return [
+        Segment(start, end, bool(number % 2))
+        for number, (start, end) in enumerate(zip(starts, ends, strict=True))
+    ]
 
 
 def complaint(segments: list[Segment], *events: Told, disturbed: tuple[tuple[float, float], ...] = ()) -> str:
