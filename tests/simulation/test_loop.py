@@ -14,7 +14,7 @@ Work = Callable[[SimLoop, list[str]], Awaitable[None]]
 def simulated(work: Work, seed: int = 1) -> list[str]:
     """Run something on virtual time and return what it wrote down."""
     loop, said = SimLoop(Random(seed)), list[str]()
-    loop.run_until_complete(work(loop, said))  # type: ignore[arg-type]  # a coroutine function
+    loop.run_until_complete(work(loop, said))
     loop.close()
     return said
 
