@@ -2,56 +2,103 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
-from simulation.driver import SimVolume, Statement
-from simulation.observe import Told
-from simulation.telling import Patience, Segment, TellingChecker, united
-from simulation.world import POLICY, SHOP, World
-from volumehealth.policy.durations import parse_duration
+from simulation.driver import Statement
+from simulation.observe import RecordState, Told
+from simulation.processes import EPOCH
+from simulation.regimes import UNOWNED, Regime
+from simulation.telling import Mode, Patience, Segment, TellingChecker, calm, is_abnormal, minutes, united
+from simulation.world import SHOP, ClaimLife, World
 
+COUNTS = "1 counts"
 TELLING = "2 telling"
 SPEAKING = "3 nothing recovers unheard"
+RECORDS = "4 records"
 REST = "5 rest writes nothing"
 SUM = "5 status adds up"
 GENTLE = "10 gentleness"
 
+_NOT_WATCHED = Patience(0.0, 0.0, 60.0, 15.0)
+
 
 def check_all(world: World) -> None:
     """Check what can be checked after a run has settled."""
-    patience = patience_of(world)
-    for claim in world.server.objects("persistentvolumeclaims"):
-        volume = world.driver.volumes[claim["spec"]["volumeName"].removeprefix("pv-")]
-        name = claim["metadata"]["name"]
-        told = told_about(world, claim["metadata"]["uid"])
-        _telling(world, f"claim {name}", volume, told, patience)
-        for pod in world.server.objects("pods"):
-            if pod["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] == name:
-                about_pod = told_about(world, pod["metadata"]["uid"])
-                _telling(world, f"Pod {pod['metadata']['name']}", volume, about_pod, patience)
-        _speaking(world, name, volume, told, patience)
+    disturbed = united(world.disturbed)
+    for life in world.lives:
+        segments = segments_of(world, life)
+        told = told_about(world, life.uid)
+        forgotten = _forgotten(world, life, disturbed)
+        _telling(world, f"claim {life.name}", segments, told, forgotten)
+        for uid, name, born, died in life.pods:
+            clipped = list(_clipped(segments, born, died))
+            _telling(world, f"Pod {name}", clipped, told_about(world, uid), forgotten)
+        _speaking(world, life, told)
+        _records(world, life)
+    _counts(world, disturbed)
     _sum(world)
     _gentle(world)
 
 
-def patience_of(world: World) -> Patience:
-    """Read the policy's delays."""
-    spec = world.plan.spec
-    ill, well, interval, timeout = (
-        parse_duration(spec[name]).total_seconds()
-        for name in ("unhealthyAfter", "healthyAfter", "interval", "timeout")
-    )
-    return Patience(ill, well, interval * 1.05, timeout)
+# ---- what was true ----
 
 
-def segments_of(world: World, volume: SimVolume) -> list[Segment]:
-    """Return what was true of a volume."""
-    found, start, ill = [], 0.0, False
-    for at, illness in volume.truth:
-        if (illness is not None) != ill:
-            found.append(Segment(start, at, ill))
-            start, ill = at, illness is not None
-    return [*found, Segment(start, world.loop.time(), ill)]
+def segments_of(world: World, life: ClaimLife) -> list[Segment]:
+    """Return what was true of a claim's volume, and how it was watched."""
+    truth = world.volume(life.handle).truth
+    end = life.died if life.died is not None else world.loop.time()
+    moments = sorted({0.0, end, *(at for at, _ in (*truth, *life.regimes) if at < end)})
+    legacy = world.drivers[life.driver].legacy
+    found: list[Segment] = []
+    for start, until in pairwise(moments):
+        illness = next((one for at, one in reversed(truth) if at <= start), None)
+        regime = next((one for at, one in reversed(life.regimes) if at <= start), UNOWNED)
+        patience = regime.patience or _NOT_WATCHED
+        if illness is not None and illness.status == "DataLoss" and not legacy:
+            patience = replace(patience, ill=0.0)  # confirmed at once; the legacy text says no such thing
+        new = Segment(start, until, illness is not None, patience, _mode(regime))
+        if found and replace(new, start=found[-1].start) == replace(found[-1], end=until):
+            found[-1] = replace(found[-1], end=until)
+        else:
+            found.append(new)
+    return found
+
+
+def _mode(regime: Regime) -> Mode:
+    if not regime.policy:
+        return Mode.OFF
+    if regime.paused:
+        return Mode.PAUSED
+    return Mode.UNSURE if regime.unsure else Mode.ON
+
+
+def _clipped(segments: list[Segment], born: float, died: float | None) -> Iterator[Segment]:
+    """Yield the segments as they concern a Pod: before its birth nobody can be told."""
+    for segment in segments:
+        if died is not None and segment.start >= died:
+            return
+        end = min(segment.end, died) if died is not None else segment.end
+        if segment.start < born < end:
+            yield replace(segment, end=born, mode=Mode.PAUSED)
+            yield replace(segment, start=born, end=end)
+        elif segment.end <= born:
+            yield replace(segment, mode=Mode.PAUSED)
+        else:
+            yield replace(segment, end=end)
+
+
+def _forgotten(world: World, life: ClaimLife, disturbed: Any) -> list[float]:
+    """Return when a user changed a record and nothing may have been there to put it right."""
+    return [
+        at
+        for at in world.meddled.get(life.name, ())
+        if not any(start <= at and end >= at + 90.0 for start, end in calm(at - 1.0, at + 90.0, disturbed))
+    ]
+
+
+# ---- telling ----
 
 
 def told_about(world: World, uid: str) -> list[Told]:
@@ -59,28 +106,28 @@ def told_about(world: World, uid: str) -> list[Told]:
     return [one for one in world.seen.told if one.about == uid]
 
 
-def _telling(world: World, what: str, volume: SimVolume, told: list[Told], patience: Patience) -> None:
-    losses = [illness is not None and illness.status == "DataLoss" for _, illness in volume.truth]
-    if any(losses) and not world.driver.legacy:  # the legacy text says no such thing
-        patience = replace(patience, ill=0.0)  # confirmed at once
-    segments = segments_of(world, volume)
-    complaint = TellingChecker(segments, told, united(world.disturbed), patience).complaint()
+def _telling(
+    world: World, what: str, segments: list[Segment], told: list[Told], forgotten: list[float]
+) -> None:
+    complaint = TellingChecker(segments, told, united(world.disturbed), forgotten).complaint()
     if complaint:
         world.history.violate(TELLING, f"{what}: {complaint}")
 
 
-def _speaking(world: World, name: str, volume: SimVolume, told: list[Told], patience: Patience) -> None:
+def _speaking(world: World, life: ClaimLife, told: list[Told]) -> None:
     """Nothing recovers unless its source has said so, for as long as it takes."""
-    statements = world.driver.statements.get(volume.handle, [])
+    statements = world.drivers[life.driver].statements.get(life.handle, [])
     for event in told:
-        if event.reason != "VolumeConditionNormal":
+        if is_abnormal(event):
             continue
         good = _good_before(statements, event.at)
         span = good[-1].heard_at - good[0].said_at if good else 0.0
-        if span < patience.well - 1.0:
+        regimes = [one for at, one in life.regimes if at <= event.at and one.patience is not None]
+        least = min((one.patience.well for one in regimes if one.patience is not None), default=0.0)
+        if span < least - 1.0:
             world.history.violate(
                 SPEAKING,
-                f"{name} is told as recovered at {event.at:.1f} s, after {span:.1f} s of healthy answers",
+                f"{life.name} is told as recovered at {minutes(event.at)}, after {span:.1f} s of healthy answers",
             )
 
 
@@ -94,32 +141,145 @@ def _good_before(statements: list[Statement], at: float) -> list[Statement]:
     return good
 
 
-def _sum(world: World) -> None:
-    policy = world.server.find("volumehealthpolicies", POLICY)
-    counts: dict[str, Any] = (policy or {}).get("status", {}).get("claims", {})
-    expected = {
-        "selected": len(world.driver.volumes),
-        "unhealthy": sum(volume.illness is not None for volume in world.driver.volumes.values()),
-        "unknown": 0,
-    }
-    expected["healthy"] = expected["selected"] - expected["unhealthy"]
-    found = {name: counts.get(name, 0) for name in expected}
-    if found != expected:
-        world.history.violate(SUM, f"status.claims is {found}, the world is {expected}")
-    for name, volume in _claims(world):
-        record = world.server.find("volumehealths", name, SHOP)
-        health = (record or {}).get("status", {}).get("health")
-        if volume.illness is not None and health != "Unhealthy":
+# ---- records ----
+
+
+def _records(world: World, life: ClaimLife) -> None:
+    """The record of a live finding is there at every instant, and says since when, once and for all."""
+    before: RecordState | None = None
+    for state in world.seen.records.get((SHOP, life.name), []):
+        if state.at < life.born or (life.died is not None and state.at > life.died):
+            continue
+        if state.by != "admin" and before is not None and before.by != "admin":
+            _step(world, life, before, state)
+        before = state
+
+
+def _step(world: World, life: ClaimLife, before: RecordState, after: RecordState) -> None:
+    findings = (before.status or {}).get("findings") or []
+    regime = next((one for at, one in reversed(life.regimes) if at <= after.at), UNOWNED)
+    if not findings or not regime.policy:
+        return
+    if after.status is None:
+        owned = next(at for at, one in reversed(life.regimes) if one is regime)
+        if after.at - owned > 1.0 or len(life.regimes) > 1:
             world.history.violate(
-                "4 records", f"the record of {name} says {health}, its volume is {volume.illness}"
+                RECORDS, f"the record of {life.name} is removed at {minutes(after.at)} while it has a finding"
             )
-        if volume.illness is None and health not in (None, "Recovered"):
-            world.history.violate("4 records", f"the record of {name} says {health}, its volume is well")
+        return
+    known = {_identity(one): one["since"] for one in findings}
+    for one in after.status.get("findings") or []:
+        if one["since"] != known.get(_identity(one), one["since"]):
+            was = known[_identity(one)]
+            world.history.violate(
+                RECORDS, f"{life.name}: since of {_identity(one)} becomes {one['since']}, it was {was}"
+            )
+    history = [(one["time"], one["what"]) for one in after.status.get("history") or []]
+    if len(set(history)) != len(history):
+        world.history.violate(RECORDS, f"{life.name}: its history has a change twice: {history}")
 
 
-def _claims(world: World) -> Iterator[tuple[str, SimVolume]]:
-    for claim in world.server.objects("persistentvolumeclaims"):
-        yield claim["metadata"]["name"], world.driver.volumes[claim["spec"]["volumeName"].removeprefix("pv-")]
+def _identity(finding: Any) -> tuple[str, str, str, str, int]:
+    return (
+        finding["source"],
+        finding.get("node", ""),
+        finding["status"],
+        finding["reason"],
+        finding.get("episode", 1),
+    )
+
+
+# ---- counts ----
+
+
+def _counts(world: World, disturbed: Any) -> None:
+    """No more claims count as healthy than have been answered about, and none that is accused all the time."""
+    for state in world.seen.statuses:
+        if len(calm(state.at - 180.0, state.at, disturbed)) != 1:
+            continue
+        if calm(state.at - 180.0, state.at, disturbed)[0][0] > state.at - 180.0:
+            continue
+        owned = list(_owned(world, state.policy, state.at))
+        healthy = state.status.get("claims", {}).get("healthy", 0)
+        answered = [life for life, regime in owned if _answered(world, life, regime, state.at)]
+        if healthy > len(answered):
+            world.history.violate(
+                COUNTS,
+                f"{state.policy} counts {healthy} healthy claims at {minutes(state.at)}, only {len(answered)} were"
+                " answered about",
+            )
+
+
+def _owned(world: World, policy: str, at: float) -> Iterator[tuple[ClaimLife, Regime]]:
+    for life in world.lives:
+        if life.born - 5.0 > at or (life.died is not None and life.died < at - 5.0):
+            continue
+        since = [one for moment, one in life.regimes if moment <= at]
+        if since and since[-1].name == policy:
+            yield life, since[-1]
+
+
+def _answered(world: World, life: ClaimLife, regime: Regime, at: float) -> bool:
+    """Tell whether the driver said that a volume is well, not too long ago."""
+    patience = regime.patience or _NOT_WATCHED
+    oldest = at - 2.0 * patience.interval - patience.timeout - 60.0
+    statements = world.drivers[life.driver].statements.get(life.handle, [])
+    return any(one.illness is None and oldest <= one.heard_at <= at for one in reversed(statements))
+
+
+# ---- rest ----
+
+
+def _sum(world: World) -> None:
+    alive = [life for life in world.lives if life.died is None]
+    for policy in world.server.objects("volumehealthpolicies"):
+        name = policy["metadata"]["name"]
+        mine = [life for life in alive if life.regimes[-1][1].name == name]
+        ill = [life for life in mine if world.volume(life.handle).illness is not None]
+        expected = {
+            "selected": len(mine),
+            "healthy": len(mine) - len(ill),
+            "unhealthy": len(ill),
+            "unknown": 0,
+        }
+        counts = policy.get("status", {}).get("claims", {})
+        found = {one: counts.get(one, 0) for one in expected}
+        if found != expected:
+            world.history.violate(SUM, f"status.claims of {name} is {found}, the world is {expected}")
+    for life in alive:
+        _record_at_rest(world, life)
+
+
+def _record_at_rest(world: World, life: ClaimLife) -> None:
+    record = world.server.find("volumehealths", life.name, SHOP)
+    health = (record or {}).get("status", {}).get("health")
+    illness = world.volume(life.handle).illness
+    if not life.regimes[-1][1].policy:
+        if record is not None and health != "Recovered":
+            world.history.violate(
+                RECORDS, f"the record of {life.name} says {health}, no policy selects the claim"
+            )
+    elif illness is not None and health != "Unhealthy":
+        world.history.violate(RECORDS, f"the record of {life.name} says {health}, its volume is {illness}")
+    elif illness is None and health not in (None, "Recovered"):
+        world.history.violate(RECORDS, f"the record of {life.name} says {health}, its volume is well")
+    elif illness is not None and not world.jumped and record is not None:
+        _since_at_rest(world, life, record)
+
+
+def _since_at_rest(world: World, life: ClaimLife, record: Any) -> None:
+    """Since when a claim is ill is known to an interval, if nothing was in the way when it fell ill."""
+    fell = world.volume(life.handle).truth[-1][0]
+    regime = life.regimes[-1][1]
+    patience = regime.patience or _NOT_WATCHED
+    window = patience.ill + 3.0 * patience.interval + patience.timeout + 30.0
+    free = calm(fell - 60.0, fell + window, united(world.disturbed))
+    if len(free) != 1 or free[0] != (fell - 60.0, fell + window) or life.regimes[-1][0] > fell - 60.0:
+        return
+    said = datetime.fromisoformat(record["status"]["findings"][0]["since"])
+    late = (said - EPOCH).total_seconds() - fell
+    if not -1.0 <= late <= 2.0 * patience.interval + patience.timeout + patience.slack:
+        world.history.violate(RECORDS, f"{life.name}: since is {late:.0f} s off")
 
 
 def check_rest(world: World, since: float) -> None:
@@ -150,12 +310,14 @@ def _difference(old: Any, new: Any) -> str:
 
 
 def _gentle(world: World) -> None:
-    most = world.driver.most_in_flight
-    for method, limit in (
-        ("ListVolumes", 1),
-        ("ControllerListVolumeHealth", 1),
-        ("ControllerGetVolume", 4),
-        ("ControllerGetVolumeHealth", 4),
-    ):
-        if most.get(method, 0) > limit:
-            world.history.violate(GENTLE, f"{most[method]} calls of {method} at once")
+    limits = {
+        "ListVolumes": 1,
+        "ControllerListVolumeHealth": 1,
+        "ControllerGetVolume": 4,
+        "ControllerGetVolumeHealth": 4,
+    }
+    for driver in world.drivers.values():
+        for method, limit in limits.items():
+            most = driver.most_in_flight.get(method, 0)
+            if most > limit:
+                world.history.violate(GENTLE, f"{most} calls of {method} at once")

@@ -1,7 +1,7 @@
 """What a seed stands for: a world, and what is done to it. A plan can be written down, and made smaller."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from random import Random
 from typing import Any
@@ -9,11 +9,30 @@ from typing import Any
 from simulation.network import FAULTS
 
 Json = dict[str, Any]
-DRIVER = "block.csi.example.com"
 ILLNESSES = (
     ("Degraded", "ReplicaLost", "one of two replicas is gone"),
     ("Inaccessible", "ArrayUnreachable", "the array does not answer"),
     ("DataLoss", "Corrupted", "blocks were lost"),
+)
+_MISHAPS = (
+    "kill",
+    "freeze",
+    "jump",
+    "driver_down",
+    "driver_hangs",
+    "driver_fails",
+    "nil",
+    "compact",
+    "policy_edit",
+    "policy_suspend",
+    "policy_delete",
+    "policy_invalid",
+    "relabel",
+    "claim_delete",
+    "pod_move",
+    "record_delete",
+    "record_edit",
+    "events_delete",
 )
 
 
@@ -46,9 +65,9 @@ class Plan:
         until: when the phase with faults ends.
         drag: seconds that one step of a process takes.
         replicas: of the operator.
-        driver: options of the driver.
-        spec: of the policy.
-        claims: how many.
+        drivers: options of each, with its name.
+        policies: name and spec of each.
+        claims: name, labels, driver and handle of each.
         actions: in order of time.
     """
 
@@ -56,9 +75,9 @@ class Plan:
     until: float
     drag: float
     replicas: int
-    driver: Json
-    spec: Json
-    claims: int
+    drivers: tuple[Json, ...]
+    policies: tuple[Json, ...]
+    claims: tuple[Json, ...]
     actions: tuple[Action, ...]
 
     def dump(self) -> str:
@@ -70,7 +89,8 @@ class Plan:
         """Read what `dump` wrote."""
         raw = json.loads(text)
         actions = tuple(Action(**one) for one in raw.pop("actions"))
-        return Plan(**raw, actions=actions)
+        drivers, policies, claims = (tuple(raw.pop(name)) for name in ("drivers", "policies", "claims"))
+        return Plan(drivers=drivers, policies=policies, claims=claims, actions=actions, **raw)
 
 
 def make_plan(seed: int, minutes: float = 120.0) -> Plan:
@@ -82,105 +102,157 @@ def make_plan(seed: int, minutes: float = 120.0) -> Plan:
     """
     random = Random(seed)
     until = 60.0 * minutes
+    drag = random.choice((0.0, 0.0, 1e-5, 1e-3))
     replicas = random.choice((1, 1, 2))
-    claims = 3
-    actions = [
-        *_illnesses(random, until, claims),
-        *_storms(random, until),
-        *_mishaps(random, until, replicas),
-    ]
+    drivers = tuple(_driver(random, number) for number in range(random.choice((1, 1, 2, 3))))
+    policies = tuple(_policy(random, number, drivers) for number in range(random.choice((1, 1, 2, 3))))
+    claims = tuple(_claim(random, number, drivers) for number in range(random.choice((1, 3, 3, 8))))
+    build = _Builder(random, until, replicas, drivers, policies, claims)
+    actions = [*build.illnesses(), *build.storms(), *build.mishaps()]
     return Plan(
         seed=seed,
         until=until,
-        drag=random.choice((0.0, 0.0, 1e-5, 1e-3)),
+        drag=drag,
         replicas=replicas,
-        driver={
-            "legacy": random.random() < 0.5,
-            **random.choice(
-                (
-                    {"lists": True, "gets": True},
-                    {"lists": True, "gets": False},
-                    {"lists": False, "gets": True},
-                )
-            ),
-            "pages": random.choice((0, 0, 1, 2)),
-        },
-        spec={
-            "interval": random.choice(("5s", "10s", "15s", "30s", "1m")),
-            "timeout": random.choice(("2s", "5s", "15s")),
-            "unhealthyAfter": random.choice(("10s", "30s", "1m", "2m")),
-            "healthyAfter": random.choice(("10s", "1m", "2m", "5m")),
-        },
+        drivers=drivers,
+        policies=policies,
         claims=claims,
         actions=tuple(sorted(actions, key=lambda one: one.at)),
     )
 
 
-def _illnesses(random: Random, until: float, claims: int) -> Sequence[Action]:
-    """Let each volume fall ill and be healed again and again, with one kind of illness."""
-    found = []
-    for number in range(claims):
-        status, reason, message = random.choice(ILLNESSES)
-        scale = random.choice((20.0, 60.0, 300.0, 900.0))
-        now = 60.0 + random.expovariate(1 / scale)
-        while now < until:
-            handle = f"vol-{number}"
-            found.append(
-                Action(now, "ill", {"handle": handle, "status": status, "reason": reason, "message": message})
-            )
-            now += random.expovariate(1 / scale)
-            if now < until and random.random() < 0.95:
-                found.append(Action(now, "well", {"handle": handle}))
-            now += random.expovariate(1 / scale)
-    return found
+def _driver(random: Random, number: int) -> Json:
+    calls = random.choice(((True, True), (True, False), (False, True)))
+    return {
+        "name": f"drv{number}.csi.example.com",
+        "legacy": random.random() < 0.5,
+        "lists": calls[0],
+        "gets": calls[1],
+        "pages": random.choice((0, 0, 1, 2)),
+    }
 
 
-def _storms(random: Random, until: float) -> Sequence[Action]:
-    """Let some faults happen at some rates for some time, then none for some time."""
-    found = []
-    severity = random.choice((0.0, 0.3, 1.0))
-    now = random.expovariate(1 / 900.0)
-    while severity and now < until:
-        seconds = random.expovariate(1 / 300.0)
-        kinds = random.sample(FAULTS, random.randint(1, 6))
-        rates = {kind: round(severity * random.choice((0.02, 0.1, 0.3, 0.9)), 3) for kind in kinds}
-        found.append(Action(now, "storm", {"rates": rates, "seconds": round(min(seconds, until - now), 1)}))
-        now += seconds + random.expovariate(1 / 900.0)
-    return found
+def _policy(random: Random, number: int, drivers: Sequence[Json]) -> Json:
+    return {"name": f"policy-{number}", "spec": _spec(random, number, drivers)}
 
 
-def _mishaps(random: Random, until: float, replicas: int) -> Sequence[Action]:
-    """Kill, freeze, set clocks, and stop drivers."""
-    found = []
-    kinds = random.sample(
-        ("kill", "freeze", "jump", "driver_down", "driver_hangs", "driver_fails", "compact"),
-        random.randint(0, 5),
-    )
-    for kind in kinds:
-        mean = random.choice((120.0, 600.0, 1800.0))
-        now = random.expovariate(1 / mean)
-        while now < until:
-            found.append(Action(now, kind, _how(random, kind, replicas)))
-            now += random.expovariate(1 / mean)
-    return found
+def _spec(random: Random, number: int, drivers: Sequence[Json]) -> Json:
+    spec: Json = {
+        "interval": random.choice(("5s", "5s", "10s", "30s", "1m")),
+        "timeout": random.choice(("2s", "5s", "15s")),
+        "unhealthyAfter": random.choice(("10s", "30s", "1m", "2m")),
+        "healthyAfter": random.choice(("10s", "1m", "2m", "5m")),
+        "priority": random.choice((0, 0, number)),
+    }
+    selector: Json = {}
+    if number and random.random() < 0.5:
+        selector["claimSelector"] = {"matchLabels": {"team": random.choice("ab")}}
+    if number and random.random() < 0.3:
+        selector["drivers"] = [random.choice(drivers)["name"]]
+    return spec | ({"selector": selector} if selector else {})
 
 
-def _how(random: Random, kind: str, replicas: int) -> Json:
-    who = f"operator-{random.randrange(replicas)}"
-    seconds = round(random.expovariate(1 / random.choice((10.0, 60.0, 600.0))), 1)
-    match kind:
-        case "kill":
-            return {"who": who}
-        case "freeze":
-            return {"who": who, "seconds": seconds}
-        case "jump":
-            return {"who": who, "seconds": random.choice((-7200, -3600, -61, -5, 5, 61, 3600, 86400))}
-        case "driver_down" | "driver_hangs":
-            return {"seconds": seconds}
-        case "driver_fails":
-            return {
-                "seconds": seconds,
-                "code": random.choice(("INTERNAL", "UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED")),
-            }
-        case _:
-            return {}
+def _claim(random: Random, number: int, drivers: Sequence[Json]) -> Json:
+    return {
+        "name": f"data-{number}",
+        "driver": random.choice(drivers)["name"],
+        "handle": f"vol-{number}",
+        "labels": {"team": random.choice("ab")},
+    }
+
+
+class _Builder:
+    """Makes the actions of a plan."""
+
+    def __init__(
+        self,
+        random: Random,
+        until: float,
+        replicas: int,
+        drivers: Sequence[Json],
+        policies: Sequence[Json],
+        claims: Sequence[Json],
+    ) -> None:
+        self._random = random
+        self._until = until
+        self._replicas = replicas
+        self._drivers = drivers
+        self._policies = policies
+        self._claims = claims
+
+    def illnesses(self) -> Iterator[Action]:
+        """Let each volume fall ill and be healed again and again, with one kind of illness."""
+        random = self._random
+        for claim in self._claims:
+            status, reason, message = random.choice(ILLNESSES)
+            scale = random.choice((20.0, 60.0, 300.0, 900.0))
+            now = 60.0 + random.expovariate(1 / scale)
+            how = {"handle": claim["handle"], "status": status, "reason": reason, "message": message}
+            while now < self._until:
+                yield Action(now, "ill", how)
+                now += random.expovariate(1 / scale)
+                if now < self._until and random.random() < 0.95:
+                    yield Action(now, "well", {"handle": claim["handle"]})
+                now += random.expovariate(1 / scale)
+
+    def storms(self) -> Iterator[Action]:
+        """Let some faults happen at some rates for some time, then none for some time."""
+        random = self._random
+        severity = random.choice((0.0, 0.3, 1.0))
+        now = random.expovariate(1 / 900.0)
+        while severity and now < self._until:
+            seconds = random.expovariate(1 / 300.0)
+            kinds = random.sample(FAULTS, random.randint(1, 6))
+            rates = {kind: round(severity * random.choice((0.02, 0.1, 0.3, 0.9)), 3) for kind in kinds}
+            yield Action(now, "storm", {"rates": rates, "seconds": round(min(seconds, self._until - now), 1)})
+            now += seconds + random.expovariate(1 / 900.0)
+
+    def mishaps(self) -> Iterator[Action]:
+        """Kill, freeze, set clocks, stop drivers; users edit and delete."""
+        random = self._random
+        for kind in random.sample(_MISHAPS, random.randint(0, 6)):
+            mean = random.choice((120.0, 600.0, 1800.0))
+            now = random.expovariate(1 / mean)
+            while now < self._until:
+                yield Action(now, kind, self._how(kind))
+                now += random.expovariate(1 / mean)
+
+    def _how(self, kind: str) -> Json:
+        random = self._random
+        who = f"operator-{random.randrange(self._replicas)}"
+        seconds = round(random.expovariate(1 / random.choice((10.0, 60.0, 600.0))), 1)
+        claim = random.choice(self._claims)
+        number = random.randrange(len(self._policies))
+        policy = self._policies[number]["name"]
+        driver = random.choice(self._drivers)["name"]
+        match kind:
+            case "kill":
+                return {"who": who}
+            case "freeze":
+                return {"who": who, "seconds": seconds}
+            case "jump":
+                return {"who": who, "seconds": random.choice((-7200, -3600, -61, -5, 5, 61, 3600, 86400))}
+            case "driver_down" | "driver_hangs":
+                return {"name": driver, "seconds": seconds}
+            case "driver_fails":
+                codes = ("INTERNAL", "UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED")
+                return {"name": driver, "seconds": seconds, "code": random.choice(codes)}
+            case "nil":
+                return {"handle": claim["handle"], "seconds": seconds}
+            case "policy_edit":
+                return {"name": policy, "spec": _spec(random, number, self._drivers)}
+            case "policy_suspend" | "policy_delete" | "policy_invalid":
+                return {"name": policy, "seconds": seconds}
+            case "relabel":
+                return {"name": claim["name"], "team": random.choice("abc")}
+            case "claim_delete":
+                return {"name": claim["name"], "seconds": seconds}
+            case "pod_move" | "record_delete":
+                return {"name": claim["name"]}
+            case "record_edit":
+                return {"name": claim["name"], "how": random.choice(RECORD_EDITS)}
+            case _:
+                return {}
+
+
+RECORD_EDITS = ("since", "health", "findings", "episode", "garbage", "label")

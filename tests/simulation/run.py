@@ -68,7 +68,7 @@ async def _whole(world: World) -> None:
     check_all(world)
     since = world.loop.time()
     world.restart_all()
-    await world._until(since + REST)
+    await world.until(since + REST)
     check_rest(world, since)
 
 

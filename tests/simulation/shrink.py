@@ -85,6 +85,17 @@ def _smaller(plan: Plan) -> Iterator[Plan]:
         yield replace(plan, replicas=1)
     if plan.drag:
         yield replace(plan, drag=0.0)
+    used = {str(value) for action in actions for value in action.how.values()}
+    for number, claim in enumerate(plan.claims):
+        if len(plan.claims) > 1 and not used & {claim["name"], claim["handle"]}:
+            yield replace(plan, claims=plan.claims[:number] + plan.claims[number + 1 :])
+    for number, policy in enumerate(plan.policies):
+        if len(plan.policies) > 1 and policy["name"] not in used:
+            yield replace(plan, policies=plan.policies[:number] + plan.policies[number + 1 :])
+    homes = {claim["driver"] for claim in plan.claims}
+    for number, driver in enumerate(plan.drivers):
+        if driver["name"] not in used | homes:
+            yield replace(plan, drivers=plan.drivers[:number] + plan.drivers[number + 1 :])
     for number, action in enumerate(actions):
         for fewer in _gentler(action):
             yield replace(plan, actions=(*actions[:number], fewer, *actions[number + 1 :]))

@@ -8,7 +8,10 @@ def story(shrunk: Shrunk) -> str:
     plan = shrunk.plan
     lines = [
         f"seed {plan.seed}, made smaller in {shrunk.tries} tries: {shrunk.violation[1]}",
-        f"  policy {plan.spec}; driver {plan.driver}; {plan.claims} claims; {plan.replicas} operators; drag {plan.drag}",
+        *(f"  policy {policy['name']}: {policy['spec']}" for policy in plan.policies),
+        *(f"  driver {driver}" for driver in plan.drivers),
+        *(f"  claim {claim}" for claim in plan.claims),
+        f"  {plan.replicas} operators; drag {plan.drag}",
         *(f"  {action}" for action in plan.actions),
         f"  no faults after {plan.until / 60:.1f} minutes",
     ]

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from simulation.observe import Told
 
@@ -26,18 +27,36 @@ class Patience:
     timeout: float
     slack: float = 15.0
 
-    def sure(self, after: float) -> float:
+    def after(self, *, ill: bool) -> float:
+        """Return how long a state must last until it is believed."""
+        return self.ill if ill else self.well
+
+    def sure(self, *, ill: bool) -> float:
         """Return how long a state must last without disturbance until it was told."""
-        return after + 2.1 * self.interval + self.slack
+        return self.after(ill=ill) + 2.1 * self.interval + self.slack
+
+
+class Mode(StrEnum):
+    """How a claim is watched."""
+
+    ON = "watched"
+    OFF = "not watched"
+    """What was told ends without a word."""
+    PAUSED = "suspended"
+    """Everything stays as it is."""
+    UNSURE = "watched or not"
+    """The policy's spec cannot be used; the last good one is in force if anybody knows it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A time in which a volume was ill, or well, without a change."""
+    """A time in which a volume was ill, or well, and watched in one way."""
 
     start: float
     end: float
     ill: bool
+    patience: Patience
+    mode: Mode = Mode.ON
 
 
 def calm(start: float, end: float, disturbed: Spans) -> list[tuple[float, float]]:
@@ -66,6 +85,10 @@ def united(spans: Spans) -> Spans:
     return found
 
 
+State = tuple[bool, int]
+"""Whether it is told now, and how many Events were explained."""
+
+
 class TellingChecker:
     """Walks through what was true and what was told together, keeping every explanation that is possible.
 
@@ -73,110 +96,117 @@ class TellingChecker:
         segments: what was true, without gaps.
         told: Events on one object, in order: abnormal ones and normal ones.
         disturbed: when the product could not work as it should.
-        patience: how long something must last.
+        forgotten: moments at which what was told may have been forgotten.
     """
 
     def __init__(
-        self, segments: Sequence[Segment], told: Sequence[Told], disturbed: Spans, patience: Patience
+        self,
+        segments: Sequence[Segment],
+        told: Sequence[Told],
+        disturbed: Spans,
+        forgotten: Sequence[float] = (),
     ) -> None:
         self._segments = segments
         self._told = told
         self._disturbed = disturbed
-        self._patience = patience
-        self._starts = self._run_starts()
+        self._forgotten = forgotten
+        self._runs = self._run_starts()
 
     def complaint(self) -> str:
         """Say why what was told cannot be explained; empty if it can."""
-        states = {(False, 0)}
+        states: set[State] = {(False, 0)}
         for number, segment in enumerate(self._segments):
-            after = {
-                end
-                for told, count in states
-                for end in self._through(number, segment, told=told, count=count)
-            }
+            if any(segment.start <= moment < segment.end for moment in self._forgotten):
+                states = {(told, count) for _, count in states for told in (True, False)}
+            after = {end for state in states for end in self._through(number, segment, state)}
             if not after:
                 return self._describe(segment, states)
             states = after
-        everything = len(self._told)
-        if any(count == everything for _, count in states):
+        if any(self._skip_repeats(count, told=told) == len(self._told) for told, count in states):
             return ""
-        count = max(count for _, count in states)
-        extra = self._told[count]
-        return f"{extra.reason} at {_minutes(extra.at)} has no cause: {extra.message}"
+        extra = self._told[max(count for _, count in states)]
+        return f"{extra.reason} at {minutes(extra.at)} has no cause: {extra.message}"
 
-    def _through(self, number: int, segment: Segment, *, told: bool, count: int) -> set[tuple[bool, int]]:
+    def _through(self, number: int, segment: Segment, state: State) -> set[State]:
         """Return the states in which the segment may end."""
+        told, count = state
         count = self._skip_repeats(count, told=told)
-        if told == segment.ill:
+        if segment.mode is Mode.PAUSED:
             return {(told, count)}
+        if segment.mode is Mode.OFF:
+            needed = any(
+                end - start > 60.0 for start, end in calm(segment.start, segment.end, self._disturbed)
+            )
+            return {(False, count)} if needed else {(False, count), (told, count)}
+        if told == segment.ill:
+            return {(told, count)} | ({(False, count)} if segment.mode is Mode.UNSURE else set())
         found = set()
-        after = self._patience.ill if segment.ill else self._patience.well
-        deadline = self._deadline(segment, after)
+        deadline = self._deadline(segment)
         if deadline is None:
             found.add((told, count))
         if count < len(self._told):
             event = self._told[count]
-            earliest = self._run_start(number) + after - 1.0
-            fits = _is_abnormal(event) == segment.ill and event.at >= earliest
+            start, after = self._runs[number]
+            fits = is_abnormal(event) == segment.ill and event.at >= start + after - 1.0
             if fits and (deadline is None or event.at <= deadline):
                 found.add((segment.ill, self._skip_repeats(count + 1, told=segment.ill)))
         return found
 
     def _skip_repeats(self, count: int, *, told: bool) -> int:
         """An Event that expired may be written again while it is true: that is a reminder."""
-        while (
-            told and count < len(self._told) and self._told[count].again and _is_abnormal(self._told[count])
-        ):
+        while told and count < len(self._told) and self._told[count].again and is_abnormal(self._told[count]):
             count += 1
         return count
 
-    def _deadline(self, segment: Segment, after: float) -> float | None:
+    def _deadline(self, segment: Segment) -> float | None:
         """Return by when it must have been told; None if it need not."""
-        needed = self._patience.sure(after)
-        if segment.end - segment.start < needed:
+        needed = segment.patience.sure(ill=segment.ill)
+        if segment.mode is not Mode.ON or segment.end - segment.start < needed:
             return None
         for start, end in calm(segment.start, segment.end, self._disturbed):
             if end - start >= needed:
                 return start + needed
         return None
 
-    def _run_start(self, number: int) -> float:
-        """Return since when it may have looked as if it had been like this all the time."""
-        return self._starts[number]
+    def _run_starts(self) -> Sequence[tuple[float, float]]:
+        """Return for every segment since when it may have looked like this, and the shortest delay since then.
 
-    def _run_starts(self) -> Sequence[float]:
-        """Return it for every segment: one in between that was surely seen begins it anew."""
-        starts: list[float] = []
-        latest: dict[bool, float] = {}
+        A segment in between that was surely seen begins it anew.
+        """
+        runs: list[tuple[float, float]] = []
+        latest: dict[bool, tuple[float, float]] = {}
         for segment in self._segments:
             if self._was_surely_seen(segment):
                 latest.pop(not segment.ill, None)
-            starts.append(latest.setdefault(segment.ill, segment.start))
-        return starts
+            start, after = latest.get(segment.ill, (segment.start, float("inf")))
+            latest[segment.ill] = start, min(after, segment.patience.after(ill=segment.ill))
+            runs.append(latest[segment.ill])
+        return runs
 
     def _was_surely_seen(self, segment: Segment) -> bool:
-        needed = 2.1 * self._patience.interval + self._patience.timeout + 2.0
+        needed = 2.1 * segment.patience.interval + segment.patience.timeout + 2.0
         if segment.end - segment.start <= needed:
             return False
         return any(end - start > needed for start, end in calm(segment.start, segment.end, self._disturbed))
 
-    def _describe(self, segment: Segment, states: set[tuple[bool, int]]) -> str:
+    def _describe(self, segment: Segment, states: set[State]) -> str:
         count = max(count for _, count in states)
         ahead = self._told[count] if count < len(self._told) else None
         told = any(told for told, _ in states)
-        said = f"next Event: {ahead.reason} at {_minutes(ahead.at)}" if ahead else "no further Event"
+        said = f"next Event: {ahead.reason} at {minutes(ahead.at)}" if ahead else "no further Event"
         word = "ill" if segment.ill else "well"
         return (
-            f"{word} from {_minutes(segment.start)} to {_minutes(segment.end)} (told before: {told}) must be told by"
-            f" {_minutes(self._deadline(segment, self._patience.ill if segment.ill else self._patience.well) or 0)};"
-            f" {said}"
+            f"{word} from {minutes(segment.start)} to {minutes(segment.end)} (told before: {told}) must be told by"
+            f" {minutes(self._deadline(segment) or 0)}; {said}"
         )
 
 
-def _is_abnormal(event: Told) -> bool:
+def is_abnormal(event: Told) -> bool:
+    """Tell whether an Event says that something is wrong."""
     return event.reason == "VolumeConditionAbnormal"
 
 
-def _minutes(at: float) -> str:
-    minutes, seconds = divmod(at, 60)
-    return f"{int(minutes)}:{seconds:04.1f}"
+def minutes(at: float) -> str:
+    """Write a moment."""
+    whole, seconds = divmod(at, 60)
+    return f"{int(whole)}:{seconds:04.1f}"

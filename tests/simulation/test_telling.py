@@ -3,7 +3,7 @@
 import pytest
 
 from simulation.observe import Told
-from simulation.telling import Patience, Segment, TellingChecker, calm, united
+from simulation.telling import Mode, Patience, Segment, TellingChecker, calm, united
 
 PATIENCE = Patience(ill=60.0, well=120.0, interval=10.0, timeout=5.0)
 ILL = "VolumeConditionAbnormal"
@@ -18,13 +18,13 @@ def story(*ends: float) -> list[Segment]:
     """Make segments, beginning well, from the moments of change."""
     starts = (0.0, *ends[:-1])
     return [
-        Segment(start, end, bool(number % 2))
+        Segment(start, end, bool(number % 2), PATIENCE)
         for number, (start, end) in enumerate(zip(starts, ends, strict=True))
     ]
 
 
 def complaint(segments: list[Segment], *events: Told, disturbed: tuple[tuple[float, float], ...] = ()) -> str:
-    return TellingChecker(segments, events, disturbed, PATIENCE).complaint()
+    return TellingChecker(segments, events, disturbed).complaint()
 
 
 ONE_EPISODE = story(1000.0, 2000.0, 4000.0)
@@ -81,3 +81,24 @@ def test_calm_is_what_disturbances_leave() -> None:
     disturbed = united([(10.0, 20.0), (15.0, 30.0), (50.0, 60.0)])
     assert calm(0.0, 70.0, disturbed) == [(0.0, 10.0), (30.0, 50.0), (60.0, 70.0)]
     assert calm(12.0, 18.0, disturbed) == []
+
+
+def modes(mode: Mode) -> list[Segment]:
+    """Make an episode in whose middle the claim is watched in another way."""
+    well, ill, healed = ONE_EPISODE
+    begins = Segment(ill.start, 1500.0, True, PATIENCE)
+    other = Segment(1500.0, 1800.0, True, PATIENCE, mode)
+    ends = Segment(1800.0, ill.end, True, PATIENCE)
+    return [well, begins, other, ends, healed]
+
+
+def test_what_nobody_watches_any_more_ends_without_a_word_and_is_another_episode_later() -> None:
+    first, second, end = told(1070.0, ILL), told(1870.0, ILL), told(2130.0, WELL)
+    assert complaint(modes(Mode.OFF), first, second, end) == ""
+    assert complaint(modes(Mode.OFF), first, end)
+    assert complaint(modes(Mode.OFF), first, told(1520.0, WELL), second, end)
+
+
+def test_a_suspended_policy_leaves_everything_as_it_is() -> None:
+    assert complaint(modes(Mode.PAUSED), told(1070.0, ILL), told(2130.0, WELL)) == ""
+    assert complaint(modes(Mode.PAUSED), told(1070.0, ILL), told(1870.0, ILL), told(2130.0, WELL))

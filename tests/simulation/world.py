@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
@@ -14,17 +15,39 @@ from simulation.driver import Illness, SimDriver, SimVolume
 from simulation.history import History
 from simulation.loop import SimLoop
 from simulation.network import Network, Weather
-from simulation.objects import Json
+from simulation.objects import Json, Kind
 from simulation.observe import Observer
-from simulation.plan import DRIVER, Action, Plan
-from simulation.processes import EPOCH, NAMESPACE, Host, Replica, current_process, operator_main
+from simulation.plan import Action, Plan
+from simulation.processes import NAMESPACE, Host, Replica, current_process, operator_main
+from simulation.regimes import Regime, regime_of
 from volumehealth.app.assembly import LeaderWork
 from volumehealth.settings import EndpointSetting
 
 SHOP = "shop"
-POLICY = "everything"
-ENDPOINT = "unix:///csi/block.sock"
+NODES = ("node-0", "node-1")
 EVENT_TTL = 3600.0
+INVALID = "(unclosed"
+
+
+@dataclass(slots=True)
+class ClaimLife:
+    """One claim from its making to its deletion.
+
+    Attributes:
+        uid, name, handle, driver: as named.
+        born, died: virtual seconds; None while it is there.
+        regimes: how it was watched, with the moments since when.
+        pods: uid, birth and death of each Pod that used it.
+    """
+
+    uid: str
+    name: str
+    handle: str
+    driver: str
+    born: float
+    died: float | None = None
+    regimes: list[tuple[float, Regime]] = field(default_factory=list)
+    pods: list[tuple[str, str, float, float | None]] = field(default_factory=list)
 
 
 class World:
@@ -38,46 +61,57 @@ class World:
         history: what happened.
         server: the API server.
         network: the ways to it.
-        driver: with its volumes.
+        drivers: by name.
         operators: the Pods of the Deployment.
+        lives: every claim that ever was.
         disturbed: when something kept the product from working, with how long it may take to be itself again.
-        leading: the work of each operator that leads.
+        meddled: when a user changed what the product remembers of a claim, by the claim's name.
+        jumped: whether a wall clock was set.
     """
 
     def __init__(self, plan: Plan, loop: SimLoop) -> None:
         self.plan = plan
         self.loop = loop
         self.history = History(loop.time)
-        random = Random(plan.seed ^ 0x5EED)
-        self.random = random
+        random = self.random = Random(plan.seed ^ 0x5EED)
         self.clock = Host("api", loop)
         self.server = ApiServer(Random(random.getrandbits(64)), self.clock.now)
         self.network = Network(loop, Random(random.getrandbits(64)), self.server, self.history)
-        volumes = {f"vol-{number}": SimVolume(f"vol-{number}") for number in range(plan.claims)}
-        self.driver = SimDriver(
-            DRIVER, ENDPOINT, volumes, loop.time, Random(random.getrandbits(64)), **plan.driver
-        )
-        self.network.drivers[ENDPOINT] = self.driver
+        self.drivers = {options["name"]: self._make_driver(options) for options in plan.drivers}
         self.hosts = {f"operator-{number}": Host(f"host-{number}", loop) for number in range(plan.replicas)}
-        self.disturbed: list[tuple[float, float]] = [(0.0, 60.0)]
-        self.leading: dict[str, LeaderWork] = {}
+        endpoints = tuple(EndpointSetting(driver.address) for driver in self.drivers.values())
+        main = partial(operator_main, endpoints=endpoints, leads=self._leads)
+        user = "system:serviceaccount:volumehealth-system:volumehealth-operator"
         self.operators = {
-            name: Replica(
-                name,
-                "system:serviceaccount:volumehealth-system:volumehealth-operator",
-                host,
-                partial(operator_main, endpoints=(EndpointSetting(ENDPOINT),), leads=self._leads, elect=True),
-                self.network,
-                self.history,
-            )
+            name: Replica(name, user, host, main, self.network, self.history)
             for name, host in self.hosts.items()
         }
+        self.lives: list[ClaimLife] = []
+        self.disturbed: list[tuple[float, float]] = [(0.0, 60.0)]
+        self.meddled: dict[str, list[float]] = {}
+        self.jumped = False
+        self._good_specs: dict[str, Json] = {}
         self.seen = Observer(self.history, loop)
         self.server.on_write = self.seen.written
+        self.server.checked = self._admit
+
+    def _make_driver(self, options: Json) -> SimDriver:
+        name = options["name"]
+        handles = [claim["handle"] for claim in self.plan.claims if claim["driver"] == name]
+        volumes = {handle: SimVolume(handle) for handle in handles}
+        random = Random(self.random.getrandbits(64))
+        address = f"unix:///csi/{name.partition('.')[0]}.sock"
+        driver = SimDriver(volumes=volumes, address=address, time=self.loop.time, random=random, **options)
+        self.network.drivers[address] = driver
+        return driver
 
     def _leads(self, replica: Replica, work: LeaderWork) -> None:
-        self.leading[replica.name] = work
         self.history.note(replica.name, "leads")
+
+    def _admit(self, kind: Kind, value: Json, old: Json | None) -> None:
+        """Remember the specs that can be used; the API server cannot see what is wrong with a pattern."""
+        if kind.plural == "volumehealthpolicies" and INVALID not in str(value.get("spec")):
+            self._good_specs[value["metadata"]["uid"]] = value["spec"]
 
     # ---- building ----
 
@@ -85,65 +119,95 @@ class World:
         """Make what is there at the start."""
         for name in ("default", NAMESPACE, SHOP):
             self.create("namespaces", {"metadata": {"name": name}})
-        for node in ("node-0", "node-1"):
+        ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+        for node in NODES:
+            self.create("nodes", {"metadata": {"name": node}, "status": ready})
+            drivers = [{"name": name, "nodeID": node} for name in self.drivers]
+            self.create("csinodes", {"metadata": {"name": node}, "spec": {"drivers": drivers}})
+        for number, claim in enumerate(self.plan.claims):
+            self.add_claim(claim, NODES[number % len(NODES)])
+        for policy in self.plan.policies:
             self.create(
-                "nodes",
-                {"metadata": {"name": node}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}},
+                "volumehealthpolicies", {"metadata": {"name": policy["name"]}, "spec": policy["spec"]}
             )
-            self.create(
-                "csinodes",
-                {"metadata": {"name": node}, "spec": {"drivers": [{"name": DRIVER, "nodeID": node}]}},
-            )
-        for number, handle in enumerate(self.driver.volumes):
-            self.add_claim(f"data-{number}", handle, node=f"node-{number % 2}")
-        self.create("volumehealthpolicies", {"metadata": {"name": POLICY}, "spec": self.plan.spec})
+        self.reckon()
 
-    def add_claim(self, name: str, handle: str, *, node: str) -> None:
+    def add_claim(self, claim: Json, node: str) -> None:
         """Make a bound claim, its volume and a Pod that uses it."""
-        claim = self.create(
-            "persistentvolumeclaims",
-            {
-                "metadata": {"name": name, "namespace": SHOP, "labels": {"app": name}},
-                "spec": {
-                    "storageClassName": "fast",
-                    "volumeName": f"pv-{handle}",
-                    "accessModes": ["ReadWriteOnce"],
-                    "volumeMode": "Filesystem",
-                },
-                "status": {"phase": "Bound"},
-            },
+        name, volume = claim["name"], f"pv-{claim['handle']}"
+        metadata = {"name": name, "namespace": SHOP, "labels": claim["labels"]}
+        spec = {
+            "storageClassName": "fast",
+            "volumeName": volume,
+            "accessModes": ["ReadWriteOnce"],
+            "volumeMode": "Filesystem",
+        }
+        made = self.create(
+            "persistentvolumeclaims", {"metadata": metadata, "spec": spec, "status": {"phase": "Bound"}}
         )
+        uid = made["metadata"]["uid"]
+        source = {
+            "csi": {"driver": claim["driver"], "volumeHandle": claim["handle"]},
+            "claimRef": {"namespace": SHOP, "name": name, "uid": uid},
+            "storageClassName": "fast",
+        }
+        if self.server.find("persistentvolumes", volume) is not None:
+            self.delete("persistentvolumes", volume)
         self.create(
-            "persistentvolumes",
-            {
-                "metadata": {"name": f"pv-{handle}"},
-                "spec": {
-                    "csi": {"driver": DRIVER, "volumeHandle": handle},
-                    "claimRef": {"namespace": SHOP, "name": name, "uid": claim["metadata"]["uid"]},
-                    "storageClassName": "fast",
-                },
-                "status": {"phase": "Bound"},
-            },
+            "persistentvolumes", {"metadata": {"name": volume}, "spec": source, "status": {"phase": "Bound"}}
         )
-        self.create(
+        life = ClaimLife(uid, name, claim["handle"], claim["driver"], self.loop.time())
+        self.lives.append(life)
+        self.add_pod(life, node)
+
+    def add_pod(self, life: ClaimLife, node: str) -> None:
+        """Make a running Pod that uses a claim."""
+        name = f"{life.name}-{len(life.pods)}"
+        volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": life.name}}]
+        status = {"phase": "Running", "containerStatuses": [{"state": {"running": {}}}]}
+        made = self.create(
             "pods",
             {
-                "metadata": {"name": f"{name}-0", "namespace": SHOP},
-                "spec": {
-                    "nodeName": node,
-                    "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": name}}],
-                },
-                "status": {"phase": "Running", "containerStatuses": [{"state": {"running": {}}}]},
+                "metadata": {"name": name, "namespace": SHOP},
+                "spec": {"nodeName": node, "volumes": volumes},
+                "status": status,
             },
         )
+        life.pods.append((made["metadata"]["uid"], name, self.loop.time(), None))
+
+    def remove_pods(self, life: ClaimLife) -> None:
+        """Delete the Pods that use a claim."""
+        for number, (uid, name, born, died) in enumerate(life.pods):
+            if died is None:
+                self.delete("pods", name, SHOP)
+                life.pods[number] = (uid, name, born, self.loop.time())
+
+    def life_of(self, name: str) -> ClaimLife | None:
+        """Return the claim of that name that is there."""
+        return next((one for one in reversed(self.lives) if one.name == name and one.died is None), None)
+
+    def volume(self, handle: str) -> SimVolume:
+        """Return a volume."""
+        return next(driver.volumes[handle] for driver in self.drivers.values() if handle in driver.volumes)
+
+    def reckon(self) -> None:
+        """Work out anew who watches which claim."""
+        policies = self.server.objects("volumehealthpolicies")
+        for life in self.lives:
+            claim = self.server.find("persistentvolumeclaims", life.name, SHOP)
+            if life.died is not None or claim is None:
+                continue
+            driver = self.drivers[life.driver]
+            extra = 1.0 if driver.lists and not driver.gets else 0.0
+            regime = regime_of(claim, life.driver, policies, self._good_specs, extra)
+            if not life.regimes or life.regimes[-1][1] != regime:
+                life.regimes.append((self.loop.time(), regime))
 
     # ---- acting on the API server ----
 
     def create(self, plural: str, value: Json) -> Json:
         """Create an object as an administrator does."""
-        metadata = value["metadata"]
-        path = path_of(plural, metadata.get("namespace", ""))
-        return self._call("POST", path, value)
+        return self._call("POST", path_of(plural, value["metadata"].get("namespace", "")), value)
 
     def patch(self, plural: str, name: str, patch: Json, namespace: str = "", sub: str = "") -> Json:
         """Merge-patch an object."""
@@ -156,9 +220,8 @@ class World:
         self._call("DELETE", path_of(plural, namespace, name), {})
 
     def _call(self, method: str, path: str, value: Json, form: str = "application/json") -> Json:
-        reply = self.server.answer(
-            "admin", method, path, {}, json.dumps(value).encode(), {"Content-Type": form}
-        )
+        headers = {"Content-Type": form}
+        reply = self.server.answer("admin", method, path, {}, json.dumps(value).encode(), headers)
         assert isinstance(reply, Reply)
         assert reply.status < 300, (method, path, reply.body)
         answer: Json = json.loads(reply.body)
@@ -180,15 +243,25 @@ class World:
 
     def do_ill(self, handle: str, status: str, reason: str, message: str) -> None:
         """A volume falls ill."""
-        volume = self.driver.volumes[handle]
+        volume = self.volume(handle)
         volume.illness = Illness(status, reason, message)
         volume.truth.append((self.loop.time(), volume.illness))
 
     def do_well(self, handle: str) -> None:
         """A volume is healed."""
-        volume = self.driver.volumes[handle]
+        volume = self.volume(handle)
         volume.illness = None
         volume.truth.append((self.loop.time(), None))
+
+    def do_nil(self, handle: str, seconds: float) -> None:
+        """The driver answers about a volume without a condition for a while."""
+        volume = self.volume(handle)
+        volume.nil = True
+        self.disturb(seconds, 120.0)
+        self.loop.in_world(seconds, self._no_nil, volume)
+
+    def _no_nil(self, volume: SimVolume) -> None:
+        volume.nil = False
 
     def do_storm(self, rates: Json, seconds: float) -> None:
         """Faults on the way to the API server."""
@@ -214,35 +287,168 @@ class World:
 
     def do_jump(self, who: str, seconds: float) -> None:
         """The wall clock of a machine is set."""
+        self.jumped = True
         self.hosts[who].offset += seconds
 
-    def do_driver_down(self, seconds: float) -> None:
+    def do_driver_down(self, name: str, seconds: float) -> None:
         """The driver's process is gone for a while."""
         self.disturb(seconds, 420.0)
-        self.driver.up = False
-        self.driver.restart()
-        self.loop.in_world(seconds, self._driver_up)
+        driver = self.drivers[name]
+        driver.up = False
+        driver.restart()
+        self.loop.in_world(seconds, self._driver_up, driver)
 
-    def do_driver_hangs(self, seconds: float) -> None:
+    def do_driver_hangs(self, name: str, seconds: float) -> None:
         """The driver answers no call for a while."""
         self.disturb(seconds, 420.0)
-        self.driver.hangs = frozenset("*")
-        self.loop.in_world(seconds, self._driver_up)
+        self.drivers[name].hangs = frozenset("*")
+        self.loop.in_world(seconds, self._driver_up, self.drivers[name])
 
-    def do_driver_fails(self, seconds: float, code: str) -> None:
+    def do_driver_fails(self, name: str, seconds: float, code: str) -> None:
         """The driver fails every call for a while."""
         self.disturb(seconds, 420.0)
-        self.driver.fails = {"*": grpc.StatusCode[code]}
-        self.loop.in_world(seconds, self._driver_up)
+        self.drivers[name].fails = {"*": grpc.StatusCode[code]}
+        self.loop.in_world(seconds, self._driver_up, self.drivers[name])
 
-    def _driver_up(self) -> None:
-        self.driver.up = True
-        self.driver.hangs = frozenset()
-        self.driver.fails = {}
+    def _driver_up(self, driver: SimDriver) -> None:
+        driver.up = True
+        driver.hangs = frozenset()
+        driver.fails = {}
 
     def do_compact(self) -> None:
         """Etcd forgets what was."""
         self.server.compact()
+
+    # ---- what administrators do ----
+
+    def _spec_of(self, name: str) -> Json | None:
+        policy = self.server.find("volumehealthpolicies", name)
+        return policy["spec"] if policy is not None else None
+
+    def do_policy_edit(self, name: str, spec: Json) -> None:
+        """A policy gets another spec."""
+        policy = self.server.find("volumehealthpolicies", name)
+        if policy is None:
+            self.create("volumehealthpolicies", {"metadata": {"name": name}, "spec": spec})
+        else:
+            gone = dict.fromkeys(policy["spec"])
+            self.patch("volumehealthpolicies", name, {"spec": {**gone, **spec}})
+        self._changed_policies()
+
+    def do_policy_suspend(self, name: str, seconds: float) -> None:
+        """A policy is suspended for a while."""
+        if self._spec_of(name) is not None:
+            self.patch("volumehealthpolicies", name, {"spec": {"suspend": True}})
+            self._changed_policies()
+            self.loop.in_world(seconds, self._resume, name)
+
+    def _resume(self, name: str) -> None:
+        if self._spec_of(name) is not None:
+            self.patch("volumehealthpolicies", name, {"spec": {"suspend": None}})
+            self._changed_policies()
+
+    def do_policy_invalid(self, name: str, seconds: float) -> None:
+        """A policy gets a rule whose pattern is no RE2, which the API server cannot see."""
+        if self._spec_of(name) is not None:
+            rule = {"match": {"message": INVALID}, "ignore": True}
+            self.patch("volumehealthpolicies", name, {"spec": {"rules": [rule]}})
+            self._changed_policies()
+            self.loop.in_world(seconds, self._valid, name)
+
+    def _valid(self, name: str) -> None:
+        if self._spec_of(name) is not None:
+            self.patch("volumehealthpolicies", name, {"spec": {"rules": None}})
+            self._changed_policies()
+
+    def do_policy_delete(self, name: str, seconds: float) -> None:
+        """A policy is deleted, and made again with the same name and spec later."""
+        spec = self._spec_of(name)
+        if spec is not None:
+            self.delete("volumehealthpolicies", name)
+            self._changed_policies()
+            self.loop.in_world(seconds, self._recreate, name, spec)
+
+    def _recreate(self, name: str, spec: Json) -> None:
+        if self._spec_of(name) is None:
+            self.create("volumehealthpolicies", {"metadata": {"name": name}, "spec": spec})
+            self._changed_policies()
+
+    def _changed_policies(self) -> None:
+        self.disturb(0.0, 30.0)
+        self.reckon()
+
+    # ---- what users do ----
+
+    def do_relabel(self, name: str, team: str) -> None:
+        """A claim gets another label, by which policies may select it."""
+        if self.life_of(name) is not None:
+            self.patch("persistentvolumeclaims", name, {"metadata": {"labels": {"team": team}}}, SHOP)
+            self._changed_policies()
+
+    def do_claim_delete(self, name: str, seconds: float) -> None:
+        """A claim is deleted with its Pods, and made again with the same name later."""
+        life = self.life_of(name)
+        if life is None:
+            return
+        self.remove_pods(life)
+        self.delete("persistentvolumeclaims", name, SHOP)
+        life.died = self.loop.time()
+        self.loop.in_world(self.random.uniform(0.1, 20.0), self._collect_garbage, life)
+        self.disturb(0.0, 60.0)
+        self.loop.in_world(seconds, self._new_claim, name)
+
+    def _new_claim(self, name: str) -> None:
+        claim = next(one for one in self.plan.claims if one["name"] == name)
+        if self.life_of(name) is None:
+            self.add_claim(claim, self.random.choice(NODES))
+            self._changed_policies()
+
+    def _collect_garbage(self, life: ClaimLife) -> None:
+        """Delete what the claim owned, as the garbage collector does."""
+        record = self.server.find("volumehealths", life.name, SHOP)
+        owners = (record or {}).get("metadata", {}).get("ownerReferences") or []
+        if any(owner["uid"] == life.uid for owner in owners):
+            self.delete("volumehealths", life.name, SHOP)
+
+    def do_pod_move(self, name: str) -> None:
+        """A claim's Pod is made again on another node."""
+        life = self.life_of(name)
+        if life is not None:
+            self.remove_pods(life)
+            self.add_pod(life, self.random.choice(NODES))
+
+    def do_record_delete(self, name: str) -> None:
+        """A user deletes a record."""
+        if self.server.find("volumehealths", name, SHOP) is not None:
+            self.delete("volumehealths", name, SHOP)
+            self.history.reach("a user deleted a record")
+            self.meddled.setdefault(name, []).append(self.loop.time())
+
+    def do_record_edit(self, name: str, how: str) -> None:
+        """A user edits a record."""
+        record = self.server.find("volumehealths", name, SHOP)
+        if record is None:
+            return
+        findings = record["status"].get("findings") or []
+        first = [{**findings[0], "since": "2020-01-01T00:00:00Z"}] if findings else []
+        patches: dict[str, Json] = {
+            "since": {"status": {"findings": first}},
+            "health": {"status": {"health": "Recovered"}},
+            "findings": {"status": {"findings": None}},
+            "episode": {"status": {"episodes": None}},
+            "garbage": {"status": {"recovered": "9999-12-31T23:59:59Z"}},
+            "label": {"metadata": {"labels": None}},
+        }
+        self.patch("volumehealths", name, patches[how], SHOP)
+        self.history.reach("a user edited a record")
+        self.meddled.setdefault(name, []).append(self.loop.time())
+
+    def do_events_delete(self) -> None:
+        """A user deletes all Events of a namespace."""
+        for event in list(self.server.objects("events")):
+            if event["metadata"]["namespace"] == SHOP:
+                self.delete("events", event["metadata"]["name"], SHOP)
+                self.history.reach("a user deleted an Event")
 
     # ---- life ----
 
@@ -253,13 +459,14 @@ class World:
             operator.start()
         self.loop.in_world(30.0, self._expire_events)
         for action in self.plan.actions:
-            await self._until(action.at)
+            await self.until(action.at)
             self.act(action)
-        await self._until(self.plan.until)
+        await self.until(self.plan.until)
         self._end_of_faults()
-        await self._until(self.plan.until + settle)
+        await self.until(self.plan.until + settle)
 
-    async def _until(self, moment: float) -> None:
+    async def until(self, moment: float) -> None:
+        """Wait for a moment."""
         wait = moment - self.loop.time()
         if wait > 0:
             await asyncio.sleep(wait)
@@ -267,9 +474,15 @@ class World:
     def _end_of_faults(self) -> None:
         self.history.note("world", "no faults from now on")
         self.network.weather = Weather()
-        self._driver_up()
+        for driver in self.drivers.values():
+            self._driver_up(driver)
+            for volume in driver.volumes.values():
+                volume.nil = False
         for operator in self.operators.values():
             operator.thaw()
+        for policy in self.plan.policies:
+            self._resume(policy["name"])
+            self._valid(policy["name"])
         self.disturb(0.0, 800.0)
 
     def restart_all(self) -> None:
@@ -306,4 +519,3 @@ class LogLines(logging.Handler):
 
 
 _PLAIN = frozenset((*logging.LogRecord("", 0, "", 0, "", None, None).__dict__, "message", "taskName"))
-__all__ = ["EPOCH", "LogLines", "World"]
