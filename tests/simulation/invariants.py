@@ -1,5 +1,6 @@
 """What must hold, seen from outside: what is on the API server and on the wire, against what the world knows."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -21,6 +22,8 @@ REST = "5 rest writes nothing"
 SUM = "5 status adds up"
 GENTLE = "10 gentleness"
 
+_PODS_LATER = 600.0
+"""Seconds by which a Pod's Event may come before or after its claim's, where the API server is in trouble."""
 _NOT_WATCHED = Patience(0.0, 0.0, 60.0, 15.0)
 
 
@@ -32,9 +35,8 @@ def check_all(world: World) -> None:
         told = told_about(world, life.uid)
         forgotten = _forgotten(world, life, disturbed)
         _telling(world, f"claim {life.name}", segments, told, forgotten)
-        for uid, name, born, died in life.pods:
-            clipped = list(_clipped(segments, born, died))
-            _telling(world, f"Pod {name}", clipped, told_about(world, uid), forgotten)
+        for pod in life.pods:
+            _telling_pod(world, life, pod, told, disturbed)
         _speaking(world, life, told)
         _records(world, life)
     _counts(world, disturbed)
@@ -74,21 +76,6 @@ def _mode(regime: Regime) -> Mode:
     return Mode.UNSURE if regime.unsure else Mode.ON
 
 
-def _clipped(segments: list[Segment], born: float, died: float | None) -> Iterator[Segment]:
-    """Yield the segments as they concern a Pod: before its birth nobody can be told."""
-    for segment in segments:
-        if died is not None and segment.start >= died:
-            return
-        end = min(segment.end, died) if died is not None else segment.end
-        if segment.start < born < end:
-            yield replace(segment, end=born, mode=Mode.PAUSED)
-            yield replace(segment, start=born, end=end)
-        elif segment.end <= born:
-            yield replace(segment, mode=Mode.PAUSED)
-        else:
-            yield replace(segment, end=end)
-
-
 def _forgotten(world: World, life: ClaimLife, disturbed: Any) -> list[float]:
     """Return when a user changed a record and nothing may have been there to put it right."""
     return [
@@ -112,6 +99,60 @@ def _telling(
     complaint = TellingChecker(segments, told, united(world.disturbed), forgotten).complaint()
     if complaint:
         world.history.violate(TELLING, f"{what}: {complaint}")
+
+
+def _windows(told: list[Told]) -> list[tuple[float, float]]:
+    """Return from when to when people were told that a claim is unhealthy, as its own Events say it."""
+    windows: list[tuple[float, float]] = []
+    for event in told:
+        is_open = bool(windows) and windows[-1][1] == math.inf
+        if is_abnormal(event):
+            if is_open and event.again:
+                continue
+            if is_open:  # nobody watched it meanwhile
+                windows[-1] = (windows[-1][0], event.at)
+            windows.append((event.at, math.inf))
+        elif is_open:
+            windows[-1] = (windows[-1][0], event.at)
+    return windows
+
+
+def _nearest(windows: list[tuple[float, float]], at: float) -> tuple[float, float]:
+    """Return the window that a moment is in, or the nearest to it; of two the later."""
+    return min(reversed(windows), key=lambda one: max(one[0] - at, at - one[1], 0.0))
+
+
+def _telling_pod(
+    world: World, life: ClaimLife, pod: tuple[str, str, float, float | None], told: list[Told], disturbed: Any
+) -> None:
+    """A Pod is told what its claim is told, once for each episode."""
+    uid, name, born, died = pod
+    end = died if died is not None else world.loop.time()
+    events = [one for one in told_about(world, uid) if not one.again]
+    windows = _windows(told)
+    for start, until in windows:
+        abnormal = [one for one in events if is_abnormal(one) and _nearest(windows, one.at) == (start, until)]
+        calmly = [
+            one for one in abnormal if calm(one.at - 1.0, one.at, disturbed) == [(one.at - 1.0, one.at)]
+        ]
+        if len(calmly) > 1:
+            at = ", ".join(minutes(one.at) for one in calmly)
+            world.history.violate(TELLING, f"Pod {name} is told {len(calmly)} times of one episode: {at}")
+        lived = max(start, born), min(until, end, world.plan.until)
+        regimes = [one for at, one in life.regimes if at <= lived[1]] or [UNOWNED]
+        patience = regimes[-1].patience or _NOT_WATCHED
+        watched = len({_mode(one) for one in regimes}) == 1 and _mode(regimes[-1]) is Mode.ON
+        needed = 2.1 * patience.interval + patience.slack
+        free = calm(lived[0], lived[1], disturbed) if lived[1] > lived[0] else []
+        if not abnormal and watched and any(b - a > needed for a, b in free):
+            world.history.violate(TELLING, f"Pod {name} is never told of the episode from {minutes(start)}")
+    normal = [one for one in events if not is_abnormal(one)]
+    ends = [until for _, until in _windows(told)]
+    for one in normal:
+        if not any(abs(one.at - until) <= _PODS_LATER for until in ends):
+            world.history.violate(
+                TELLING, f"Pod {name} is told of an end at {minutes(one.at)}, its claim is not"
+            )
 
 
 def _speaking(world: World, life: ClaimLife, told: list[Told]) -> None:
@@ -167,6 +208,8 @@ def _step(world: World, life: ClaimLife, before: RecordState, after: RecordState
                 RECORDS, f"the record of {life.name} is removed at {minutes(after.at)} while it has a finding"
             )
         return
+    if any(before.at <= at <= after.at for at, _ in life.regimes):
+        return  # it may have been another episode meanwhile
     known = {_identity(one): one["since"] for one in findings}
     for one in after.status.get("findings") or []:
         if one["since"] != known.get(_identity(one), one["since"]):
@@ -214,9 +257,11 @@ def _owned(world: World, policy: str, at: float) -> Iterator[tuple[ClaimLife, Re
     for life in world.lives:
         if life.born - 5.0 > at or (life.died is not None and life.died < at - 5.0):
             continue
-        since = [one for moment, one in life.regimes if moment <= at]
-        if since and since[-1].name == policy:
-            yield life, since[-1]
+        lately = [one for moment, one in life.regimes if at - 30.0 <= moment <= at]
+        before = [one for moment, one in life.regimes if moment < at - 30.0][-1:]
+        mine = [one for one in (*before, *lately) if one.name == policy]
+        if mine:
+            yield life, mine[-1]
 
 
 def _answered(world: World, life: ClaimLife, regime: Regime, at: float) -> bool:
@@ -269,12 +314,15 @@ def _record_at_rest(world: World, life: ClaimLife) -> None:
 
 def _since_at_rest(world: World, life: ClaimLife, record: Any) -> None:
     """Since when a claim is ill is known to an interval, if nothing was in the way when it fell ill."""
-    fell = world.volume(life.handle).truth[-1][0]
+    segments = segments_of(world, life)
     regime = life.regimes[-1][1]
     patience = regime.patience or _NOT_WATCHED
-    window = patience.ill + 3.0 * patience.interval + patience.timeout + 30.0
-    free = calm(fell - 60.0, fell + window, united(world.disturbed))
-    if len(free) != 1 or free[0] != (fell - 60.0, fell + window) or life.regimes[-1][0] > fell - 60.0:
+    fell, before = segments[-1].start, segments[-2] if len(segments) > 1 else None
+    rested = patience.sure(ill=False)
+    if before is None or before.end - before.start < rested:
+        return
+    span = (fell - rested, fell + patience.sure(ill=True) + patience.timeout)
+    if calm(*span, united(world.disturbed)) != [span]:
         return
     said = datetime.fromisoformat(record["status"]["findings"][0]["since"])
     late = (said - EPOCH).total_seconds() - fell

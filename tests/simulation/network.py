@@ -296,7 +296,7 @@ class _Stream:
         delay = network.delay()
         if network.strikes(process, "slow"):
             delay += network.random.uniform(0.5, 40.0)
-        self._arrives = max(self._arrives, now + delay)
+        self._arrives = max(self._arrives + 1e-6, now + delay)  # lines never overtake each other
         network.loop.in_world(self._arrives - now, self._feed, data)
 
     def _bookmark(self) -> None:
