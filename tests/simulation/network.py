@@ -15,7 +15,7 @@ from simulation.history import History
 from simulation.loop import Process, SimLoop
 from volumehealth.csi.endpoint import Endpoint
 from volumehealth.csi.wire import RpcFailed, WireClosed
-from volumehealth.kube.credentials import Access
+from volumehealth.kube.access import Access
 from volumehealth.kube.transport import HttpAnswer, HttpRequest
 
 _BOOKMARK = 60.0

@@ -14,8 +14,8 @@ from simulation.loop import PROCESS, Process, SimLoop
 from simulation.network import Network, SimTransport, SimWire
 from volumehealth.app.assembly import LeaderWork
 from volumehealth.errors import LeaseLost
+from volumehealth.kube.access import Access
 from volumehealth.kube.api import Api
-from volumehealth.kube.credentials import Access
 from volumehealth.kube.lease import LeaseElector
 from volumehealth.report.metrics import Metrics
 from volumehealth.settings import EndpointSetting, Settings
@@ -47,8 +47,6 @@ class Host:
 
 class SimCredentials:
     """Credentials that are always there (`kube.api.Credentials`)."""
-
-    configuration: Any = None
 
     def __init__(self, user: str) -> None:
         self._user = user

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
+from volumehealth.kube.access import Access
 from volumehealth.kube.api import Api
-from volumehealth.kube.credentials import Access
 from volumehealth.kube.transport import HttpRequest
 from volumehealth.model.clock import Clock
 
@@ -94,8 +94,6 @@ class _Answer:
 
 class _NoSecrets:
     """Credentials of nobody."""
-
-    configuration = None
 
     async def load(self) -> Access:
         return Access("https://api.example:6443")

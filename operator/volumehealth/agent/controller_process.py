@@ -65,7 +65,7 @@ async def run_controller(settings: ControllerSettings) -> int:
             host = f"[{host}]" if ":" in host else host
             routes = {
                 "/healthz": health(lambda: agent.health() if leading.is_set() else (True, "standing by")),
-                "/readyz": health(lambda: agent.ready() if leading.is_set() else (True, "standing by")),
+                "/readyz": health(lambda: agent.ready() if leading.is_set() else waiting(elector)),
             }
             port = await stack.enter_async_context(serve(f"{host}:{common.health_address.port}", routes))
             log.info("serving", extra={"paths": " ".join(routes), "port": port})
@@ -85,6 +85,13 @@ async def run_controller(settings: ControllerSettings) -> int:
             await elector.release()
     log.info("stopped")
     return status
+
+
+def waiting(elector: LeaseElector) -> tuple[bool, str]:
+    """Say whether a replica that does not work is ready to: it has read the Lease, and another holds it."""
+    if elector.held_elsewhere:
+        return True, "standing by: another replica holds the Lease"
+    return False, "the Lease was not read yet"
 
 
 async def _lead(agent: ControllerAgent, elector: LeaseElector, leading: asyncio.Event) -> None:

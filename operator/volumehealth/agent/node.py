@@ -265,11 +265,13 @@ class NodeAgent:
         for name in self._missing.keys() - names:
             del self._missing[name]
             self._said.set()
-        for name in names - self._missing.keys():
-            now = self._clock.now().replace(microsecond=0)
-            text = "not in the kubelet's plugin registry of this node"
-            self._missing[name] = ReportedDriver(name, SourceState.UNREACHABLE, now, message=text)
-            self._said.set()
+        text = self._registry.obstacle or "not in the kubelet's plugin registry of this node"
+        for name in names:
+            known = self._missing.get(name)
+            if known is None or known.message != text:
+                since = known.since if known is not None else self._clock.now().replace(microsecond=0)
+                self._missing[name] = ReportedDriver(name, SourceState.UNREACHABLE, since, message=text)
+                self._said.set()
 
     # -- report -------------------------------------------------------------------------------------------------
 

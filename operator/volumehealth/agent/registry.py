@@ -1,6 +1,7 @@
 """Which CSI drivers this node has: what registers in the kubelet's plugin registry, and what was named by hand."""
 
 import asyncio
+import errno
 import logging
 import os
 import stat
@@ -22,6 +23,8 @@ Stamp = tuple[int, int]
 """Inode and time of a socket."""
 
 REGISTRY = "plugins_registry"
+_REFUSED = os.strerror(errno.EACCES)
+"""Stands in gRPC's own words when the kernel does not let this process connect."""
 _DEEPEST = 3
 """The kubelet looks into subdirectories, too."""
 
@@ -65,6 +68,8 @@ class PluginRegistry:
     Attributes:
         drivers: where each driver's node plugin answers, by name. A live view.
         looked: whether the whole directory was looked at once.
+        obstacle: why drivers may be here that are not found: this process may not read the directory, or may not
+            connect to a socket. Empty if nothing is in the way.
     """
 
     def __init__(
@@ -89,9 +94,12 @@ class PluginRegistry:
         self._sockets: dict[str, _Found] = {}
         self._seen: dict[str, float] = {}
         self._told: dict[str, str] = {}
+        self._asked: set[str] = set()
+        self._barred: set[str] = set()
         self._drivers: dict[str, Endpoint] = {}
         self.drivers: Mapping[str, Endpoint] = MappingProxyType(self._drivers)
         self.looked = False
+        self.obstacle = ""
 
     async def run(self) -> None:
         """Keep up until cancelled."""
@@ -103,11 +111,14 @@ class PluginRegistry:
         """Look once."""
         await self._name_fixed()
         sockets = self._find(self._directory)
-        for path in self._sockets.keys() - sockets.keys():
-            del self._sockets[path]
+        for path in self._asked - sockets.keys():
+            self._sockets.pop(path, None)
             self._told.pop(path, None)
+            self._barred.discard(path)
+        self._asked = set(sockets)
         changed = [path for path, stamp in sockets.items() if self._stamp(path) != stamp]
         await asyncio.gather(*(self._ask(path, sockets[path]) for path in changed))
+        self._note_obstacle()
         self._update()
         self.looked = True
 
@@ -121,6 +132,7 @@ class PluginRegistry:
         except (CsiError, ValueError) as error:
             self._tell(path, str(error))
             return
+        self._barred.discard(path)
         if info.kind == CSI_PLUGIN:
             self._sockets[path] = _Found(stamp, info.name, info.endpoint)
         else:
@@ -135,7 +147,21 @@ class PluginRegistry:
                 self._tell(str(endpoint), str(error))
             else:
                 self._unnamed.remove(endpoint)
+                self._barred.discard(str(endpoint))
                 self._fixed[info.name] = endpoint
+
+    def _note_obstacle(self) -> None:
+        if _is_closed(self._directory):
+            found = _obstacle(f"read {self._directory}")
+        elif self._barred:
+            found = _obstacle(f"connect to {min(self._barred)}")
+        else:
+            found = ""
+        if found != self.obstacle:
+            self.obstacle = found
+            if found:
+                log.warning("drivers cannot be reached", extra={"why": found})
+            self._news()
 
     def _update(self) -> None:
         now = self._clock.monotonic()
@@ -157,10 +183,29 @@ class PluginRegistry:
             self._news()
 
     def _tell(self, where: str, why: str) -> None:
-        """Log once for each reason."""
+        """Log once for each reason; remember what this process may not connect to."""
+        if _REFUSED in why:
+            self._barred.add(where)
         if self._told.get(where) != why:
             self._told[where] = why
             log.info("plugin not asked", extra={"socket": where, "error": why})
+
+
+def _is_closed(directory: Path) -> bool:
+    try:
+        with os.scandir(directory):
+            return False
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+
+
+def _obstacle(deed: str) -> str:
+    """Say what this process may not do, and what the usual cause is."""
+    uid = os.geteuid()
+    cause = "run it as uid 0" if uid else "a security module (SELinux, AppArmor) may forbid it"
+    return f"this agent runs as uid {uid} and may not {deed}: {cause}"
 
 
 def sockets_below(directory: Path) -> Mapping[str, Stamp]:

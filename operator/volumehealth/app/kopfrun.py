@@ -14,8 +14,8 @@ import kopf
 from volumehealth.app.engine import Engine
 from volumehealth.app.handlers import make_registry
 from volumehealth.errors import ApiError, NotServed
+from volumehealth.kube.access import Access
 from volumehealth.kube.api import Api
-from volumehealth.kube.credentials import Access
 from volumehealth.model.vocabulary import API_VERSION, GROUP, POLICIES
 from volumehealth.settings import identity
 

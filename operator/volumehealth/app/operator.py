@@ -43,9 +43,11 @@ class Probes:
         self.alive: Callable[[], tuple[bool, str]] = lambda: (True, "starting")
         self.ready: Callable[[], tuple[bool, str]] = lambda: (False, "starting")
 
-    def standing_by(self) -> None:
-        """Another process leads; we are ready to take over."""
-        self.alive = self.ready = lambda: (True, "standing by: another process holds the Lease")
+    def waiting_for(self, elector: LeaseElector) -> None:
+        """Another process may lead; once the Lease says so, we are ready to take over."""
+        standing_by = "standing by: another process holds the Lease"
+        self.alive = lambda: (True, standing_by if elector.held_elsewhere else "the Lease was not read yet")
+        self.ready = lambda: (elector.held_elsewhere, self.alive()[1])
 
     def working(self, engine: Engine) -> None:
         """We lead."""
@@ -85,7 +87,7 @@ async def run(settings: Settings) -> int:
             api, namespace=settings.namespace, name=LEASE, identity=identity(), clock=clock, random=random
         )
         if settings.leader_elect:
-            probes.standing_by()
+            probes.waiting_for(elector)
             if not await _unless(stop, elector.acquire()):
                 return 0
             log.info("leading", extra={"lease": f"{settings.namespace}/{LEASE}"})

@@ -4,8 +4,6 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
 log = logging.getLogger(__name__)
 
 
@@ -32,7 +30,7 @@ class SecretFiles:
                 known = self._read[driver] = (changed, _parse(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, yaml.YAMLError) as error:
+        except (OSError, ValueError) as error:
             # Never the error's own text: a parser quotes what it could not read.
             log.warning("secrets not readable", extra={"driver": driver, "error": type(error).__name__})
             return {}
@@ -40,7 +38,12 @@ class SecretFiles:
 
 
 def _parse(text: str) -> Mapping[str, str]:
-    content = yaml.safe_load(text)
+    import yaml  # most drivers take no secrets, and every agent would pay for it
+
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(type(error).__name__) from error
     if not isinstance(content, dict):
         raise ValueError("no map")
     return {str(key): str(value) for key, value in content.items()}

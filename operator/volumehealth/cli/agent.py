@@ -62,11 +62,9 @@ def agent() -> None:
 def node(**flags: Any) -> None:
     """Run on one node: ask its drivers about the volumes in use there, read its mount table, write one report."""
     from volumehealth.agent.settings import parse_node_settings
-    from volumehealth.agent.trim import without_synchronous_client
 
     settings = parse_node_settings(flags)
     configure_logs(log_format=settings.common.log_format, level=settings.common.log_level)
-    without_synchronous_client()
     from volumehealth.agent.process import run_node  # after the flags: heavy
 
     raise SystemExit(asyncio.run(run_node(settings)))
@@ -81,11 +79,9 @@ def node(**flags: Any) -> None:
 def controller(**flags: Any) -> None:
     """Run beside a driver's controller, under its ServiceAccount: ask it about its volumes, write its report."""
     from volumehealth.agent.controller_settings import parse_controller_settings
-    from volumehealth.agent.trim import without_synchronous_client
 
     settings = parse_controller_settings(flags)
     configure_logs(log_format=settings.common.log_format, level=settings.common.log_level)
-    without_synchronous_client()
     from volumehealth.agent.controller_process import run_controller  # after the flags: heavy
 
     raise SystemExit(asyncio.run(run_controller(settings)))

@@ -1,6 +1,6 @@
 """The one connection to the API server: requests and streams of bytes, errors of `errors`.
 
-Transport and credentials are `kubernetes.aio`'s; its models, retries and time limits are not used.
+Transport is aiohttp; no client library's models, retries or time limits are used.
 """
 
 import asyncio
@@ -8,13 +8,14 @@ import logging
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import msgspec
 
 from volumehealth import errors
+from volumehealth.kube.access import Access
 from volumehealth.kube.answers import error_of
-from volumehealth.kube.credentials import Access, CredentialSource
+from volumehealth.kube.credentials import CredentialSource
 from volumehealth.kube.transport import AiohttpTransport, Connect, HttpAnswer, HttpRequest, Transport
 from volumehealth.model.clock import Clock, SystemClock
 
@@ -30,10 +31,6 @@ _ACCEPT = 30.0
 
 class Credentials(Protocol):
     """What is needed of `CredentialSource`."""
-
-    @property
-    def configuration(self) -> Any:
-        """What a transport is made of, as of the last load."""
 
     async def load(self) -> Access:
         """Read everything anew. Raises ApiError if there are no credentials."""
@@ -251,7 +248,7 @@ class Api:
         files = access.files()
         same = self._transport is not None and files == self._files
         if not same or access.server != self._access.server or access.verify != self._access.verify:
-            old, self._transport = self._transport, self._connect(self._source.configuration)
+            old, self._transport = self._transport, self._connect(access)
             if old is not None:
                 await old.aclose()
         self._access, self._files, self._loaded = access, files, self._clock.monotonic()

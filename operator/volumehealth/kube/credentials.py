@@ -1,58 +1,32 @@
-"""Credentials as kubectl finds them, loaded by `kubernetes.aio` and loaded again before they are too old.
+"""Credentials as kubectl finds them, and found again before they are too old.
 
-What the library leaves to us: where to look (it reads KUBECONFIG at import), reading a `tokenFile` again, a token file
-that ends in a newline, and telling in one sentence why there are no credentials.
+A kubeconfig file comes first, then the Pod we run in. The library that reads kubeconfigs is loaded when there is one: a
+Pod must not pay for it.
 """
 
 import os
-import ssl
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
-import yaml
-from kubernetes.aio.client import Configuration
-from kubernetes.aio.client.rest import RESTClientObject
-from kubernetes.aio.config import ConfigException
-from kubernetes.aio.config.incluster_config import SERVICE_CERT_FILENAME as POD_CA
-from kubernetes.aio.config.incluster_config import SERVICE_HOST_ENV_NAME, InClusterConfigLoader
-from kubernetes.aio.config.incluster_config import SERVICE_TOKEN_FILENAME as POD_TOKEN
-from kubernetes.aio.config.kube_config import KubeConfigLoader, KubeConfigMerger
+from importlib import import_module
+from importlib.util import find_spec, module_from_spec
+from typing import Protocol
 
 from volumehealth import errors
-from volumehealth.kube.proxies import proxy_for
+from volumehealth.kube.access import Access, NoCredentials
+from volumehealth.kube.incluster import is_in_cluster, read_in_cluster
 
-_UNREADABLE = (ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, KeyError, AttributeError)
-"""What the library lets through when a kubeconfig is not what it expects."""
+_KUBECONFIG = "KUBECONFIG"
+_HOME_CONFIG = "~/.kube/config"
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """How to reach the API server and who we are to it.
+class _Files(Protocol):
+    """What is needed of `kubeconfig.Kubeconfig`."""
 
-    Attributes:
-        server: URL, without a slash at the end.
-        authorization: value of the header of that name; empty if a client certificate says who we are.
-        ca_file: CA certificates in PEM; empty means those of the system.
-        cert_file, key_file: client certificate and its key; empty if there is none.
-        verify: False only if the kubeconfig says `insecure-skip-tls-verify`.
-        server_name: name to expect in the server's certificate, if it is not that of the URL.
-        proxy: URL of an HTTP proxy, of the kubeconfig or else of the environment; empty if there is none.
-    """
+    async def refresh(self) -> None:
+        """See there."""
 
-    server: str
-    authorization: str = ""
-    ca_file: str = ""
-    cert_file: str = ""
-    key_file: str = ""
-    verify: bool = True
-    server_name: str = ""
-    proxy: str = ""
-
-    def files(self) -> tuple[tuple[str, int], ...]:
-        """Return the files a connection is made with and when each was changed."""
-        paths = (self.ca_file, self.cert_file, self.key_file)
-        return tuple((path, os.stat(path).st_mtime_ns) for path in paths if path)
+    async def access(self) -> Access:
+        """See there."""
 
 
 class CredentialSource:
@@ -70,13 +44,7 @@ class CredentialSource:
         self._kubeconfig = kubeconfig
         self._context = context
         self._environ = os.environ if environ is None else environ
-        self._loader: KubeConfigLoader | None = None
-        self._configuration: Any = None
-
-    @property
-    def configuration(self) -> Any:
-        """The library's `Configuration` of the last load."""
-        return self._configuration
+        self._files: _Files | None = None
 
     async def load(self) -> Access:
         """Read everything anew: files, exec plugins, tokens.
@@ -85,9 +53,11 @@ class CredentialSource:
             ApiError: if there are no credentials, or they cannot be read.
         """
         try:
-            return await self._load()
-        except _UNREADABLE as error:
-            raise errors.ApiError(f"no credentials for the API server: {_text(error)}") from error
+            paths = self._paths()
+            self._files = await self._read(paths) if paths else None
+            return await self._access()
+        except (NoCredentials, OSError) as error:
+            raise errors.ApiError(f"no credentials for the API server: {error}") from error
 
     async def refresh(self) -> Access:
         """Read again what expires: token files, the pod's token, an exec plugin's or OIDC's answer that ends soon.
@@ -95,75 +65,42 @@ class CredentialSource:
         Raises:
             ApiError: if it cannot be read now.
         """
-        loader = self._loader
-        if loader is None:
-            return await self.load()
         try:
-            if not _keeps(loader):
-                await loader.load_and_set(self._configuration)
+            if self._files is not None:
+                await self._files.refresh()
             return await self._access()
-        except _UNREADABLE as error:
-            raise errors.ApiError(f"credentials cannot be renewed: {_text(error)}") from error
+        except (NoCredentials, OSError) as error:
+            raise errors.ApiError(f"credentials cannot be renewed: {error}") from error
 
-    async def _load(self) -> Access:
-        self._loader = None
-        self._configuration = Configuration()
-        # The library's default refuses certificates that kubectl accepts (Python 3.13's strict X.509 checks).
-        self._configuration.disable_strict_ssl_verification = True
-        # Else aiohttp reads ~/.netrc and looks for a proxy before each request, in a thread; and a .netrc that names
-        # the server ends in an error beside our own Authorization.
-        self._configuration.client_session_kwargs = {"trust_env": False}
-        paths = self._paths()
-        if paths:
-            self._loader = await _load_files(paths, self._context, self._configuration)
-        elif self._environ.get(SERVICE_HOST_ENV_NAME):
-            InClusterConfigLoader(
-                token_filename=POD_TOKEN, cert_filename=POD_CA, try_refresh_token=False, environ=self._environ
-            ).load_and_set(self._configuration)
-        else:
-            raise ConfigException(self._nothing_found())
-        return await self._access()
+    async def _access(self) -> Access:
+        if self._files is not None:
+            return await self._files.access()
+        if is_in_cluster(self._environ):
+            return read_in_cluster(self._environ)
+        raise NoCredentials(self._nothing_found())
+
+    async def _read(self, paths: str) -> _Files:
+        _prepare_library()
+        kubeconfig = import_module("volumehealth.kube.kubeconfig").Kubeconfig
+        files: _Files = await kubeconfig.read(paths, self._context, self._environ)
+        return files
 
     def _paths(self) -> str:
         """Return the kubeconfig files to merge, as the library takes them; empty if there is none."""
         if self._kubeconfig:
             if not _exists(self._kubeconfig):
-                raise ConfigException(f"there is no kubeconfig file {self._kubeconfig}")
+                raise NoCredentials(f"there is no kubeconfig file {self._kubeconfig}")
             return self._kubeconfig
-        named = self._environ.get("KUBECONFIG", "")
-        paths = named.split(os.pathsep) if named else ["~/.kube/config"]
+        named = self._environ.get(_KUBECONFIG, "")
+        paths = named.split(os.pathsep) if named else [_HOME_CONFIG]
         return os.pathsep.join(path for path in paths if path and _exists(path))
 
     def _nothing_found(self) -> str:
-        named = self._environ.get("KUBECONFIG", "")
-        looked = f"KUBECONFIG names no file that exists ({named})" if named else "there is no ~/.kube/config"
-        return f"{looked}, and this is no pod of a cluster"
-
-    async def _access(self) -> Access:
-        found = self._configuration
-        token = await found.get_api_key_with_prefix("BearerToken") or ""
-        server = found.host.rstrip("/")
-        return Access(
-            server=server,
-            authorization=" ".join(token.split()),  # a token file may end in a newline
-            ca_file=found.ssl_ca_cert or "",
-            cert_file=found.cert_file or "",
-            key_file=found.key_file or "",
-            verify=bool(found.verify_ssl),
-            server_name=found.tls_server_name or "",
-            proxy=found.proxy or proxy_for(server, self._environ),
+        named = self._environ.get(_KUBECONFIG, "")
+        looked = (
+            f"{_KUBECONFIG} names no file that exists ({named})" if named else f"there is no {_HOME_CONFIG}"
         )
-
-
-class Connection(RESTClientObject):  # type: ignore[misc]  # the library ships no types
-    """The library's connection pool, of which we use the session itself: raw bytes, no models."""
-
-    def __init__(self, configuration: Any) -> None:
-        try:
-            super().__init__(configuration)
-        except (ssl.SSLError, OSError) as error:
-            raise errors.ApiError(f"the TLS files of the kubeconfig cannot be used: {error}") from error
-        self.session = self.pool_manager = self._create_pool_manager()
+        return f"{looked}, and this is no pod of a cluster"
 
 
 def _exists(path: str) -> bool:
@@ -171,24 +108,15 @@ def _exists(path: str) -> bool:
     return os.path.isfile(os.path.expanduser(path))
 
 
-async def _load_files(paths: str, context: str | None, configuration: Any) -> KubeConfigLoader:
-    merged = KubeConfigMerger(paths).config
-    loader = KubeConfigLoader(merged, active_context=context or None, config_base_path=None)
-    await loader.load_and_set(configuration)
-    user = loader._user
-    if user is not None and "exec" in user and not configuration.api_key and not configuration.cert_file:
-        raise ConfigException(f"the kubeconfig's exec plugin {user['exec']['command']} gave none")
-    return loader
+def _prepare_library() -> None:
+    """Let `kubernetes.aio` be imported by any uid, and without the rest of its package.
 
-
-def _keeps(loader: KubeConfigLoader) -> bool:
-    """Tell whether the credentials hold until the server refuses them: an exec plugin that named no end."""
-    user = loader._user
-    return user is None or ("exec" in user and not hasattr(loader, "exec_plugin_expiry"))
-
-
-def _text(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    if isinstance(error, (ConfigException, OSError, ValueError)) and text:
-        return text
-    return f"the kubeconfig is no such file ({type(error).__name__}: {text})"
+    It asks for the home directory at import, which a uid with no passwd entry and no HOME does not have; container
+    runtimes then say `/`, and so do we. And `kubernetes/__init__` loads the synchronous client, websockets and OAuth,
+    7 MB that no part of us uses; a package whose `__init__` was not run still finds its modules.
+    """
+    if os.path.expanduser("~") == "~":
+        os.environ["HOME"] = "/"
+    spec = find_spec("kubernetes")
+    if spec is not None and "kubernetes" not in sys.modules:
+        sys.modules["kubernetes"] = module_from_spec(spec)

@@ -78,6 +78,9 @@ class LeaseElector:
         clock: time.
         random: spreads waiting times.
         timing: as named.
+
+    Attributes:
+        held_elsewhere: another process was seen to hold it, so there is nothing to do but to wait.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class LeaseElector:
         self._seen: tuple[str | None, str | None, str] | None = None
         self._expires = 0.0
         self._told = ""
+        self.held_elsewhere = False
 
     async def acquire(self) -> None:
         """Wait until the Lease is ours, however long that takes; trouble with the API server is waited out."""
@@ -163,6 +167,7 @@ class LeaseElector:
         holder = found.spec.holder_identity
         if holder and not self._expired(found):
             self._tell("lease is held by another process", holder)
+            self.held_elsewhere = True
             return False
         asked = self._clock.monotonic()
         return self._took(await self._put(found, self._spec(found, acquired=self._clock.now())), asked)

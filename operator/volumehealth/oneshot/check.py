@@ -21,7 +21,7 @@ from volumehealth.model.cluster import Claim
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy, PolicySpec
 from volumehealth.model.vocabulary import ConditionType, SilenceReason
-from volumehealth.policy.parse import policy_from_file
+from volumehealth.policy.files import policy_from_file
 from volumehealth.probing.probers import Probers
 from volumehealth.probing.spec import ProbeLimits
 from volumehealth.report.metrics import Metrics

@@ -1,16 +1,12 @@
-"""Reads VolumeHealthPolicy objects, from the API server or from a file."""
+"""Reads VolumeHealthPolicy objects."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from volumehealth.errors import InvalidSpec
 from volumehealth.model.clock import LONG_AGO, parse_rfc3339
 from volumehealth.model.policy import FieldError, Policy, PolicySpec
-from volumehealth.model.vocabulary import API_VERSION, GROUP, POLICY_KIND
 from volumehealth.policy.checks import check_name, check_spec
 from volumehealth.policy.decode import decode
 
@@ -44,30 +40,6 @@ def parse_policy(raw: Mapping[str, Any]) -> Policy:
         created=created,
         spec=spec,
     )
-
-
-def policy_from_file(path: Path) -> Policy:
-    """Read the one VolumeHealthPolicy in a YAML or JSON file.
-
-    Raises:
-        InvalidSpec: if the file cannot be read, is no YAML, does not hold exactly one VolumeHealthPolicy, or its
-            spec cannot be used. The path of a fault of the file is the file's name.
-    """
-    try:
-        documents = [one for one in yaml.safe_load_all(path.read_text(encoding="utf-8")) if one is not None]
-    except OSError as error:
-        raise _file_fault(path, f"cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise _file_fault(path, f"is no YAML: {' '.join(str(error).split())}") from error
-    if len(documents) != 1:
-        raise _file_fault(path, f"must hold exactly one {POLICY_KIND}, but holds {len(documents)} objects")
-    document = _mapping(documents[0])
-    kind, version = document.get("kind"), document.get("apiVersion")
-    if kind != POLICY_KIND or not str(version).startswith(f"{GROUP}/"):
-        raise _file_fault(path, f"must hold a {POLICY_KIND} of {API_VERSION}, but holds {kind} of {version}")
-    if version != API_VERSION:
-        raise _file_fault(path, f"holds version {version}, but this program reads {API_VERSION}")
-    return parse_policy(document)
 
 
 def _mapping(raw: object) -> Mapping[str, Any]:
@@ -117,7 +89,3 @@ def _refuse_empty(raw: object, faults: list[FieldError]) -> None:
 def _within(path: str, others: Sequence[str]) -> bool:
     """Whether a path is one of the others or below it: its fault would only repeat theirs."""
     return any(path == other or path.startswith((f"{other}.", f"{other}[")) for other in others)
-
-
-def _file_fault(path: Path, message: str) -> InvalidSpec:
-    return InvalidSpec([FieldError(str(path), message)])

@@ -37,11 +37,15 @@ def test_the_command_says_what_it_does() -> None:
     assert "--kubelet-dir" in result.output
 
 
-def test_kopf_and_the_synchronous_client_are_not_loaded() -> None:
+PROCESSES = ("volumehealth.agent.process", "volumehealth.agent.controller_process")
+TOO_LARGE = ("kubernetes", "kopf", "rich", "yaml", "prometheus_client", "websocket", "requests_oauthlib")
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_what_an_agent_does_not_need_is_not_in_its_memory(process: str) -> None:
     program = (
-        "import sys; from volumehealth.agent.trim import without_synchronous_client as lean; lean();"
-        "import volumehealth.cli.main, volumehealth.cli.agent, volumehealth.agent.process;"
-        "print([name for name in ('kopf', 'websocket', 'requests_oauthlib', 'rich') if name in sys.modules])"
+        f"import sys, volumehealth.cli.main, volumehealth.cli.agent, {process};"
+        f"print([name for name in {TOO_LARGE} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,7 +1,9 @@
 """The drivers of a node as they come, go and restart; and what else registers with the kubelet."""
 
+import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ NAME = "d.example.com"
 @pytest.fixture
 def kubelet() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="vh-") as folder:
+        Path(folder).chmod(0o755)
         yield Path(folder)
 
 
@@ -111,3 +114,52 @@ async def test_an_endpoint_given_by_hand_works_with_and_without_the_drivers_name
         assert await unnamed.look() == {}
         await driver.restart()
         assert NAME in await unnamed.look()
+
+
+@contextmanager
+def as_uid(uid: int) -> Iterator[None]:
+    """Be somebody else for a while, as an agent that does not run as root is."""
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another uid")
+
+
+@needs_root
+async def test_a_registry_that_this_uid_may_not_read_is_told(
+    kubelet: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (kubelet / "plugins_registry").mkdir(mode=0o700)
+    looking = Looking(kubelet)
+    with as_uid(12345), caplog.at_level("WARNING"):
+        assert await looking.look() == {}
+        await looking.look()
+    told = f"this agent runs as uid 12345 and may not read {kubelet}/plugins_registry: run it as uid 0"
+    assert looking.registry.obstacle == told
+    assert [getattr(record, "why", "") for record in caplog.records] == [told]
+    assert looking.news == 1
+
+
+@needs_root
+async def test_a_socket_that_this_uid_may_not_connect_to_is_told_until_it_may(kubelet: Path) -> None:
+    looking = Looking(kubelet)
+    async with Registration(kubelet, name=NAME, endpoint="unix:///csi/csi.sock") as registration:
+        registration.socket.parent.chmod(0o755)
+        registration.socket.chmod(0o755)
+        with as_uid(12345):
+            assert await looking.look() == {}
+            assert looking.registry.obstacle == (
+                f"this agent runs as uid 12345 and may not connect to {registration.socket}: run it as uid 0"
+            )
+        assert await looking.look() == {NAME: "unix:///csi/csi.sock"}
+        assert looking.registry.obstacle == ""
+
+
+async def test_a_node_without_a_registry_has_no_obstacle(kubelet: Path) -> None:
+    looking = Looking(kubelet)
+    await looking.look()
+    assert looking.registry.obstacle == ""

@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from volumehealth import errors
-from volumehealth.kube import credentials
-from volumehealth.kube.credentials import Access, CredentialSource
+from volumehealth.kube import incluster
+from volumehealth.kube.access import Access
+from volumehealth.kube.credentials import CredentialSource
 
 
 def config(name: str, *, user: Mapping[str, Any] | None = None, current: bool = True) -> dict[str, Any]:
@@ -72,8 +73,7 @@ async def test_a_pods_own_credentials_when_there_is_no_file(
     token, ca = tmp_path / "token", tmp_path / "ca.crt"
     token.write_text("pod-token\n")
     ca.write_text("a certificate")
-    monkeypatch.setattr(credentials, "POD_TOKEN", str(token))
-    monkeypatch.setattr(credentials, "POD_CA", str(ca))
+    monkeypatch.setattr(incluster, "SERVICE_ACCOUNT", tmp_path)
     source = CredentialSource(
         None, environ={"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "443"}
     )

@@ -9,7 +9,8 @@ import pytest
 from policy_specs import ACCEPTED, REFUSED
 from volumehealth.errors import InvalidSpec
 from volumehealth.model.policy import LabelExpression, Policy, PolicySpec, RuleMatch, RuleSet
-from volumehealth.policy.parse import parse_policy, policy_from_file
+from volumehealth.policy.files import policy_from_file
+from volumehealth.policy.parse import parse_policy
 
 
 def policy(spec: Any, **metadata: Any) -> dict[str, Any]:

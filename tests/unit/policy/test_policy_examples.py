@@ -7,7 +7,7 @@ import re2
 
 from volumehealth.csi.pb import csi_pb2 as pb
 from volumehealth.model.policy import PolicySpec, RuleSet
-from volumehealth.policy.parse import policy_from_file
+from volumehealth.policy.files import policy_from_file
 from volumehealth_sandbox.driver_faults import SYMPTOMS, Fault
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
