@@ -39,6 +39,7 @@ from volumehealth.report.picture import Agents
 from volumehealth.sources.drivers import NOT_CONNECTED, SWITCHED_OFF, through_agents
 from volumehealth.sources.observations import Observations, storage_silence
 
+_NOT_ASKED = frozenset((SilenceReason.NOT_YET_ASKED,))
 _LONGEST_GAP = timedelta(days=1)
 """Drivers that are slow, or have many volumes, answer seldom; checks in between see when they fall silent."""
 _LONGEST_PAUSE = timedelta(minutes=3)
@@ -240,6 +241,12 @@ class Checker:
             settings=self._settings(policy),
             now=self._clock.now(),
         )
+
+    def heard(self, uid: str) -> bool:
+        """Tell whether every driver of a policy that could answer did, about every volume of it."""
+        if self._drivers.unresolved and self._volumes_of(uid).keys() - self._drivers.answers().keys():
+            return False
+        return self.settled(uid, _NOT_ASKED)
 
     def settled(self, uid: str, unsettled: Collection[str]) -> bool:
         """Tell whether no volume of a policy is silent for one of these reasons."""

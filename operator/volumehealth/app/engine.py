@@ -39,6 +39,8 @@ _CALM = 2.0
 """Seconds without a turn after which news is acted on at once again."""
 _SETTLE = 0.05
 """Seconds in which changes of the view are taken together."""
+_LONGEST_WAIT = 30.0
+"""Seconds after the start that drivers have to answer before a first check says what is not known."""
 _SLICE = 0.01
 """Seconds after which selecting and judging let others have a turn."""
 
@@ -116,6 +118,7 @@ class Engine:
         self._book = PolicyBook()
         self._slots: dict[str, _Slot] = {}
         self._following = asyncio.Event()
+        self._led = float("inf")
         self._turning = asyncio.Lock()
         self._relabelled = False
         self._arrival = asyncio.Event()
@@ -158,6 +161,7 @@ class Engine:
         if not await self._appears(uid):
             return self._stopping
         slot = self._slot(uid)
+        await self._until_heard(uid, slot)
         await self._until_due(slot)
         if self._stopping:
             return True
@@ -231,6 +235,7 @@ class Engine:
         self._checker.resume(owned, _connected(self._view.drivers.values()) | answered)
         self._sweep()
         log.info("view complete", extra={"claims": len(self._view.claims), "policies": len(self._book)})
+        self._led = self._clock.monotonic()
         self._following.set()
 
     async def _follow_policies(self) -> None:
@@ -286,6 +291,19 @@ class Engine:
             except TimeoutError:
                 pass
         return not self._stopping
+
+    async def _until_heard(self, uid: str, slot: _Slot) -> None:
+        """After the start, let drivers answer once: what is known must not turn Unknown and back with each restart."""
+        while not self._stopping and uid in self._book:
+            left = self._led + _first_answers(self._book[uid]) - self._clock.monotonic()
+            if left <= 0 or self._checker.heard(uid):
+                return
+            slot.wake.clear()
+            try:
+                async with asyncio.timeout(left):
+                    await slot.wake.wait()
+            except TimeoutError:
+                return
 
     async def _until_due(self, slot: _Slot) -> None:
         wait = slot.due - self._clock.monotonic()
@@ -351,6 +369,11 @@ class Engine:
             unresolved=checked.unresolved,
             invalid=entry.faults,
         )
+
+
+def _first_answers(entry: Entry) -> float:
+    """Return how many seconds after the start a policy's drivers have to answer: who they are, and how all is."""
+    return min(_LONGEST_WAIT, 2 * entry.shown.spec.timeout.total_seconds() + _SETTLE)
 
 
 def _interval(entry: Entry) -> float:
