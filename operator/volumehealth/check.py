@@ -243,10 +243,8 @@ class Checker:
         )
 
     def heard(self, uid: str) -> bool:
-        """Tell whether every driver of a policy that could answer did, about every volume of it."""
-        if self._drivers.unresolved and self._volumes_of(uid).keys() - self._drivers.answers().keys():
-            return False
-        return self.settled(uid, _NOT_ASKED)
+        """Tell whether every endpoint named its driver, and every driver answered about every volume of a policy."""
+        return not self._drivers.unresolved and self.settled(uid, _NOT_ASKED)
 
     def settled(self, uid: str, unsettled: Collection[str]) -> bool:
         """Tell whether no volume of a policy is silent for one of these reasons."""

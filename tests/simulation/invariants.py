@@ -37,7 +37,7 @@ def check_all(world: World) -> None:
         _telling(world, f"claim {life.name}", segments, told, forgotten)
         for pod in life.pods:
             _telling_pod(world, life, pod, told, disturbed)
-        _speaking(world, life, told)
+        _speaking(world, life, told, disturbed)
         _records(world, life)
     _counts(world, disturbed)
     _sum(world)
@@ -155,14 +155,14 @@ def _telling_pod(
             )
 
 
-def _speaking(world: World, life: ClaimLife, told: list[Told]) -> None:
+def _speaking(world: World, life: ClaimLife, told: list[Told], disturbed: Any) -> None:
     """Nothing recovers unless its source has said so, for as long as it takes."""
     statements = world.drivers[life.driver].statements.get(life.handle, [])
     for event in told:
         if is_abnormal(event):
             continue
-        good = _good_before(statements, event.at)
-        span = good[-1].heard_at - good[0].said_at if good else 0.0
+        late = 10.0 if calm(event.at - 10.0, event.at, disturbed) == [(event.at - 10.0, event.at)] else 900.0
+        span = _longest_good(statements, event.at - late, event.at)
         regimes = [one for at, one in life.regimes if at <= event.at and one.patience is not None]
         least = min((one.patience.well for one in regimes if one.patience is not None), default=0.0)
         if span < least - 1.0:
@@ -172,14 +172,16 @@ def _speaking(world: World, life: ClaimLife, told: list[Told]) -> None:
             )
 
 
-def _good_before(statements: list[Statement], at: float) -> list[Statement]:
-    """Return the healthy statements since the last adverse one that was heard before a moment."""
-    good: list[Statement] = []
+def _longest_good(statements: list[Statement], earliest: float, at: float) -> float:
+    """Return for how long a source said that all is well, without an adverse word, up to some moment in a span."""
+    longest, since = 0.0, math.inf
     for one in statements:
         if one.heard_at > at:
             break
-        good = [] if one.illness is not None else [*good, one]
-    return good
+        since = math.inf if one.illness is not None else min(since, one.said_at)
+        if one.illness is None and one.heard_at >= earliest:
+            longest = max(longest, one.heard_at - since)
+    return longest
 
 
 # ---- records ----
