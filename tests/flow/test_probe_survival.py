@@ -16,7 +16,7 @@ import pytest
 from support.clock import ManualClock
 from support.probing import CallLog, ProberRig
 from volumehealth.csi.endpoint import parse_endpoint
-from volumehealth.csi.types import GET_VOLUME, VOLUME_CONDITION
+from volumehealth.csi.types import GET_VOLUME, LIST_VOLUMES, VOLUME_CONDITION
 from volumehealth.model.clock import date_and_time
 from volumehealth.probing.prober import ControllerProber
 from volumehealth.probing.probers import Probers
@@ -27,13 +27,14 @@ from volumehealth_sandbox.driver_quirks import Params, Quirk
 from volumehealth_sandbox.driver_state import Generation
 
 GET_ONLY = {GET_VOLUME, VOLUME_CONDITION}
+LIST_ONLY = {LIST_VOLUMES, VOLUME_CONDITION}
 LIST, GET = "ListVolumes", "ControllerGetVolume"
 SHORT = 0.1  # real seconds that a hanging call may take
 
 
 async def test_a_driver_that_hangs_from_the_start_is_unreachable_and_nothing_is_healthy() -> None:
     async with SimulatedDriver() as driver, ProberRig(driver) as rig:
-        driver.misbehave(Quirk.HANGS, Params(methods=(LIST,)))
+        driver.misbehave(Quirk.HANGS, Params(methods=(LIST, GET)))
         await rig.want(timeout=SHORT)
         assert rig.state.state == "Unreachable"
         assert rig.state.message == "has not answered since 24 Nov 03:00Z (DEADLINE_EXCEEDED)"
@@ -71,7 +72,7 @@ async def test_a_driver_that_hangs_later_is_unreachable_once_its_last_word_is_tw
 
 
 async def test_the_circuit_opens_after_three_failed_lists_and_closes_when_one_succeeds() -> None:
-    async with SimulatedDriver() as driver, ProberRig(driver) as rig:
+    async with SimulatedDriver(capabilities=LIST_ONLY) as driver, ProberRig(driver) as rig:
         await rig.want(timeout=SHORT)
         driver.misbehave(Quirk.ERRORS, Params(methods=(LIST,), message="array login failed"))
         while rig.state.state != "CircuitOpen":
@@ -93,6 +94,44 @@ async def test_the_circuit_opens_after_three_failed_lists_and_closes_when_one_su
         assert rig.state.state == "Answering"
         assert rig.state.next_try is None
         assert rig.answers.healthy == set(driver.volumes)
+
+
+@pytest.mark.parametrize("quirk", [Quirk.ERRORS, Quirk.HANGS, Quirk.GARBAGE])
+@pytest.mark.parametrize("from_start", [True, False])
+async def test_while_its_list_fails_a_driver_is_asked_volume_by_volume(
+    quirk: Quirk, from_start: bool
+) -> None:
+    """One array of two is down: csi-powerstore fails the list of all, and answers for the other's volumes."""
+    async with SimulatedDriver() as driver, ProberRig(driver) as rig:
+        if not from_start:
+            await rig.want(timeout=SHORT)
+        driver.misbehave(quirk, Params(methods=(LIST,), message="array B is away"))
+        driver.fault("vol-1", Fault.IO_ERRORS)
+        if from_start:
+            await rig.want(timeout=SHORT)
+        await rig.after(400)
+        assert rig.state.state == "Answering"
+        assert rig.answers.healthy == set(driver.volumes) - {"vol-1"}
+        assert rig.says("vol-1") == "Degraded/VolumeConditionAbnormal"
+        assert rig.state.message.startswith("ListVolumes fails (")
+        driver.behave()
+        driver.clear("vol-1")
+        gets = driver.calls[GET]
+        await rig.after(700)
+        assert rig.answers.healthy == set(driver.volumes)
+        assert rig.state.message == ""
+        settled = driver.calls[GET]
+        await rig.after(700)
+        assert driver.calls[GET] == settled > gets, "the list tells again"
+
+
+async def test_while_list_and_gets_fail_the_driver_is_unreachable() -> None:
+    async with SimulatedDriver() as driver, ProberRig(driver) as rig:
+        await rig.want(timeout=SHORT)
+        driver.misbehave(Quirk.ERRORS, Params(methods=(LIST, GET)))
+        await rig.after(1200)
+        assert rig.state.state in ("Unreachable", "CircuitOpen")
+        assert rig.answers.healthy == frozenset()
 
 
 async def test_the_circuit_of_a_get_driver_opens_after_calls_that_all_fail() -> None:
@@ -141,7 +180,7 @@ async def test_an_answer_that_is_not_renewed_becomes_outdated() -> None:
 @pytest.mark.parametrize("method", ["GetPluginInfo", LIST])
 async def test_garbage_is_a_failure_like_any_other(method: str) -> None:
     async with SimulatedDriver() as driver, ProberRig(driver) as rig:
-        driver.misbehave(Quirk.GARBAGE, Params(methods=(method,)))
+        driver.misbehave(Quirk.GARBAGE, Params(methods=(method, GET)))
         await rig.after(301)
         await rig.want()
         await rig.after(400)

@@ -18,6 +18,10 @@ from volumehealth.probing.store import VolumeStore
 
 ENOUGH_VOLUMES = 3
 """Calls about so many volumes must fail before a driver that is asked by get counts as unreachable."""
+_FAILING_LISTS = 2
+"""So many lists in a row must fail before volumes are asked one by one, if a list ever worked."""
+_LIST_RESTS = 5
+"""So many intervals lie between two tries of a list that fails."""
 _MORE = 500
 """Further calls in one turn while all goes well, if the driver need not be left in peace."""
 _TOGETHER = 0.25
@@ -34,6 +38,9 @@ class Poller:
         random: for jitter.
         limits: how much the driver may be burdened.
         publish: called when an answer came while other calls are still under way.
+
+    Attributes:
+        list_trouble: why the list fails, while volumes are asked one by one for that.
     """
 
     def __init__(
@@ -60,6 +67,7 @@ class Poller:
         self._timeout = limits.identify_timeout
         self._list_seconds = 0.0
         self._failed_lists = 0
+        self.list_trouble = ""
         self._more = 0
 
     @property
@@ -151,7 +159,7 @@ class Poller:
 
     async def _list(self, calls: Calls) -> None:
         start = self._clock.monotonic()
-        self._timer.started(start, self._interval)
+        self._timer.started(start, self._interval * (1 if self.board.by_list else _LIST_RESTS))
         ask = partial(calls.page, self.plan)
         try:
             reading = await self._reader.read(ask, wanted=self.board.wanted, legacy=self.plan.legacy)
@@ -160,15 +168,32 @@ class Poller:
         except CsiError as error:
             self._standing.worked(start)
             self._failed_lists += 1
-            self._standing.failed(failure(error), opens_at=self._limits.failed_passes)
+            self._list_failed(error)
         else:
             self._listed(reading, start)
         finally:
             self._standing.worked(start)
 
+    def _list_failed(self, error: CsiError) -> None:
+        """Ask volume by volume while the list fails: one array of several may be down.
+
+        One list that fails is not yet missed. A driver that answers with an error is there.
+        """
+        gets = self.plan.gets and failure(error) != UNAVAILABLE
+        gets = gets and (self._failed_lists >= _FAILING_LISTS or self.board.heard is None)
+        if not gets or isinstance(error, DriverUnreachable):
+            self._standing.failed(failure(error), opens_at=self._limits.failed_passes)
+        if gets:
+            self.list_trouble = failure(error)
+            self.board.list_failed()
+            self._queue.retarget(self.board.targets)
+
     def _listed(self, reading: ListResult, start: float) -> None:
         now = self._standing.now()
+        if self.list_trouble:
+            self._timer.started(start, self._interval)
         self._failed_lists = 0
+        self.list_trouble = ""
         self._list_seconds = now.mono - start
         self._standing.ok()
         self.board.listed(reading, now)
@@ -235,11 +260,11 @@ class Poller:
             self.board.got(handle, conditions, self._standing.now())
 
     def _answered(self) -> None:
-        if not self.plan.lists:  # else the list decides whether the driver answers
+        if not self.board.by_list:  # else the list decides whether the driver answers
             self._standing.ok()
 
     def _failed_get(self, code: str) -> None:
-        if not self.plan.lists:
+        if not self.board.by_list:
             opens_at = min(self._limits.failing_calls, self._limits.failed_passes * len(self._queue))
             self._standing.failed(code, opens_at=opens_at)
         elif code == UNAVAILABLE:

@@ -282,6 +282,9 @@ class ControllerProber:
             return view.outage
         if self._identity.plan is None:
             return CONNECTING
+        if self._asker.list_trouble and self._breaker.failing_since is None:
+            call = self._asker.plan.list_call
+            return f"{call} fails ({self._asker.list_trouble}): each volume is asked about by itself"
         if view.unsaid and view.unsaid == len(self._asker.board.wanted):
             return "answers without a condition for every volume, although its capabilities promise one"
         return self._identity.plan.message

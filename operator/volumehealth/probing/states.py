@@ -88,7 +88,7 @@ class VolumeStatesBuilder:
         elif not down:
             healthy = self._healthy()
             self._acquit()
-            self._open(hold=limits.is_outage(failing + self._unresolved(), asked))
+            self._open(healthy, hold=limits.is_outage(failing + self._unresolved(), asked))
         return VolumeStates(
             healthy=self._old.healthy if healthy == self._old.healthy else healthy,
             others=self._old.others if self._others == self._old.others else MappingProxyType(self._others),
@@ -127,14 +127,27 @@ class VolumeStatesBuilder:
 
     def _healthy(self) -> frozenset[str]:
         if not self._heard.plan.lists:
-            return frozenset(self._gets.healthy)
+            return frozenset(self._gets.healthy) | self._healthy_by_last_list()
         confirmed = self._lists.open.keys() & self._gets.healthy
         return self._lists.healthy | confirmed if confirmed else self._lists.healthy
 
+    def _healthy_by_last_list(self) -> frozenset[str]:
+        """Return what a list that fails now said last; until it is too old, no answer to a get changes nothing."""
+        if not self._lists.healthy:
+            return self._lists.healthy
+        spoken = {
+            handle
+            for handle, record in self._gets.others.items()
+            if record.said is not GetOutcome.FAILED and record.said is not GetOutcome.OUTDATED
+        }
+        return self._lists.healthy - spoken
+
     def _explicit(self) -> None:
         """Take what the driver explicitly said against a volume: that counts even in an outage."""
+        newer = frozenset[str]() if self._heard.plan.lists else self._gets.healthy
         for handle, conditions in self._lists.adverse.items():
-            self._accuse(handle, conditions)
+            if handle not in newer:
+                self._accuse(handle, conditions)
         for handle, record in self._gets.others.items():
             if record.said is GetOutcome.ADVERSE and handle not in self._lists.adverse:
                 self._accuse(handle, merged(record.conditions), heard=record.heard)
@@ -146,11 +159,11 @@ class VolumeStatesBuilder:
             new = Answer(Source.CONTROLLER, Outcome.HEALTHY, heard.wall)
             self._others[handle] = old if old is not None and old == new else new
 
-    def _open(self, *, hold: bool) -> None:
-        for handle in self._lists.missing:
+    def _open(self, healthy: frozenset[str], *, hold: bool) -> None:
+        for handle in self._lists.missing - self._gets.healthy:
             self._missing(handle)
         for handle, record in self._gets.others.items():
-            if record.said is not GetOutcome.ADVERSE:
+            if record.said is not GetOutcome.ADVERSE and handle not in healthy and handle not in self._others:
                 self._record(handle, record, hold=hold)
         for handle in self._lists.open.keys() - self._gets.healthy - self._others.keys():
             self._leave_open(handle, self._lists.open[handle])

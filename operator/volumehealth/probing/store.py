@@ -6,6 +6,7 @@ stays the same object, so that a steady driver costs its readers an identity che
 
 import math
 from collections.abc import Set
+from dataclasses import replace
 
 from volumehealth.model.health import Condition
 from volumehealth.probing.gets import GetResults
@@ -32,6 +33,7 @@ class VolumeStore:
         self._findings: frozenset[str] = frozenset()
         self._lists = ListResults(legacy=plan.legacy)
         self._list_expired = False
+        self._list_fails = False
         self._probed: Moment | None = None
         self._changes = 0
         self._built = (-1, False)
@@ -46,10 +48,15 @@ class VolumeStore:
 
     @property
     def targets(self) -> Set[str]:
-        """The volumes to ask about by get: all without a list, else those that the list leaves open."""
+        """The volumes to ask about by get: all without a list, or while it fails; else those that it leaves open."""
         if not self._plan.gets:
             return frozenset()
-        return self._lists.open.keys() if self._plan.lists else self._wanted
+        return self._lists.open.keys() if self.by_list else self._wanted
+
+    @property
+    def by_list(self) -> bool:
+        """Whether the driver is asked by list: it has one, and it does not fail."""
+        return self._plan.lists and not self._list_fails
 
     def want(self, volumes: frozenset[str], findings: frozenset[str]) -> None:
         """Set which volumes are wanted, and which of them have live findings."""
@@ -65,11 +72,20 @@ class VolumeStore:
     def listed(self, reading: ListResult, now: Moment) -> None:
         """Take a list; what is wanted may have changed while it was read."""
         self._changes += 1
-        self._list_expired = False
+        self._list_expired = self._list_fails = False
         self._lists.take(reading, now, confirmable=self._plan.gets)
         self._lists.want(self._wanted, self._findings)
         self.gets.keep(self.targets)
         self.heard = now
+
+    def list_failed(self) -> None:
+        """Take gets' word for all volumes until a list works again: one array of several may be down.
+
+        What the last list said stays until it is too old, or a volume answers by itself.
+        """
+        if self._plan.gets and not self._list_fails:
+            self._changes += 1
+            self._list_fails = True
 
     def got(self, handle: str, conditions: tuple[Condition, ...] | None, now: Moment) -> None:
         """Take the answer about one volume; None is an answer without any health (facts D4)."""
@@ -117,7 +133,11 @@ class VolumeStore:
         """
         alone = len(self._wanted) == 1
         lists = self._lists
-        if lists.read is not None and (lists.healthy or (lists.whole and (lists.named or alone))):
+        if (
+            self.by_list
+            and lists.read is not None
+            and (lists.healthy or (lists.whole and (lists.named or alone)))
+        ):
             return True
         if self.gets.answered_since(since.mono, other_than=handle):
             return True
@@ -142,7 +162,7 @@ class VolumeStore:
 
     def _all_heard(self) -> Inputs:
         return Inputs(
-            plan=self._plan,
+            plan=self._plan if self.by_list else replace(self._plan, lists=False),
             limits=self._limits,
             wanted=self._wanted,
             lists=self._lists,
