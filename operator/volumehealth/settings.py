@@ -100,7 +100,7 @@ class _Reader:
     def number(self, name: str, default: int, *, least: int, most: int) -> int:
         text = self.text(name, str(default))
         if not text.isdigit() or not least <= int(text) <= most:
-            self.fault(name, f"{text!r} is no whole number from {least} to {most}")
+            self.fault(name, f"{text!r} is not a whole number from {least} to {most}")
             return default
         return int(text)
 
@@ -121,7 +121,7 @@ class _Reader:
         host, colon, port = text.rpartition(":")
         host = host.strip("[]")
         if not colon or not port.isdigit() or int(port) > 65535:
-            self.fault(name, f"{text!r} is no HOST:PORT")
+            self.fault(name, f"{text!r} is not HOST:PORT")
             return default
         return HostPort(host or "0.0.0.0", int(port))
 
@@ -134,7 +134,7 @@ class _Reader:
             if not equals:
                 driver, address = "", text
             if equals and not _DRIVER_NAME.fullmatch(driver):
-                self.fault("csi_endpoint", f"{driver!r} in {text!r} is no CSI driver name")
+                self.fault("csi_endpoint", f"{driver!r} in {text!r} is not a CSI driver name")
             if address in found:
                 self.fault("csi_endpoint", f"{address} is given twice")
             fault = address_fault(address)

@@ -51,10 +51,10 @@ def parse_node_settings(raw: Mapping[str, object]) -> NodeSettings:
     common = common_settings(raw, faults)
     kubelet = str(raw.get("kubelet_dir") or DEFAULT_KUBELET_DIR).rstrip("/")
     if not kubelet.startswith("/"):
-        faults.append(f"--kubelet-dir: {kubelet!r} is no absolute path")
+        faults.append(f"--kubelet-dir: {kubelet!r} is not an absolute path")
     table = str(raw.get("mount_table") or MOUNT_TABLE)
     if not Path(table).exists():
-        faults.append(f"--mount-table: there is no file {table}")
+        faults.append(f"--mount-table: the file {table} does not exist")
     node = str(raw.get("node_name") or os.uname().nodename)
     if faults:
         raise SettingsError(faults)

@@ -65,7 +65,7 @@ class CsiClient:
         A driver whose controller service is not served on this socket (as on a node plugin's) has none.
 
         Raises:
-            GarbledAnswer: if the name it gives is no CSI driver name.
+            GarbledAnswer: if the name it gives is not a CSI driver name.
         """
         name, version = await self._plugin_info(timeout)
         ready = await self.probe(timeout)
@@ -104,7 +104,7 @@ class CsiClient:
         reply = await self._channel.call(methods.GET_PLUGIN_INFO, pb.GetPluginInfoRequest(), timeout=timeout)
         if not _DRIVER_NAME.fullmatch(reply.name):
             raise GarbledAnswer(
-                f"GetPluginInfo: {clean_message(reply.name)!r} is no CSI driver name", code="INTERNAL"
+                f"GetPluginInfo: {clean_message(reply.name)!r} is not a CSI driver name", code="INTERNAL"
             )
         return reply.name, clean_message(reply.vendor_version)
 

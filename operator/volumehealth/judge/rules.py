@@ -118,6 +118,6 @@ def _pattern(text: str) -> _Pattern | None:
 def _said(error: Exception) -> str:
     """Return RE2's own words; it may give them as bytes."""
     if isinstance(error, UnicodeEncodeError):
-        return "it is no valid UTF-8"
+        return "it is not valid UTF-8"
     said = error.args[0] if error.args else "it does not compile"
     return said.decode(errors="replace") if isinstance(said, bytes) else str(said)

@@ -89,7 +89,7 @@ class CredentialSource:
         """Return the kubeconfig files to merge, as the library takes them; empty if there is none."""
         if self._kubeconfig:
             if not _exists(self._kubeconfig):
-                raise NoCredentials(f"there is no kubeconfig file {self._kubeconfig}")
+                raise NoCredentials(f"no kubeconfig file exists at {self._kubeconfig}")
             return self._kubeconfig
         named = self._environ.get(_KUBECONFIG, "")
         paths = named.split(os.pathsep) if named else [_HOME_CONFIG]
@@ -100,7 +100,7 @@ class CredentialSource:
         looked = (
             f"{_KUBECONFIG} names no file that exists ({named})" if named else f"there is no {_HOME_CONFIG}"
         )
-        return f"{looked}, and this is no pod of a cluster"
+        return f"{looked}, and this process does not run in a Pod"
 
 
 def _exists(path: str) -> bool:

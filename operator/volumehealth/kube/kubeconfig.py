@@ -98,4 +98,4 @@ def _explained(error: BaseException) -> NoCredentials:
     text = " ".join(str(error).split())
     if isinstance(error, (ConfigException, OSError, ValueError)) and text:
         return NoCredentials(text)
-    return NoCredentials(f"the kubeconfig is no such file ({type(error).__name__}: {text})")
+    return NoCredentials(f"the kubeconfig cannot be read ({type(error).__name__}: {text})")

@@ -219,7 +219,7 @@ class LeaseElector:
             return
         same = (found.spec.holder_identity, found.spec.acquire_time)
         if same != (mine.spec.holder_identity, mine.spec.acquire_time):
-            raise self._lost(f"{found.spec.holder_identity or 'nobody'} holds it now")
+            raise self._lost(f"{found.spec.holder_identity or 'another process'} holds it now")
         self._mine = found  # when it was renewed counts from our own last success
 
     def _lost(self, why: str) -> errors.LeaseLost:

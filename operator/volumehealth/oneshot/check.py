@@ -97,9 +97,9 @@ def parse_question(*, filename: str | None, explain: str | None, wait: str | Non
         namespace, slash, name = explain.partition("/")
         ref = ClaimRef(namespace, name)
         if not (namespace and slash and name) or "/" in name:
-            faults.append(f"--explain: {explain!r} is no NAMESPACE/CLAIM")
+            faults.append(f"--explain: {explain!r} is not NAMESPACE/CLAIM")
     if wait is not None and not (wait.isdigit() and 0 < int(wait) <= 3600):
-        faults.append(f"--wait: {wait!r} is no whole number of seconds from 1 to 3600")
+        faults.append(f"--wait: {wait!r} is not a whole number of seconds from 1 to 3600")
     if faults:
         raise SettingsError(faults)
     policy = policy_from_file(Path(filename)) if filename else Policy("check", "", 0, LONG_AGO, PolicySpec())
@@ -212,7 +212,7 @@ def _explain(
         return None
     claim = view.claims.get(question.explain)
     if claim is None:
-        raise NotFound(f"there is no claim {question.explain}")
+        raise NotFound(f"the claim {question.explain} does not exist")
     checker.check(question.policy)
     return claim, checker.explain(question.policy, claim)
 

@@ -23,7 +23,7 @@ def policy_from_file(path: Path) -> Policy:
     except OSError as error:
         raise _file_fault(path, f"cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise _file_fault(path, f"is no YAML: {' '.join(str(error).split())}") from error
+        raise _file_fault(path, f"is not YAML: {' '.join(str(error).split())}") from error
     if len(documents) != 1:
         raise _file_fault(path, f"must hold exactly one {POLICY_KIND}, but holds {len(documents)} objects")
     document = documents[0] if isinstance(documents[0], Mapping) else {}

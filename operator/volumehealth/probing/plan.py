@@ -95,7 +95,7 @@ def make_plan(info: DriverInfo, broken: frozenset[str] = frozenset()) -> Plan:
 def _broken_message(broken: frozenset[str]) -> str:
     if not broken:
         return ""
-    return f"answers UNIMPLEMENTED to {', '.join(sorted(broken))}, which its capabilities promise"
+    return f"answers UNIMPLEMENTED to {', '.join(sorted(broken))}, which its capabilities advertise"
 
 
 def _mismatch(api: HealthAPI, able: frozenset[str]) -> str:

@@ -286,5 +286,5 @@ class ControllerProber:
             call = self._asker.plan.list_call
             return f"{call} fails ({self._asker.list_trouble}): each volume is asked about by itself"
         if view.unsaid and view.unsaid == len(self._asker.board.wanted):
-            return "answers without a condition for every volume, although its capabilities promise one"
+            return "answers without a condition for every volume, although its capabilities advertise one"
         return self._identity.plan.message

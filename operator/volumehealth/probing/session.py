@@ -87,7 +87,10 @@ class DriverSession:
     def lacks(self, method: str) -> None:
         """Tell that the driver does not have a method that it promises (facts D15)."""
         self.identity.lacks(method)
-        log.info("driver lacks a method it promises", extra={"driver": self.identity.name, "method": method})
+        log.info(
+            "driver does not implement a method that it advertises",
+            extra={"driver": self.identity.name, "method": method},
+        )
 
     def at_fault(self, error: Exception) -> None:
         """Tell of a fault of ours: go on after a pause, since whatever it is will likely happen again."""

@@ -51,7 +51,7 @@ def _compose(finding: Finding, words: str, end: str) -> str:
 def _words(finding: Finding, driver: str) -> str:
     said = clean(finding.message) or "no further words"
     words = said if finding.source is Source.KUBERNETES else f"{driver} says: {said}"
-    return f"{words} (not confirmed now: this source fell silent)" if finding.stale else words
+    return f"{words} (not confirmed now: this source does not respond)" if finding.stale else words
 
 
 def _users(pods: Sequence[Pod]) -> str:

@@ -168,9 +168,9 @@ def _silent(driver: str, agent: NodeAgent, told: ReportedDriver | None, now: dat
     """Answer for an agent that should speak and does not."""
     since = agent.silent_since or now
     words = (
-        f"the agent beside the controller is silent since {rfc3339(since)}"
+        f"the controller agent has not reported since {rfc3339(since)}"
         if told is not None
-        else "the agent beside the controller has reported nothing yet"
+        else "the controller agent has not reported yet"
     )
     state = DriverState(
         driver,
@@ -227,7 +227,11 @@ def _read(
         )
         silence = _silence(SilenceReason.LIST_INCOMPLETE, words, now)
     else:
-        silence = _silence(SilenceReason.NOT_YET_ASKED, "the agent was not told of it for long enough", now)
+        silence = _silence(
+            SilenceReason.NOT_YET_ASKED,
+            "the controller agent has not been asked about it for long enough",
+            now,
+        )
         if told.health_api is not HealthAPI.NONE:
             healthy = wanted - others.keys() - fresh
             if before is not None and before.healthy == healthy:

@@ -204,7 +204,7 @@ def silent_words(agent: NodeAgent) -> str:
     if agent.report is None:
         return f"no agent reports from {agent.node}"
     since = f" since {rfc3339(agent.silent_since)}" if agent.silent_since is not None else ""
-    return f"the agent on {agent.node} is silent{since}"
+    return f"the agent on {agent.node} has not reported{since}"
 
 
 def _named(report: VolumeHealthReport | None, driver: str, *, adverse: bool) -> set[ClaimRef]:

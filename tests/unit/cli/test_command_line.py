@@ -68,5 +68,5 @@ def test_a_claim_to_explain_needs_its_namespace() -> None:
     result = run("check", "--explain", "orders-db", "--wait", "soon")
 
     assert result.returncode == 2
-    assert "--explain: 'orders-db' is no NAMESPACE/CLAIM" in result.stderr
+    assert "--explain: 'orders-db' is not NAMESPACE/CLAIM" in result.stderr
     assert "--wait: 'soon'" in result.stderr

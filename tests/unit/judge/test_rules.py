@@ -344,7 +344,7 @@ def test_every_pattern_that_is_no_re2_is_named_with_its_path() -> None:
     assert [str(error) for error in caught.value.errors] == [
         "spec.rules[0].match.message: invalid RE2: missing ): (",
         "spec.rules[2].match.message: invalid RE2: invalid perl operator: (?=",
-        "spec.rules[3].match.message: invalid RE2: it is no valid UTF-8",
+        "spec.rules[3].match.message: invalid RE2: it is not valid UTF-8",
     ]
 
 

@@ -127,9 +127,9 @@ async def test_user_and_password(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "the kubeconfig is no such file"),
-        ("- a\n- b\n", "the kubeconfig is no such file"),
-        ("a: [", "the kubeconfig is no such file"),
+        ("", "the kubeconfig cannot be read"),
+        ("- a\n- b\n", "the kubeconfig cannot be read"),
+        ("a: [", "the kubeconfig cannot be read"),
         (yaml.safe_dump({"clusters": []}), "no credentials for the API server"),
         (yaml.safe_dump(config("a") | {"current-context": "b"}), "object with name b"),
     ],
@@ -145,12 +145,14 @@ async def test_a_file_that_is_no_kubeconfig_is_told_in_one_line(
 
 
 async def test_a_named_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(errors.ApiError, match=r"there is no kubeconfig file .*missing"):
+    with pytest.raises(errors.ApiError, match=r"no kubeconfig file exists at .*missing"):
         await load(str(tmp_path / "missing"))
 
 
 async def test_nothing_anywhere_says_where_was_looked() -> None:
-    with pytest.raises(errors.ApiError, match=r"there is no ~/.kube/config, and this is no pod"):
+    with pytest.raises(
+        errors.ApiError, match=r"there is no ~/.kube/config, and this process does not run in a Pod"
+    ):
         await load()
     with pytest.raises(errors.ApiError, match=r"KUBECONFIG names no file that exists \(/nowhere\)"):
         await load(KUBECONFIG="/nowhere")

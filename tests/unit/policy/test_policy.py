@@ -138,7 +138,7 @@ GOOD = "apiVersion: volumehealth.dev/v1alpha1\nkind: VolumeHealthPolicy\nmetadat
 BAD_FILES = {
     "an empty file": ("", "must hold exactly one VolumeHealthPolicy, but holds 0 objects"),
     "two policies": (f"{GOOD}---\n{GOOD}", "must hold exactly one VolumeHealthPolicy, but holds 2 objects"),
-    "no YAML": ("a: [", "is no YAML: "),
+    "no YAML": ("a: [", "is not YAML: "),
     "a list": ("- a", "must hold a VolumeHealthPolicy of volumehealth.dev/v1alpha1, but holds None of None"),
     "another kind": ("apiVersion: v1\nkind: Pod", "but holds Pod of v1"),
     "another group's policy": (GOOD.replace("volumehealth.dev", "example.com"), "of example.com/v1alpha1"),
@@ -146,7 +146,7 @@ BAD_FILES = {
         GOOD.replace("v1alpha1", "v2"),
         "holds version volumehealth.dev/v2, but this program reads",
     ),
-    "a tag that would run code": ("!!python/object/apply:os.getpid []", "is no YAML: "),
+    "a tag that would run code": ("!!python/object/apply:os.getpid []", "is not YAML: "),
     "a bad spec": (GOOD.replace("10s", "10"), "spec.interval: must be a duration"),
 }
 
@@ -173,5 +173,5 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(InvalidSpec, match="cannot be read: No such file"):
         policy_from_file(tmp_path / "none.yaml")
     (tmp_path / "latin.yaml").write_bytes(b"a: \xff")
-    with pytest.raises(InvalidSpec, match="is no YAML"):
+    with pytest.raises(InvalidSpec, match="is not YAML"):
         policy_from_file(tmp_path / "latin.yaml")

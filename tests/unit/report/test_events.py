@@ -350,7 +350,7 @@ async def test_a_frozen_finding_says_in_its_reminder_that_it_is_not_confirmed(wo
     world.clock.advance(minutes=31)
     await world.check(world.picture((CLAIM, make_health(CLAIM, make_finding(stale=True)))))
     (event,) = world.api.events()
-    assert "(not confirmed now: this source fell silent)" in event["message"]
+    assert "(not confirmed now: this source does not respond)" in event["message"]
 
 
 def test_reminders_are_shorter_than_the_life_of_an_event() -> None:
