@@ -15,6 +15,7 @@ from volumehealth.model.clock import Clock, parse_rfc3339, rfc3339
 from volumehealth.model.cluster import Claim, NodeDrivers
 from volumehealth.model.health import DriverState, SourceState
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.known_drivers import known_driver
 from volumehealth.model.report import Plane, VolumeHealthReport
 from volumehealth.model.vocabulary import API_VERSION, COMPONENT, DRIVER_KIND, DRIVERS
 from volumehealth.report.picture import Picture
@@ -28,6 +29,7 @@ _TEXT = 1024
 _VERDICTS = ("healthy", "unhealthy", "unknown", "unmonitored")
 _NUMBERS = ("claims", "basis", "plugins", "roundSeconds", "nextTry", "message")
 _INSTALL_AGENT = "install the node agent (deploy/agent): it sees mounts, devices, filesystems and free space"
+_COULD_TELL_MORE = (SourceState.UNSUPPORTED, SourceState.NOT_CONNECTED)
 _NOT_SELECTED = "no policy selects its claims"
 _TELLS_MOST = (
     SourceState.UNREACHABLE,
@@ -179,6 +181,9 @@ class DriverWriter:
         return {key: value for key, value in told.items() if value not in ("", [], 0)}
 
     def _hint(self, state: DriverState, nodes: str) -> str:
+        known = known_driver(state.name)
+        if known is not None and known.advice and state.state in _COULD_TELL_MORE:
+            return known.advice
         if state.state is SourceState.UNSUPPORTED and (not nodes or nodes.startswith("0/")):
             return _INSTALL_AGENT
         return state.hint

@@ -145,21 +145,29 @@ async def test_nodes_that_report_are_counted_beside_those_where_it_is_registered
     assert world.status["plugins"]["nodes"] == "2/3"
 
 
+MUTE = "mute.example.com"
+
+
 async def test_a_driver_without_a_health_api_asks_for_the_node_agent_and_then_for_nothing_more(
     world: World,
 ) -> None:
-    mute: dict[str, Any] = {
-        "state": SourceState.UNSUPPORTED,
-        "health_api": HealthAPI.NONE,
-        "hint": "its nodes see mounts",
-    }
-    await world.check(seen(**mute))
-    assert "install the node agent" in world.status["hint"]
-    world.view.csinodes["n1"] = NodeDrivers("n1", frozenset([DRIVER]))
-    reported = ReportedDriver(DRIVER, SourceState.UNSUPPORTED, START)
+    mute = make_driver(
+        MUTE, SourceState.UNSUPPORTED, health_api=HealthAPI.NONE, hint="its nodes see mounts", methods=()
+    )
+    picture = make_picture(unmonitored={MUTE: 2}, drivers=[mute])
+    await world.check(picture)
+    path = PATH.replace(DRIVER, MUTE)
+    assert "install the node agent" in world.api.objects[path]["status"]["hint"]
+    world.view.csinodes["n1"] = NodeDrivers("n1", frozenset([MUTE]))
+    reported = ReportedDriver(MUTE, SourceState.UNSUPPORTED, START)
     world.view.reports["n1"] = VolumeHealthReport("n1", node="n1", drivers=(reported,))
-    await world.check(seen(**mute))
-    assert world.status["hint"] == "its nodes see mounts"
+    await world.check(picture)
+    assert world.api.objects[path]["status"]["hint"] == "its nodes see mounts"
+
+
+async def test_a_known_driver_is_given_its_own_next_step(world: World) -> None:
+    await world.check(seen(state=SourceState.NOT_CONNECTED, health_api=HealthAPI.NONE))
+    assert world.status["hint"].startswith("first turn on the driver's health monitor")
 
 
 async def test_a_driver_that_no_claim_uses_any_more_is_removed(world: World) -> None:
