@@ -38,7 +38,7 @@ bench: $(STAMP) tools ## Measure it beside its floors (12 minutes); QUICK=1: hal
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(SOAK),--soak)
 
 unit: $(STAMP) ## Run the tests that need no API server
-	@$(BIN)/python -m pytest -q -m "not cluster and not e2e" $(ARGS)
+	@$(BIN)/python -m pytest -q -m "not cluster and not e2e and not node" $(ARGS)
 
 simulate: $(STAMP) ## Simulate clusters from seeds: SEED=n the first, RUNS=n how many, STEPS=n minutes with faults
 	@PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED)) --runs $(or $(RUNS),20) $(if $(STEPS),--minutes $(STEPS)) $(ARGS)

@@ -33,7 +33,7 @@ from volumehealth.model.health import (
 )
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer
-from volumehealth.model.policy import Checks, NodeFailureCheck, PlaneCheck, Policy, PolicySpec
+from volumehealth.model.policy import Checks, NodeCheck, NodeFailureCheck, Policy, PolicySpec
 from volumehealth.model.report import Omitted, StorageProblem
 from volumehealth.probing.spec import ProbeSpec
 from volumehealth.sources.planes import Planes
@@ -539,7 +539,7 @@ def test_capacity_is_heard_only_if_the_policy_wants_it(world: World) -> None:
 def test_the_node_plane_can_be_switched_off(world: World) -> None:
     (claim,) = world.claims("db")
     world.cluster.report("a", make_entry(claim))
-    world.spec = replace(SPEC, checks=Checks(node=PlaneCheck(enabled=False)))
+    world.spec = replace(SPEC, checks=Checks(node=NodeCheck(enabled=False)))
     checked = world.after(minutes=3, renew=("a",))
     assert counts(checked) == {"unmonitored": 1}
     assert checked.agents.expected == 0

@@ -7,7 +7,7 @@ from typing import Self
 
 from volumehealth.agent.paths import VolumePaths, volume_paths
 
-_LINE = "{number} 1 8:{number} / {point} {options} shared:{number} - {kind} /dev/sd{number} {superblock}"
+_LINE = "{number} 1 0:{number} / {point} {options} shared:{number} - {kind} /dev/sd{number} {superblock}"
 
 
 class SimulatedNode:

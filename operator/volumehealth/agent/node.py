@@ -8,8 +8,8 @@ from typing import Any
 
 from volumehealth.agent.compose import compose
 from volumehealth.agent.driver import DriverPace, DriverWatch
+from volumehealth.agent.looks import NodeLooks
 from volumehealth.agent.lookups import ClaimLookup
-from volumehealth.agent.mountwatch import MountWatch
 from volumehealth.agent.pods import NodePod, NodePodObject, node_pods
 from volumehealth.agent.policies import PolicyStore
 from volumehealth.agent.reach import NodeReach
@@ -151,13 +151,16 @@ class NodeAgent:
         earlier = await self._writer.load()
         self._ledger = ReportState(earlier)
         self._earlier = {driver.name: driver for driver in earlier.drivers} if earlier else {}
-        mounts = MountWatch(
-            self._settings.mount_table,
-            self._settings.kubelet_dir,
+        looks = NodeLooks(
+            node=self._settings.node,
+            kubelet=self._settings.kubelet_dir,
+            mount_table=self._settings.mount_table,
             ledger=self._ledger,
             clock=self._clock,
             news=self._said.set,
-            read=self._reach.read,
+            sights=self._reach.sights,
+            kernel_log=self._settings.kernel_log,
+            earlier=earlier,
         )
         async with asyncio.TaskGroup() as group:
             work: list[Coroutine[Any, Any, None]] = [
@@ -165,8 +168,8 @@ class NodeAgent:
                 self._policies.run(),
                 self._lookups.run(),
                 self._registry.run(),
-                mounts.run(),
-                self._plan(mounts, group),
+                looks.run(),
+                self._plan(looks, group),
                 self._report(),
                 self._writer.run(),
                 self._live(),
@@ -181,7 +184,7 @@ class NodeAgent:
 
     # -- plan ---------------------------------------------------------------------------------------------------
 
-    async def _plan(self, mounts: MountWatch, group: asyncio.TaskGroup) -> None:
+    async def _plan(self, looks: NodeLooks, group: asyncio.TaskGroup) -> None:
         """Keep what is asked in step with the cluster."""
         self._planned_at = self._clock.monotonic()
         while True:
@@ -198,7 +201,7 @@ class NodeAgent:
             if targets != self._targets:
                 self._targets = targets
                 self._said.set()
-            mounts.demand(targets.values())
+            looks.demand(targets.values())
             self._share_out(group)
 
     def _find(self) -> dict[ClaimRef, Target] | None:

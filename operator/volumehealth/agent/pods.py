@@ -34,8 +34,12 @@ class _Spec(msgspec.Struct, rename="camel"):
     volumes: list[_Volume] | None = None
 
 
+class _Running(msgspec.Struct, rename="camel"):
+    started_at: str | None = None
+
+
 class _State(msgspec.Struct):
-    running: _There | None = None
+    running: _Running | None = None
     terminated: _There | None = None
 
 
@@ -85,6 +89,7 @@ class NodePod:
         phase: `Pending`, `Running`, `Succeeded`, `Failed`.
         started: a container of it ever ran, so its volumes were mounted (facts D7).
         since: `status.startTime`, when the kubelet first saw it; LONG_AGO if it does not say.
+        containers_since: when the first of its running containers was started; None if none runs.
         virtual_machine: its volumes hold disk images of a virtual machine.
         deleting: it is being deleted; its volumes may be unmounted at any moment.
     """
@@ -98,6 +103,7 @@ class NodePod:
     volumes: tuple[PodVolume, ...]
     virtual_machine: bool = False
     deleting: bool = False
+    containers_since: datetime | None = None
 
     @property
     def key(self) -> ClaimRef:
@@ -134,7 +140,15 @@ def node_pod(pod: NodePodObject) -> NodePod | None:
         volumes=volumes,
         virtual_machine=(metadata.labels or {}).get(label) == value,
         deleting=metadata.deletion_timestamp is not None,
+        containers_since=_running_since(status),
     )
+
+
+def _running_since(status: _Status) -> datetime | None:
+    """Return when the first container that runs was started: it keeps the mounts of that time."""
+    running = [one.state.running for one in status.container_statuses or () if one.state.running is not None]
+    begun = (moment_of(one.started_at) for one in running)
+    return min((one for one in begun if one is not None), default=None)
 
 
 def _volume(volume: _Volume, pod: str) -> PodVolume | None:

@@ -1,9 +1,10 @@
 """What a node agent touches of its node: drivers' sockets, the plugin registry, files of the kernel."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from volumehealth.agent.looks import NodeSights
 from volumehealth.agent.registry import Stamp, sockets_below
 from volumehealth.csi.wire import Dial, GrpcWire
 
@@ -15,9 +16,9 @@ class NodeReach:
     Attributes:
         dial: makes connections to drivers.
         sockets: looks below the plugin registry's directory.
-        read: reads a file; raises OSError if it cannot.
+        sights: the node's /proc, /sys and kernel log.
     """
 
     dial: Dial = GrpcWire
     sockets: Callable[[Path], Mapping[str, Stamp]] = sockets_below
-    read: Callable[[Path], bytes] = Path.read_bytes
+    sights: NodeSights = field(default_factory=NodeSights)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from volumehealth.agent.mountwatch import MOUNT_TABLE
+from volumehealth.agent.looks import MOUNT_TABLE
 from volumehealth.agent.paths import DEFAULT_KUBELET_DIR
 from volumehealth.errors import SettingsError
 from volumehealth.settings import DEFAULT_NAMESPACE, Settings, parse_settings
@@ -21,12 +21,14 @@ class NodeSettings:
         node: name of the node it runs on.
         kubelet_dir: the kubelet's root directory, at the same path here as on the node.
         mount_table: a `mountinfo` file of the node's mount namespace.
+        kernel_log: whether the kernel log is read; that needs the capability CAP_SYSLOG.
     """
 
     common: Settings
     node: str
     kubelet_dir: str = DEFAULT_KUBELET_DIR
     mount_table: str = MOUNT_TABLE
+    kernel_log: bool = True
 
 
 def common_settings(raw: Mapping[str, object], faults: list[str]) -> Settings:
@@ -58,4 +60,10 @@ def parse_node_settings(raw: Mapping[str, object]) -> NodeSettings:
     node = str(raw.get("node_name") or os.uname().nodename)
     if faults:
         raise SettingsError(faults)
-    return NodeSettings(common=common, node=node, kubelet_dir=kubelet, mount_table=table)
+    return NodeSettings(
+        common=common,
+        node=node,
+        kubelet_dir=kubelet,
+        mount_table=table,
+        kernel_log=raw.get("kernel_log") is not False,
+    )

@@ -7,6 +7,7 @@ in its numbers (facts D11) do not end it.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from types import MappingProxyType
 
 from volumehealth.judge.text import same_text
 from volumehealth.model.cluster import Claim
@@ -34,6 +35,7 @@ class _Page:
     said: dict[Observer, tuple[ReportedCondition, ...]] = field(default_factory=dict)
     silence: Silence | None = None
     warning: bool = False
+    counted: bool = False
 
 
 class ReportState:
@@ -61,15 +63,36 @@ class ReportState:
             del self._pages[ref]
         return bool(lost)
 
-    def hear(self, claim: Claim, origin: Observer, conditions: Iterable[Condition], *, now: datetime) -> bool:
+    def hear(
+        self,
+        claim: Claim,
+        origin: Observer,
+        conditions: Iterable[Condition],
+        *,
+        now: datetime,
+        instances: Mapping[tuple[str, str], str] = MappingProxyType({}),
+    ) -> bool:
         """Take what one origin says of a claim now; nothing adverse ends what it said before.
+
+        Args:
+            claim: of which it is said.
+            origin: who says it.
+            conditions: what is said.
+            now: the moment.
+            instances: by status and reason, which mounting a condition was seen in, if it holds until that ends.
 
         Returns:
             Whether that is news. A driver that speaks is silent no longer.
         """
         page = self._page(claim)
         before = page.said.get(origin, ())
-        after = tuple(_since(condition, before, origin, now) for condition in merged(conditions))
+        after = tuple(
+            replace(
+                _since(condition, before, origin, now),
+                instance=instances.get((condition.status, condition.reason), ""),
+            )
+            for condition in merged(conditions)
+        )
         news = after != before
         if after:
             page.said[origin] = after
@@ -120,6 +143,15 @@ class ReportState:
         return tuple(
             sorted(found, key=lambda one: (-severity(one.status), one.since, one.reason, one.origin))
         )
+
+    def count(self, claim: Claim, counted: bool) -> None:
+        """Note whether the driver told how full a volume is when it was asked last."""
+        self._page(claim).counted = counted
+
+    def counts(self, ref: ClaimRef) -> bool:
+        """Tell whether the driver told how full a volume is when it was asked last."""
+        page = self._pages.get(ref)
+        return page is not None and page.counted
 
     def says(self, ref: ClaimRef, origin: Observer) -> bool:
         """Tell whether one origin says something adverse of a claim."""

@@ -1,15 +1,15 @@
 """Which volumes are asked about on this node, how often, and what is looked at; pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from volumehealth.agent.mounts import Expected
 from volumehealth.agent.paths import VolumePaths, volume_paths
 from volumehealth.agent.pods import NodePod
 from volumehealth.model.cluster import Claim
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.policy import CapacityCheck, Policy
+from volumehealth.model.policy import CapacityCheck, NodeCheck, Policy
+from volumehealth.node.uses import PodUse, VolumeUse
 from volumehealth.policy.select import Selection
 
 MOUNT_GRACE = timedelta(minutes=2)
@@ -40,28 +40,45 @@ class Target:
         pods: names of the Pods of this node that use it, in order of the alphabet.
         mounted: whether its volume was mounted by the kubelet; if not, its Pods have waited for that too long.
         paths: where the volume is for the first of the Pods.
-        expected: the mounts that there should be; none if the mount table is not to be judged.
+        expected: for which Pods it should be mounted where; none if that is not to be judged.
         health: whether the driver is asked for the volume's health.
         capacity: thresholds of free space; None if they are not looked at.
         interval, timeout: seconds between two asks, and of one call.
         suspended: its policy is: nothing is asked, what was said stays.
+        looks: how the node's own looks judge it.
     """
 
     claim: Claim
     pods: tuple[str, ...]
     mounted: bool
     paths: VolumePaths
-    expected: tuple[Expected, ...]
+    expected: tuple[PodUse, ...]
     health: bool
     capacity: CapacityCheck | None
     interval: float
     timeout: float
     suspended: bool = False
+    looks: NodeCheck = field(default_factory=NodeCheck)
 
     @property
     def key(self) -> str:
         """Namespace and name of the claim."""
         return str(self.claim.ref)
+
+    @property
+    def use(self) -> VolumeUse:
+        """What the node's own looks are told of it."""
+        claim = self.claim
+        limit = self.looks.max_latency
+        return VolumeUse(
+            self.key,
+            claim.uid,
+            claim.volume,
+            self.expected,
+            block=claim.block,
+            io_stalled_after=self.looks.io_stalled_after.total_seconds(),
+            max_latency=limit.total_seconds() if limit is not None else None,
+        )
 
 
 def used_claims(pods: Iterable[NodePod], now: datetime) -> dict[ClaimRef, list[NodePod]]:
@@ -129,7 +146,14 @@ def _target(found: KnownClaim, pods: Sequence[NodePod], policy: Policy, kubelet:
     ]
     # A Pod that is being deleted may lose its mounts at any moment.
     expected = tuple(
-        Expected(path.publish, pod.name, read_only=_read_only(found, pod), block=claim.block)
+        PodUse(
+            pod.name,
+            pod.uid,
+            path.publish,
+            since=pod.since,
+            containers_since=pod.containers_since,
+            read_only=_read_only(found, pod),
+        )
         for pod, path in zip(pods, paths, strict=True)
         if active and checks.node.enabled and mounted and not pod.deleting
     )
@@ -145,6 +169,7 @@ def _target(found: KnownClaim, pods: Sequence[NodePod], policy: Policy, kubelet:
         interval=policy.spec.interval.total_seconds(),
         timeout=policy.spec.timeout.total_seconds(),
         suspended=not active,
+        looks=checks.node,
     )
 
 

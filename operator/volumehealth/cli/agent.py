@@ -40,6 +40,12 @@ def agent() -> None:
     "The node's mount table; needs the node's process ids (hostPID). Default: /proc/1/mountinfo.",
     metavar="FILE",
 )
+@option(
+    "--kernel-log/--no-kernel-log",
+    "KERNEL_LOG",
+    "Whether to read the kernel log, which needs the capability CAP_SYSLOG. Without it lost writes, I/O errors and XFS "
+    "filesystems that were shut down are not seen. Default: --kernel-log.",
+)
 @cluster_options
 @option(
     "--csi-endpoint",

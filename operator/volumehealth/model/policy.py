@@ -47,6 +47,19 @@ class PlaneCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeCheck:
+    """Ask drivers' node plugins, and look at what the node itself sees of its volumes.
+
+    I/O that stands for `io_stalled_after` is stalled; requests that take longer than `max_latency` on average (None: off)
+    are slow.
+    """
+
+    enabled: bool = True
+    io_stalled_after: timedelta = timedelta(seconds=60)
+    max_latency: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NodeFailureCheck:
     """Tell when a node with claims in use is not Ready, or gone, for longer than `after`."""
 
@@ -71,7 +84,7 @@ class Checks:
     """What a policy checks."""
 
     controller: PlaneCheck = PlaneCheck()
-    node: PlaneCheck = PlaneCheck()
+    node: NodeCheck = NodeCheck()
     node_failure: NodeFailureCheck = NodeFailureCheck()
     capacity: CapacityCheck = CapacityCheck()
 

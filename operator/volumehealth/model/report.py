@@ -47,6 +47,8 @@ class ReportedCondition:
         status, reason, message: as in `model.health.Condition`; cleaned and bounded.
         since: when the agent first heard it without a break, by the agent's clock.
         origin: which observer says it.
+        instance: which boot and mounting it was seen in, if it holds until that ends whatever is seen later; an agent
+            that is started anew goes on from it.
     """
 
     status: str
@@ -54,6 +56,7 @@ class ReportedCondition:
     message: str
     since: datetime
     origin: Observer = Observer.DRIVER
+    instance: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,6 +166,7 @@ def _volume(volume: ReportedVolume) -> dict[str, Any]:
             message=one.message,
             since=rfc3339(one.since),
             origin=one.origin.value,
+            instance=one.instance,
         )
         for one in volume.conditions
     ]
@@ -268,6 +269,7 @@ def _read_condition(raw: Entry) -> ReportedCondition:
         message=clean_message(_text(raw, "message")),
         since=_time(raw),
         origin=_OBSERVERS.get(_text(raw, "origin"), Observer.DRIVER),
+        instance=_text(raw, "instance"),
     )
 
 

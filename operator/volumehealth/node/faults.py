@@ -12,7 +12,7 @@ class Look(StrEnum):
     """Which look it was; each is an origin of its own in the report."""
 
     MOUNTS = "MountTable"
-    DEVICE = "Device"
+    DEVICE = "BlockDevice"
     FILESYSTEM = "Filesystem"
     KERNEL_LOG = "KernelLog"
 
@@ -71,6 +71,11 @@ class Incident:
 
     fault: Fault
     details: tuple[Fault, ...] = ()
+
+    @property
+    def instance(self) -> str:
+        """Which mounting it was seen in, if any part of it holds until that ends."""
+        return next((one.instance for one in (self.fault, *self.details) if one.instance), "")
 
     @property
     def message(self) -> str:

@@ -185,9 +185,13 @@ def is_wrong(mount: Mount, *, block: bool) -> bool:
 
 
 def _is_frozen(mount: Mount, place: _Place, pod: PodUse) -> bool:
-    """Tell whether a mount takes no writes against the Pod's wish."""
-    if mount.emergency:
-        return not pod.read_only  # nobody wishes that
+    """Tell whether a mount takes no writes against the Pod's wish.
+
+    Who mounts read-only on purpose makes the mount so, and the filesystem with it. Where the filesystem alone is
+    read-only, the kernel made it so.
+    """
+    if mount.read_only and "ro" not in mount.options:
+        return not pod.read_only and mount.kind not in _READ_ONLY_KINDS
     wished = pod.read_only or place.read_only or mount.kind in _READ_ONLY_KINDS
     return mount.read_only and not wished
 

@@ -26,6 +26,7 @@ from volumehealth.policy.durations import format_duration
 Faults = Iterator[FieldError]
 
 _MINUTE, _HOUR = timedelta(minutes=1), timedelta(hours=1)
+_MILLISECOND = timedelta(milliseconds=1)
 _ZERO, _SECOND, _DAY, _WEEK = timedelta(), timedelta(seconds=1), 24 * _HOUR, 168 * _HOUR
 _PATTERN_LENGTH = 512
 _PRIORITY = 1_000_000
@@ -56,6 +57,10 @@ def check_spec(spec: PolicySpec) -> Faults:
     yield from _duration(spec.timeout, "spec.timeout", _SECOND, 5 * _MINUTE)
     yield from _duration(spec.unhealthy_after, "spec.unhealthyAfter", _ZERO, _WEEK)
     yield from _duration(spec.healthy_after, "spec.healthyAfter", _ZERO, _WEEK)
+    node = spec.checks.node
+    yield from _duration(node.io_stalled_after, "spec.checks.node.ioStalledAfter", _SECOND, _DAY)
+    if node.max_latency is not None:
+        yield from _duration(node.max_latency, "spec.checks.node.maxLatency", _MILLISECOND, _HOUR)
     yield from _duration(spec.checks.node_failure.after, "spec.checks.nodeFailure.after", _SECOND, _DAY)
     yield from _capacity(spec.checks.capacity, "spec.checks.capacity")
     if len(spec.rules) > 64:

@@ -108,7 +108,8 @@ def read(**changes: Any) -> NodePod | None:
 
 
 def test_a_pod_is_read() -> None:
-    assert read() == make_pod(uid="u", volumes=(PodVolume("data", read_only=True),))
+    volumes = (PodVolume("data", read_only=True),)
+    assert read() == make_pod(uid="u", volumes=volumes, containers_since=NOW)
 
 
 def test_a_pod_of_generic_ephemeral_volumes_uses_claims_named_after_it() -> None:

@@ -81,8 +81,11 @@ def test_what_was_read_only_from_the_first_sight_is_meant_so() -> None:
     assert said(node.look(3)["data"]) == []
 
 
-def test_nobody_means_an_emergency() -> None:
-    node = mounted(super_options="rw,emergency_ro")
+@pytest.mark.parametrize("super_options", ["rw,emergency_ro", "ro,errors=remount-ro"])
+def test_a_filesystem_that_the_kernel_made_read_only_is_told_even_at_the_first_sight(
+    super_options: str,
+) -> None:
+    node = mounted(super_options=super_options)
     assert said(node.look(2)["data"]) == ["Degraded/FilesystemReadOnly"]
 
 

@@ -1,0 +1,306 @@
+"""Looks at the node again and again, and writes down what it shows of the volumes in use, whatever their drivers."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from volumehealth.agent.state import ReportState
+from volumehealth.agent.targets import Target
+from volumehealth.model.clock import Clock
+from volumehealth.model.health import Condition
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer
+from volumehealth.model.report import VolumeHealthReport
+from volumehealth.node.eyes import Earlier, Eyes, Sight, Snapshot
+from volumehealth.node.faults import Look
+from volumehealth.node.files import NodeFiles, RealFiles, read_or
+from volumehealth.node.gather import NFS_KINDS, DeviceFacts, Request, gather_btrfs, gather_device, requests_of
+from volumehealth.node.klog import LogTail, News, read_kernel_log
+from volumehealth.node.mountinfo import MountTable, parse_mountinfo
+from volumehealth.node.nfs import NfsMount, parse_mountstats
+from volumehealth.node.uses import VolumeUse
+from volumehealth.node.workers import PATIENCE, HangsError, Workers
+
+log = logging.getLogger(__name__)
+
+MOUNT_TABLE = "/proc/1/mountinfo"
+"""The node's own mounts, as its first process sees them; needs the node's process ids (`hostPID`) and no right."""
+EVERY = 15.0
+"""Seconds between two rounds at most: four looks in the minute that I/O may stand."""
+AGAIN = 5.0
+"""Seconds until a new suspicion about a mount is looked at again; only then it is written down, since the kubelet may
+have unmounted the volume of a Pod whose end the API does not show yet."""
+
+_SETTLE = 1.0
+"""Seconds that a change of what is wanted waits for more of it."""
+_OBSERVERS = {look: Observer(look.value) for look in Look}
+_KERNEL_LOG_OFF = "the agent was told not to read the kernel log"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSights:
+    """The ways to see a node; a simulation and tests have their own.
+
+    Attributes:
+        files: its /proc and /sys.
+        kernel_log: returns the whole kernel log; raises OSError if it may not be read.
+    """
+
+    files: NodeFiles = field(default_factory=RealFiles)
+    kernel_log: Callable[[], str] = read_kernel_log
+
+
+class NodeLooks:
+    """Looks at the volumes in use while `run` runs.
+
+    Args:
+        node: its name.
+        kubelet: the kubelet's root directory.
+        mount_table: path of a `mountinfo` file; `mountstats` lies beside it.
+        ledger: where findings are written down.
+        clock: time.
+        news: called when something changed.
+        sights: the ways to see the node.
+        kernel_log: whether the kernel log is read.
+        earlier: this agent's own last report.
+        patience: seconds that one read may take.
+
+    Attributes:
+        looked: whether there was a whole round.
+        seen: what the last round says of each volume.
+        problems: why something cannot be read, by what it is; empty if all is well.
+    """
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        kubelet: str,
+        mount_table: str,
+        ledger: ReportState,
+        clock: Clock,
+        news: Callable[[], None],
+        sights: NodeSights | None = None,
+        kernel_log: bool = True,
+        earlier: VolumeHealthReport | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._node = node
+        self._kubelet = kubelet
+        self._table_path = mount_table
+        self._ledger = ledger
+        self._clock = clock
+        self._news = news
+        self._sights = sights or NodeSights()
+        self._reads_log = kernel_log
+        self._earlier = _earlier(earlier)
+        self._workers = Workers(patience)
+        self._tail = LogTail()
+        self._eyes: Eyes | None = None
+        self._targets: tuple[Target, ...] = ()
+        self._suspected: dict[ClaimRef, frozenset[str]] = {}
+        self._woken = asyncio.Event()
+        self._interval = EVERY
+        self.looked = False
+        self.seen: Mapping[ClaimRef, Sight] = {}
+        self.problems: dict[str, str] = {}
+
+    def demand(self, targets: Iterable[Target]) -> None:
+        """Say which claims to look at."""
+        wanted = tuple(one for one in targets if not one.suspended)
+        if wanted != self._targets:
+            self._targets = wanted
+            self._woken.set()
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            self._woken.clear()
+            suspicion = await self.look()
+            self._interval = min((EVERY, *(one.interval for one in self._targets if one.expected)))
+            try:
+                async with asyncio.timeout(min(AGAIN, self._interval) if suspicion else self._interval):
+                    await self._woken.wait()
+                    await asyncio.sleep(_SETTLE)
+            except TimeoutError:
+                continue
+
+    async def look(self) -> bool:
+        """Look once at everything; return whether a mount is suspected for the first time."""
+        if self._eyes is None:
+            self._eyes = await self._open()
+        targets = {one.key: one for one in self._targets if one.expected and one.health}
+        uses = [self._use(one) for one in targets.values()]
+        snapshot = await self._read(uses)
+        sights = self._eyes.look(
+            snapshot,
+            uses,
+            now=self._clock.now(),
+            monotonic=self._clock.monotonic(),
+            uptime=self._clock.monotonic(),
+            interval=self._interval,
+        )
+        self._note_problems(dict(snapshot.problems), uses)
+        news, suspected = False, {}
+        for key, sight in sights.items():
+            target = targets[key]
+            doubtful = self._doubtful(target, sight)
+            if doubtful:
+                suspected[target.claim.ref] = doubtful
+            news |= self._write_down(target, sight, doubtful)
+        for one in self._targets:
+            if not one.health:
+                for observer in _OBSERVERS.values():
+                    news |= self._ledger.drop(one.claim, observer)
+        fresh = suspected.keys() - self._suspected.keys()
+        self._suspected = suspected
+        self.seen = {targets[key].claim.ref: sight for key, sight in sights.items()}
+        first, self.looked = not self.looked, True
+        if news or first:
+            self._news()
+        return bool(fresh)
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    async def _open(self) -> Eyes:
+        """Find out which boot of which kernel this is."""
+        files = self._sights.files
+        found = await self._workers.run(
+            {
+                "boot": lambda: read_or(files, "/proc/sys/kernel/random/boot_id"),
+                "kernel": lambda: read_or(files, "/proc/sys/kernel/osrelease"),
+            }
+        )
+        boot, kernel = (
+            str(found[key]) if not isinstance(found[key], Exception) else "" for key in ("boot", "kernel")
+        )
+        return Eyes(
+            node=self._node,
+            kubelet=self._kubelet,
+            boot=boot,
+            kernel=kernel_version(kernel),
+            earlier=self._earlier,
+        )
+
+    def _use(self, target: Target) -> VolumeUse:
+        return replace(target.use, statfs=self._ledger.counts(target.claim.ref))
+
+    async def _read(self, uses: Sequence[VolumeUse]) -> Snapshot:
+        """Read a round: the table and the log, then what the table leads to, every file once."""
+        files, problems = self._sights.files, {}
+        jobs: dict[str, Callable[[], Any]] = {
+            "mountinfo": lambda: parse_mountinfo(files.read(self._table_path), self._kubelet),
+        }
+        if self._reads_log:
+            jobs["klog"] = self._sights.kernel_log
+        first = await self._workers.run(jobs)
+        table, news = first["mountinfo"], first.get("klog")
+        for key, result in first.items():
+            if isinstance(result, Exception):
+                problems[key] = _why(key, result)
+        if not self._reads_log:
+            problems["klog"] = _KERNEL_LOG_OFF
+        log_news = self._tail.take(news) if isinstance(news, str) else None
+        if not isinstance(table, MountTable):
+            return Snapshot(None, log=log_news, problems=problems)
+        return await self._read_devices(table, uses, log_news, problems)
+
+    async def _read_devices(
+        self, table: MountTable, uses: Sequence[VolumeUse], news: News | None, problems: dict[str, str]
+    ) -> Snapshot:
+        files = self._sights.files
+        requests = requests_of(table, uses, self._kubelet)
+        wanted = tuple(dict.fromkeys(requests.values()))
+        found = await self._workers.run({"btrfs": lambda: gather_btrfs(files, wanted)})
+        btrfs = found["btrfs"] if not isinstance(found["btrfs"], Exception) else {}
+        jobs: dict[Request | str, Callable[[], Any]] = {
+            one: partial(gather_device, files, one, btrfs) for one in wanted
+        }
+        if any(stack[-1].kind in NFS_KINDS for stack in table.stacks.values()):
+            path = self._table_path.rpartition("/")[0] + "/mountstats"
+            jobs["mountstats"] = lambda: parse_mountstats(files.read(path))
+        devices: dict[Request, DeviceFacts] = {}
+        nfs: dict[str, NfsMount] = {}
+        for key, result in (await self._workers.run(jobs)).items():
+            if isinstance(result, DeviceFacts) and isinstance(key, Request):
+                devices[key] = result
+            elif isinstance(result, dict):
+                nfs = result
+            elif isinstance(result, Exception):
+                name = key if isinstance(key, str) else key.number or key.name
+                problems[name] = _why(name, result)
+        return Snapshot(table, devices, requests, nfs, news, problems)
+
+    # -- what is said -------------------------------------------------------------------------------------------
+
+    def _doubtful(self, target: Target, sight: Sight) -> frozenset[str]:
+        """Return what is said of a mount for the first time: it is only written down if the next look says it, too."""
+        ref = target.claim.ref
+        if self._ledger.says(ref, Observer.MOUNT_TABLE):
+            return frozenset()
+        reasons = {
+            incident.fault.reason.value for incident in sight.incidents if incident.fault.look is Look.MOUNTS
+        }
+        fresh = frozenset(reasons - self._suspected.get(ref, frozenset()))
+        return frozenset(reasons) if fresh else frozenset()
+
+    def _write_down(self, target: Target, sight: Sight, doubtful: frozenset[str]) -> bool:
+        """Hand over what each look says; one that is not complete takes nothing back."""
+        news = False
+        for look, observer in _OBSERVERS.items():
+            said = [one for one in sight.incidents if one.fault.look is look]
+            if look is Look.MOUNTS and doubtful:
+                continue
+            if not said and look not in sight.complete:
+                continue
+            conditions = [Condition(one.fault.status, one.fault.reason.value, one.message) for one in said]
+            instances = {
+                (one.fault.status, one.fault.reason.value): one.instance for one in said if one.instance
+            }
+            news |= self._ledger.hear(
+                target.claim, observer, conditions, now=self._clock.now(), instances=instances
+            )
+        return news
+
+    def _note_problems(self, problems: dict[str, str], uses: Sequence[VolumeUse]) -> None:
+        """Log once for each reason why something cannot be seen."""
+        if uses and self._eyes is not None and self._eyes.blind:
+            problems["mountinfo"] = self._eyes.blind
+        for what, why in problems.items():
+            if self.problems.get(what) != why:
+                log.warning("not seen", extra={"what": what, "why": why})
+        if problems.keys() != self.problems.keys():
+            self._news()
+        self.problems = problems
+
+
+def kernel_version(release: str) -> tuple[int, int]:
+    """Read major and minor number of `6.18.44-generic`; a kernel that cannot be read counts as a new one."""
+    major, _, rest = release.partition(".")
+    minor = rest.partition(".")[0].partition("-")[0]
+    return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else (99, 0)
+
+
+def _why(what: str, error: Exception) -> str:
+    if isinstance(error, HangsError):
+        return f"reading {what} hangs"
+    if isinstance(error, OSError):
+        name = {"klog": "the kernel log"}.get(what, what)
+        return f"the agent may not read {name} ({error.strerror})"
+    return f"{what} cannot be read: {error}"
+
+
+def _earlier(report: VolumeHealthReport | None) -> dict[str, list[Earlier]]:
+    """Return what the looks said of each claim in a report, by the claim's uid."""
+    found: dict[str, list[Earlier]] = {}
+    looks = {observer: look for look, observer in _OBSERVERS.items()}
+    for volume in report.volumes if report is not None else ():
+        for one in volume.conditions:
+            if one.origin in looks:
+                found.setdefault(volume.claim_uid, []).append(
+                    Earlier(looks[one.origin], one.status, one.reason, one.message, one.instance, one.since)
+                )
+    return found

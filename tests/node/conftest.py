@@ -1,0 +1,55 @@
+"""Tests of the node's looks on real faults: given a real filesystem on a disk that breaks on demand, what is said of it.
+
+They take root, loop devices, /dev/fuse with libfuse3, and the tools of the filesystems; where these are not, they skip.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from support.realdisk import RealNode
+
+
+def why_not() -> str:
+    """Say why real faults cannot be made here; empty if they can."""
+    if os.geteuid() != 0:
+        return "needs root"
+    if not Path("/dev/fuse").exists() or not Path("/dev/loop-control").exists():
+        return "needs /dev/fuse and loop devices"
+    try:
+        import mfusepy  # noqa: F401 - it loads libfuse3
+    except (ImportError, OSError):
+        return "needs libfuse3 (Debian: fuse3)"
+    missing = [
+        one
+        for one in ("mkfs.ext4", "mkfs.xfs", "mkfs.btrfs", "losetup", "fusermount3")
+        if not shutil.which(one)
+    ]
+    return f"needs {', '.join(missing)}" if missing else ""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark and, where it must be, skip what lies here."""
+    why = why_not()
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.node)
+            if why:
+                item.add_marker(pytest.mark.skip(reason=why))
+
+
+@pytest.fixture
+def make_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., RealNode]]:
+    """Make nodes whose mounts and disks are gone afterwards, whatever hangs."""
+    with ExitStack() as stack:
+
+        def make(*, kernel_log: bool = True, max_latency: str = "") -> RealNode:
+            return stack.enter_context(
+                RealNode(tmp_path_factory.mktemp("node"), kernel_log=kernel_log, max_latency=max_latency)
+            )
+
+        yield make

@@ -1,0 +1,217 @@
+"""How the agent writes down what it sees of its node, and what it takes back."""
+
+import errno
+import os
+from dataclasses import replace
+from typing import Any
+
+from support.agent import KUBELET, make_claim, make_pod, make_target
+from support.clock import ManualClock
+from support.nodetree import FakeFiles
+from volumehealth.agent.looks import NodeLooks, NodeSights, kernel_version
+from volumehealth.agent.state import ReportState
+from volumehealth.agent.targets import KnownClaim
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer
+from volumehealth.model.report import ReportedVolume, VolumeHealthReport
+
+REF = ClaimRef("shop", "data")
+TABLE = "/proc/1/mountinfo"
+SHUT = "<1>[    9.000000] XFS (sda): Filesystem has been shut down due to log error (0x2)."
+
+
+class Looking:
+    """NodeLooks at one volume on a disk of a tree."""
+
+    def __init__(
+        self, *, kind: str = "ext4", earlier: VolumeHealthReport | None = None, **changes: Any
+    ) -> None:
+        self.files = FakeFiles()
+        self.files.write("/proc/sys/kernel/random/boot_id", "b1")
+        self.files.write("/proc/sys/kernel/osrelease", "6.18.44")
+        self.files.disk("sda", "8:0")
+        self.files.ext4("sda")
+        self.files.write("/sys/fs/xfs/sda/log/x", "")
+        self.files.renumber("/sys/fs/xfs/sda", 23074)
+        self.log = "<5>[    0.000000] Linux version 6.18\n"
+        self.log_error = 0
+        self.clock = ManualClock()
+        self.ledger = ReportState(earlier)
+        self.news = 0
+        self.target = make_target(known=KnownClaim(make_claim(**changes)))
+        self.kind = kind
+        self.looks = NodeLooks(
+            node="n1",
+            kubelet=KUBELET,
+            mount_table=TABLE,
+            ledger=self.ledger,
+            clock=self.clock,
+            news=self._count,
+            sights=NodeSights(files=self.files, kernel_log=self._kernel_log),
+            earlier=earlier,
+            patience=0.05,
+        )
+        self.looks.demand([self.target])
+        self.mount()
+
+    def _count(self) -> None:
+        self.news += 1
+
+    def _kernel_log(self) -> str:
+        if self.log_error:
+            raise OSError(self.log_error, os.strerror(self.log_error))
+        return self.log
+
+    def mount(self, options: str = "rw", *, there: bool = True) -> None:
+        (pod,) = self.target.expected
+        token = (
+            f"1 2 0:9 / {KUBELET}/pods/{pod.uid}/volumes/kubernetes.io~projected/token rw - tmpfs tmpfs rw"
+        )
+        line = f"46 30 8:0 / {pod.path} {options} - {self.kind} /dev/sda rw"
+        self.files.write(TABLE, "\n".join([token, line] if there else [token]))
+
+    async def look(self, looks: int = 1) -> bool:
+        suspicion = False
+        for _ in range(looks):
+            self.clock.advance(15)
+            suspicion = await self.looks.look()
+        return suspicion
+
+    @property
+    def said(self) -> list[str]:
+        return [f"{one.origin}:{one.reason}" for one in self.ledger.accused(REF)]
+
+    @property
+    def report(self) -> VolumeHealthReport:
+        claim = self.target.claim
+        volume = ReportedVolume(
+            claim.driver,
+            claim.handle,
+            claim.ref.namespace,
+            claim.ref.name,
+            claim.uid,
+            conditions=self.ledger.accused(REF),
+        )
+        return VolumeHealthReport("n1", node="n1", volumes=(volume,))
+
+
+async def test_a_new_suspicion_about_a_mount_is_looked_at_twice() -> None:
+    """The kubelet unmounts a finished Pod's volume before the API shows that it has finished."""
+    looking = Looking()
+    await looking.look(2)
+    looking.mount(there=False)
+    assert await looking.look()
+    assert looking.said == []
+    assert not await looking.look()
+    assert looking.said == ["MountTable:VolumeUnmounted"]
+    looking.mount()
+    await looking.look()
+    assert looking.said == []
+
+
+async def test_a_suspicion_that_was_wrong_leaves_no_trace() -> None:
+    looking = Looking()
+    await looking.look(2)
+    news = looking.news
+    looking.mount(there=False)
+    await looking.look()
+    looking.mount()
+    await looking.look()
+    looking.mount(there=False)
+    await looking.look()
+    assert looking.said == []
+    assert looking.news == news
+
+
+async def test_what_a_look_finds_is_written_down_under_its_origin() -> None:
+    looking = Looking()
+    await looking.look(2)
+    looking.files.ext4("sda", errors=1, at=int(looking.clock.now().timestamp()))
+    await looking.look()
+    assert looking.said == ["Filesystem:FilesystemError"]
+
+
+async def test_nothing_that_is_wrong_is_written_twice() -> None:
+    looking = Looking()
+    await looking.look(2)
+    news = looking.news
+    await looking.look(3)
+    assert looking.news == news
+
+
+async def test_pods_that_are_being_deleted_leave_everything_as_it_was() -> None:
+    looking = Looking()
+    await looking.look(2)
+    looking.mount(there=False)
+    await looking.look(2)
+    looking.looks.demand([make_target(make_pod(deleting=True))])
+    looking.mount()
+    await looking.look(2)
+    assert looking.said == ["MountTable:VolumeUnmounted"]
+    assert looking.ledger.says(REF, Observer.MOUNT_TABLE)
+
+
+async def test_a_table_that_cannot_be_read_takes_nothing_back() -> None:
+    looking = Looking()
+    await looking.look(2)
+    looking.mount(there=False)
+    await looking.look(2)
+    looking.files.fail(TABLE, errno.EACCES)
+    await looking.look(2)
+    assert looking.said == ["MountTable:VolumeUnmounted"]
+    assert looking.looks.problems["mountinfo"] == "the agent may not read mountinfo (Permission denied)"
+
+
+async def test_without_the_right_to_read_the_kernel_log_the_other_looks_go_on() -> None:
+    looking = Looking()
+    looking.log_error = errno.EPERM
+    await looking.look(2)
+    assert looking.looks.problems == {
+        "klog": "the agent may not read the kernel log (Operation not permitted)"
+    }
+    assert looking.looks.seen[REF].healthy
+    looking.files.ext4("sda", errors=1, at=int(looking.clock.now().timestamp()))
+    await looking.look()
+    assert looking.said == ["Filesystem:FilesystemError"]
+
+
+async def test_an_agent_that_is_started_anew_goes_on_from_its_report() -> None:
+    looking = Looking(kind="xfs")
+    await looking.look(2)
+    looking.log += SHUT + "\n"
+    await looking.look()
+    assert looking.said == ["KernelLog:FilesystemShutdown"]
+    after = Looking(kind="xfs", earlier=looking.report)
+    after.log = "<6>[ 9999.000000] the ring has wrapped\n"
+    await after.look(3)
+    assert after.said == ["KernelLog:FilesystemShutdown"]
+    after.files.renumber("/sys/fs/xfs/sda", 23098)
+    await after.look(2)
+    assert after.said == []
+
+
+async def test_another_boot_is_another_instance() -> None:
+    looking = Looking(kind="xfs")
+    looking.log += SHUT + "\n"
+    await looking.look(2)
+    after = Looking(kind="xfs", earlier=looking.report)
+    after.files.write("/proc/sys/kernel/random/boot_id", "b2")
+    await after.look(2)
+    assert after.said == []
+
+
+async def test_a_check_that_is_switched_off_forgets_what_was_seen() -> None:
+    looking = Looking()
+    await looking.look(2)
+    looking.files.ext4("sda", errors=1, at=int(looking.clock.now().timestamp()))
+    await looking.look()
+    looking.looks.demand([replace(looking.target, health=False, expected=())])
+    await looking.look()
+    assert looking.said == []
+
+
+def test_the_version_of_a_kernel_is_read() -> None:
+    assert kernel_version("6.18.44-fc-v595") == (6, 18)
+    assert kernel_version("4.18.0-553.el8_10.x86_64") == (4, 18)
+    assert kernel_version("5.15-rc1") == (5, 15)
+    assert kernel_version("") >= (6, 18)

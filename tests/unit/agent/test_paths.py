@@ -1,0 +1,17 @@
+"""Where the kubelet mounts volumes."""
+
+from support.agent import KUBELET
+from volumehealth.agent.paths import volume_paths
+
+
+def test_paths_are_the_kubelets() -> None:
+    """As kubelet 1.37 makes them: the staging directory is named after the handle's hash."""
+    file = volume_paths(KUBELET, volume="pv-1", driver="d", handle="vol-1", pod_uid="u", block=False)
+    assert file.publish == "/var/lib/kubelet/pods/u/volumes/kubernetes.io~csi/pv-1/mount"
+    assert file.staging == (
+        "/var/lib/kubelet/plugins/kubernetes.io/csi/d/"
+        "d2e8363faaac7ae76def3b14091d8eb5755f6b92e9531627aeec833a8731cc49/globalmount"
+    )
+    block = volume_paths(KUBELET, volume="pv-1", driver="d", handle="vol-1", pod_uid="u", block=True)
+    assert block.publish == "/var/lib/kubelet/plugins/kubernetes.io/csi/volumeDevices/publish/pv-1/u"
+    assert block.staging == "/var/lib/kubelet/plugins/kubernetes.io/csi/volumeDevices/staging/pv-1"
