@@ -33,13 +33,11 @@ def why_not() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark and, where it must be, skip what lies here."""
+    """Skip what lies here where it cannot be."""
     why = why_not()
     for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.node)
-            if why:
-                item.add_marker(pytest.mark.skip(reason=why))
+        if why and Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason=why))
 
 
 @pytest.fixture

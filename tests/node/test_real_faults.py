@@ -17,6 +17,7 @@ import pytest
 from support.realdisk import RealNode, run
 from volumehealth.model.clock import SystemClock
 
+pytestmark = pytest.mark.node
 Make = Callable[..., RealNode]
 
 
@@ -39,13 +40,16 @@ def test_writes_that_fail_are_told(make_node: Make, kind: str) -> None:
     volume.write()
     healthy(node)
     volume.disk.behave(writes="fail")
-    volume.write("lost")
     expected = {
         "ext4": {"DataLoss/FilesystemError", "DataLoss/IOError"},
         "xfs": {"Inaccessible/FilesystemShutdown", "Inaccessible/IOError", "Degraded/IOError"},
         "btrfs": {"Degraded/FilesystemReadOnly", "Degraded/FilesystemError"},
     }[kind]
-    node.look(2)
+    for number in range(6):
+        volume.write(f"lost{number}")
+        node.look(2)
+        if node.said():
+            break
     assert set(node.said()) <= expected
     assert node.said()
     assert node.said("neighbour") == []
@@ -58,8 +62,11 @@ def test_reads_that_fail_are_told(make_node: Make) -> None:
     volume.write(mebibytes=4)
     healthy(node)
     volume.disk.behave(reads="fail")
-    volume.read()
-    node.look(2)
+    for _ in range(6):  # the kernel may print nothing for 5 seconds after the noise of an earlier test
+        volume.read()
+        node.look(2)
+        if node.said():
+            break
     # ext4 may read a bitmap of its own meanwhile, which it counts as an error of the filesystem.
     assert node.said() in (["Degraded/IOError"], ["Degraded/FilesystemError"])
     assert "reads of the device" in node.message()
@@ -73,12 +80,15 @@ def test_writes_to_a_raw_device_that_fail_are_told(make_node: Make) -> None:
     healthy(node)
     assert node.sight().note == "device only"
     volume.disk.behave(writes="fail")
-    subprocess.run(
-        ["dd", "if=/dev/urandom", f"of={volume.point}", "bs=4k", "count=4", "seek=100", "conv=fsync"],
-        capture_output=True,
-        check=False,
-    )
-    node.look(2)
+    for _ in range(6):
+        subprocess.run(
+            ["dd", "if=/dev/urandom", f"of={volume.point}", "bs=4k", "count=4", "seek=100", "conv=fsync"],
+            capture_output=True,
+            check=False,
+        )
+        node.look(2)
+        if node.said():
+            break
     assert node.said() == ["DataLoss/IOError"]
     assert node.said("neighbour") == []
 
@@ -110,9 +120,12 @@ def test_a_disk_that_fails_for_good_is_told(make_node: Make, kind: str) -> None:
     volume.write(mebibytes=4)
     healthy(node)
     volume.disk.behave(reads="fail", writes="fail")
-    volume.write("lost")
-    volume.read()
-    node.look(2)
+    for number in range(6):
+        volume.write(f"lost{number}")
+        volume.read()
+        node.look(2)
+        if node.said() and not node.said()[0].startswith("Degraded"):
+            break
     assert node.said()[0].partition("/")[0] in ("Inaccessible", "DataLoss")
     assert node.said("neighbour") == []
 

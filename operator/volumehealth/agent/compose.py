@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -9,7 +10,10 @@ from volumehealth.agent.state import ReportState
 from volumehealth.agent.targets import Target
 from volumehealth.model.health import SourceState, severity
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer
 from volumehealth.model.report import (
+    Coverage,
+    MissingLook,
     Omitted,
     ReportedDriver,
     ReportedVolume,
@@ -20,8 +24,9 @@ from volumehealth.model.report_json import encode_report
 
 PODS = 20
 """As many Pods are named with a volume."""
-DRIVER_BYTES, VOLUME_BYTES, SILENT_BYTES = 48 * 1024, 144 * 1024, 48 * 1024
-"""Bounds of the three lists; together they keep the object under 256 KiB."""
+DRIVER_BYTES, VOLUME_BYTES, SILENT_BYTES, MISSING_BYTES = 40 * 1024, 112 * 1024, 32 * 1024, 32 * 1024
+"""Bounds of the lists; together they keep the object under 256 KiB. A claim whose missing look has no room is still not
+among those of which the looks are complete."""
 
 T = TypeVar("T")
 
@@ -40,8 +45,17 @@ def compose(
     known = tuple(drivers)
     heard = {driver.name for driver in known if driver.state is SourceState.ANSWERING}
     volumes, silent = [], []
+    missing: list[MissingLook] = []
+    complete: set[str] = set()
+    covered: dict[Observer, set[str]] = {}
     for ref, target in targets.items():
         claim = target.claim
+        for observer in ledger.covered(ref, heard=claim.driver in heard):
+            covered.setdefault(observer, set()).add(claim.uid)
+        if ledger.complete(ref):
+            complete.add(claim.uid)
+        elif why := ledger.missing(ref):
+            missing.append(MissingLook(claim.driver, ref.namespace, ref.name, claim.uid, why))
         conditions = ledger.accused(ref, heard=claim.driver in heard)
         if conditions:
             volumes.append(
@@ -73,6 +87,9 @@ def compose(
         name=node,
         node=node,
         drivers=tuple(sorted(known, key=lambda driver: driver.name)),
+        coverage=tuple(Coverage.of(observer, covered[observer]) for observer in sorted(covered)),
+        complete=frozenset(complete),
+        missing=tuple(sorted(missing, key=lambda one: (one.namespace, one.claim))),
         volumes=tuple(sorted(volumes, key=_worst_first)),
         silent=tuple(sorted(silent, key=lambda one: (one.since, one.namespace, one.claim))),
         capacity_warnings=ledger.warnings,
@@ -86,14 +103,12 @@ def bounded(report: VolumeHealthReport) -> VolumeHealthReport:
     drivers = _fitting(report.drivers, whole.get("drivers", ()), DRIVER_BYTES)
     volumes = _fitting(report.volumes, whole.get("volumes", ()), VOLUME_BYTES)
     silent = _fitting(report.silent, whole.get("silent", ()), SILENT_BYTES)
-    return VolumeHealthReport(
-        name=report.name,
-        plane=report.plane,
-        node=report.node,
+    return replace(
+        report,
         drivers=drivers,
+        missing=_fitting(report.missing, whole.get("missing", ()), MISSING_BYTES),
         volumes=volumes,
         silent=silent,
-        capacity_warnings=report.capacity_warnings,
         omitted=Omitted(
             drivers=len(report.drivers) - len(drivers),
             volumes=len(report.volumes) - len(volumes),

@@ -10,6 +10,7 @@ from random import Random
 
 from volumehealth.agent.calls import HEALTH, STATS, STORAGE, NodePlan, make_plan
 from volumehealth.agent.capacity import judge_capacity
+from volumehealth.agent.errnos import backend_error
 from volumehealth.agent.slots import PATIENCE, QUICK, CallSlots
 from volumehealth.agent.state import ReportState
 from volumehealth.agent.targets import Target
@@ -392,10 +393,28 @@ class DriverWatch:
         try:
             stats = await self._stats(client, target)
         except CsiError as error:
+            self._ledger.count(target.claim, counted=False)
+            if self._take_errno(target, error):
+                return
             if api is HealthAPI.VOLUME_HEALTH and error.code not in (_UNAVAILABLE, _DEADLINE):
                 return  # its health is known; how full it is stays as it was
             raise
+        self._ledger.count(target.claim, counted=True)
         self._take_stats(target, stats, legacy=legacy)
+
+    def _take_errno(self, target: Target, error: CsiError) -> bool:
+        """Write down what a failed call says of the volume itself; return whether it says anything."""
+        condition = backend_error(error)
+        if condition is None or not self._wanted(target):
+            return False
+        if self._plan.api is HealthAPI.VOLUME_CONDITION:
+            self._hear(target, (condition,))
+        elif target.capacity is not None:
+            if self._ledger.hear(target.claim, Observer.CAPACITY, (condition,), now=self._now()):
+                self._news()
+        else:
+            return False
+        return True
 
     async def _health(self, client: CsiClient, target: Target) -> tuple[Condition, ...] | None:
         return await client.node_get_volume_health(
@@ -424,7 +443,8 @@ class DriverWatch:
         if target.capacity is None:
             return
         full = judge_capacity(stats.usage, target.capacity)
-        if stats.usage and self._wanted(target):  # an abnormal volume may have none (facts D8)
+        told = stats.usage or self._ledger.says(target.claim.ref, Observer.CAPACITY)
+        if told and self._wanted(target):  # an abnormal volume may have none (facts D8)
             news = self._ledger.hear(target.claim, Observer.CAPACITY, full.conditions, now=self._now())
             if self._ledger.warn(target.claim, full.warning) or news:
                 self._news()

@@ -69,7 +69,6 @@ class NodeLooks:
         patience: seconds that one read may take.
 
     Attributes:
-        looked: whether there was a whole round.
         seen: what the last round says of each volume.
         problems: why something cannot be read, by what it is; empty if all is well.
     """
@@ -104,7 +103,8 @@ class NodeLooks:
         self._suspected: dict[ClaimRef, frozenset[str]] = {}
         self._woken = asyncio.Event()
         self._interval = EVERY
-        self.looked = False
+        self._again = False
+        self._rounds = 0
         self.seen: Mapping[ClaimRef, Sight] = {}
         self.problems: dict[str, str] = {}
 
@@ -113,16 +113,22 @@ class NodeLooks:
         wanted = tuple(one for one in targets if not one.suspended)
         if wanted != self._targets:
             self._targets = wanted
+            self._rounds = 0
             self._woken.set()
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything that is wanted was looked at, twice where it takes two looks."""
+        return self._rounds > 0 and not self._again
 
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
             self._woken.clear()
-            suspicion = await self.look()
+            await self.look()
             self._interval = min((EVERY, *(one.interval for one in self._targets if one.expected)))
             try:
-                async with asyncio.timeout(min(AGAIN, self._interval) if suspicion else self._interval):
+                async with asyncio.timeout(min(AGAIN, self._interval) if self._again else self._interval):
                     await self._woken.wait()
                     await asyncio.sleep(_SETTLE)
             except TimeoutError:
@@ -151,15 +157,27 @@ class NodeLooks:
             if doubtful:
                 suspected[target.claim.ref] = doubtful
             news |= self._write_down(target, sight, doubtful)
+            if doubtful:
+                continue
+            news |= self._ledger.look(
+                target.claim,
+                wanted=frozenset(_OBSERVERS.values()),
+                seen=frozenset(_OBSERVERS[look] for look in sight.complete),
+                complete=sight.required,
+                missing=sight.missing,
+            )
         for one in self._targets:
             if not one.health:
                 for observer in _OBSERVERS.values():
                     news |= self._ledger.drop(one.claim, observer)
         fresh = suspected.keys() - self._suspected.keys()
         self._suspected = suspected
+        self._rounds += 1
         self.seen = {targets[key].claim.ref: sight for key, sight in sights.items()}
-        first, self.looked = not self.looked, True
-        if news or first:
+        self._again = bool(fresh) or any(
+            not sight.required and not sight.missing for sight in sights.values()
+        )
+        if news:
             self._news()
         return bool(fresh)
 
@@ -255,7 +273,7 @@ class NodeLooks:
             if look is Look.MOUNTS and doubtful:
                 continue
             if not said and look not in sight.complete:
-                continue
+                continue  # what was not seen takes nothing back
             conditions = [Condition(one.fault.status, one.fault.reason.value, one.message) for one in said]
             instances = {
                 (one.fault.status, one.fault.reason.value): one.instance for one in said if one.instance

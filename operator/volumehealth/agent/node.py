@@ -82,6 +82,7 @@ class NodeAgent:
         self._missing: dict[str, ReportedDriver] = {}
         self._earlier: dict[str, ReportedDriver] = {}
         self._ledger = ReportState()
+        self._looks: NodeLooks | None = None
         self._secrets = SecretFiles(settings.common.csi_secrets_dir)
         self._started = clock.monotonic()
         self._planned_at: float | None = None
@@ -151,7 +152,7 @@ class NodeAgent:
         earlier = await self._writer.load()
         self._ledger = ReportState(earlier)
         self._earlier = {driver.name: driver for driver in earlier.drivers} if earlier else {}
-        looks = NodeLooks(
+        looks = self._looks = NodeLooks(
             node=self._settings.node,
             kubelet=self._settings.kubelet_dir,
             mount_table=self._settings.mount_table,
@@ -292,7 +293,8 @@ class NodeAgent:
         if not self._planned:
             return False
         late = self._clock.monotonic() - self._started > _FIRST_ROUND
-        return late or all(watch.settled for _, watch, _ in self._watches.values())
+        drivers = all(watch.settled for _, watch, _ in self._watches.values())
+        return late or (drivers and self._looks is not None and self._looks.settled)
 
     def _compose(self) -> VolumeHealthReport:
         drivers = [watch.status for _, watch, _ in self._watches.values()]

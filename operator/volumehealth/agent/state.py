@@ -36,6 +36,9 @@ class _Page:
     silence: Silence | None = None
     warning: bool = False
     counted: bool = False
+    covered: frozenset[Observer] = frozenset()
+    complete: bool = False
+    missing: str = ""
 
 
 class ReportState:
@@ -93,7 +96,8 @@ class ReportState:
             )
             for condition in merged(conditions)
         )
-        news = after != before
+        news = after != before or origin not in page.covered
+        page.covered |= {origin}
         if after:
             page.said[origin] = after
         else:
@@ -107,7 +111,8 @@ class ReportState:
         page = self._pages.get(claim.ref)
         if page is None:
             return False
-        news = page.said.pop(origin, None) is not None
+        news = page.said.pop(origin, None) is not None or origin in page.covered
+        page.covered -= {origin}
         if origin is Observer.DRIVER:
             news, page.silence = news or page.silence is not None, None
         elif origin is Observer.CAPACITY:
@@ -144,7 +149,52 @@ class ReportState:
             sorted(found, key=lambda one: (-severity(one.status), one.since, one.reason, one.origin))
         )
 
-    def count(self, claim: Claim, counted: bool) -> None:
+    def look(
+        self,
+        claim: Claim,
+        *,
+        wanted: frozenset[Observer],
+        seen: frozenset[Observer],
+        complete: bool,
+        missing: str,
+    ) -> bool:
+        """Note how much of a claim's volume the node's own looks saw in the last round.
+
+        Args:
+            claim: whose volume it is.
+            wanted: the observers that look.
+            seen: those of them that completed their look.
+            complete: whether every look that this kind of volume requires was completed.
+            missing: why that will not be so, for people; empty if it is, or takes only another round.
+
+        Returns:
+            Whether that is news.
+        """
+        page = self._page(claim)
+        covered = page.covered - (wanted - seen)
+        news = (covered, complete, missing) != (page.covered, page.complete, page.missing)
+        page.covered, page.complete, page.missing = covered, complete, missing
+        return news
+
+    def covered(self, ref: ClaimRef, *, heard: bool = True) -> frozenset[Observer]:
+        """Return who has answered about a claim since it was wanted; a driver that is silent has not."""
+        page = self._pages.get(ref)
+        if page is None:
+            return frozenset()
+        speaks = heard and page.silence is None
+        return page.covered if speaks else page.covered - {Observer.DRIVER, Observer.CAPACITY}
+
+    def complete(self, ref: ClaimRef) -> bool:
+        """Tell whether every look that a claim's kind of volume requires was completed."""
+        page = self._pages.get(ref)
+        return page is not None and page.complete
+
+    def missing(self, ref: ClaimRef) -> str:
+        """Return which look is missing for that; empty if none is."""
+        page = self._pages.get(ref)
+        return page.missing if page is not None else ""
+
+    def count(self, claim: Claim, *, counted: bool) -> None:
         """Note whether the driver told how full a volume is when it was asked last."""
         self._page(claim).counted = counted
 

@@ -91,7 +91,7 @@ class Sight:
     Attributes:
         incidents: what is wrong.
         complete: the looks that were completed.
-        healthy: every look that is required for this kind of volume was completed and found nothing.
+        required: every look that is required for this kind of volume was completed.
         missing: why that cannot be said, for people; empty if it can, or only takes another look.
         kind: of filesystem, or `block`; empty if not known.
         note: what the looks do not see although nothing is missing; may be empty.
@@ -100,11 +100,16 @@ class Sight:
 
     incidents: tuple[Incident, ...] = ()
     complete: frozenset[Look] = frozenset()
-    healthy: bool = False
+    required: bool = False
     missing: str = ""
     kind: str = ""
     note: str = ""
     numbers: Numbers = Numbers()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the volume is healthy on the node's word."""
+        return self.required and not self.incidents
 
 
 @dataclass(slots=True)
@@ -239,7 +244,7 @@ class Eyes:
         return Sight(
             incidents=found,
             complete=frozenset(complete),
-            healthy=required and not found,
+            required=required,
             missing=mounted.why or missing,
             kind=kind,
             note=self._note(kind, snapshot),

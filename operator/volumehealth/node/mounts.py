@@ -155,7 +155,7 @@ class MountWatch:
         faults = _faults(use, gone=gone, frozen=frozen, replaced=replaced, wrong=wrong, mounts=right)
         places = [self._places[pod.path] for pod in use.pods if pod.path in self._places]
         why = "its mount is not in the node's table" if doubted and not seen else ""
-        complete = bool(seen) and all(place.looks > 1 for place in places)
+        complete = bool(gone) or (bool(seen) and all(place.looks > 1 for place in places))
         return MountSight(faults, right[0] if right else None, complete, why)
 
     def _can_be_missed(self, use: VolumeUse, pod: PodUse) -> bool:

@@ -215,3 +215,22 @@ def test_the_version_of_a_kernel_is_read() -> None:
     assert kernel_version("4.18.0-553.el8_10.x86_64") == (4, 18)
     assert kernel_version("5.15-rc1") == (5, 15)
     assert kernel_version("") >= (6, 18)
+
+
+async def test_the_report_says_what_was_seen_and_what_was_not() -> None:
+    looking = Looking()
+    await looking.look()
+    assert not looking.looks.settled
+    await looking.look()
+    assert looking.looks.settled
+    assert looking.ledger.covered(REF) == {
+        Observer.MOUNT_TABLE,
+        Observer.BLOCK_DEVICE,
+        Observer.FILESYSTEM,
+        Observer.KERNEL_LOG,
+    }
+    assert looking.ledger.complete(REF)
+    looking.files.fail(TABLE, errno.EACCES)
+    await looking.look()
+    assert looking.ledger.covered(REF) == frozenset()
+    assert looking.ledger.missing(REF) == "the agent may not read mountinfo (Permission denied)"

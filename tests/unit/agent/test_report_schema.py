@@ -40,7 +40,7 @@ FULL = VolumeHealthReport(
     complete=frozenset({"uid"}),
     missing=(MissingLook("d", "shop", "data", "uid", "m"),),
     volumes=(
-        ReportedVolume("d", "v", "shop", "data", "uid", ("p",), (ReportedCondition("Degraded", "X", "m", NOW),)),
+        ReportedVolume("d", "v", "shop", "data", "uid", ("p",), (ReportedCondition("Degraded", "X", "m", NOW, instance="i"),)),
     ),
     silent=(SilentVolume("d", "v", "CallFailed", "m", NOW, "shop", "data", "uid"),),
     capacity_warnings=1,
