@@ -251,3 +251,17 @@ async def test_the_storage_behind_the_driver_is_asked_once_for_all_its_volumes()
 )
 def test_capabilities_decide_what_is_called(capabilities: set[str], api: HealthAPI) -> None:
     assert make_plan(NodeInfo("d", "", frozenset(capabilities))).api is api
+
+
+async def test_an_errno_of_a_driver_without_a_health_call_is_told_until_the_call_works_again() -> None:
+    async with SimulatedDriver(node_capabilities={"GET_VOLUME_STATS"}) as driver, asked(driver) as found:
+        await found.until(lambda: found.watch.settled)
+        assert found.said("vol-1") == []
+        params = Params(
+            methods=("NodeGetVolumeStats",), message="failed to get stats: input/output error"
+        )
+        driver.misbehave(Quirk.ERRORS, params)
+        await found.until(lambda: found.said("vol-1") == ["BackendError"])
+        assert found.silence("vol-1") == ""
+        driver.behave()
+        await found.until(lambda: found.said("vol-1") == [])
