@@ -11,6 +11,7 @@ import msgspec
 
 from volumehealth import errors
 from volumehealth.agent.targets import KnownClaim
+from volumehealth.agent.wishes import wants_read_only
 from volumehealth.cluster.joins import join
 from volumehealth.cluster.objects import (
     LabelPool,
@@ -41,11 +42,12 @@ T = TypeVar("T")
 
 class _CsiAccess(msgspec.Struct, rename="camel"):
     read_only: bool = False
+    volume_attributes: dict[str, str] | None = None
 
 
 class _Access(msgspec.Struct, rename="camel"):
     csi: _CsiAccess | None = None
-    mount_options: tuple[str, ...] = ()
+    mount_options: tuple[str, ...] | None = None
 
 
 class ClaimLookup:
@@ -160,7 +162,9 @@ class ClaimLookup:
     async def _read_volume(self, name: str) -> tuple[VolumeRow, bool]:
         volume = await self._get(f"/api/v1/persistentvolumes/{name}", PersistentVolume)
         access = read_body(bytes(volume.spec), _Access, what=f"the volume {name}")
-        read_only = "ro" in access.mount_options or (access.csi is not None and access.csi.read_only)
+        attributes = access.csi.volume_attributes if access.csi is not None else None
+        asked = wants_read_only(access.mount_options or (), attributes or {})
+        read_only = asked or (access.csi is not None and access.csi.read_only)
         return volume_row(volume), read_only
 
     async def _read_namespace(self, name: str) -> Namespace | None:

@@ -29,9 +29,33 @@ class _Volume(msgspec.Struct, rename="camel"):
     ephemeral: _There | None = None
 
 
+class _VolumeMount(msgspec.Struct, rename="camel"):
+    name: str = ""
+    read_only: bool | None = None
+
+
+class _VolumeDevice(msgspec.Struct):
+    name: str = ""
+
+
+class _ContainerSpec(msgspec.Struct, rename="camel"):
+    volume_mounts: list[_VolumeMount] | None = None
+    volume_devices: list[_VolumeDevice] | None = None
+
+
 class _Spec(msgspec.Struct, rename="camel"):
     node_name: str = ""
     volumes: list[_Volume] | None = None
+    containers: list[_ContainerSpec] | None = None
+    init_containers: list[_ContainerSpec] | None = None
+
+    def only_read(self) -> frozenset[str]:
+        """Return the volumes that no container mounts for writing, though some mount them."""
+        every = (*(self.containers or ()), *(self.init_containers or ()))
+        mounts = [mount for container in every for mount in container.volume_mounts or ()]
+        written = {mount.name for mount in mounts if not mount.read_only}
+        written |= {device.name for container in every for device in container.volume_devices or ()}
+        return frozenset(mount.name for mount in mounts) - written
 
 
 class _Running(msgspec.Struct, rename="camel"):
@@ -74,7 +98,7 @@ class PodVolume:
 
     Attributes:
         claim: its name.
-        read_only: the Pod asks for it read-only.
+        read_only: the Pod asks for it read-only, or mounts it so in all its containers.
     """
 
     claim: str
@@ -124,8 +148,13 @@ class NodePod:
 def node_pod(pod: NodePodObject) -> NodePod | None:
     """Reduce a Pod; None if it uses no claim."""
     metadata, status = pod.metadata, pod.status
+    only_read = pod.spec.only_read()
     volumes = tuple(
-        dict.fromkeys(one for volume in pod.spec.volumes or () if (one := _volume(volume, metadata.name)))
+        dict.fromkeys(
+            one
+            for volume in pod.spec.volumes or ()
+            if (one := _volume(volume, metadata.name, only_read=volume.name in only_read))
+        )
     )
     if not volumes:
         return None
@@ -151,12 +180,12 @@ def _running_since(status: _Status) -> datetime | None:
     return min((one for one in begun if one is not None), default=None)
 
 
-def _volume(volume: _Volume, pod: str) -> PodVolume | None:
+def _volume(volume: _Volume, pod: str, *, only_read: bool) -> PodVolume | None:
     source = volume.persistent_volume_claim
     if source is not None:
-        return PodVolume(source.claim_name, read_only=source.read_only)
+        return PodVolume(source.claim_name, read_only=source.read_only or only_read)
     if volume.ephemeral is not None:
-        return PodVolume(f"{pod}-{volume.name}")
+        return PodVolume(f"{pod}-{volume.name}", read_only=only_read)
     return None
 
 

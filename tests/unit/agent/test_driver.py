@@ -257,9 +257,7 @@ async def test_an_errno_of_a_driver_without_a_health_call_is_told_until_the_call
     async with SimulatedDriver(node_capabilities={"GET_VOLUME_STATS"}) as driver, asked(driver) as found:
         await found.until(lambda: found.watch.settled)
         assert found.said("vol-1") == []
-        params = Params(
-            methods=("NodeGetVolumeStats",), message="failed to get stats: input/output error"
-        )
+        params = Params(methods=("NodeGetVolumeStats",), message="failed to get stats: input/output error")
         driver.misbehave(Quirk.ERRORS, params)
         await found.until(lambda: found.said("vol-1") == ["BackendError"])
         assert found.silence("vol-1") == ""

@@ -141,3 +141,27 @@ def test_whether_a_container_ever_ran(container: dict[str, Any], started: bool) 
     pod = read(status={"phase": "Running", "containerStatuses": [container]})
     assert pod is not None
     assert pod.runs is started
+
+
+@pytest.mark.parametrize(
+    ("containers", "read_only"),
+    {
+        "every container only reads": (
+            [[{"name": "v", "readOnly": True}], [{"name": "v", "readOnly": True}]],
+            True,
+        ),
+        "one of them writes": ([[{"name": "v", "readOnly": True}], [{"name": "v"}]], False),
+        "nobody mounts it": ([[{"name": "other", "readOnly": True}]], False),
+    }.values(),
+)
+def test_a_volume_that_all_containers_mount_for_reading_is_only_read(
+    containers: list[list[dict[str, Any]]], read_only: bool
+) -> None:
+    pod = read(
+        spec={
+            "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}],
+            "containers": [{"volumeMounts": mounts} for mounts in containers],
+        }
+    )
+    assert pod is not None
+    assert pod.volumes == (PodVolume("data", read_only=read_only),)
