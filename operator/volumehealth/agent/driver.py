@@ -14,6 +14,7 @@ from volumehealth.agent.errnos import backend_error
 from volumehealth.agent.slots import PATIENCE, QUICK, CallSlots
 from volumehealth.agent.state import ReportState
 from volumehealth.agent.targets import Target
+from volumehealth.agent.usage import UsageBook
 from volumehealth.csi.client import CsiClient
 from volumehealth.csi.endpoint import Endpoint
 from volumehealth.csi.types import NodeInfo, StorageCondition, VolumeStats
@@ -75,6 +76,7 @@ class DriverWatch:
         news: called when something changed that belongs into the report.
         secrets: what CSI 1.13's storage health call takes, by driver.
         earlier: what was reported of it before this agent was started.
+        usage: where is noted how full volumes are.
         pace: as named.
         dial: makes the connection.
     """
@@ -90,6 +92,7 @@ class DriverWatch:
         news: Callable[[], None],
         secrets: Callable[[str], Mapping[str, str]] = lambda driver: {},
         earlier: ReportedDriver | None = None,
+        usage: UsageBook | None = None,
         pace: DriverPace | None = None,
         dial: Dial = GrpcWire,
     ) -> None:
@@ -97,6 +100,7 @@ class DriverWatch:
         self._dial = dial
         self.endpoint = endpoint
         self._ledger = ledger
+        self._usage = usage if usage is not None else UsageBook()
         self._clock = clock
         self._news = news
         self._secrets = secrets
@@ -400,6 +404,7 @@ class DriverWatch:
                 return  # its health is known; how full it is stays as it was
             raise
         self._ledger.count(target.claim, counted=True)
+        self._usage.note(target.claim.ref, stats.usage, now=self._clock.monotonic())
         self._take_stats(target, stats, legacy=legacy)
 
     def _take_errno(self, target: Target, error: CsiError) -> bool:

@@ -117,6 +117,11 @@ class NodeLooks:
             self._woken.set()
 
     @property
+    def log_gaps(self) -> int:
+        """How often lines of the kernel log were suppressed, or overwritten before they were seen."""
+        return self._eyes.book.gaps if self._eyes is not None else 0
+
+    @property
     def settled(self) -> bool:
         """Whether everything that is wanted was looked at, twice where it takes two looks."""
         return self._rounds > 0 and not self._again

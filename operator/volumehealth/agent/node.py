@@ -10,6 +10,7 @@ from volumehealth.agent.compose import compose
 from volumehealth.agent.driver import DriverPace, DriverWatch
 from volumehealth.agent.looks import NodeLooks
 from volumehealth.agent.lookups import ClaimLookup
+from volumehealth.agent.numbers import node_numbers
 from volumehealth.agent.pods import NodePod, NodePodObject, node_pods
 from volumehealth.agent.policies import PolicyStore
 from volumehealth.agent.reach import NodeReach
@@ -17,6 +18,7 @@ from volumehealth.agent.registry import PluginRegistry, RegistryPace
 from volumehealth.agent.settings import NodeSettings
 from volumehealth.agent.state import ReportState
 from volumehealth.agent.targets import Target, find_targets, used_claims
+from volumehealth.agent.usage import UsageBook
 from volumehealth.agent.writer import AgentLease, ReportWriter
 from volumehealth.app.secrets import SecretFiles
 from volumehealth.csi.endpoint import Endpoint, parse_endpoint
@@ -29,6 +31,7 @@ from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import LabelSelector
 from volumehealth.model.report import ReportedDriver, VolumeHealthReport
 from volumehealth.policy.select import Selection
+from volumehealth.report.nodemetrics import NodeNumbers
 from volumehealth.settings import identity
 
 log = logging.getLogger(__name__)
@@ -83,6 +86,7 @@ class NodeAgent:
         self._earlier: dict[str, ReportedDriver] = {}
         self._ledger = ReportState()
         self._looks: NodeLooks | None = None
+        self._usage = UsageBook()
         self._secrets = SecretFiles(settings.common.csi_secrets_dir)
         self._started = clock.monotonic()
         self._planned_at: float | None = None
@@ -138,6 +142,12 @@ class NodeAgent:
 
     def _stalled(self) -> bool:
         return self._planned_at is not None and self._clock.monotonic() - self._planned_at >= _STALLED
+
+    def numbers(self) -> NodeNumbers:
+        """Return what is exported at `/metrics`."""
+        looks = self._looks
+        seen, gaps = (looks.seen, looks.log_gaps) if looks is not None else ({}, 0)
+        return node_numbers(self._targets, self._usage, seen, log_gaps=gaps)
 
     def ready(self) -> tuple[bool, str]:
         """Say whether the API server was read: Pods, policies and the claims in use. There may be nothing to ask."""
@@ -202,6 +212,7 @@ class NodeAgent:
             if targets != self._targets:
                 self._targets = targets
                 self._said.set()
+            self._usage.keep(targets)
             looks.demand(targets.values())
             self._share_out(group)
 
@@ -259,6 +270,7 @@ class NodeAgent:
             news=self._said.set,
             secrets=self._secrets,
             earlier=self._earlier.pop(name, None),
+            usage=self._usage,
             pace=self._driver_pace,
             dial=self._reach.dial,
         )

@@ -11,7 +11,8 @@ from volumehealth.agent.node import NodeAgent
 from volumehealth.agent.settings import NodeSettings
 from volumehealth.kube.api import Api
 from volumehealth.model.clock import SystemClock
-from volumehealth.report.http import health, serve
+from volumehealth.report.http import PROMETHEUS, Page, health, serve
+from volumehealth.report.nodemetrics import NodeMetrics
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,12 @@ async def run_node(settings: NodeSettings) -> int:
         agent = NodeAgent(api, settings, clock=SystemClock(), random=Random())
         address = settings.common.health_address
         if address is not None:
-            routes = {"/healthz": health(agent.health), "/readyz": health(agent.ready)}
+            metrics = NodeMetrics(agent.numbers)
+            routes = {
+                "/healthz": health(agent.health),
+                "/readyz": health(agent.ready),
+                "/metrics": lambda: Page(metrics.render(), content_type=PROMETHEUS),
+            }
             host = f"[{address.host}]" if ":" in address.host else address.host
             port = await stack.enter_async_context(serve(f"{host}:{address.port}", routes))
             log.info("serving", extra={"paths": " ".join(routes), "port": port})

@@ -20,7 +20,7 @@ from volumehealth.errors import LeaseLost
 from volumehealth.kube.api import Api
 from volumehealth.kube.lease import LeaseElector
 from volumehealth.model.clock import Clock, SystemClock
-from volumehealth.report.http import Page, health, serve
+from volumehealth.report.http import PROMETHEUS, Page, health, serve
 from volumehealth.report.metrics import Metrics
 from volumehealth.settings import HostPort, Settings, identity
 
@@ -33,7 +33,6 @@ _GC_THRESHOLDS = (5_000, 5, 1_000)
 defaults, and with rare large collections as well, garbage of a burst blocked the event loop for 50 ms and more."""
 LEASE_LOST_SECONDS = 4
 """Others may take over 5 seconds after we gave up (`LeaseTiming`)."""
-_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Probes:
@@ -77,7 +76,7 @@ async def run(settings: Settings) -> int:
             (settings.health_address, routes),
             (
                 settings.metrics_address,
-                {"/metrics": lambda: Page(metrics.render(), content_type=_PROMETHEUS)},
+                {"/metrics": lambda: Page(metrics.render(), content_type=PROMETHEUS)},
             ),
         ):
             if address is not None:

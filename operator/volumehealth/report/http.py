@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+"""Content type of a page of metrics."""
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
