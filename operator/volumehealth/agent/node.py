@@ -8,6 +8,7 @@ from typing import Any
 
 from volumehealth.agent.compose import compose
 from volumehealth.agent.driver import DriverPace, DriverWatch
+from volumehealth.agent.exposition import NodeNumbers
 from volumehealth.agent.looks import NodeLooks
 from volumehealth.agent.lookups import ClaimLookup
 from volumehealth.agent.numbers import node_numbers
@@ -31,7 +32,6 @@ from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import LabelSelector
 from volumehealth.model.report import ReportedDriver, VolumeHealthReport
 from volumehealth.policy.select import Selection
-from volumehealth.report.nodemetrics import NodeNumbers
 from volumehealth.settings import identity
 
 log = logging.getLogger(__name__)

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 
+from volumehealth.agent.exposition import NodeNumbers, VolumeNumbers
 from volumehealth.agent.usage import UsageBook
 from volumehealth.csi.types import Unit
 from volumehealth.model.ids import ClaimRef
 from volumehealth.node.eyes import Sight
-from volumehealth.report.nodemetrics import NodeNumbers, VolumeNumbers
 
 _UNITS = {Unit.BYTES: "bytes", Unit.INODES: "inodes"}
 

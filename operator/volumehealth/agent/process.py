@@ -7,12 +7,12 @@ from contextlib import AsyncExitStack
 from random import Random
 
 from volumehealth import __version__
+from volumehealth.agent.exposition import exposition
 from volumehealth.agent.node import NodeAgent
 from volumehealth.agent.settings import NodeSettings
 from volumehealth.kube.api import Api
 from volumehealth.model.clock import SystemClock
 from volumehealth.report.http import PROMETHEUS, Page, health, serve
-from volumehealth.report.nodemetrics import NodeMetrics
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +38,10 @@ async def run_node(settings: NodeSettings) -> int:
         agent = NodeAgent(api, settings, clock=SystemClock(), random=Random())
         address = settings.common.health_address
         if address is not None:
-            metrics = NodeMetrics(agent.numbers)
             routes = {
                 "/healthz": health(agent.health),
                 "/readyz": health(agent.ready),
-                "/metrics": lambda: Page(metrics.render(), content_type=PROMETHEUS),
+                "/metrics": lambda: Page(exposition(agent.numbers()), content_type=PROMETHEUS),
             }
             host = f"[{address.host}]" if ":" in address.host else address.host
             port = await stack.enter_async_context(serve(f"{host}:{address.port}", routes))

@@ -1,4 +1,4 @@
-"""Everything that the operator exports at `/metrics`; beside `nodemetrics` no other module knows Prometheus.
+"""Everything that the operator exports at `/metrics`; no other module knows Prometheus' library.
 
 `docs/metrics.md` lists every name with its labels; a test compares the two. What describes objects is built from
 the newest check when somebody asks, so a series vanishes with what it was about.
