@@ -31,7 +31,7 @@ demo: $(STAMP) ## See it work on a real local API server; ONCE=1 ends by itself
 test: $(STAMP) tools ## Run all tests, on the real API server
 	@$(BIN)/python -m pytest -q -m "not e2e" $(ARGS)
 
-e2e: $(STAMP) ## Run the tests on a real kubelet (root; Debian packages containerd, runc, containernetworking-plugins)
+e2e: $(STAMP) ## Run the deployed product on a real kubelet (root; the Debian packages that docs/e2e.md names)
 	@$(BIN)/python -m pytest -q -m e2e tests/e2e $(ARGS)
 
 bench: $(STAMP) tools ## Measure it beside its floors (12 minutes); QUICK=1: half of it in 2; SOAK=1: 10 more for a quiet cluster

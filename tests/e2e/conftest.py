@@ -1,7 +1,6 @@
-"""Scenes on a real node: real kubelet, real containers, drivers that really mount, the operator and the agent.
+"""Scenes on a real node: kubelet, drivers that really mount, the operator and the agents in the Pods that are shipped.
 
-In: root, Debian's containerd, runc and containernetworking-plugins, and programs that `volumehealth_sandbox.tools`
-finds or builds. Out: one node for the session, with everything in its place and healthy. Every scene heals what it
+In: root, Debian's packages (docs/e2e.md), and programs and an image that the sandbox finds or builds. Out: one node for the session, with everything in its place and healthy. Every scene heals what it
 broke, so that they may be played in any order. Where a node cannot run, all of them are skipped, and say why.
 """
 
@@ -11,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from support.realnode import NodeDriver, RealNode
+from support.realnode import NodeDriver, RealNode, obstacles
+from volumehealth_sandbox.assets import checkout
 from volumehealth_sandbox.driver_state import Generation
-from volumehealth_sandbox.node import obstacles
-from volumehealth_sandbox.tools import find_or_build
+from volumehealth_sandbox.image import build_image, product
+from volumehealth_sandbox.tools import Say, find_or_build
 
 NEW = NodeDriver(
     "new.csi.volumehealth.test",
@@ -32,7 +32,9 @@ NEW = NodeDriver(
         "heard-twice",
     ),
 )
-OLD = NodeDriver("old.csi.volumehealth.test", Generation.LEGACY, ("old-ioerror", "old-unmounted"))
+OLD = NodeDriver(
+    "old.csi.volumehealth.test", Generation.LEGACY, ("old-ioerror", "old-unmounted"), controller="StatefulSet"
+)
 POLICY = {
     "interval": "5s",
     "timeout": "5s",
@@ -41,7 +43,18 @@ POLICY = {
     "checks": {"nodeFailure": {"after": "2s"}},
 }
 PODS = ("first", "second")
-_TOOLS = ("etcd", "kube-apiserver", "kubectl", "kube-controller-manager", "kubelet")
+_TOOLS = ("etcd", "kube-apiserver", "kubectl", "kube-controller-manager", "kube-scheduler", "kubelet")
+
+
+def _terminal(config: pytest.Config) -> Say:
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    return print if terminal is None else terminal.write_line
+
+
+@pytest.fixture
+def show(request: pytest.FixtureRequest) -> Say:
+    """Write to the terminal, whether the test fails or not."""
+    return lambda line: _terminal(request.config)(f"\n{line}")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -49,10 +62,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     wanted = any(item.get_closest_marker("e2e") for item in session.items)
     if session.config.option.collectonly or not wanted or obstacles():
         return
-    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
-    say = print if terminal is None else terminal.write_line
+    say = _terminal(session.config)
     for name in _TOOLS:
         find_or_build(name, say)
+    build_image(product(checkout()), say)
 
 
 @pytest.fixture(scope="session")

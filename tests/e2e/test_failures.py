@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from e2e.scenes import await_recovery, dead_mount, driver_says
+from support.product import AGENT_SPACE
 from support.realnode import RealNode
 from volumehealth_sandbox.driver_faults import Fault, Plane
 
@@ -60,9 +61,9 @@ def test_an_agent_that_is_killed_and_comes_back_tells_nothing_twice(well: RealNo
             lambda: len(well.told("VolumeConditionAbnormal", claim)) == 1 + len(well.pods), "it is told"
         )
         before, since = _told(well), _since(well, claim)
-        well.agent.kill()
-        well.agent.start()
-        well.until(well.agent_ready, "it is back", within=60.0)
+        agent = well.product.agent()["metadata"]["name"]
+        well.product.crash(AGENT_SPACE, agent)
+        well.until(lambda: well.product.is_ready(AGENT_SPACE, agent), "it is back", within=60.0)
         seen = well.checks()
         well.until(lambda: well.checks() >= seen + 3, "three checks later")
         assert _told(well) == before

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from e2e.scenes import Scene, driver_says, mount_again, play, unmount_one
-from support.realnode import SPACE, NodeDriver, RealNode
+from support.realnode import SPACE, NodeDriver, RealNode, obstacles
 from volumehealth_sandbox.driver_faults import Fault, Plane
 from volumehealth_sandbox.driver_state import Generation
-from volumehealth_sandbox.node import obstacles
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -34,6 +33,7 @@ def gateless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealNode]:
         pods=("first", "second"),
         policy=policy,
         gate=False,
+        network=2,
     ) as node:
         yield node
 

@@ -58,6 +58,8 @@ def settings_of(driver: str, namespace: str, *, local: bool = True) -> dict[str,
         "serviceAccount": "csi-controller",
         "socketVolume": "socket-dir",
         "socketFile": "csi.sock",
+        "runAsUser": "0",
+        "runAsNonRoot": "false",
         "image": "volumehealth:0.1.0",
     }
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}

@@ -119,11 +119,20 @@ class OperatorProcess:
 
     async def metrics(self) -> Mapping[str, float]:
         """Read /metrics: the value of each series, by its name with labels as they are printed."""
-        status, text = await _get(self.metrics_url)
-        if status != 200:
-            raise SandboxError(f"{self.program.name} serves no metrics: {status}")
-        samples = (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))
-        return {series: float(value) for series, _, value in samples}
+        return await scrape(self.metrics_url)
+
+
+async def scrape(url: str) -> Mapping[str, float]:
+    """Read a page of metrics: the value of each series, by its name with labels as they are printed.
+
+    Raises:
+        SandboxError: if the page cannot be had.
+    """
+    status, text = await _get(url)
+    if status != 200:
+        raise SandboxError(f"{url} serves no metrics: {status}")
+    samples = (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))
+    return {series: float(value) for series, _, value in samples}
 
 
 def _entry(line: str) -> dict[str, Any]:

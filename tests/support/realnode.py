@@ -1,45 +1,48 @@
-"""The product on a real node: kubelet, containers and drivers that really mount, the operator and the agent.
+"""The product on a real node: kubelet, drivers that really mount, and the operator and the agents in their Pods.
 
-Everything is a process of its own, and everything is asked and told through kubectl, as its users do.
+Everything is asked and told through kubectl, as its users do.
 """
 
 import asyncio
 import json
 import sys
 import time
-import urllib.request
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from support.controllers import controller_on_host, rights_of_a_provisioner, settings, write_kustomization
 from support.installation import policy_text
-from support.process import OperatorProcess
-from volumehealth.errors import SandboxError
+from support.product import AGENT_SPACE, OPERATOR_SPACE, Product
 from volumehealth.model.ids import VolumeId
-from volumehealth_sandbox.assets import asset
-from volumehealth_sandbox.controlplane import COLLECTORS, NODE_WATCHER, ControlPlane
+from volumehealth_sandbox import image, node
+from volumehealth_sandbox.assets import checkout
+from volumehealth_sandbox.controlplane import ControlPlane
 from volumehealth_sandbox.driver_control import DriverControl
 from volumehealth_sandbox.driver_state import Generation
 from volumehealth_sandbox.locks import locked
+from volumehealth_sandbox.network import ClusterNetwork
 from volumehealth_sandbox.node import NodeSandbox
 from volumehealth_sandbox.node_files import IMAGE
 from volumehealth_sandbox.objects import ClaimSpec, ClusterObjects, Object
-from volumehealth_sandbox.ports import free_ports
 from volumehealth_sandbox.processes import Program
 from volumehealth_sandbox.tools import Say
 
 SPACE = "e2e"
 """Namespace of every claim and Pod."""
 AGENT_ACCOUNT = "volumehealth-agent"
-"""The agent's ServiceAccount and its namespace."""
+"""The agent's ServiceAccount."""
 VOLUME_SIZE = 16 * 1024**2
 """Bytes of every volume."""
-_OPERATOR_ACCOUNT = "volumehealth-operator"
-_OPERATOR_SPACE = "volumehealth-system"
 _POLL = 0.3
+
+
+def obstacles() -> list[str]:
+    """Say why the product cannot run on a real node here, one reason an entry; empty if it can."""
+    return [*node.obstacles(), *image.obstacles()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +53,22 @@ class NodeDriver:
         name: of the driver.
         generation: which health calls it speaks.
         claims: their names; the handle of the first one's volume is `vol-1`, and so on.
+        controller: the kind of its controller, `Deployment` or `StatefulSet`.
     """
 
     name: str
     generation: Generation
     claims: tuple[str, ...]
+    controller: str = "Deployment"
+
+    @property
+    def namespace(self) -> str:
+        """Namespace of its controller."""
+        return f"csi-{self.name.partition('.')[0]}"
 
     def handle(self, claim: str) -> str:
         """Return the handle of a claim's volume."""
         return f"vol-{self.claims.index(claim) + 1}"
-
-
-@dataclass(slots=True)
-class _Parts:
-    drivers: dict[str, Program] = field(default_factory=dict)
-    operator: OperatorProcess | None = None
-    agent: Program | None = None
 
 
 class RealNode:
@@ -79,6 +82,7 @@ class RealNode:
         pods: names of Pods; each mounts every claim.
         policy: spec of the one policy.
         gate: the feature gate CSIVolumeHealth of API server and kubelet.
+        network: number of the cluster's network; nodes that run at the same time need different ones.
         say: is told what takes long.
     """
 
@@ -91,6 +95,7 @@ class RealNode:
         pods: Iterable[str],
         policy: Mapping[str, Any],
         gate: bool,
+        network: int = 1,
         say: Say = print,
     ) -> None:
         self.home = home
@@ -101,13 +106,14 @@ class RealNode:
         self._exit = ExitStack()
         gates = (f"CSIVolumeHealth={str(gate).lower()}",)
         self.plane = ControlPlane(
-            home / "plane", feature_gates=gates, controllers=(*COLLECTORS, *NODE_WATCHER), say=say
+            home / "plane", feature_gates=gates, whole=True, network=ClusterNetwork(network), say=say
         )
         self.node = NodeSandbox(
             node_home, self.plane, name="real-node", feature_gates={"CSIVolumeHealth": gate}, say=say
         )
-        self._parts = _Parts()
-        self._agent_port = free_ports(1)[0]
+        self.product = Product(self.plane, self.node, home)
+        """The operator and the agents."""
+        self._drivers: dict[str, Program] = {}
 
     # Life.
 
@@ -117,12 +123,14 @@ class RealNode:
             stack.enter_context(locked(lock, lambda: self._say("Another session has the node; waiting.")))
             stack.enter_context(self.plane)
             stack.enter_context(self.node)
-            stack.callback(self._stop_product)
+            stack.callback(self._stop)
+            self.node.import_image(image.build_image(image.product(checkout()), self._say))
+            self.product.install()
             self._start_drivers()
-            self._install()
+            self._start_controllers()
             self._make_claims()
-            self._start_pods()
-            self._start_product()
+            self.start_pods()
+            self._watch()
             self._exit = stack.pop_all()
         return self
 
@@ -131,13 +139,11 @@ class RealNode:
     ) -> None:
         self._exit.close()
 
-    def _stop_product(self) -> None:
-        if self._parts.operator is not None:
-            self._parts.operator.program.stop()
-        if self._parts.agent is not None:
-            self._parts.agent.stop()
-        self._delete_pods()
-        for program in self._parts.drivers.values():
+    def _stop(self) -> None:
+        """Let the kubelet unmount what it can while it is there; the sandbox removes the rest."""
+        if self.node.kubelet.alive and all(program.alive for program in self._drivers.values()):
+            self.kubectl("delete", "pods", "--all", f"--namespace={SPACE}", "--timeout=30s", "--wait=false")
+        for program in self._drivers.values():
             program.stop()
 
     # Steps.
@@ -145,7 +151,7 @@ class RealNode:
     def _start_drivers(self) -> None:
         for driver in self.drivers.values():
             program = Program(driver.name, lambda driver=driver: self._driver_command(driver), home=self.home)  # type: ignore[misc]  # a default binds the loop's variable
-            self._parts.drivers[driver.name] = program
+            self._drivers[driver.name] = program
             program.start()
         self.until(lambda: self.drivers.keys() <= self.node.drivers(), "the kubelet takes the drivers")
 
@@ -167,11 +173,20 @@ class RealNode:
             f"--kubelet-dir={self.node.layout.kubelet_dir}",
         )
 
-    def _install(self) -> None:
-        """Apply deploy/ and deploy/agent; nobody here makes Pods of Deployments and DaemonSets."""
-        self.kubectl("apply", "-k", str(asset("deploy")))
-        self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-        self.kubectl("apply", "-k", str(asset("deploy") / "agent"))
+    def _start_controllers(self) -> None:
+        """Apply each driver's controller with the agent beside it, by the components of docs/controller-agent.md."""
+        for driver in self.drivers.values():
+            self.kubectl("create", "namespace", driver.namespace)
+            socket_dir = Path(self.endpoint(driver.name).removeprefix("unix://")).parent
+            resources = [
+                settings(driver.name, driver.namespace),
+                *rights_of_a_provisioner(driver.namespace),
+                controller_on_host(driver.controller, driver.namespace, socket_dir),
+            ]
+            home = write_kustomization(self.home / driver.namespace, resources)
+            self.kubectl("apply", "-k", str(home))
+        for driver in self.drivers.values():
+            self.product.await_rollout(f"{driver.controller}/csi-controller", driver.namespace)
 
     def _make_claims(self) -> None:
         async def make() -> None:
@@ -187,103 +202,43 @@ class RealNode:
 
         asyncio.run(make())
 
-    def _start_pods(self) -> None:
+    def start_pods(self) -> None:
+        """Start every Pod that does not run, and return when all run."""
+        self.until(self._has_account, "the namespace has its ServiceAccount")
         claims = [claim for driver in self.drivers.values() for claim in driver.claims]
         pods = [_pod(name, claims, node=self.node.name) for name in self.pods]
         self.kubectl("apply", "-f", "-", text=json.dumps({"kind": "List", "apiVersion": "v1", "items": pods}))
         self.until(lambda: self._running() == set(self.pods), "the Pods run", within=90.0)
 
+    def _has_account(self) -> bool:
+        accounts = self.get("serviceaccounts", namespace=SPACE)["items"]
+        return any(account["metadata"]["name"] == "default" for account in accounts)
+
     def _running(self) -> set[str]:
         pods = self.get("pods", namespace=SPACE)["items"]
         return {pod["metadata"]["name"] for pod in pods if pod["status"]["phase"] == "Running"}
 
-    def _delete_pods(self) -> None:
-        """Let the kubelet unmount what it can while it is there; the sandbox removes the rest."""
-        if self.node.kubelet.alive and all(program.alive for program in self._parts.drivers.values()):
-            self.kubectl("delete", "pods", "--all", f"--namespace={SPACE}", "--timeout=30s", "--wait=false")
-
-    def _start_product(self) -> None:
+    def _watch(self) -> None:
         self.kubectl("apply", "-f", "-", text=policy_text("e2e", self._policy))
-        token = self.plane.create_token(_OPERATOR_SPACE, _OPERATOR_ACCOUNT)
-        kubeconfig = self.plane.write_kubeconfig(
-            self.home / "operator.kubeconfig", token, user=_OPERATOR_ACCOUNT
-        )
-        operator = OperatorProcess(
-            "operator",
-            home=self.home,
-            kubeconfig=kubeconfig,
-            endpoints=[self.endpoint(name) for name in self.drivers],
-        )
-        self._parts.operator = operator
-        self._parts.agent = Program("agent", self._agent_command, home=self.home)
-        operator.program.start()
-        self._parts.agent.start()
-        asyncio.run(operator.ready())
-        self.until(self.agent_ready, "the agent reports", within=60.0)
+        self.until(lambda: self.count("healthy"), "a claim is healthy", within=90.0)
 
-    def _agent_command(self) -> tuple[str, ...]:
-        return (
-            *_VOLUMEHEALTH,
-            "agent",
-            "node",
-            f"--kubeconfig={self._write_agent_kubeconfig()}",
-            f"--node-name={self.node.name}",
-            f"--kubelet-dir={self.node.layout.kubelet_dir}",
-            "--mount-table=/proc/self/mountinfo",
-            f"--health-address=127.0.0.1:{self._agent_port}",
-            "--log-format=json",
-        )
+    # What tests do to it.
 
-    def _write_agent_kubeconfig(self) -> Path:
-        """Write the token of a real Pod on the real node: with it the API server knows where the agent runs."""
-        pod = _pod("agent", (), node=self.node.name)
-        pod["metadata"]["namespace"] = AGENT_ACCOUNT
-        pod["spec"]["serviceAccountName"] = AGENT_ACCOUNT
-        self.kubectl("apply", "-f", "-", text=json.dumps(pod))
+    def agent_kubeconfig(self) -> Path:
+        """Write a kubeconfig with a token like the one that the agent's Pod has."""
         token = self.kubectl(
             "create",
             "token",
             AGENT_ACCOUNT,
-            f"--namespace={AGENT_ACCOUNT}",
+            f"--namespace={AGENT_SPACE}",
             "--bound-object-kind=Pod",
-            "--bound-object-name=agent",
+            f"--bound-object-name={self.product.agent()['metadata']['name']}",
         )
-        return self.plane.write_kubeconfig(self.agent_kubeconfig, token.strip(), user=AGENT_ACCOUNT)
-
-    # What tests do to it.
-
-    @property
-    def operator(self) -> OperatorProcess:
-        """The operator; only while it is set up."""
-        if self._parts.operator is None:
-            raise SandboxError("there is no operator yet")
-        return self._parts.operator
-
-    @property
-    def agent(self) -> Program:
-        """The node agent; only while it is set up."""
-        if self._parts.agent is None:
-            raise SandboxError("there is no agent yet")
-        return self._parts.agent
-
-    @property
-    def agent_kubeconfig(self) -> Path:
-        """The kubeconfig that the agent runs with."""
-        return self.home / "agent.kubeconfig"
-
-    def agent_ready(self) -> bool:
-        """Tell whether the agent says that its report is on the server (/readyz)."""
-        url = f"http://127.0.0.1:{self._agent_port}/readyz"
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            opener.open(url, timeout=2).close()
-        except OSError:
-            return False
-        return True
+        return self.plane.write_kubeconfig(self.home / "agent.kubeconfig", token.strip(), user=AGENT_ACCOUNT)
 
     def driver(self, name: str) -> Program:
         """Return a driver's process."""
-        return self._parts.drivers[name]
+        return self._drivers[name]
 
     def driver_of(self, claim: str) -> NodeDriver:
         """Return the driver of a claim's volume."""
@@ -331,7 +286,7 @@ class RealNode:
 
     def checks(self) -> int:
         """Return how many checks the operator has made."""
-        series = asyncio.run(self.operator.metrics())
+        series = self.product.metrics()
         return int(series['volumehealth_check_duration_seconds_count{policy="e2e"}'])
 
     def condition(self, kind: str) -> Mapping[str, str]:
@@ -391,12 +346,10 @@ class RealNode:
         return time.monotonic() - before
 
     def _logs(self) -> str:
-        programs = [*self._parts.drivers.values(), self.node.kubelet]
-        if self._parts.operator is not None:
-            programs.append(self._parts.operator.program)
-        if self._parts.agent is not None:
-            programs.append(self._parts.agent)
-        return "\n".join(f"{program.name}:\n{program.tail(8)}" for program in programs)
+        programs = [*self._drivers.values(), self.node.kubelet]
+        ends = [f"{program.name}:\n{program.tail(8)}" for program in programs]
+        spaces = [OPERATOR_SPACE, AGENT_SPACE, *(driver.namespace for driver in self.drivers.values())]
+        return "\n".join([*ends, *(self.product.logs(space) for space in spaces)])
 
 
 _VOLUMEHEALTH = (sys.executable, "-P", "-m", "volumehealth")
