@@ -11,6 +11,9 @@ _COMMANDS = {
     "operator": "volumehealth.cli.operator",
     "agent": "volumehealth.cli.agent",
     "check": "volumehealth.cli.check",
+    "status": "volumehealth.cli.overview",
+    "drivers": "volumehealth.cli.overview",
+    "history": "volumehealth.cli.overview",
     "sandbox": "volumehealth_sandbox.cli",
 }
 

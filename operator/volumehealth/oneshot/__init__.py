@@ -1,1 +1,1 @@
-"""LAW: `volumehealth check`: one read-only check from outside the cluster, with the operator's own pipeline."""
+"""LAW: commands that look once and end: `check` with the operator's own pipeline, and what the operator has written."""

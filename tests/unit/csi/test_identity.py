@@ -86,5 +86,5 @@ async def test_a_probe_that_fails_otherwise_is_an_error(
 @pytest.mark.parametrize("name", ["", "a/b", "x" * 64, "two words", "\x1b[31m"])
 async def test_a_name_that_no_volume_can_carry_is_garbled(name: str) -> None:
     async with SimulatedDriver(name=name) as driver, CsiClient(parse_endpoint(driver.endpoint)) as client:
-        with pytest.raises(GarbledAnswer, match="no CSI driver name"):
+        with pytest.raises(GarbledAnswer, match="is not a CSI driver name"):
             await client.identify(1.0)

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from volumehealth.csi.client import CsiClient
 from volumehealth.csi.endpoint import parse_endpoint
-from volumehealth.errors import DriverUnreachable, VolumeNotFound
+from volumehealth.errors import CsiError, VolumeNotFound
 from volumehealth_sandbox.cli_driver import driver as driver_command
 from volumehealth_sandbox.cli_driver import fault, misbehave
 from volumehealth_sandbox.driver import SimulatedDriver
@@ -94,7 +94,7 @@ async def reachable(control: DriverControl, *, wanted: bool) -> None:
         try:
             await control.stats()
             answers = True
-        except DriverUnreachable:
+        except CsiError:  # refused, or cancelled in flight
             answers = False
         await asyncio.sleep(0.005)
 

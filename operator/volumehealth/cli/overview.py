@@ -1,0 +1,105 @@
+"""`volumehealth status`, `drivers` and `history`: what the operator has found, for a person."""
+
+import asyncio
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from volumehealth.cli.options import cluster_options
+from volumehealth.model.clock import SystemClock
+
+_EVERY = 2.0
+"""Seconds between two looks of `--watch`."""
+
+_output = click.option(
+    "-o", "--output", type=click.Choice(["table", "wide", "json", "yaml"]), default="table", show_default=True
+)
+
+
+def _screen() -> dict[str, Any]:
+    return {"width": shutil.get_terminal_size().columns, "color": sys.stdout.isatty()}
+
+
+@click.command()
+@click.option(
+    "-n", "--namespace", default="", metavar="NAMESPACE", help="Show the claims of one namespace only."
+)
+@click.option("-A", "--all-namespaces", is_flag=True, help="Show the claims of all namespaces (the default).")
+@click.option("-w", "--watch", is_flag=True, help="Show it again every two seconds, until Ctrl-C.")
+@_output
+@cluster_options
+def status(namespace: str, all_namespaces: bool, watch: bool, output: str, kubeconfig: str | None) -> None:
+    """Show what is unhealthy, worst first, and what is not watched.
+
+    It reads what the operator has written; with the role `view` of one namespace use -n.
+
+    Exit status: 0 healthy, 1 unhealthy, 3 nothing unhealthy but something unknown or not watched, 2 error.
+    """
+    if namespace and all_namespaces:
+        raise click.UsageError("-n and -A exclude each other")
+    from volumehealth.cli.overviewoutput import show_status
+    from volumehealth.oneshot.overview import Overview, read_overview
+
+    clock = SystemClock()
+
+    def look() -> Overview:
+        found: Overview = _read(
+            kubeconfig, lambda api: read_overview(api, namespace=namespace, now=clock.now())
+        )
+        return found
+
+    found = look()
+    while watch:
+        page = show_status(found, output, now=clock.now(), **_screen())
+        click.clear()
+        click.echo(page, nl=False)
+        time.sleep(_EVERY)
+        found = look()
+    click.echo(show_status(found, output, now=clock.now(), **_screen()), nl=False)
+    raise SystemExit(found.exit_status)
+
+
+@click.command()
+@_output
+@cluster_options
+def drivers(output: str, kubeconfig: str | None) -> None:
+    """Show what each CSI driver can tell, and what would make it tell more."""
+    from volumehealth.cli.overviewoutput import show_drivers
+    from volumehealth.oneshot.overview import read_overview
+
+    found = _read(kubeconfig, lambda api: read_overview(api, namespace="", now=SystemClock().now()))
+    if found.drivers is None:
+        raise click.ClickException("VolumeHealthDrivers cannot be read: ask for list on volumehealthdrivers")
+    click.echo(show_drivers(found.drivers, output, **_screen()), nl=False)
+
+
+@click.command()
+@click.argument("claim", metavar="NAMESPACE/CLAIM")
+@_output
+@cluster_options
+def history(claim: str, output: str, kubeconfig: str | None) -> None:
+    """Show what has happened to one claim, as a timeline."""
+    namespace, slash, name = claim.partition("/")
+    if not (namespace and slash and name) or "/" in name:
+        raise click.UsageError(f"{claim!r} is not NAMESPACE/CLAIM")
+    from volumehealth.cli.overviewoutput import show_history
+    from volumehealth.oneshot.overview import read_record
+
+    record = _read(kubeconfig, lambda api: read_record(api, namespace, name))
+    click.echo(show_history(record, claim, output, **_screen()), nl=False)
+
+
+def _read(kubeconfig: str | None, read: Callable[[Any], Any]) -> Any:
+    """Connect, read, and close."""
+
+    async def run() -> Any:
+        from volumehealth.kube.api import Api
+
+        async with await Api.connect(kubeconfig or None) as api:
+            return await read(api)
+
+    return asyncio.run(run())

@@ -1,0 +1,174 @@
+"""How `volumehealth status`, `drivers` and `history` print what they read."""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from volumehealth.model.clock import parse_rfc3339
+from volumehealth.oneshot.overview import Overview
+
+_LEAST_WIDTH = 80
+_NARROW = 24
+
+
+def show_status(result: Overview, form: str, *, now: datetime, width: int, color: bool) -> str:
+    """Return what `volumehealth status` prints.
+
+    Args:
+        result: what was read.
+        form: `table`, `wide`, `json` or `yaml`.
+        now: the moment, for ages.
+        width: columns of the terminal; 80 at least are used.
+        color: whether it is a terminal that shows colours.
+    """
+    if form in ("json", "yaml"):
+        return _data({"notWatched": list(result.loud), "records": list(result.records)}, form)
+    out = _console(width, color)
+    for line in result.loud:
+        out.print(line, style="bold yellow", markup=False, soft_wrap=True)
+    if result.policies is None and result.installed:
+        place = f"namespace {result.namespace}" if result.namespace else "the namespaces"
+        out.print(f"Policies are out of your sight: this shows the records of {place} only.", markup=False)
+    for policy in result.policies or ():
+        for line in (policy.get("status") or {}).get("summary") or ():
+            if not line.startswith("All: "):
+                out.print(f"{policy['metadata']['name']}: {line}", markup=False, soft_wrap=True)
+    rows = [_row(record, now, wide=form == "wide") for record in result.unhealthy]
+    if rows:
+        out.print()
+        out.print(_table(rows))
+        first = result.unhealthy[0]["metadata"]
+        out.print()
+        out.print(f"Next: kubectl describe vh {first['name']} -n {first['namespace']}", markup=False)
+        out.print("What to do about each reason: docs/runbooks.md", markup=False)
+    elif not result.loud:
+        out.print("No claim is unhealthy.", markup=False)
+    return _text(out)
+
+
+def show_drivers(drivers: Sequence[Mapping[str, Any]], form: str, *, width: int, color: bool) -> str:
+    """Return what `volumehealth drivers` prints: what can be heard of each driver, and what to do."""
+    if form in ("json", "yaml"):
+        return _data({"drivers": list(drivers)}, form)
+    out = _console(width, color)
+    if not drivers:
+        out.print(
+            "No VolumeHealthDriver exists: no claim uses a CSI driver, or no operator runs.", markup=False
+        )
+        return _text(out)
+    rows = []
+    for driver in drivers:
+        status = driver.get("status") or {}
+        rows.append(
+            {
+                "driver": str(driver["metadata"]["name"]),
+                "state": str(status.get("state", "")),
+                "health-api": str(status.get("healthAPI", "")),
+                "claims": str((status.get("claims") or {}).get("selected", 0)),
+                "basis": str(status.get("basis", "")),
+                "nodes": str((status.get("plugins") or {}).get("nodes", "")),
+            }
+        )
+    out.print(_table(rows))
+    for driver in drivers:
+        status = driver.get("status") or {}
+        for what in ("message", "hint"):
+            if status.get(what):
+                out.print(f"{driver['metadata']['name']}: {status[what]}", markup=False, soft_wrap=True)
+    return _text(out)
+
+
+def show_history(record: Mapping[str, Any] | None, ref: str, form: str, *, width: int, color: bool) -> str:
+    """Return what `volumehealth history` prints: a claim's record as a timeline, newest last."""
+    if form in ("json", "yaml"):
+        return _data(dict(record or {}), form)
+    out = _console(width, color)
+    if record is None:
+        out.print(
+            f"{ref} has no record: it is healthy, not monitored, or not selected by a policy.", markup=False
+        )
+        return _text(out)
+    status = record.get("status") or {}
+    driver, volume = status.get("driver", ""), status.get("volumeHandle", "")
+    out.print(f"{ref}: {status.get('health', '')}, {driver}, volume {volume}", markup=False, soft_wrap=True)
+    for finding in status.get("findings") or ():
+        where = f" on {finding['node']}" if finding.get("node") else ""
+        stale = ", stale" if finding.get("stale") else ""
+        out.print(
+            f"  now: {finding['status']}/{finding['reason']} ({finding['source']}{where}{stale}) since "
+            f"{finding['since']}: {finding.get('message', '')}",
+            markup=False,
+            soft_wrap=True,
+        )
+    for change in status.get("history") or ():
+        out.print(f"  {change['time']}  {change['what']}", markup=False, soft_wrap=True)
+    return _text(out)
+
+
+def _row(record: Mapping[str, Any], now: datetime, *, wide: bool) -> dict[str, str]:
+    status, metadata = record.get("status") or {}, record["metadata"]
+    worst: Mapping[str, Any] = next(iter(status.get("findings") or ()), {})
+    row = {
+        "namespace": str(metadata["namespace"]),
+        "claim": str(metadata["name"]),
+        "health": f"{status.get('health', '')}{' (stale)' if worst.get('stale') else ''}",
+        "status/reason": f"{worst.get('status', '')}/{worst.get('reason', '')}",
+        "node": str(worst.get("node", "")),
+        "age": age(str(status.get("since", "")), now),
+    }
+    if wide:
+        row |= {
+            "driver": str(status.get("driver", "")),
+            "pods": ", ".join(status.get("pods") or ()),
+            "message": str(worst.get("message", "")),
+        }
+    return row
+
+
+def age(since: str, now: datetime) -> str:
+    """Write how long ago a moment was as kubectl does: `45s`, `5m`, `3h`, `12d`; empty if it is not a moment."""
+    try:
+        length = max(timedelta(), now - parse_rfc3339(since))
+    except ValueError:
+        return ""
+    seconds = int(length.total_seconds())
+    for size, unit, from_ in ((86400, "d", 2 * 86400), (3600, "h", 3 * 3600), (60, "m", 2 * 60)):
+        if seconds >= from_:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def _table(rows: Sequence[Mapping[str, str]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="")
+    for name in rows[0]:
+        table.add_column(name.upper(), overflow="fold", max_width=None if name == "message" else 2 * _NARROW)
+    for row in rows:
+        table.add_row(*row.values())
+    return table
+
+
+def _console(width: int, color: bool) -> Console:
+    return Console(
+        file=io.StringIO(),
+        width=max(width, _LEAST_WIDTH),
+        highlight=False,
+        force_terminal=color,
+        no_color=not color,
+    )
+
+
+def _data(data: Mapping[str, Any], form: str) -> str:
+    if form == "json":
+        return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    return yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True)
+
+
+def _text(out: Console) -> str:
+    assert isinstance(out.file, io.StringIO)  # noqa: S101 - made above
+    return "\n".join(line.rstrip() for line in out.file.getvalue().splitlines()) + "\n"

@@ -1,0 +1,194 @@
+"""`volumehealth status`, `drivers` and `history`: what is wrong first, and loudly what is not watched."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from volumehealth import errors
+from volumehealth.cli.overviewoutput import age, show_drivers, show_history, show_status
+from volumehealth.oneshot.overview import NO_POLICY, Overview, not_watched, read_overview
+
+NOW = datetime(2026, 11, 23, 3, 43, tzinfo=UTC)
+
+
+def record(
+    name: str, status: str = "Inaccessible", *, health: str = "Unhealthy", since: int = 41
+) -> dict[str, Any]:
+    moment = (NOW - timedelta(minutes=since)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    finding = {
+        "source": "Node",
+        "node": "worker-2",
+        "status": status,
+        "reason": "IOError",
+        "message": "reads fail",
+        "since": moment,
+    }
+    findings = [] if health == "Recovered" else [finding]
+    history = [{"time": moment, "what": f"{status}/IOError (Node worker-2): reads fail"}]
+    body = {
+        "health": health,
+        "since": moment,
+        "driver": "d.example.com",
+        "volumeHandle": "h",
+        "pods": ["db-0"],
+    }
+    return {
+        "metadata": {"namespace": "shop", "name": name},
+        "status": body | {"findings": findings, "history": history},
+    }
+
+
+def policy(name: str = "storage", *, spec: dict[str, Any] | None = None, **status: Any) -> dict[str, Any]:
+    told = {"lastCheckTime": "2026-11-23T03:42:00Z", "claims": {"selected": 10}} | status
+    return {"metadata": {"name": name}, "spec": spec or {}, "status": told}
+
+
+def shown(result: Overview, form: str = "table", width: int = 80) -> str:
+    return show_status(result, form, now=NOW, width=width, color=False)
+
+
+class Server:
+    """An API server that holds some lists, and forbids others."""
+
+    def __init__(self, **lists: list[dict[str, Any]] | Exception) -> None:
+        self.lists = lists
+
+    async def request(self, method: str, path: str, *, query: dict[str, str] | None = None) -> bytes:
+        found = self.lists.get(path.rpartition("/")[2], [])
+        if isinstance(found, Exception):
+            raise found
+        return msgspec.json.encode({"items": found, "metadata": {}})
+
+
+async def read(server: Server, namespace: str = "") -> Overview:
+    return await read_overview(server, namespace=namespace, now=NOW)  # type: ignore[arg-type]  # as much as is used
+
+
+async def test_the_worst_comes_first_and_the_next_command_is_about_it() -> None:
+    records = [record("slow", "Degraded", since=90), record("lost", "DataLoss", since=3), record("gone")]
+    result = await read(Server(volumehealths=records, volumehealthpolicies=[policy()]))
+    page = shown(result)
+    assert [one["metadata"]["name"] for one in result.unhealthy] == ["lost", "gone", "slow"]
+    assert "Next: kubectl describe vh lost -n shop" in page
+    assert result.exit_status == 1
+
+
+async def test_what_recovered_is_not_shown_as_unhealthy() -> None:
+    result = await read(
+        Server(volumehealths=[record("db", health="Recovered")], volumehealthpolicies=[policy()])
+    )
+    assert result.exit_status == 0
+    assert shown(result) == "No claim is unhealthy.\n"
+
+
+async def test_a_cluster_without_a_policy_is_not_called_healthy() -> None:
+    result = await read(Server())
+    assert result.loud == (NO_POLICY,)
+    assert result.exit_status == 3
+    assert shown(result).startswith("NOTHING IS CHECKED")
+
+
+async def test_a_cluster_without_the_api_says_so() -> None:
+    result = await read(Server(volumehealths=errors.NotFound("no such path")))
+    assert not result.installed
+    assert shown(result).startswith("NOT INSTALLED")
+    assert result.exit_status == 3
+
+
+async def test_someone_who_may_see_one_namespace_sees_its_records_and_is_told_what_is_missing() -> None:
+    forbidden = errors.Forbidden("policies is forbidden")
+    server = Server(
+        volumehealths=[record("db")], volumehealthpolicies=forbidden, volumehealthdrivers=forbidden
+    )
+    page = shown(await read(server, "shop"))
+    assert "Policies are out of your sight: this shows the records of namespace shop only." in page
+    assert "db" in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"lastCheckTime": "2026-11-23T03:00:00Z"}, "NOT CHECKED since 2026-11-23T03:00:00Z"),
+        ({"lastCheckTime": None}, "NOT CHECKED: does the operator run?"),
+        ({"lastCheckTime": "nonsense"}, "NOT CHECKED"),
+        ({"claims": {"selected": 10, "unknown": 4}}, "UNKNOWN: 4 of 10 claims"),
+        ({"claims": {"selected": 10, "unmonitored": 10}}, "NOT MONITORED: 10 of 10 claims"),
+        (
+            {"conditions": [{"type": "Ready", "status": "False", "message": "spec.rules: bad"}]},
+            "INVALID SPEC",
+        ),
+        (
+            {"conditions": [{"type": "SourcesAvailable", "status": "False", "message": "d"}]},
+            "SOURCE DOES NOT",
+        ),
+        ({"spec": {"suspend": True}}, "SUSPENDED"),
+    ],
+)
+def test_what_is_not_watched_is_said_loudly(changes: dict[str, Any], word: str) -> None:
+    (line,) = not_watched([policy(**changes)], NOW)
+    assert line.startswith(f"storage: {word}")
+
+
+def test_a_watched_healthy_policy_makes_no_noise() -> None:
+    assert not_watched([policy()], NOW) == []
+
+
+@pytest.mark.parametrize("form", ["table", "wide"])
+def test_tables_fit_eighty_columns_and_grow(form: str) -> None:
+    result = Overview([policy()], [], [record("a-claim-with-a-rather-long-name-of-its-own-0")])
+    narrow = shown(result, form)
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert len(shown(result, form, width=200).splitlines()) <= len(narrow.splitlines())
+
+
+def test_data_forms_hold_everything_for_programs() -> None:
+    result = Overview([policy()], [], [record("db")], loud=("storage: UNKNOWN: 1 of 2 claims",))
+    data = json.loads(shown(result, "json"))
+    assert data["notWatched"] == ["storage: UNKNOWN: 1 of 2 claims"]
+    assert data["records"][0]["metadata"]["name"] == "db"
+
+
+def test_a_driver_is_shown_with_its_next_step() -> None:
+    status = {
+        "state": "Unsupported",
+        "healthAPI": "None",
+        "claims": {"selected": 7},
+        "hint": "install the node agent",
+    }
+    page = show_drivers(
+        [{"metadata": {"name": "ebs.csi.aws.com"}, "status": status}], "table", width=80, color=False
+    )
+    assert "ebs.csi.aws.com: install the node agent" in page
+
+
+def test_history_is_a_timeline_and_a_claim_without_a_record_is_explained() -> None:
+    page = show_history(record("db"), "shop/db", "table", width=80, color=False)
+    assert "2026-11-23T03:02:00Z  Inaccessible/IOError (Node worker-2): reads fail" in page
+    assert "has no record" in show_history(None, "shop/x", "table", width=80, color=False)
+
+
+@pytest.mark.parametrize(
+    ("since", "written"), [(5, "5s"), (119, "119s"), (300, "5m"), (11000, "3h"), (200000, "2d")]
+)
+def test_ages_are_written_as_kubectl_writes_them(since: int, written: str) -> None:
+    moment = (NOW - timedelta(seconds=since)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert age(moment, NOW) == written
+
+
+def test_ages_of_nonsense_and_of_the_future_are_harmless() -> None:
+    assert age("nonsense", NOW) == ""
+    assert age("2027-01-01T00:00:00Z", NOW) == "0s"
+
+
+def test_the_commands_load_neither_grpc_nor_kopf() -> None:
+    code = (
+        "import sys, volumehealth.cli.main, volumehealth.cli.overview, volumehealth.cli.overviewoutput, "
+        "volumehealth.oneshot.overview; print([one for one in ('grpc', 'kopf', 'kubernetes') if one in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
