@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from volumehealth.csi.client import CsiClient
 from volumehealth.csi.endpoint import parse_endpoint
-from volumehealth.errors import CsiError, VolumeNotFound
+from volumehealth.errors import CsiError, DriverUnreachable, VolumeNotFound
 from volumehealth_sandbox.cli_driver import driver as driver_command
 from volumehealth_sandbox.cli_driver import fault, misbehave
 from volumehealth_sandbox.driver import SimulatedDriver
