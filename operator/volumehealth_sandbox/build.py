@@ -28,6 +28,8 @@ class Build:
     package: str
     ldflags: str
     target: Path
+    pinned: bool = True
+    """False if there is no go.sum; what a release needs follows from its own go.mod."""
 
 
 def build(what: Build, say: Callable[[str], None], *, cache: Path, environment: Mapping[str, str]) -> None:
@@ -38,11 +40,12 @@ def build(what: Build, say: Callable[[str], None], *, cache: Path, environment: 
     """
     go = go_toolchain(say, cache=cache, environment=environment)
     with tempfile.TemporaryDirectory(prefix=f".{what.name}-", dir=what.target.parent) as scratch:
-        for part in ("go.mod", "go.sum"):
+        for part in ("go.mod", "go.sum") if what.pinned else ("go.mod",):
             shutil.copy(what.module_dir / part, scratch)
         fresh = Path(scratch, what.name)
         command = [str(go), "build", "-trimpath", "-ldflags", what.ldflags, "-o", str(fresh), what.package]
-        settings = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+        mode = "readonly" if what.pinned else "mod"
+        settings = {"CGO_ENABLED": "0", "GOFLAGS": f"-mod={mode}", "GOTOOLCHAIN": "local", "GOWORK": "off"}
         run_telling(
             command,
             say,

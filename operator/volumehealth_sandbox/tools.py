@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from volumehealth.errors import SandboxError
-from volumehealth_sandbox.build import Build, build
+from volumehealth_sandbox.build import Build, build, go_toolchain
 from volumehealth_sandbox.locks import locked
+from volumehealth_sandbox.releases import release_module
 
 Say = Callable[[str], None]
 """Takes one line for the person who waits."""
@@ -86,6 +87,8 @@ _ALL: Mapping[str, _Tool] = {
     ),
 }
 
+RELEASE = "VOLUMEHEALTH_KUBERNETES"
+"""Environment variable that names another release of Kubernetes, such as `v1.30.14`."""
 TOOLS = tuple(name for name, tool in _ALL.items() if tool.kind.directory)
 """The programs that this package can build by itself."""
 
@@ -100,7 +103,8 @@ def find_or_build(
     """Find a program, or build it.
 
     It looks in `KUBEBUILDER_ASSETS`, on PATH, in the cache (`VOLUMEHEALTH_CACHE`, else the user's cache
-    directory); only a version that fits is taken. Two processes never build the same program twice.
+    directory); only a version that fits is taken. Two processes never build the same program twice. Kubernetes'
+    programs are those of another release if `VOLUMEHEALTH_KUBERNETES` names one.
 
     Args:
         name: `etcd`, `kube-apiserver`, `kubectl`, `kube-controller-manager`, `kubelet`, `kube-scheduler`,
@@ -119,7 +123,8 @@ def find_or_build(
     directory = module_dir or tool.kind.directory
     if directory is None:
         raise SandboxError(f"{name}: module_dir must say where its go.mod is")
-    version = module_version(directory, tool.kind.module)
+    release = environment.get(RELEASE, "") if directory == _KUBERNETES.directory else ""
+    version = release or module_version(directory, tool.kind.module)
     elsewhere = _installed(name, tool, version=version, environment=environment)
     if elsewhere is not None:
         return elsewhere
@@ -134,8 +139,11 @@ def find_or_build(
         if not target.exists():
             ldflags = tool.kind.ldflags.format(version=version)
             say(f"Building {name} {version} once, {tool.takes} on two cores, into {target.parent}.")
+            if release:
+                go = go_toolchain(say, cache=cache, environment=environment)
+                directory = release_module(release, cache / "releases", go=go, environment=environment)
             build(
-                Build(name, directory, tool.package, ldflags, target),
+                Build(name, directory, tool.package, ldflags, target, pinned=not release),
                 say,
                 cache=cache,
                 environment=environment,
