@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools image demo test e2e bench unit simulate nightly lint format protos deploy lock clean
+.PHONY: help setup tools image demo test test-versions e2e bench unit simulate nightly lint format protos deploy lock clean
 
 help: ## Show what there is
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: $(STAMP) ## Make .venv with the command .venv/bin/volumehealth
 
@@ -30,6 +30,18 @@ demo: $(STAMP) ## See it work on a real local API server; ONCE=1 ends by itself
 
 test: $(STAMP) tools ## Run all tests, on the real API server
 	@$(BIN)/python -m pytest -q -m "not e2e" $(ARGS)
+
+# What must be right on every Kubernetes that is promised (docs/versions.md): policies, view, telling, rights, removal,
+# agents, admission, chart. The last of the versions is the one of `make test`.
+VERSIONS ?= v1.30.14 v1.33.13 v1.35.4 v1.37.2
+CORE     := $(addprefix tests/integration/test_,agent.py agent_deploy.py chart.py controller_agent.py crds.py deploy.py \
+	examples.py operator_policies.py operator_rights.py operator_tells.py operator_uninstall.py report.py view.py)
+
+test-versions: $(STAMP) ## Run the core of the tests on each Kubernetes of VERSIONS (each is built once, 10 minutes)
+	@failed=; for version in $(VERSIONS); do \
+		echo "==> Kubernetes $$version"; \
+		VOLUMEHEALTH_KUBERNETES=$$version $(BIN)/python -m pytest -q -m cluster $(CORE) $(ARGS) || failed="$$failed $$version"; \
+	done; test -z "$$failed" || { echo "failed on$$failed"; exit 1; }
 
 e2e: $(STAMP) ## Run the deployed product on a real kubelet (root; the Debian packages that docs/e2e.md names)
 	@$(BIN)/python -m pytest -q -m e2e tests/e2e $(ARGS)

@@ -151,6 +151,11 @@ def find_or_build(
     return target
 
 
+def kubernetes_version(environment: Mapping[str, str] = os.environ) -> str:
+    """Return the release of Kubernetes whose programs are found or built, such as `v1.37.2`."""
+    return environment.get(RELEASE) or module_version(GOMOD / "kubernetes", _KUBERNETES.module)
+
+
 def cache_directory(environment: Mapping[str, str] = os.environ) -> Path:
     """Name the directory where built programs are kept, as an absolute path."""
     if own := environment.get("VOLUMEHEALTH_CACHE"):

@@ -10,10 +10,11 @@ import pytest
 import yaml
 
 from support.helm import CHART, NAMESPACE, RELEASE, Helm, HelmError, named, preset
+from support.releases import serves
 from volumehealth.errors import SandboxError
 from volumehealth_sandbox.controlplane import COLLECTORS, ControlPlane
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 PRESETS = ("plain", "gke", "eks", "openshift")
 AGENTS = "volumehealth-agent"
@@ -192,7 +193,8 @@ def test_a_release_lives_from_install_to_uninstall(
         for what in ("vhp all", "vhr controller.ebs.csi.example.com", "crd volumehealths.volumehealth.dev")
     }
     assert all(kept.values())
-    assert identity(plane, "mutatingadmissionpolicy", "volumehealth-controller-agent")
+    if serves("1.36"):
+        assert identity(plane, "mutatingadmissionpolicy", "volumehealth-controller-agent")
     record = record_of_a_sick_volume(plane)
     before = columns(plane)
 
@@ -220,9 +222,10 @@ def test_a_release_lives_from_install_to_uninstall(
     helm.run("uninstall", RELEASE, where)
     assert {what: identity(plane, *what.split()) for what in kept} == kept
     assert identity(plane, "volumehealth", "orders", "-n", "shop") == record
+    objects = "clusterrole,clusterrolebinding,validatingadmissionpolicy,deployment,daemonset,lease"
     left = plane.kubectl(
         "get",
-        "clusterrole,clusterrolebinding,validatingadmissionpolicy,mutatingadmissionpolicy,deployment,daemonset,lease",
+        f"{objects},mutatingadmissionpolicy" if serves("1.36") else objects,
         "-A",
         "-o",
         "name",

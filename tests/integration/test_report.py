@@ -239,7 +239,8 @@ async def test_an_api_server_that_restarts_in_a_burst_loses_none_and_gets_none_t
 
 
 def policy_on(kubectl: Kubectl, name: str, spec: str = "{}") -> Policy:
-    manifest = f"{{apiVersion: volumehealth.dev/v1alpha1, kind: VolumeHealthPolicy, metadata: {{name: {name}}}, spec: {spec}}}"
+    # Not in one pair of braces: kubectl 1.30 takes that for JSON.
+    manifest = f"apiVersion: volumehealth.dev/v1alpha1\nkind: VolumeHealthPolicy\nmetadata: {{name: {name}}}\nspec: {spec}\n"
     kubectl("apply", "-f", "-", input=manifest)
     made = json.loads(kubectl("get", "vhp", name, "-o", "json"))
     return replace(make_policy(name), uid=made["metadata"]["uid"], generation=made["metadata"]["generation"])
