@@ -5,7 +5,7 @@ In: a simulated driver in trouble. Out: its state, what is told of its volumes, 
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from random import Random
 from types import TracebackType
@@ -394,7 +394,53 @@ async def test_an_endpoint_given_with_its_drivers_name_has_answers_before_it_is_
         assert several.probers.unresolved == ()
 
 
-async def test_of_two_endpoints_of_one_driver_the_first_is_asked_and_the_other_is_told() -> None:
+async def test_of_two_endpoints_of_one_driver_the_one_that_answers_is_asked() -> None:
+    async with SimulatedDriver(name="same") as two:
+        dead = f"{two.endpoint}.dead"
+        async with Several((dead, "same"), (two.endpoint, "")) as several:
+            several.probers.demand({"same": demand("vol-1")})
+            await several.until(lambda: several.probers.answers()["same"].healthy == {"vol-1"})
+            assert dead in several.probers.answers()["same"].driver.message
+
+
+async def test_when_the_endpoint_that_is_asked_dies_the_other_is_asked_and_stays_so() -> None:
+    async with (
+        SimulatedDriver(name="same") as two,
+        AsyncExitStack() as life,
+    ):
+        one = await life.enter_async_context(SimulatedDriver(name="same"))
+        async with Several((one.endpoint, ""), (two.endpoint, "")) as several:
+            await several.until(lambda: not several.probers.unresolved)
+            several.probers.demand({"same": demand("vol-1")})
+            await several.until(lambda: one.calls[LIST] > 1)
+            several.news.clear()
+
+            await life.aclose()
+
+            await several.until(
+                lambda: several.probers.answers()["same"].healthy == {"vol-1"} and two.calls[LIST] > 1
+            )
+            assert "same" in several.news
+            async with SimulatedDriver(name="same", endpoint=one.endpoint) as again:
+                calls = two.calls[LIST]
+                await several.until(lambda: two.calls[LIST] > calls + 3)
+                assert again.calls[LIST] == 0
+
+
+async def test_while_no_endpoint_of_a_driver_answers_it_is_unreachable_and_both_are_tried() -> None:
+    async with SimulatedDriver(name="same") as two:
+        dead = f"{two.endpoint}.dead"
+        two.misbehave(Quirk.ERRORS, Params(code="UNAVAILABLE"))
+        async with Several((dead, "same"), (two.endpoint, "same")) as several:
+            several.probers.demand({"same": demand("vol-1")})
+            await several.until(
+                lambda: several.probers.answers()["same"].about("vol-1").reason == "DriverUnreachable"
+            )
+            two.behave()
+            await several.until(lambda: several.probers.answers()["same"].healthy == {"vol-1"})
+
+
+async def test_of_two_endpoints_of_one_driver_that_answer_the_first_is_asked_and_the_other_is_told() -> None:
     async with (
         SimulatedDriver(name="same") as one,
         SimulatedDriver(name="same") as two,

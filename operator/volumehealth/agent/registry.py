@@ -5,6 +5,7 @@ import errno
 import logging
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,8 @@ class PluginRegistry:
             self._told.pop(path, None)
             self._barred.discard(path)
         self._asked = set(sockets)
-        changed = [path for path, stamp in sockets.items() if self._stamp(path) != stamp]
+        contested = self._contested()
+        changed = [path for path, stamp in sockets.items() if self._stamp(path) != stamp or path in contested]
         await asyncio.gather(*(self._ask(path, sockets[path]) for path in changed))
         self._note_obstacle()
         self._update()
@@ -126,11 +128,18 @@ class PluginRegistry:
         found = self._sockets.get(path)
         return found.stamp if found else None
 
+    def _contested(self) -> set[str]:
+        """Return the sockets whose driver is registered at another one, too: of these one may be dead."""
+        names = Counter(found.name for found in self._sockets.values() if found.name)
+        return {path for path, found in self._sockets.items() if names[found.name] > 1}
+
     async def _ask(self, path: str, stamp: Stamp) -> None:
         try:
             info = await plugin_info(path, timeout=self._pace.ask, dial=self._dial)
         except (CsiError, ValueError) as error:
             self._tell(path, str(error))
+            if path in self._contested():
+                del self._sockets[path]  # the other one of that name answers, or neither does
             return
         self._barred.discard(path)
         if info.kind == CSI_PLUGIN:

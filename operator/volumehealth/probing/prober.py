@@ -106,6 +106,16 @@ class ControllerProber:
         """The driver's name: as given, or as it said; None until it was reached."""
         return self._identity.name or None
 
+    @property
+    def reached(self) -> bool:
+        """Whether the driver was identified, and answers as far as is known; one that rests is asked now and then."""
+        return self._identity.plan is not None and not self._is_down(self._standing.now())
+
+    @property
+    def heard(self) -> bool:
+        """Whether the driver said anything about a volume."""
+        return self._asker.board.heard is not None
+
     def demand(self, demand: ProbeSpec | None) -> None:
         """Set what is wanted; None, or no volumes, lets the driver rest."""
         if demand != self._demand:

@@ -18,7 +18,8 @@ from volumehealth.probing.spec import ProbeLimits, ProbeSpec
 class Probers:
     """The probers of all endpoints; each runs for itself, so that a driver that hangs delays nobody else.
 
-    Of several endpoints of one driver the first is asked, in the order they were given.
+    Of several endpoints of one driver one is asked: the first that answers, in the order they were given, and as long
+    as it does. While none answers it stays with the one that did last.
 
     Args:
         endpoints: each with the driver's name if that was given.
@@ -45,6 +46,7 @@ class Probers:
     ) -> None:
         self._on_news = on_news
         self._wanted: Mapping[str, ProbeSpec] = {}
+        self._chosen: dict[str, ControllerProber] = {}
         self._probers: Sequence[ControllerProber] = [
             ControllerProber(
                 endpoint,
@@ -69,14 +71,15 @@ class Probers:
     def demand(self, wanted: Mapping[str, ProbeSpec]) -> None:
         """Set what is wanted, by driver name; a driver that is not named rests. Unknown names are kept for later."""
         self._wanted = wanted
+        self._choose()
         self._spread()
 
     def answers(self) -> Mapping[str, DriverAnswers]:
         """Return the newest answers by driver name; a driver that no endpoint is known for is missing."""
-        seconds = self._seconds()
+        self._choose()
+        others = self._others()
         return {
-            name: _with_note(prober.answers(), seconds.get(name, ()))
-            for name, prober in self._firsts().items()
+            name: _with_note(prober.answers(), others.get(name, ())) for name, prober in self._chosen.items()
         }
 
     @property
@@ -87,32 +90,44 @@ class Probers:
     def _news(self, number: int) -> None:
         prober = self._probers[number]
         name = prober.driver_name
-        self._spread()  # the name may have become known with this news
-        if name is not None and self._firsts()[name] is prober:
+        before = self._chosen.get(name or "")
+        self._choose()  # the name may have become known with this news, or the driver may have stopped answering
+        if name is not None and prober in (before, self._chosen[name]):
             self._on_news(name)
 
+    def _choose(self) -> None:
+        """Choose of each driver's probers the one that is asked, and tell all what is wanted of them."""
+        chosen = {name: self._best(name, probers) for name, probers in self._by_driver().items()}
+        if chosen != self._chosen:
+            self._chosen = chosen
+            self._spread()
+
+    def _best(self, name: str, probers: Sequence[ControllerProber]) -> ControllerProber:
+        chosen = self._chosen.get(name)
+        current = chosen if chosen is not None and chosen in probers else probers[0]
+        if len(probers) == 1 or (current.reached and current.heard):
+            return current
+        return next((prober for prober in probers if prober.reached), current)
+
     def _spread(self) -> None:
-        firsts = self._firsts()
         for prober in self._probers:
             name = prober.driver_name
-            asked = name is not None and firsts[name] is prober
+            asked = name is not None and self._chosen.get(name) is prober
             prober.demand(self._wanted.get(name) if asked and name is not None else None)
 
-    def _firsts(self) -> dict[str, ControllerProber]:
-        firsts: dict[str, ControllerProber] = {}
+    def _by_driver(self) -> dict[str, list[ControllerProber]]:
+        found: dict[str, list[ControllerProber]] = {}
         for prober in self._probers:
             if prober.driver_name is not None:
-                firsts.setdefault(prober.driver_name, prober)
-        return firsts
+                found.setdefault(prober.driver_name, []).append(prober)
+        return found
 
-    def _seconds(self) -> dict[str, list[str]]:
-        firsts = self._firsts()
-        others: dict[str, list[str]] = {}
-        for prober in self._probers:
-            name = prober.driver_name
-            if name is not None and firsts[name] is not prober:
-                others.setdefault(name, []).append(str(prober.endpoint))
-        return others
+    def _others(self) -> dict[str, list[str]]:
+        return {
+            name: [str(prober.endpoint) for prober in probers if prober is not self._chosen[name]]
+            for name, probers in self._by_driver().items()
+            if len(probers) > 1
+        }
 
 
 def _with_note(answers: DriverAnswers, others: Sequence[str]) -> DriverAnswers:

@@ -1,6 +1,7 @@
 """The controller plane of drivers that only an agent beside them reaches: its report, read as a prober's answers.
 
-A driver whose socket the operator was given itself is asked directly; a report on it counts for nothing then.
+A driver whose socket the operator was given itself is asked directly; a report on it counts only while that socket does
+not answer and the agent beside the driver hears it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,9 @@ from volumehealth.sources.reports import NodeAgent
 
 GRACE = 30.0
 """Seconds that an agent has to ask about a volume that somebody began to want, and to write what it heard."""
+
+
+_DEAD = (SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN)
 
 
 class AgentView(Protocol):
@@ -117,13 +121,18 @@ class ControllerAnswers:
         """Return the newest answers by driver name; a driver that nobody asks is missing."""
         own = self._own.answers()
         reports = self._view.reports
-        names = {controller_report_name(driver): driver for driver in self._wanted if driver not in own}
+        names = {
+            controller_report_name(driver): driver
+            for driver in self._wanted
+            if driver not in own or own[driver].driver.state in _DEAD
+        }
         expected = [name for name in names if name in reports]
         if not expected:
             return own
         now, monotonic = self._moment()
         agents = self._roll.call(expected, reports, self._view.leases, now=now, monotonic=monotonic)
-        return {**own, **{names[name]: self._answers(names[name], agents[name], now) for name in expected}}
+        reported = {names[name]: self._answers(names[name], agents[name], now) for name in expected}
+        return {**own, **{name: one for name, one in reported.items() if name not in own or _speaks(one)}}
 
     def _moment(self) -> tuple[datetime, float]:
         """While the view is stale, nothing has happened since it was last confirmed."""
@@ -162,6 +171,10 @@ class ControllerAnswers:
         since = self._clock.monotonic() - GRACE
         self._fresh[driver] = left = {handle: at for handle, at in fresh.items() if at > since}
         return frozenset(left)
+
+
+def _speaks(answers: DriverAnswers) -> bool:
+    return answers.driver.state is SourceState.ANSWERING
 
 
 def _silent(driver: str, agent: NodeAgent, told: ReportedDriver | None, now: datetime) -> DriverAnswers:

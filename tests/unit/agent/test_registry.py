@@ -126,6 +126,16 @@ def as_uid(uid: int) -> Iterator[None]:
         os.seteuid(0)
 
 
+async def test_of_two_sockets_of_one_driver_the_one_that_answers_counts(kubelet: Path) -> None:
+    looking, registry = Looking(kubelet), kubelet / "plugins_registry"
+    async with Registration(kubelet, name=NAME, endpoint="unix:///csi/old.sock") as first:
+        first.socket.rename(registry / "old-reg.sock")
+        async with Registration(kubelet, name=NAME, endpoint="unix:///csi/new.sock") as second:
+            second.socket.rename(registry / "new-reg.sock")
+            assert await looking.look() == {NAME: "unix:///csi/new.sock"}
+        assert await looking.look() == {NAME: "unix:///csi/old.sock"}, "the newer is dead and left its socket"
+
+
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another uid")
 
 

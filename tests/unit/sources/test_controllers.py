@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from support.clock import ManualClock
 from volumehealth.cluster.tables import LeaseLiveness
 from volumehealth.model.cluster import ViewState
@@ -150,6 +152,21 @@ def test_an_endpoint_of_the_operators_own_wins() -> None:
     scene.own.said[DRIVER] = own
 
     assert scene.controllers.answers()[DRIVER] is own
+
+
+@pytest.mark.parametrize("state", [SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN])
+def test_while_the_operators_own_endpoint_is_dead_the_agent_that_hears_the_driver_counts(
+    state: SourceState,
+) -> None:
+    scene = Scene()
+    said = scene.controllers.answers()[DRIVER]
+    dead = replace(said, driver=replace(said.driver, state=state), healthy=frozenset(), others={})
+    scene.own.said[DRIVER] = dead
+
+    assert scene.outcomes("well", "bad") == [Outcome.HEALTHY, Outcome.ADVERSE]
+
+    scene.clock.advance(181)  # the agent has fallen silent, too
+    assert scene.controllers.answers()[DRIVER] is dead
 
 
 def test_what_stays_the_same_stays_the_same_object() -> None:
