@@ -87,7 +87,13 @@ async def looking(kubeconfig: Path, driver: str, agents_in: str) -> AsyncIterato
     )
     async with await Api.connect(str(kubeconfig)) as api, asyncio.TaskGroup() as group:
         view = ClusterView(
-            api, clock=clock, random=Random(), pace=Pace(), with_nodes=True, agents_in=agents_in
+            api,
+            clock=clock,
+            random=Random(),
+            pace=Pace(),
+            with_nodes=True,
+            pod_events=True,
+            agents_in=agents_in,
         )
         task = group.create_task(view.run())
         try:
@@ -191,6 +197,52 @@ async def test_errors_of_attaching_registering_resizing_and_losing(
         await cluster_objects.patch(claim, {"status": {"phase": "Lost"}})
         await eyes.until(lambda: eyes.findings(ref) == {"Inaccessible/ClaimLost (Kubernetes)"})
         assert eyes.view.claims[ref].handle == f"{namespace}-db", "it is still known which volume it was"
+
+
+async def test_a_pod_that_waits_for_its_volume_is_told_with_the_words_of_its_events(
+    control_plane: ControlPlane, cluster_objects: ClusterObjects, namespace: str
+) -> None:
+    ref, _ = await in_use(cluster_objects, namespace)
+    node, pods = f"{namespace}-node", f"/api/v1/namespaces/{namespace}/pods"
+    await cluster_objects.delete(f"{pods}/db-0")
+    waiting = await cluster_objects.make_pod(namespace, "db-1", ["db"], node=node, phase="Pending")
+    creating = {
+        "name": "main",
+        "image": "x",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 0,
+        "state": {"waiting": {"reason": "ContainerCreating"}},
+    }
+    await cluster_objects.patch(f"{pods}/db-1/status", {"status": {"containerStatuses": [creating]}})
+    now = rfc3339(SystemClock().now())
+    text = f'MountVolume.MountDevice failed for volume "pv-{namespace}-db" : rpc error: password=S3cr3t no such device'
+    event = {
+        "metadata": {"name": "db-1.1"},
+        "involvedObject": {
+            "kind": "Pod",
+            "name": "db-1",
+            "namespace": namespace,
+            "uid": waiting["metadata"]["uid"],
+        },
+        "reason": "FailedMount",
+        "message": text,
+        "type": "Warning",
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 3290,
+    }
+    await cluster_objects.post(f"/api/v1/namespaces/{namespace}/events", event)
+    async with looking(control_plane.kubeconfig, f"{namespace}.example.com", namespace) as eyes:
+        expected = {f"Inaccessible/CannotMount (Kubernetes {node})"}
+        await eyes.until(lambda: eyes.findings(ref) == expected, seconds=60)
+        [finding] = eyes.check().judgement.healths[ref].findings
+        assert "no such device" in finding.message
+        assert "S3cr3t" not in finding.message
+        running = creating | {"ready": True, "state": {"running": {"startedAt": now}}}
+        status = {"phase": "Running", "containerStatuses": [running]}
+        await cluster_objects.patch(f"{pods}/db-1/status", {"status": status})
+        await eyes.until(lambda: eyes.findings(ref) == set())
 
 
 async def test_a_report_and_a_lease_make_claims_healthy_and_unhealthy(

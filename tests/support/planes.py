@@ -17,6 +17,7 @@ from volumehealth.model.cluster import (
     Node,
     NodeDrivers,
     Pod,
+    PodEvent,
     ViewState,
 )
 from volumehealth.model.health import HealthAPI, SourceState
@@ -51,6 +52,7 @@ class PlainCluster:
         self.claims: dict[ClaimRef, Claim] = {}
         self.namespaces: dict[str, Namespace] = {}
         self.api_conditions: dict[ClaimRef, ApiConditions] = {}
+        self.pod_events: dict[str, tuple[PodEvent, ...]] = {}
         self.nodes: dict[str, Node] = {}
         self.nodes_gone: dict[str, datetime] = {}
         self.csinodes: dict[str, NodeDrivers] = {}
@@ -66,6 +68,7 @@ class PlainCluster:
         self._pod_changes: list[Changes] = []
         self._pods = PodIndex(self._pod_changed)
         self.pods_with_volume_health = self._pods.unwell
+        self.pods_waiting = self._pods.waiting
 
     # What the view is asked.
 

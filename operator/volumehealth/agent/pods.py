@@ -1,5 +1,6 @@
 """The Pods of one node, as far as their volumes are concerned."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,8 +11,12 @@ from volumehealth.kube.reflector import Resource
 from volumehealth.model.clock import LONG_AGO, moment_of
 from volumehealth.model.ids import ClaimRef
 
-_VIRTUAL_MACHINE = ("kubevirt.io", "virt-launcher")
-"""Label of a Pod whose volumes hold disk images; those are full on purpose (facts D21)."""
+_VIRTUAL_MACHINE = {
+    "kubevirt.io": ("virt-launcher", "hotplug-disk"),
+    "cdi.kubevirt.io": ("importer", "cdi-clone-source", "cdi-upload-server"),
+}
+"""Labels of Pods whose volumes hold disk images, which are full on purpose (facts D21): the virtual machine, the holder
+of disks that are plugged while it runs, and what fills an image."""
 
 
 class _There(msgspec.Struct):
@@ -158,7 +163,6 @@ def node_pod(pod: NodePodObject) -> NodePod | None:
     )
     if not volumes:
         return None
-    label, value = _VIRTUAL_MACHINE
     return NodePod(
         namespace=metadata.namespace,
         name=metadata.name,
@@ -167,7 +171,7 @@ def node_pod(pod: NodePodObject) -> NodePod | None:
         started=any(container.started for container in status.container_statuses or ()),
         since=moment_of(status.start_time) or LONG_AGO,
         volumes=volumes,
-        virtual_machine=(metadata.labels or {}).get(label) == value,
+        virtual_machine=_holds_images(metadata.labels or {}),
         deleting=metadata.deletion_timestamp is not None,
         containers_since=_running_since(status),
     )
@@ -178,6 +182,10 @@ def _running_since(status: _Status) -> datetime | None:
     running = [one.state.running for one in status.container_statuses or () if one.state.running is not None]
     begun = (moment_of(one.started_at) for one in running)
     return min((one for one in begun if one is not None), default=None)
+
+
+def _holds_images(labels: Mapping[str, str]) -> bool:
+    return any(labels.get(label) in values for label, values in _VIRTUAL_MACHINE.items())
 
 
 def _volume(volume: _Volume, pod: str, *, only_read: bool) -> PodVolume | None:

@@ -194,5 +194,5 @@ def _minds_space(found: KnownClaim, pods: Sequence[NodePod]) -> bool:
         or found.read_only
         or _only_readers(claim)
         or claim.labels.get(label) == value
-        or all(pod.virtual_machine for pod in pods)
+        or any(pod.virtual_machine for pod in pods)  # a backup's Pod beside the launcher changes nothing
     )

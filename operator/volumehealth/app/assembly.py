@@ -55,6 +55,7 @@ class LeaderWork:
             clock=clock,
             random=random,
             with_nodes=True,
+            pod_events=True,
             agents_in=settings.namespace,
             on_skip=metrics.object_skipped,
         )

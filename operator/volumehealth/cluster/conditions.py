@@ -4,11 +4,14 @@ Everything here is pure, and nothing is made of an object that has nothing to sa
 programs: they are cleaned and bounded. A status of a newer version is kept as it came (facts C3, C5).
 """
 
+import re
 from collections.abc import Iterable
+from datetime import datetime
 from sys import intern
 
 import msgspec
 
+from volumehealth.model.clock import moment_of, rfc3339
 from volumehealth.model.cluster import ApiConditions, StorageStatement
 from volumehealth.model.health import DEGRADED, INACCESSIBLE, Condition
 from volumehealth.model.text import clean_message, clean_reason
@@ -54,35 +57,157 @@ class ClaimHealthStatus(msgspec.Struct, rename={"conditions": "healthConditions"
     conditions: list[HealthCondition] | None = None
 
 
-class ClaimCondition(msgspec.Struct, gc=False):
+class ClaimCondition(msgspec.Struct, rename="camel", gc=False):
     """An entry of a claim's `status.conditions`."""
 
     type: str = ""
     status: str = ""
     message: str = ""
+    last_transition_time: str | None = None
+
+
+class _Capacity(msgspec.Struct, gc=False):
+    storage: str = ""
+
+
+class _Modification(msgspec.Struct, rename="camel", gc=False):
+    status: str = ""
+    target_volume_attributes_class_name: str = ""
 
 
 class ClaimStatus(msgspec.Struct, rename="camel", gc=False):
     """`status` of a claim, as far as it is used."""
 
     phase: str = ""
+    capacity: _Capacity | None = None
+    modify_volume_status: _Modification | None = None
     conditions: list[ClaimCondition] | None = None
     allocated_resource_statuses: dict[str, str] | None = None
     health_status: ClaimHealthStatus | None = None
+
+
+class _There(msgspec.Struct, gc=False):
+    """That it is there is all that matters."""
+
+
+class _Waiting(msgspec.Struct, gc=False):
+    reason: str = ""
+
+
+class _ContainerState(msgspec.Struct, gc=False):
+    running: _There | None = None
+    terminated: _There | None = None
+    waiting: _Waiting | None = None
+
+
+_BEFORE = ("", "ContainerCreating", "PodInitializing")
+"""Why a container waits while its Pod's volumes may be missing. All else comes after them: images, its making, crashes."""
+
+
+class _Container(msgspec.Struct, rename="camel", gc=False):
+    state: _ContainerState | None = None
+    last_state: _ContainerState | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether it ran, or waits for something that comes after its Pod's volumes."""
+        for state in (self.state, self.last_state):
+            if state is not None and (state.running is not None or state.terminated is not None):
+                return True
+        waiting = self.state.waiting if self.state is not None else None
+        return waiting is not None and waiting.reason not in _BEFORE
+
+
+class _PodCondition(msgspec.Struct, rename="camel", gc=False):
+    type: str = ""
+    status: str = ""
+    last_transition_time: str | None = None
 
 
 class PodStatus(msgspec.Struct, rename="camel", gc=False):
     """`status` of a Pod, as far as it is used."""
 
     phase: str = ""
+    start_time: str | None = None
+    conditions: list[_PodCondition] | None = None
+    container_statuses: list[_Container] | None = None
+    init_container_statuses: list[_Container] | None = None
     volume_health: list[NamedHealth] | None = None
 
+    @property
+    def begun(self) -> bool:
+        """Whether its volumes are mounted: its sandbox is there, or a container ran or waits for what comes later."""
+        if self._condition("PodReadyToStartContainers").status == "True":
+            return True
+        containers = (*(self.init_container_statuses or ()), *(self.container_statuses or ()))
+        return any(container.begun for container in containers)
 
-def claim_api_conditions(status: ClaimStatus) -> ApiConditions | None:
-    """Return what a claim's status says against its volume; None if that is nothing."""
+    @property
+    def scheduled(self) -> str | None:
+        """When it was bound to its node."""
+        return self._condition("PodScheduled").last_transition_time
+
+    def _condition(self, kind: str) -> _PodCondition:
+        return next((one for one in self.conditions or () if one.type == kind), _PodCondition())
+
+
+def claim_api_conditions(
+    status: ClaimStatus, *, requested: str = "", deleted_in_use: bool = False
+) -> ApiConditions | None:
+    """Return what a claim's status says against its volume; None if that is nothing.
+
+    Args:
+        status: of the claim.
+        requested: `spec.resources.requests.storage`.
+        deleted_in_use: it is being deleted, and Pods use it.
+    """
     health = health_conditions(status.health_status.conditions) if status.health_status else ()
-    own = tuple(_own(status))
-    return ApiConditions(health, own) if health or own else None
+    own, slow = tuple(_own(status)), tuple(_slow(status, requested))
+    if deleted_in_use:
+        text = "the claim is being deleted, and goes as soon as no Pod uses it; its volume goes as the reclaim policy says"
+        own = (*own, Condition(DEGRADED, Reason.VOLUME_DELETING.value, text))
+    return ApiConditions(health, own, slow) if health or own or slow else None
+
+
+def _slow(status: ClaimStatus, requested: str) -> Iterable[tuple[Condition, datetime]]:
+    """Yield resizes that go on, and since when; where the capacity is what is requested, nothing is left to do."""
+    for condition in status.conditions or ():
+        since = moment_of(condition.last_transition_time)
+        if condition.type not in _RESIZING or condition.status != "True" or since is None:
+            continue
+        capacity = status.capacity.storage if status.capacity is not None else ""
+        if below(capacity, requested):
+            text = f"{condition.type} since {rfc3339(since)}: {capacity} of {requested}"
+            if condition.message:
+                text = f"{text}: {condition.message}"
+            yield Condition(DEGRADED, Reason.RESIZE_STUCK.value, clean_message(text)), since
+
+
+_RESIZING = ("FileSystemResizePending", "Resizing")
+_QUANTITY = re.compile(r"(\d{1,30}(?:\.\d{1,9})?)(m|k|[KMGTPE]i?|[eE][+-]?\d{1,2})?", re.ASCII)
+_SIZES = {"": 1.0, "m": 1e-3, "k": 1e3} | {
+    f"{letter}{i}": float(base**power)
+    for power, letter in enumerate("KMGTPE", 1)
+    for i, base in (("", 1000), ("i", 1024))
+}
+
+
+def below(capacity: str, requested: str) -> bool:
+    """Tell whether a quantity is below another one; what cannot be read is not."""
+    if capacity == requested:
+        return False
+    sizes = [_size(text) for text in (capacity, requested)]
+    return None not in sizes and sizes[0] < sizes[1]  # type: ignore[operator]  # neither is None
+
+
+def _size(text: str) -> float | None:
+    found = _QUANTITY.fullmatch(text)
+    if found is None:
+        return None
+    number, unit = float(found[1]), found[2] or ""
+    return number * (
+        float(f"1{unit}") if unit[:1] in "eE" and len(unit) > 1 and unit != "Ei" else _SIZES[unit]
+    )
 
 
 def health_conditions(conditions: Iterable[HealthCondition] | None) -> tuple[Condition, ...]:
@@ -115,6 +240,20 @@ def _own(status: ClaimStatus) -> Iterable[Condition]:
     resize = _resize(status)
     if resize:
         yield Condition(DEGRADED, Reason.RESIZE_FAILED.value, resize)
+    modify = _modify(status)
+    if modify:
+        yield Condition(DEGRADED, Reason.MODIFY_FAILED.value, modify)
+
+
+def _modify(status: ClaimStatus) -> str:
+    """Say why a VolumeAttributesClass cannot be applied; empty if that is not so."""
+    for condition in status.conditions or ():
+        if condition.type == "ModifyVolumeError" and condition.status == "True":
+            return clean_message(f"{condition.type}: {condition.message}".removesuffix(": "))
+    change = status.modify_volume_status
+    if change is not None and change.status == "Infeasible":
+        return clean_message(f"the class {change.target_volume_attributes_class_name} can never be applied")
+    return ""
 
 
 def _resize(status: ClaimStatus) -> str:

@@ -11,7 +11,7 @@ from volumehealth.cluster.objects import ClaimRow, RawRecord, VolumeRow
 from volumehealth.errors import ApiError
 from volumehealth.kube.bodies import read_body
 from volumehealth.model.cluster import ApiConditions, Claim, Pod
-from volumehealth.model.health import INACCESSIBLE, Condition
+from volumehealth.model.health import DEGRADED, INACCESSIBLE, Condition
 from volumehealth.model.ids import ClaimRef, VolumeId
 from volumehealth.model.vocabulary import Reason
 
@@ -21,6 +21,16 @@ Value = TypeVar("Value")
 
 _FAILED = Condition(INACCESSIBLE, Reason.VOLUME_FAILED.value, "the phase of the PersistentVolume is Failed")
 _NOTHING = ApiConditions()
+
+
+def _deleting(volume: VolumeRow) -> Condition:
+    """Say what happens when the claim goes: a volume that is deleted while it is bound waits for that."""
+    then = {
+        "Delete": "then the reclaim policy Delete deletes the data",
+        "Recycle": "then the reclaim policy Recycle wipes the data",
+    }.get(volume.deleting, "the reclaim policy Retain keeps the data")
+    text = f"the PersistentVolume {volume.name} is being deleted and goes once the claim does; {then}"
+    return Condition(DEGRADED, Reason.VOLUME_DELETING.value, text)
 
 
 class Known(NamedTuple):
@@ -189,6 +199,8 @@ class ClaimJoin:
         said = row.api_conditions if row is not None else None
         if row is not None and volume is not None and volume.failed and _bound(volume, row):
             said = replace(said or _NOTHING, own=(*(said or _NOTHING).own, _FAILED))
+        if row is not None and volume is not None and volume.deleting and _bound(volume, row):
+            said = replace(said or _NOTHING, own=(*(said or _NOTHING).own, _deleting(volume)))
         if said is None:
             self._complaints.pop(ref, None)
         else:
@@ -203,6 +215,7 @@ class PodIndex:
 
     Attributes:
         unwell: Pods of which the kubelet says something adverse, by namespace and name.
+        waiting: Pods that are bound to a node and have not begun, likewise.
     """
 
     def __init__(self, on_change: Callable[[ClaimRef], None] = lambda _: None) -> None:
@@ -210,7 +223,9 @@ class PodIndex:
         self._pods: dict[ClaimRef, Pod] = {}
         self._users: dict[ClaimRef, tuple[Pod, ...]] = {}
         self._unwell: dict[ClaimRef, Pod] = {}
+        self._waiting: dict[ClaimRef, Pod] = {}
         self.unwell: Mapping[ClaimRef, Pod] = MappingProxyType(self._unwell)
+        self.waiting: Mapping[ClaimRef, Pod] = MappingProxyType(self._waiting)
 
     def users_of(self, ref: ClaimRef) -> tuple[Pod, ...]:
         """Return the Pods that use a claim."""
@@ -230,6 +245,10 @@ class PodIndex:
             self._unwell[key] = pod
         else:
             self._unwell.pop(key, None)
+        if pod.waits is not None:
+            self._waiting[key] = pod
+        else:
+            self._waiting.pop(key, None)
         for name in pod.claims:
             ref = ClaimRef(pod.namespace, name)
             if before is None:
@@ -242,6 +261,7 @@ class PodIndex:
         """A Pod is gone."""
         pod = self._pods.pop(key, None)
         self._unwell.pop(key, None)
+        self._waiting.pop(key, None)
         for name in pod.claims if pod else ():
             _remove(self._users, ClaimRef(key.namespace, name), pod)
             self._on_change(ClaimRef(key.namespace, name))

@@ -68,6 +68,7 @@ class _AttachmentError(msgspec.Struct):
 
 
 class _AttachmentStatus(msgspec.Struct, rename="camel"):
+    attached: bool = False
     attach_error: _AttachmentError | None = None
     detach_error: _AttachmentError | None = None
 
@@ -149,6 +150,9 @@ def attachment_row(attachment: AttachmentObject) -> Attachment:
         intern(attachment.spec.node_name),
         _error(attachment.status.attach_error),
         _error(attachment.status.detach_error),
+        attachment.status.attached,
+        moment_of(attachment.metadata.creation_timestamp),
+        moment_of(attachment.metadata.deletion_timestamp),
     )
 
 

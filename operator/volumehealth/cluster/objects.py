@@ -5,7 +5,7 @@ Everything here is pure. Structs live for one page and hold no cycles, so the ga
 several objects, and namespaces, drivers and classes in thousands.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from sys import intern
 from types import MappingProxyType
@@ -14,8 +14,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from volumehealth.cluster.conditions import ClaimStatus, PodStatus, claim_api_conditions, health_conditions
+from volumehealth.cluster.migrated import translated
 from volumehealth.kube.bodies import without_nulls
-from volumehealth.model.cluster import ApiConditions, Namespace, Pod
+from volumehealth.model.clock import moment_of
+from volumehealth.model.cluster import ApiConditions, Namespace, Pod, PodWait
 from volumehealth.model.health import Condition
 from volumehealth.model.ids import ClaimRef, VolumeId
 
@@ -36,13 +38,18 @@ _NOT_A_SOURCE = frozenset(
     )
 )
 """Fields of a PersistentVolume's spec that do not say where the data is."""
+_IN_USE = "kubernetes.io/pvc-protection"
+"""The finalizer that keeps a claim which Pods use."""
+_TEMPLATE_HASH = "pod-template-hash"
 
 
 class OwnerReference(msgspec.Struct, gc=False):
     """An entry of `metadata.ownerReferences`."""
 
     kind: str = ""
+    name: str = ""
     uid: str = ""
+    controller: bool = False
 
 
 class ObjectMeta(msgspec.Struct, rename="camel", gc=False):
@@ -53,6 +60,7 @@ class ObjectMeta(msgspec.Struct, rename="camel", gc=False):
     uid: str = ""
     resource_version: str = ""
     labels: dict[str, str] | None = None
+    creation_timestamp: str | None = None
     deletion_timestamp: str | None = None
     owner_references: list[OwnerReference] | None = None
 
@@ -72,7 +80,18 @@ class CsiSource(msgspec.Struct, rename="camel", gc=False):
     volume_handle: str
 
 
+class _MigratedTo(msgspec.Struct, rename={"driver": "pv.kubernetes.io/migrated-to"}, gc=False):
+    driver: str = ""
+
+
+class VolumeMeta(ObjectMeta, rename="camel", gc=False):
+    """`metadata` of a volume; an annotation names the CSI driver that serves an in-tree volume."""
+
+    annotations: _MigratedTo | None = None
+
+
 class _VolumeSpec(msgspec.Struct, rename="camel", gc=False):
+    persistent_volume_reclaim_policy: str = ""
     csi: CsiSource | None = None
     claim_ref: ClaimReference | None = None
     storage_class_name: str = ""
@@ -85,12 +104,21 @@ class _Phase(msgspec.Struct, gc=False):
 class PersistentVolume(msgspec.Struct, gc=False):
     """A PersistentVolume; the spec is read in a second step because any field of it may be the source."""
 
-    metadata: ObjectMeta
+    metadata: VolumeMeta
     spec: msgspec.Raw = msgspec.Raw(b"{}")
     status: _Phase = msgspec.field(default_factory=_Phase)
 
 
+class _Requests(msgspec.Struct, gc=False):
+    storage: str = ""
+
+
+class _Resources(msgspec.Struct, gc=False):
+    requests: _Requests | None = None
+
+
 class _ClaimSpec(msgspec.Struct, rename="camel", gc=False):
+    resources: _Resources | None = None
     storage_class_name: str | None = None
     volume_name: str = ""
     access_modes: tuple[str, ...] | None = None
@@ -107,6 +135,7 @@ class ClaimMeta(ObjectMeta, rename="camel", gc=False):
     """`metadata` of a claim; the annotation names the driver that was to make its volume."""
 
     annotations: _ClaimAnnotations | None = None
+    finalizers: tuple[str, ...] = ()
 
 
 class PersistentVolumeClaim(msgspec.Struct, gc=False):
@@ -209,6 +238,8 @@ class VolumeRow(msgspec.Struct, frozen=True, gc=False):
     claim: ClaimRef | None
     claim_uid: str
     failed: bool = False
+    deleting: str = ""
+    """What becomes of the data once the claim is gone, if the volume is being deleted; empty if it is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,15 +317,25 @@ def volume_row(volume: PersistentVolume) -> VolumeRow:
     """Reduce a PersistentVolume."""
     spec = _volume_spec.decode(volume.spec)
     claim = spec.claim_ref
+    found = VolumeId(intern(spec.csi.driver), spec.csi.volume_handle) if spec.csi else _migrated(volume)
+    deleting = volume.metadata.deletion_timestamp is not None
     return VolumeRow(
         name=intern(volume.metadata.name),
-        id=VolumeId(intern(spec.csi.driver), spec.csi.volume_handle) if spec.csi else None,
-        unsupported="" if spec.csi else _source_of(volume.spec),
+        id=found,
+        unsupported="" if found else _source_of(volume.spec),
         storage_class=intern(spec.storage_class_name),
         claim=ClaimRef(intern(claim.namespace), intern(claim.name)) if claim else None,
         claim_uid=intern(claim.uid) if claim else "",
         failed=volume.status.phase == "Failed",
+        deleting=intern(spec.persistent_volume_reclaim_policy or "Retain") if deleting else "",
     )
+
+
+def _migrated(volume: PersistentVolume) -> VolumeId | None:
+    """Return driver and handle of an in-tree volume that a CSI driver serves; None if none does."""
+    metadata = volume.metadata
+    driver = metadata.annotations.driver if metadata.annotations else ""
+    return translated(driver, volume.spec, metadata.labels or {}) if driver else None
 
 
 def _source_of(spec: msgspec.Raw) -> str:
@@ -319,11 +360,18 @@ def claim_row(claim: PersistentVolumeClaim, labels: LabelPool) -> ClaimRow:
         access_modes=_modes.setdefault(modes, modes),
         block=spec.volume_mode == "Block",
         deleting=metadata.deletion_timestamp is not None,
-        api_conditions=claim_api_conditions(claim.status),
+        api_conditions=_api_conditions(claim),
         driver=intern(metadata.annotations.driver)
         if claim.status.phase == "Lost" and metadata.annotations
         else "",
     )
+
+
+def _api_conditions(claim: PersistentVolumeClaim) -> ApiConditions | None:
+    resources, metadata = claim.spec.resources, claim.metadata
+    requested = resources.requests.storage if resources is not None and resources.requests else ""
+    in_use = metadata.deletion_timestamp is not None and _IN_USE in metadata.finalizers
+    return claim_api_conditions(claim.status, requested=requested, deleted_in_use=in_use)
 
 
 def pod_row(pod: PodObject) -> Pod | None:
@@ -345,7 +393,38 @@ def pod_row(pod: PodObject) -> Pod | None:
         claims=claims,
         deleting=metadata.deletion_timestamp is not None,
         health=_pod_health(pod) if pod.status.volume_health else (),
+        waits=_wait(pod) if pod.status.phase == "Pending" and pod.spec.node_name else None,
+        owner=owner_of(metadata.owner_references or (), metadata.labels or {}),
     )
+
+
+def _wait(pod: PodObject) -> PodWait | None:
+    """Return how a Pod waits that is bound to a node; None if anything of it ran, or waits for something else.
+
+    Volumes are mounted before the Pod's sandbox is made, and that is before images are pulled and containers made.
+    """
+    status, metadata = pod.status, pod.metadata
+    if metadata.deletion_timestamp is not None or status.begun:
+        return None
+    since = (
+        moment_of(status.scheduled) or moment_of(status.start_time) or moment_of(metadata.creation_timestamp)
+    )
+    named = ((volume.name, _claim_name(volume, metadata.name)) for volume in pod.spec.volumes or ())
+    return PodWait(since, tuple((volume, claim) for volume, claim in named if claim))
+
+
+def owner_of(owners: Iterable[OwnerReference], labels: Mapping[str, str]) -> str:
+    """Name what runs a Pod as people do: the Deployment rather than its ReplicaSet.
+
+    A Deployment names its ReplicaSets after itself and the hash of the Pod's template, which the Pod carries as label.
+    """
+    for owner in owners:
+        if owner.controller and owner.name:
+            ending = f"-{labels.get(_TEMPLATE_HASH, '')}"
+            if owner.kind == "ReplicaSet" and len(ending) > 1 and owner.name.endswith(ending):
+                return intern(f"Deployment/{owner.name.removesuffix(ending)}")
+            return intern(f"{owner.kind}/{owner.name}")
+    return ""
 
 
 def _pod_health(pod: PodObject) -> tuple[tuple[str, tuple[Condition, ...]], ...]:

@@ -62,14 +62,14 @@ class NodeTable(Table[str, Node]):
 
 
 class ErrorTable(Table[str, Attachment]):
-    """Attachments with an error; the others are not kept."""
+    """Attachments with an error, or on their way: neither attached nor gone. The others are not kept."""
 
     def __init__(self, rows: dict[str, Attachment]) -> None:
         super().__init__(rows, lambda attachment: attachment.name)
 
     def put(self, row: Attachment, /) -> None:
         """Take an attachment as it is now."""
-        if row.attach_error or row.detach_error:
+        if row.attach_error or row.detach_error or not row.attached or row.deleted is not None:
             super().put(row)
         else:
             self.drop(row.name)

@@ -4,7 +4,7 @@ StorageClasses are not watched: policies select them by name, which claims and v
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from random import Random
@@ -21,6 +21,7 @@ from volumehealth.cluster.objects import (
     RawRecord,
     VolumeRow,
 )
+from volumehealth.cluster.podevents import PodEvents
 from volumehealth.cluster.resources import (
     attachments,
     claims,
@@ -47,6 +48,7 @@ from volumehealth.model.cluster import (
     Node,
     NodeDrivers,
     Pod,
+    PodEvent,
     ViewState,
 )
 from volumehealth.model.ids import ClaimRef, VolumeId
@@ -92,6 +94,7 @@ class ClusterView:
         pace: how resources are followed.
         stale_after: seconds.
         with_nodes: whether nodes, their drivers and attachments are followed too.
+        pod_events: whether the Events of Pods that wait to begin are read.
         agents_in: the namespace of the agents' Leases; these and reports are followed if it is not empty.
         on_skip: told the resource's name for each object that cannot be read.
 
@@ -99,6 +102,8 @@ class ClusterView:
         claims: every claim, joined with its volume, by reference. A live view: it changes between awaits.
         api_conditions: what the API itself says against claims, by reference; sparse.
         pods_with_volume_health: Pods of which the kubelet says something adverse, by namespace and name; sparse.
+        pods_waiting: Pods that are bound to a node and have not begun, by namespace and name; sparse.
+        pod_events: Events about these, by the Pod's uid.
         namespaces: by name.
         policies: by name.
         records: by reference.
@@ -121,6 +126,7 @@ class ClusterView:
         pace: Pace | None = None,
         stale_after: float = STALE_AFTER,
         with_nodes: bool = False,
+        pod_events: bool = False,
         agents_in: str = "",
         on_skip: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -140,6 +146,10 @@ class ClusterView:
         rows = _NodeRows()
         self.api_conditions: Mapping[ClaimRef, ApiConditions] = self._join.api_conditions
         self.pods_with_volume_health: Mapping[ClaimRef, Pod] = self._pods.unwell
+        self.pods_waiting: Mapping[ClaimRef, Pod] = self._pods.waiting
+        self._pod_events = PodEvents(api, self._pods.waiting, clock=clock, random=random)
+        self._reads_pod_events = pod_events
+        self.pod_events: Mapping[str, Sequence[PodEvent]] = self._pod_events.events
         self.nodes: Mapping[str, Node] = MappingProxyType(rows.nodes)
         self.nodes_gone: Mapping[str, datetime] = MappingProxyType(rows.gone)
         self.csinodes: Mapping[str, NodeDrivers] = MappingProxyType(rows.csinodes)
@@ -195,6 +205,8 @@ class ClusterView:
             for reflector in self._reflectors:
                 group.create_task(reflector.run(), name=f"follow {reflector.name}")
             group.create_task(self._watch_state(), name="watch the view's age")
+            if self._reads_pod_events:
+                group.create_task(self._pod_events.run(), name="read Events of Pods that wait")
 
     async def complete(self) -> None:
         """Wait until every resource was listed once."""

@@ -39,6 +39,33 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class PodWait:
+    """A Pod that is bound to a node and has not begun to run: nothing of it ran, and its volumes may be why.
+
+    Attributes:
+        since: when it was bound to the node; None if nobody says.
+        volumes: the names of its volumes that are claims, with the claims' names.
+    """
+
+    since: datetime | None
+    volumes: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PodEvent:
+    """An Event about a Pod.
+
+    Attributes:
+        reason, message: as they are written; the message is cleaned.
+        last: when it was seen last; None if nobody says.
+    """
+
+    reason: str
+    message: str
+    last: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
     """A Pod that uses at least one claim."""
 
@@ -53,6 +80,10 @@ class Pod:
     deleting: bool = False
     health: tuple[tuple[str, tuple[Condition, ...]], ...] = ()
     """`status.volumeHealth` (1.37, written by the kubelet): what is adverse, by the claim's name."""
+    waits: PodWait | None = None
+    """That it is bound to a node and waits to begin; None if it does not."""
+    owner: str = ""
+    """What runs it, as people name it: `StatefulSet/orders-db`; empty if nothing does."""
 
     @property
     def finished(self) -> bool:
@@ -129,6 +160,9 @@ class Attachment:
         volume: name of the PersistentVolume.
         node: where it is to be attached.
         attach_error, detach_error: what went wrong last; empty if nothing did.
+        attached: `status.attached`.
+        created: when it was made.
+        deleted: since when it is being deleted; None if it is not.
     """
 
     name: str
@@ -136,6 +170,9 @@ class Attachment:
     node: str
     attach_error: str = ""
     detach_error: str = ""
+    attached: bool = True
+    created: datetime | None = None
+    deleted: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +182,15 @@ class ApiConditions:
     Attributes:
         health: `status.healthStatus` (1.37, written by another monitor).
         own: of the Kubernetes source: the claim is Lost, its volume Failed, a resize went wrong.
+        slow: of the same source: what is normal for a while, and since when it lasts.
     """
 
     health: tuple[Condition, ...] = ()
     own: tuple[Condition, ...] = ()
+    slow: tuple[tuple[Condition, datetime], ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.health or self.own)
+        return bool(self.health or self.own or self.slow)
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,7 @@ class Checks:
 
     controller: PlaneCheck = PlaneCheck()
     node: NodeCheck = NodeCheck()
+    mount: PlaneCheck = PlaneCheck()
     node_failure: NodeFailureCheck = NodeFailureCheck()
     capacity: CapacityCheck = CapacityCheck()
 

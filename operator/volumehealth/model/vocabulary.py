@@ -165,6 +165,21 @@ class Reason(Described):
         "ResizeFailed",
         "The volume cannot be resized (conditions and resize status of the claim).",
     )
+    RESIZE_STUCK = "ResizeStuck", "A resize has waited for an hour, and the capacity is below the request."
+    MODIFY_FAILED = "ModifyFailed", "The claim's VolumeAttributesClass cannot be applied."
+    CANNOT_MOUNT = "CannotMount", "A Pod waits because its volume cannot be mounted or attached."
+    MULTI_ATTACH = (
+        "MultiAttach",
+        "A Pod waits because its volume is attached to another node, or used by another Pod.",
+    )
+    ATTACH_STUCK = (
+        "AttachStuck",
+        "A VolumeAttachment is neither attached nor gone for a long time, and a Pod waits for it.",
+    )
+    VOLUME_DELETING = (
+        "VolumeDeleting",
+        "The PersistentVolume or its claim is being deleted while it is in use.",
+    )
 
 
 class SilenceReason(Described):

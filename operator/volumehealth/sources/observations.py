@@ -8,7 +8,16 @@ from typing import Protocol
 from volumehealth.cluster.changes import Changes
 from volumehealth.cluster.tables import LeaseLiveness
 from volumehealth.judge.storage import Backend
-from volumehealth.model.cluster import ApiConditions, Attachment, Claim, Node, NodeDrivers, Pod, ViewState
+from volumehealth.model.cluster import (
+    ApiConditions,
+    Attachment,
+    Claim,
+    Node,
+    NodeDrivers,
+    Pod,
+    PodEvent,
+    ViewState,
+)
 from volumehealth.model.health import Answer, HealthAPI, HealthyOnNodes, Outcome, Source
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.report import VolumeHealthReport
@@ -27,6 +36,14 @@ class PlaneView(Protocol):
 
     @property
     def pods_with_volume_health(self) -> Mapping[ClaimRef, Pod]:
+        """See there."""
+
+    @property
+    def pods_waiting(self) -> Mapping[ClaimRef, Pod]:
+        """See there."""
+
+    @property
+    def pod_events(self) -> Mapping[str, Sequence[PodEvent]]:
         """See there."""
 
     @property

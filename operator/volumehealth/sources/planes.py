@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import chain
+from math import inf
 
 from volumehealth.judge.storage import Backend
 from volumehealth.model.clock import Clock
@@ -19,7 +20,7 @@ from volumehealth.model.policy import Policy
 from volumehealth.model.steps import Steps
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.policy.select import Members
-from volumehealth.sources import kubernetes, reports
+from volumehealth.sources import kubernetes, reports, waiting
 from volumehealth.sources.liveness import AgentLiveness
 from volumehealth.sources.observations import Observations, ObservedDriver, PlaneView
 from volumehealth.sources.resolved import Place, resolved
@@ -244,7 +245,8 @@ class Planes:
             if young and claim is not None and agent is not None and claim.driver in members.by_driver:
                 driver = agent.driver(claim.driver) if agent.live is not None else None
                 if driver is not None and reports.answers(driver):
-                    words = f"its Pod on {node} has only just begun to run"
+                    begun = "has only just begun" if since != inf else "has not begun"
+                    words = f"its Pod on {node} {begun} to run"
                     yield ref, reports.silence(str(SilenceReason.NOT_YET_ASKED), words, node, moment.wall)
 
     # ---- Kubernetes ----
@@ -272,6 +274,19 @@ class Planes:
             view.csinodes, usage, drivers=drivers, troubles=troubles, now=now
         )
         yield from kubernetes.failed_attachments(view.attachments.values(), self._claims_of, now)
+        if policy.spec.checks.mount.enabled:
+            yield from waiting.pods_that_cannot_mount(
+                view.pods_waiting.values(),
+                view.pod_events,
+                view.claims,
+                view.pods_of,
+                troubled=troubles,
+                now=now,
+            )
+            yield from waiting.attachments_that_hang(
+                view.attachments.values(), self._claims_of, view.pods_of, now=now
+            )
+        yield from waiting.slow_conditions(view.api_conditions, now=now)
         controller = policy.spec.checks.controller.enabled
         yield from kubernetes.api_conditions_of_claims(view.api_conditions, controller=controller, now=now)
 

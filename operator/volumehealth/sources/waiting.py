@@ -1,0 +1,190 @@
+"""Pods that wait because of their volumes: a mount that fails, a volume that is held elsewhere, an attachment that hangs.
+
+Pure. The Pod's own status decides that it waits; the Events about it lend the text and say which volume is meant, since
+the same Event is made for a Secret that is not there. Formats: kubelet `MountVolume.SetUp failed for volume "PV" : ...`,
+`Unable to attach or mount volumes: unmounted volumes=[data], ...`; attach-detach controller `Multi-Attach error for volume
+"PV" ...` (up to 1.36), `Waiting for detach for volume "PV" ...` (1.37). More than 10 alike in 10 minutes get the prefix
+"(combined from similar events): ".
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from volumehealth.model.clock import rfc3339
+from volumehealth.model.cluster import ApiConditions, Attachment, Claim, Pod, PodEvent
+from volumehealth.model.health import DEGRADED, INACCESSIBLE, Answer, Condition, Outcome, Source
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.text import clean_message
+from volumehealth.model.vocabulary import Reason
+
+MUTE_AFTER = timedelta(minutes=15)
+"""A Pod that waits for so long without any Event that says why waits for its volumes: whatever comes after them is told
+again and again. (The kubelet tells at most one failed mount in 5 minutes after a burst.)"""
+ATTACHING_AFTER = timedelta(minutes=15)
+"""An attachment may take a while where a node is shut down first."""
+SLOW_AFTER = timedelta(hours=1)
+"""A resize may take long on large volumes."""
+_MOUNTING = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
+_NO_SIGN = ("Scheduled", "SuccessfulAttachVolume", "VolumePermissionChangeInProgress", *_MOUNTING)
+"""Reasons after which volumes may still be missing; every other one comes after they are there, or from elsewhere."""
+_VOLUME = re.compile(r'\bvolume "([^"]{1,253})"')
+_UNMOUNTED = re.compile(r"\bunmounted volumes=\[([^\]]{0,4096})\]")
+_HELD = re.compile(r"(?i)multi-attach error|waiting for detach|already (exclusively attached|used by pod)")
+
+ClaimAnswers = Iterator[tuple[ClaimRef, Answer]]
+
+
+def pods_that_cannot_mount(
+    pods: Iterable[Pod],
+    events: Mapping[str, Sequence[PodEvent]],
+    claims: Mapping[ClaimRef, Claim],
+    pods_of: Callable[[ClaimRef], Sequence[Pod]],
+    *,
+    troubled: Collection[str],
+    now: datetime,
+) -> ClaimAnswers:
+    """Tell of claims for which a Pod waits.
+
+    Args:
+        pods: those that are bound to a node and have not begun.
+        events: about these Pods, by uid; a Pod that is missing was not asked about yet.
+        claims: the view's rows.
+        pods_of: the Pods that use a claim.
+        troubled: nodes that are not Ready or gone: they mount nothing, and are told of themselves.
+        now: the moment.
+    """
+    for pod in pods:
+        wait, said = pod.waits, events.get(pod.uid)
+        if wait is None or said is None or pod.node in troubled:
+            continue
+        since = min(wait.since or now, now)
+        for name, claim_name in wait.volumes:
+            ref = ClaimRef(pod.namespace, claim_name)
+            claim = claims.get(ref)
+            if claim is None or claim.phase != "Bound":
+                continue
+            text = _why(said, {name, claim.volume})
+            if text is None and _is_mute(said) and now - since >= MUTE_AFTER:
+                text = "no Event says why"
+            if text is not None:
+                yield ref, _answer(pod, ref, text, pods_of(ref), since=since, now=now)
+
+
+def _why(events: Sequence[PodEvent], names: Collection[str]) -> str | None:
+    """Return what was said last of one of a volume's names; None if nothing was, or something later since."""
+    named = [
+        event
+        for event in events
+        if event.reason in _MOUNTING and not names_of(event.message).isdisjoint(names)
+    ]
+    newest = max(named, key=_rank, default=None)
+    if newest is None or any(_comes_later(event, newest) for event in events):
+        return None
+    return newest.message.removeprefix("(combined from similar events): ")
+
+
+def names_of(message: str) -> set[str]:
+    """Return the names of the volumes that a mount's Event is about: of PersistentVolumes, or the Pod's own."""
+    names = set(_VOLUME.findall(message))
+    for listed in _UNMOUNTED.findall(message):
+        names.update(listed.split())
+    return names
+
+
+def _rank(event: PodEvent) -> tuple[bool, float]:
+    """Prefer what names the cause; `Unable to attach or mount volumes: ...: timed out` only sums up."""
+    return _UNMOUNTED.search(event.message) is None, _when(event)
+
+
+def _comes_later(event: PodEvent, mount: PodEvent) -> bool:
+    return event.reason not in _NO_SIGN and _when(event) > _when(mount)
+
+
+def _when(event: PodEvent) -> float:
+    return event.last.timestamp() if event.last is not None else 0.0
+
+
+def _is_mute(events: Sequence[PodEvent]) -> bool:
+    return all(event.reason in _NO_SIGN and event.reason not in _MOUNTING for event in events)
+
+
+def _answer(
+    pod: Pod, ref: ClaimRef, text: str, users: Sequence[Pod], *, since: datetime, now: datetime
+) -> Answer:
+    """Make the answer; who holds the volume is named where it is held."""
+    waits = f"the Pod {pod.name} waits on {pod.node} since {rfc3339(since)}"
+    reason = Reason.CANNOT_MOUNT
+    if _HELD.search(text):
+        reason = Reason.MULTI_ATTACH
+        holders = [
+            f"{one.name} on {one.node}"
+            for one in users
+            if one.uid != pod.uid and one.node and not one.finished
+        ]
+        if holders:
+            waits = f"{waits}; the volume is used by {', '.join(sorted(holders)[:3])}"
+    return _adverse(
+        Condition(INACCESSIBLE, reason.value, clean_message(f"{waits}: {text}")), pod.node, now, since
+    )
+
+
+def attachments_that_hang(
+    attachments: Iterable[Attachment],
+    claims_of: Callable[[str], Iterable[ClaimRef]],
+    pods_of: Callable[[ClaimRef], Sequence[Pod]],
+    *,
+    now: datetime,
+) -> ClaimAnswers:
+    """Tell of attachments without an error that are neither attached nor gone, while a Pod waits for the volume.
+
+    Args:
+        attachments: those that are on their way.
+        claims_of: the claims that are bound to a PersistentVolume, by its name.
+        pods_of: the Pods that use a claim.
+        now: the moment.
+    """
+    for attachment in attachments:
+        begun = attachment.deleted or (attachment.created if not attachment.attached else None)
+        if (
+            begun is None
+            or attachment.attach_error
+            or attachment.detach_error
+            or now - begun < ATTACHING_AFTER
+        ):
+            continue
+        what = "detached from" if attachment.deleted is not None else "attached to"
+        for ref in claims_of(attachment.volume):
+            waiting = [pod.name for pod in pods_of(ref) if pod.waits is not None]
+            if waiting:
+                text = (
+                    f"the volume is not {what} the node {attachment.node} since {rfc3339(begun)}, and no error is told "
+                    f"(is the attacher running?); {waiting[0]} waits for it"
+                )
+                condition = Condition(DEGRADED, Reason.ATTACH_STUCK.value, clean_message(text))
+                yield ref, _adverse(condition, attachment.node, now, begun)
+
+
+def slow_conditions(api_conditions: Mapping[ClaimRef, ApiConditions], *, now: datetime) -> ClaimAnswers:
+    """Tell of what is normal for a while and has lasted for too long.
+
+    Args:
+        api_conditions: by claim; sparse.
+        now: the moment.
+    """
+    for ref, said in api_conditions.items():
+        for condition, since in said.slow:
+            if now - since >= SLOW_AFTER:
+                yield ref, _adverse(condition, "", now, since)
+
+
+def _adverse(condition: Condition, node: str, now: datetime, since: datetime) -> Answer:
+    return Answer(
+        Source.KUBERNETES,
+        Outcome.ADVERSE,
+        now,
+        node=node,
+        conditions=(condition,),
+        can_clear=False,
+        since=min(since, now),
+    )
