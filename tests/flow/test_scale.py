@@ -41,6 +41,7 @@ pytestmark = pytest.mark.looptime
 CLAIMS = 1200
 LARGEST = 256 * 1024
 SPEC = PolicySpec(unhealthy_after=timedelta(), healthy_after=timedelta(), record_retention=timedelta())
+PATH = "/apis/volumehealth.dev/v1alpha1/volumehealthpolicies/storage"
 POLICY = Policy("storage", "uid-storage", 1, START, SPEC)
 
 
@@ -72,6 +73,7 @@ class World:
     def __init__(self) -> None:
         self.clock = SteppedClock()
         self.api = FakeApi(latency=0.001)
+        self.api.objects[PATH] = {"kind": "Policy", "metadata": {"name": "storage"}}
         made = [make_claim(f"claim-{number:04}") for number in range(CLAIMS)]
         self.cluster = Cluster({claim.ref: claim for claim in made})
         self.metrics = Metrics()
@@ -125,7 +127,6 @@ class World:
 
 async def test_no_object_outgrows_a_quarter_of_a_mebibyte_however_many_volumes_are_bad() -> None:
     world = World()
-    world.api.objects["/apis/volumehealth.dev/v1alpha1/volumehealthpolicies/storage"] = {"kind": "Policy"}
     wordy = tuple(Condition("Inaccessible", f"Reason{number}", "x" * 1024) for number in range(16))
     await world.hears(world.handles)
     await world.hears(world.handles[:100], wordy)

@@ -20,6 +20,7 @@ class FakeApi:
         away: True while nobody can connect.
         refusals: errors to answer the next requests with; `None` lets one through.
         refuse: called with method and path; returns an error to answer with.
+        foreign: fields of a status that another manager owns: a server-side apply leaves them there.
         lose_answers: so many requests are carried out while the answer gets lost.
         most_in_flight: the most requests that were there at once.
     """
@@ -32,8 +33,10 @@ class FakeApi:
         self.refusals: list[errors.ApiError | None] = []
         self.refuse: Callable[[str, str], errors.ApiError | None] = lambda method, path: None
         self.lose_answers = 0
+        self.foreign: set[str] = set()
         self.most_in_flight = 0
         self._in_flight = 0
+        self._version = 0
 
     async def request(
         self,
@@ -89,17 +92,33 @@ class FakeApi:
                 path = f"{path}/{body['metadata']['name']}"
                 if path in self.objects:
                     raise errors.Conflict("already exists", status=409)
-                self.objects[path] = body
+                self.objects[path] = self._new(body)
             case "PATCH" if content_type.startswith("application/apply-patch"):
-                self.objects[path] = body
+                self.objects[path] = self._new(self._applied(path, body))
             case "PATCH":
                 target = path.removesuffix("/status")
-                self.objects[target] = merged(self._find(target), body)
+                self.objects[target] = self._new(merged(self._find(target), body))
                 return self.objects[target]
             case "DELETE":
                 self._find(path)
                 return self.objects.pop(path)
         return self._find(path)
+
+    def _new(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Give a changed object a version; Events are left as they were written."""
+        if body.get("kind") == "Event":
+            return body
+        self._version += 1
+        return {**body, "metadata": {**body.get("metadata", {}), "resourceVersion": str(self._version)}}
+
+    def _applied(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Apply on the server's side: what others added to the status stays."""
+        added = {
+            name: value
+            for name, value in self.objects.get(path, {}).get("status", {}).items()
+            if name in self.foreign and name not in body.get("status", {})
+        }
+        return {**body, "status": {**body.get("status", {}), **added}} if added else body
 
     def _find(self, path: str) -> dict[str, Any]:
         if path not in self.objects:

@@ -72,7 +72,13 @@ class LeaderWork:
             connect=partial(CsiClient, dial=dial),
         )
         self.reporter = Reporter(
-            api, clock=clock, random=random, metrics=metrics, pods_of=self.view.pods_of, view=self.view
+            api,
+            clock=clock,
+            random=random,
+            metrics=metrics,
+            pods_of=self.view.pods_of,
+            view=self.view,
+            owner_of=lambda ref: self.engine.owner_of(ref),
         )
         drivers = ControllerAnswers(self._probers, self.view, clock=clock)
         checker = Checker(view=self.view, drivers=drivers, clock=clock, planes=Planes(self.view, clock=clock))

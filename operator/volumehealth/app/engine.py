@@ -149,6 +149,11 @@ class Engine:
         for slot in self._slots.values():
             slot.wake.set()
 
+    def owner_of(self, ref: ClaimRef) -> str | None:
+        """Return the name of the policy that owns a claim now; None if none does."""
+        uid = self._checker.owner(ref)
+        return self._book[uid].raw.name if uid is not None and uid in self._book else None
+
     def driver_news(self, driver: str) -> None:
         """A driver said something new: the policies that select it are due."""
         for uid in self._checker.users_of(driver):
@@ -326,7 +331,9 @@ class Engine:
             self._book.usable(), self._changes.take(), relabelled=relabelled
         )
         await self._in_turns(follow)
-        self._reporter.report(await self._picture(entry), previous_status=entry.raw.status)
+        self._reporter.report(
+            await self._picture(entry), previous_status=entry.raw.status, version=entry.raw.version
+        )
         ended = self._clock.monotonic()
         slot.rest(started, ended)
         if entry.checks:

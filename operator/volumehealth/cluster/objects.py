@@ -15,7 +15,7 @@ import msgspec
 
 from volumehealth.cluster.conditions import ClaimStatus, PodStatus, claim_api_conditions, health_conditions
 from volumehealth.cluster.migrated import translated
-from volumehealth.kube.bodies import without_nulls
+from volumehealth.kube.bodies import version_number, without_nulls
 from volumehealth.model.clock import moment_of
 from volumehealth.model.cluster import ApiConditions, Namespace, Pod, PodWait
 from volumehealth.model.health import Condition
@@ -257,6 +257,11 @@ class RawPolicy:
     manifest: Mapping[str, Any]
     status: Mapping[str, Any]
 
+    @property
+    def version(self) -> int:
+        """Its resourceVersion; 0 if that is no number."""
+        return version_number(str(self.manifest["metadata"].get("resourceVersion", "")))
+
 
 @dataclass(frozen=True, slots=True)
 class RawDriver:
@@ -276,6 +281,8 @@ class RawRecord:
         owner_uid: uid of the claim that owns it; empty if none does.
         labels: of the record.
         status: JSON; empty if there is none.
+        other_owners: whether others own it, too.
+        version: its resourceVersion; 0 if that is no number.
     """
 
     ref: ClaimRef
@@ -283,6 +290,8 @@ class RawRecord:
     owner_uid: str
     labels: Mapping[str, str]
     status: bytes
+    other_owners: bool = False
+    version: int = 0
 
 
 class LabelPool:
@@ -459,6 +468,8 @@ def record_row(record: RecordObject, labels: LabelPool) -> RawRecord:
         owner_uid=next((owner.uid for owner in owners if owner.kind == "PersistentVolumeClaim"), ""),
         labels=labels.share(metadata.labels),
         status=_own_copy(record.status),
+        other_owners=len(owners) > 1,
+        version=version_number(metadata.resource_version),
     )
 
 

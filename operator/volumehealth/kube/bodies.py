@@ -35,6 +35,11 @@ def read_body(body: bytes, kind: type[T], *, what: str) -> T:
             raise errors.ApiError(f"{what} cannot be read: {reason_of(error)}") from error
 
 
+def version_number(version: str) -> int:
+    """Read a resourceVersion: those of one resource are numbers that grow (KEP-5504). 0 if it is none."""
+    return int(version) if version.isascii() and version.isdigit() and len(version) < 20 else 0
+
+
 def without_nulls(value: Any) -> Any:
     """Return a value of JSON without the fields and items that are null."""
     if isinstance(value, dict):

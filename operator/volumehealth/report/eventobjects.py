@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 import msgspec
 
@@ -98,8 +99,45 @@ class _Series(msgspec.Struct, rename="camel"):
     last_timestamp: str | None = None
 
 
-OnSeen = Callable[[EventState | None], None]
-"""Told what the Event says now; None if it can never be written: its object is gone, or the server refuses it."""
+class EventResult(StrEnum):
+    """How telling ended: the values of the label `result` of `volumehealth_events_total`."""
+
+    CREATED = "Created"
+    UPDATED = "Updated"
+    EXISTING = "Existing"
+    """It was there already: people know."""
+    GONE = "Gone"
+    """What it is about is gone: there is nobody left to tell."""
+    INVALID = "Invalid"
+    """The server will never take it."""
+    UNDELIVERED = "Undelivered"
+    """It was dropped, replaced or refused before it was sent, or could not be built; it is still to be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """How telling an Event ended, and what the Event says now, if that is known."""
+
+    result: EventResult
+    state: EventState | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is left to do: people were told, or can never be."""
+        return self.result is not EventResult.UNDELIVERED
+
+
+OnEnd = Callable[[Receipt], None]
+_ENDS = {
+    Result.GONE: EventResult.GONE,
+    Result.NOT_FOUND: EventResult.GONE,
+    Result.INVALID: EventResult.INVALID,
+}
+
+
+def _wanted() -> bool:
+    """Nobody takes it back."""
+    return True
 
 
 class EventSink:
@@ -108,7 +146,7 @@ class EventSink:
     Args:
         queue: where writes go.
         clock: for timestamps.
-        observe: told the reason of each Event and what came of it: `Created`, `Raised`, `Known`, `Gone`, `Invalid`.
+        observe: told the reason of each Event and what came of it (an `EventResult`).
     """
 
     def __init__(self, queue: WriteQueue, *, clock: Clock, observe: Callable[[str, str], None]) -> None:
@@ -124,9 +162,10 @@ class EventSink:
         seen: EventState | None,
         older_than: timedelta,
         priority: Priority,
-        on_seen: OnSeen,
+        on_end: OnEnd,
         paced: bool = False,
-    ) -> bool:
+        wanted: Callable[[], bool] = _wanted,
+    ) -> None:
         """Make an Event be there and be told again if it was told longer ago than `older_than`.
 
         Args:
@@ -136,14 +175,15 @@ class EventSink:
                 None if that is not known: then it is created, or looked at if it exists.
             older_than: how old `lastTimestamp` of an existing Event must be for its count to be raised.
             priority: of the writes.
-            on_seen: called once, when it is there (or can never be).
+            on_end: called once, when it is there, can never be, or was not sent.
             paced: see `WriteQueue.put`.
-
-        Returns:
-            False if the queue refused it; then `on_seen` is not called.
+            wanted: asked when it is sent; False takes it back.
         """
-        telling = _Telling(self, notice, policy, older_than, on_seen, paced)
-        return telling.create(None, priority) if seen is None else telling.raise_count(seen, priority)
+        telling = _Telling(self, notice, policy, older_than, on_end, paced, wanted)
+        if seen is None:
+            telling.create(None, priority)
+        else:
+            telling.raise_count(seen, priority)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +194,16 @@ class _Telling:
     notice: EventDraft
     policy: str
     older_than: timedelta
-    on_seen: OnSeen
+    on_end: OnEnd
     paced: bool
+    wanted: Callable[[], bool]
 
-    def create(self, before: EventState | None, priority: Priority = _FOLLOW_UP) -> bool:
+    def create(self, before: EventState | None, priority: Priority = _FOLLOW_UP) -> None:
         """POST it; `before` is what an expired predecessor said, so that its count goes on."""
 
-        def make() -> Write:
+        def make() -> Write | None:
+            if not self.wanted():
+                return None
             seen = self._raised(before)
             path = f"/api/v1/namespaces/{self.notice.namespace}/events"
             return Write("POST", path, event_body(self.notice, seen))
@@ -169,14 +212,16 @@ class _Telling:
             if outcome.result is Result.CONFLICT:
                 self._look()
             else:
-                self._end(outcome, "Created", self._read(outcome))
+                self._end(outcome, EventResult.CREATED, self._read(outcome))
 
-        return self._put(make, done, priority)
+        self._put(make, done, priority)
 
-    def raise_count(self, seen: EventState, priority: Priority = _FOLLOW_UP) -> bool:
+    def raise_count(self, seen: EventState, priority: Priority = _FOLLOW_UP) -> None:
         """PATCH count, time and message. The numbers are absolute: a repeated request changes nothing more."""
 
-        def make() -> Write:
+        def make() -> Write | None:
+            if not self.wanted():
+                return None
             raised = self._raised(seen)
             body = {
                 "count": raised.count,
@@ -189,9 +234,9 @@ class _Telling:
             if outcome.result is Result.NOT_FOUND:
                 self.create(seen)
             else:
-                self._end(outcome, "Raised", self._read(outcome))
+                self._end(outcome, EventResult.UPDATED, self._read(outcome))
 
-        return self._put(make, done, priority)
+        self._put(make, done, priority)
 
     def _look(self) -> None:
         def done(outcome: Outcome) -> None:
@@ -201,13 +246,15 @@ class _Telling:
             elif seen is not None and self.sink.clock.now() - seen.last >= self.older_than:
                 self.raise_count(seen)
             else:
-                self._end(outcome, "Known", seen)
+                self._end(outcome, EventResult.EXISTING, seen)
 
         self._put(lambda: Write("GET", self._path()), done, _FOLLOW_UP)
 
-    def _put(self, make: Callable[[], Write], done: Callable[[Outcome], None], priority: Priority) -> bool:
+    def _put(
+        self, make: Callable[[], Write | None], done: Callable[[Outcome], None], priority: Priority
+    ) -> None:
         key = (self.notice.namespace, self.notice.name)
-        return self.sink.queue.put(
+        self.sink.queue.put(
             key,
             make,
             kind="event",
@@ -237,9 +284,10 @@ class _Telling:
         first = min(moment_of(series.first_timestamp) or last, last)
         return EventState(min(max(series.count, 0), _MOST_COUNTED), first, last)
 
-    def _end(self, outcome: Outcome, well: str, seen: EventState | None) -> None:
-        self.sink.observe(self.notice.reason, well if seen is not None else outcome.result)
-        self.on_seen(seen)
+    def _end(self, outcome: Outcome, well: EventResult, seen: EventState | None) -> None:
+        result = well if seen is not None else _ENDS.get(outcome.result, EventResult.UNDELIVERED)
+        self.sink.observe(self.notice.reason, result)
+        self.on_end(Receipt(result, seen))
 
 
 def event_body(notice: EventDraft, seen: EventState) -> dict[str, object]:

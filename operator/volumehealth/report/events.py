@@ -1,28 +1,36 @@
 """Events on claims and on the Pods that use them.
 
-Level-triggered: each check says which findings there are; what people were not told of yet is told, and what they
-were told of long ago is told again by raising the same Event's count.
+Level-triggered: each check says which findings there are, and the outbox says which recoveries people were not told
+of yet. What was not told is told, once the claim's record shows it; what was told long ago is told again by raising
+the same Event's count.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import Claim, Pod
-from volumehealth.model.health import ClaimHealth, Finding, Identity, Transition, TransitionKind
+from volumehealth.model.health import ClaimHealth, Finding, Transition, TransitionKind
 from volumehealth.model.ids import ClaimRef
 from volumehealth.report import messages
-from volumehealth.report.eventobjects import About, EventDraft, EventSink, EventState
+from volumehealth.report.eventobjects import About, EventDraft, EventSink, EventState, Receipt
+from volumehealth.report.outbox import Due, Edge, Episode, Outbox, episode_of
 from volumehealth.report.picture import Picture
 from volumehealth.report.priorities import Priority
-from volumehealth.report.problems import Group, group_of
+from volumehealth.report.problems import Group, group_of, wide_groups
 
+log = logging.getLogger(__name__)
+
+OUTPUT = "Events"
+"""The name of this output in the outbox."""
 _MANY = 20
 """From this many claims on, if they are half of a driver's, a recovery is told on the PVCs only."""
-_HOLD = timedelta(seconds=10)
-"""How long a record waits for its claim's Event, so that one write tells both."""
+_PODS = 10
+"""So many Pods are named in a record as still to be told; of more, all."""
 
 
 @dataclass(eq=False, slots=True)
@@ -31,19 +39,19 @@ class _Notification:
 
     Attributes:
         seen: what it says; None if that is not known (after a restart).
-        first: when people were first told; None if not yet.
-        last: when they were last told.
-        opened: since when a write is on its way; None if none is.
+        last: when people were last told; None if not yet.
+        open: a write is on its way.
+        dropped: nobody wants it any more.
     """
 
     seen: EventState | None = None
-    first: datetime | None = None
     last: datetime | None = None
-    opened: datetime | None = None
+    open: bool = False
+    dropped: bool = False
 
     def due(self, now: datetime, remind_every: timedelta) -> bool:
         """Tell whether it is time to write."""
-        return self.opened is None and (self.last is None or now - self.last >= remind_every)
+        return not self.open and (self.last is None or now - self.last >= remind_every)
 
 
 @dataclass(eq=False, slots=True)
@@ -54,9 +62,10 @@ class _Told:
     pods: dict[str, _Notification] = field(default_factory=dict)
     wide: bool = False
 
-
-_Episode = tuple[str, Identity, int]
-"""The claim's uid, the finding's identity, which episode of it."""
+    def drop(self) -> None:
+        """Take back what is on its way."""
+        for line in (self.claim, *self.pods.values()):
+            line.dropped = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +73,23 @@ class _Kept:
     """What was told of a claim's findings as of one health of it; `episodes` also has those that are just over."""
 
     health: ClaimHealth
-    findings: tuple[tuple[Finding, _Told], ...]
-    episodes: dict[_Episode, _Told]
+    findings: tuple[tuple[Finding, Episode, _Told], ...]
+    episodes: dict[Episode, _Told]
+
+
+@dataclass(eq=False, slots=True)
+class _Closing:
+    """What was told of an episode's end; `abnormal` is what was told of its beginning."""
+
+    abnormal: _Told
+    claim: _Notification = field(default_factory=_Notification)
+    pods: dict[str, _Notification] = field(default_factory=dict)
+
+    def drop(self) -> None:
+        """Take back what is on its way."""
+        self.abnormal.drop()
+        for line in (self.claim, *self.pods.values()):
+            line.dropped = True
 
 
 class EventWriter:
@@ -75,7 +99,8 @@ class EventWriter:
         sink: makes Events be there.
         clock: for timestamps.
         pods_of: the Pods that use a claim.
-        on_told: called when a claim's Event was written, so that its record can say so.
+        outbox: what is owed, and what the records show already.
+        on_error: told the output's name when one object could not be handled.
     """
 
     def __init__(
@@ -84,88 +109,119 @@ class EventWriter:
         *,
         clock: Clock,
         pods_of: Callable[[ClaimRef], Sequence[Pod]],
-        on_told: Callable[[ClaimRef], None],
+        outbox: Outbox,
+        on_error: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._sink = sink
         self._clock = clock
         self._pods_of = pods_of
-        self._on_told = on_told
+        self._outbox = outbox
+        self._on_error = on_error
         self._told: dict[ClaimRef, _Kept] = {}
+        self._closings: dict[ClaimRef, dict[Episode, _Closing]] = {}
         self._holders: dict[ClaimRef, str] = {}
-        self._closing: dict[ClaimRef, datetime] = {}
+        self._newest: dict[str, Picture] = {}
+        self._failed: set[ClaimRef] = set()
+        outbox.join(self, self._recorded)
 
-    def tell(self, picture: Picture, wide: Collection[Group]) -> Iterator[None]:
+    def dues(self, result: Picture) -> Iterator[tuple[ClaimRef, Due]]:
+        """Return the recoveries of a check; that a finding has come needs no due, its record says whether it was told."""
+        judgement = result.judgement
+        if judgement is None:
+            return
+        cleared = [turn for turn in judgement.transitions if turn.kind is TransitionKind.RECOVERED]
+        together = _together(cleared, result)
+        for turn in cleared:
+            claim = result.claims.get(turn.claim)
+            if claim is not None:
+                self._holders[turn.claim] = result.policy.name
+                yield turn.claim, self._due(claim, turn, result, on_pods=claim.driver not in together)
+
+    def publish(self, result: Picture) -> Iterator[None]:
         """Tell what a check found and what it found to be over, claim by claim.
 
         Args:
-            picture: of a check; without a judgement nothing is told.
-            wide: driver-wide problems: their Pod events are left out and their PVC events paced.
+            result: of a check; without a judgement nothing is told.
 
         Yields:
             Wherever others may have a turn.
         """
-        if picture.judgement is None:
+        judgement = result.judgement
+        if judgement is None:
             return
-        for claim, health in _unhealthy(picture):
-            self._holders[claim.ref] = picture.policy.name
-            for finding, told in self._keep(claim, health):
-                told.wide = group_of(claim.driver, finding) in wide
-                self._tell(claim, finding, told, picture)
+        self._newest[result.policy.name] = result
+        wide = wide_groups(judgement)
+        for claim, health in _unhealthy(result):
+            self._holders[claim.ref] = result.policy.name
+            self._guarded(claim.ref, partial(self._tell_findings, claim, health, result, wide))
             yield
-        cleared = [turn for turn in picture.judgement.transitions if turn.kind is TransitionKind.RECOVERED]
-        together = _together(cleared, picture)
-        for turn in cleared:
-            gone_well = picture.claims.get(turn.claim)
-            if gone_well is not None:
-                self._tell_cleared(gone_well, turn, picture, paced=gone_well.driver in together)
-            yield
-        self._drop_healthy(picture)
+        for ref, due in self._outbox.dues_of(OUTPUT):
+            if ref in judgement.healths:
+                self._holders[ref] = result.policy.name
+            if self._holders.get(ref) == result.policy.name:
+                self._guarded(ref, partial(self._tell_due, ref, due, result))
+                yield
+        self._drop_healthy(result)
 
-    def first_told(self, claim: ClaimRef, uid: str, finding: Finding) -> datetime | None:
-        """Say when people were first told of this finding; None if not yet."""
-        told = self._episodes(claim).get(_episode(uid, finding))
-        return told.claim.first if told is not None else finding.last_notified_at
-
-    def unsettled(self, claim: ClaimRef) -> bool:
-        """Tell whether the claim's own Event was queued just now and is not written yet."""
-        now = self._clock.now()
-        lines = (told.claim.opened for told in self._episodes(claim).values() if not told.wide)
-        return any(
-            opened is not None and now - opened < _HOLD for opened in (*lines, self._closing.get(claim))
-        )
+    def last_notified(self, claim: ClaimRef, uid: str, finding: Finding) -> datetime | None:
+        """Say when people were last told of this finding; None if not yet."""
+        told = self._episodes(claim).get(episode_of(uid, finding))
+        return told.claim.last if told is not None else finding.last_notified_at
 
     def forget(self, policy: str) -> None:
-        """A policy is gone: forget what was told of its claims, and tell nobody."""
+        """A policy is gone: forget what was told of its claims, take back what waits, and tell nobody."""
+        self._newest.pop(policy, None)
         for claim in [claim for claim, holder in self._holders.items() if holder == policy]:
+            for due in self._outbox.due_of(claim, OUTPUT):
+                self._outbox.cancel(claim, due)
             self._drop(claim)
 
-    def _keep(self, claim: Claim, health: ClaimHealth) -> tuple[tuple[Finding, _Told], ...]:
+    # ---- findings ----
+
+    def _tell_findings(
+        self, claim: Claim, health: ClaimHealth, result: Picture, wide: Collection[Group]
+    ) -> None:
+        for finding, episode, told in self._keep(claim, health):
+            told.wide = group_of(claim.driver, finding) in wide
+            if self._outbox.may_tell(claim.ref, Edge.ABNORMAL, episode):
+                self._tell(claim, finding, episode, told, result)
+
+    def _keep(self, claim: Claim, health: ClaimHealth) -> tuple[tuple[Finding, Episode, _Told], ...]:
         """Bring what is remembered of a claim in line with its findings, and return it with them."""
         before = self._told.get(claim.ref)
         if before is not None and before.health is health:
             return before.findings
-        episodes = {
-            episode: told for episode, told in self._episodes(claim.ref).items() if episode[0] == health.uid
-        }
+        known = self._episodes(claim.ref)
+        episodes: dict[Episode, _Told] = {}
         findings = []
         for finding in health.findings:
-            line = _Notification(first=finding.last_notified_at, last=finding.last_notified_at)
-            findings.append((finding, episodes.setdefault(_episode(health.uid, finding), _Told(line))))
+            episode = episode_of(health.uid, finding)
+            told = known.get(episode) or _Told(_Notification(last=finding.last_notified_at))
+            episodes[episode] = told
+            findings.append((finding, episode, told))
+        closing = self._closings.get(claim.ref, {})
+        for episode in known.keys() - episodes.keys() - closing.keys():
+            known[episode].drop()  # it ended without a recovery: there is nothing to tell of it any more
         self._told[claim.ref] = _Kept(health, tuple(findings), episodes)
         return tuple(findings)
 
-    def _episodes(self, claim: ClaimRef) -> dict[_Episode, _Told]:
+    def _episodes(self, claim: ClaimRef) -> dict[Episode, _Told]:
         kept = self._told.get(claim)
         return kept.episodes if kept is not None else {}
 
-    def _tell(self, claim: Claim, finding: Finding, told: _Told, picture: Picture) -> None:
+    def _tell(self, claim: Claim, finding: Finding, episode: Episode, told: _Told, result: Picture) -> None:
         users = tuple(_users(self._pods_of(claim.ref), finding))
-        remind_every = picture.policy.spec.events.remind_every
-        if told.claim.due(picture.now, remind_every):
-            notice = _found_on_claim(claim, finding, users)
-            reminder = told.claim.last is not None
+        remind_every = result.policy.spec.events.remind_every
+        if told.claim.due(result.now, remind_every):
+            draft = _found_on_claim(claim, finding, episode, users)
+            paced = told.wide or told.claim.last is not None
             self._write(
-                picture, claim.ref, told.claim, notice, Priority.CLAIM_EVENT, paced=told.wide or reminder
+                result,
+                told.claim,
+                draft,
+                Priority.CLAIM_EVENT,
+                partial(self._outbox.touch, claim.ref),
+                paced=paced,
             )
         if told.wide:
             return
@@ -173,74 +229,175 @@ class EventWriter:
             del told.pods[uid]
         for pod in users:
             line = told.pods.setdefault(pod.uid, _Notification())
-            if line.due(picture.now, remind_every):
-                notice = _found_on_pod(claim, finding, pod)
-                self._write(picture, None, line, notice, Priority.POD_EVENT, paced=line.last is not None)
+            if line.due(result.now, remind_every):
+                draft = _found_on_pod(claim, finding, episode, pod)
+                paced = line.last is not None
+                self._write(result, line, draft, Priority.POD_EVENT, _nothing, paced=paced)
 
     def _write(
         self,
-        picture: Picture,
-        claim: ClaimRef | None,
+        result: Picture,
         line: _Notification,
-        notice: EventDraft,
+        draft: EventDraft,
         priority: Priority,
+        settled: Callable[[], None],
         *,
         paced: bool,
     ) -> None:
-        def on_seen(seen: EventState | None) -> None:
-            now = self._clock.now()
-            line.opened, line.seen = None, seen
-            line.last = seen.last if seen is not None else now
-            line.first = line.first or line.last
-            if claim is not None:
-                self._on_told(claim)
+        """Have an Event written; `settled` is called when people were told, or never can be."""
 
-        accepted = self._sink.ensure(
-            notice,
-            policy=picture.policy.name,
+        def on_end(receipt: Receipt) -> None:
+            line.open = False
+            if receipt.settled:
+                line.seen = receipt.state
+                line.last = receipt.state.last if receipt.state is not None else self._clock.now()
+                settled()
+
+        line.open = True
+        self._sink.ensure(
+            draft,
+            policy=result.policy.name,
             seen=line.seen,
-            older_than=picture.policy.spec.events.remind_every,
+            older_than=result.policy.spec.events.remind_every,
             priority=priority,
-            on_seen=on_seen,
+            on_end=on_end,
             paced=paced,
+            wanted=lambda: not line.dropped,
         )
-        line.opened = self._clock.now() if accepted else None
 
-    def _tell_cleared(self, claim: Claim, turn: Transition, picture: Picture, *, paced: bool) -> None:
-        health = picture.judgement.healths.get(claim.ref) if picture.judgement is not None else None
-        told = self._episodes(claim.ref).pop(_episode(turn.uid, turn.finding), None)
-        remaining = len(health.findings) if health is not None else 0
-        self._closing[claim.ref] = picture.now
+    # ---- recoveries ----
 
-        def on_seen(_: EventState | None) -> None:
-            self._closing.pop(claim.ref, None)
-            self._on_told(claim.ref)
+    def _due(self, claim: Claim, turn: Transition, result: Picture, *, on_pods: bool) -> Due:
+        judgement = result.judgement
+        health = judgement.healths.get(claim.ref) if judgement is not None else None
+        episode = episode_of(turn.uid, turn.finding)
+        told = self._episodes(claim.ref).get(episode) or _Told(
+            _Notification(last=turn.finding.last_notified_at)
+        )
+        self._closings.setdefault(claim.ref, {})[episode] = _Closing(told)
+        pods: list[str] = []
+        if on_pods and not told.wide:
+            pods = [pod.name for pod in _users(self._pods_of(claim.ref), turn.finding)]
+        return Due(
+            OUTPUT,
+            Edge.NORMAL,
+            turn.uid,
+            replace(turn.finding, last_notified_at=told.claim.last),
+            turn.time,
+            pods=tuple(pods) if len(pods) <= _PODS else (),
+            all_pods=len(pods) > _PODS,
+            remaining=len(health.findings) if health is not None else 0,
+        )
 
-        abouts = [_about_claim(claim)]
-        if not paced and not (told is not None and told.wide):
-            abouts.extend(_about_pod(pod) for pod in _users(self._pods_of(claim.ref), turn.finding))
-        for about in abouts:
-            on_claim = about.kind == "PersistentVolumeClaim"
-            self._sink.ensure(
-                _cleared(about, claim, turn, remaining),
-                policy=picture.policy.name,
-                seen=None,
-                older_than=timedelta.max,
-                priority=Priority.CLAIM_EVENT if on_claim else Priority.POD_EVENT,
-                on_seen=on_seen if on_claim else _nothing,
-                paced=paced,
-            )
+    def _tell_due(self, ref: ClaimRef, due: Due, result: Picture) -> None:
+        """Tell an episode's end, and its beginning to those who never heard of it."""
+        claim = result.claims.get(ref)
+        episode = episode_of(due.uid, due.finding)
+        if claim is None or claim.uid != due.uid or not self._outbox.may_tell(ref, Edge.NORMAL, episode):
+            return
+        closings = self._closings.setdefault(ref, {})
+        closing = closings.get(episode)
+        resumed = closing is None
+        if closing is None:
+            closing = closings[episode] = _Closing(_Told(_Notification(last=due.finding.last_notified_at)))
+        users = tuple(_users(self._pods_of(ref), due.finding))
+        if due.claim:
+            if closing.abnormal.claim.last is None and not closing.abnormal.claim.open:
+                draft = _found_on_claim(claim, due.finding, episode, users)
+                self._write(result, closing.abnormal.claim, draft, Priority.CLAIM_EVENT, _nothing, paced=True)
+            if not closing.claim.open:
+                paid = partial(self._outbox.pay, ref, due, claim=True)
+                draft = _cleared(_about_claim(claim), claim, due, episode)
+                paced = resumed or not (due.pods or due.all_pods)
+                self._write(result, closing.claim, draft, Priority.CLAIM_EVENT, paid, paced=paced)
+        self._tell_due_pods(claim, due, closing, users, result)
 
-    def _drop_healthy(self, picture: Picture) -> None:
-        """Forget claims that this policy holds no more or that have no finding left."""
-        healths = picture.judgement.healths if picture.judgement is not None else {}
+    def _tell_due_pods(
+        self, claim: Claim, due: Due, closing: _Closing, users: Sequence[Pod], result: Picture
+    ) -> None:
+        episode = episode_of(due.uid, due.finding)
+        owed = [pod for pod in users if due.all_pods or pod.name in due.pods]
+        for pod in owed:
+            began = closing.abnormal.pods.setdefault(pod.uid, _Notification())
+            if began.last is None and not began.open:
+                draft = _found_on_pod(claim, due.finding, episode, pod)
+                self._write(result, began, draft, Priority.POD_EVENT, _nothing, paced=False)
+            line = closing.pods.setdefault(pod.uid, _Notification())
+            if line.last is None and not line.open:
+                draft = _cleared(_about_pod(pod), claim, due, episode)
+                paid = self._pod_receipt(claim.ref, due, closing, pod, owed)
+                self._write(result, line, draft, Priority.POD_EVENT, paid, paced=False)
+        gone = frozenset(due.pods) - {pod.name for pod in users}
+        if gone:
+            self._outbox.pay(claim.ref, due, pods=gone)
+        if due.all_pods and not owed:
+            self._outbox.pay_all_pods(claim.ref, due)
+
+    def _pod_receipt(
+        self, ref: ClaimRef, due: Due, closing: _Closing, pod: Pod, owed: Sequence[Pod]
+    ) -> Callable[[], None]:
+        """Return what takes the receipt of one Pod; where they are not named, the last one settles all."""
+
+        def paid() -> None:
+            if not due.all_pods:
+                self._outbox.pay(ref, due, pods=(pod.name,))
+            elif all(closing.pods[one.uid].last is not None for one in owed):
+                self._outbox.pay_all_pods(ref, due)
+
+        return paid
+
+    # ---- both ----
+
+    def _recorded(self, ref: ClaimRef) -> None:
+        """The record shows a claim's newest turns: tell them now."""
+        result = self._newest.get(self._holders.get(ref, ""))
+        claim = result.claims.get(ref) if result is not None else None
+        if result is None or result.judgement is None or claim is None:
+            return
+        health = result.judgement.healths.get(ref)
+        if health is not None and health.findings and health.uid == claim.uid:
+            wide = wide_groups(result.judgement)
+            self._guarded(ref, partial(self._tell_findings, claim, health, result, wide))
+        for due in self._outbox.due_of(ref, OUTPUT):
+            self._guarded(ref, partial(self._tell_due, ref, due, result))
+
+    def _guarded(self, ref: ClaimRef, step: Callable[[], None]) -> None:
+        """Take a step for one claim; an error costs that claim only, is logged once and counted."""
+        try:
+            step()
+        except Exception:
+            self._on_error(OUTPUT)
+            if ref not in self._failed:
+                self._failed.add(ref)
+                log.exception("a claim's Events cannot be written", extra={"claim": str(ref)})
+
+    def _drop_healthy(self, result: Picture) -> None:
+        """Forget claims that this policy holds no more, or that have no finding left and of which nothing is owed."""
+        healths = result.judgement.healths if result.judgement is not None else {}
         for claim, holder in list(self._holders.items()):
-            health = healths.get(claim)
-            if holder == picture.policy.name and (health is None or not health.findings):
+            if holder != result.policy.name:
+                continue
+            health, owed = healths.get(claim), self._outbox.due_of(claim, OUTPUT)
+            if not owed and (health is None or not health.findings):
                 self._drop(claim)
+                continue
+            if health is None or not health.findings:
+                self._told.pop(claim, None)
+            self._forget_paid(claim, owed)
+
+    def _forget_paid(self, claim: ClaimRef, owed: Sequence[Due]) -> None:
+        closings = self._closings.get(claim, {})
+        open_ones = {episode_of(due.uid, due.finding) for due in owed}
+        for episode in closings.keys() - open_ones:
+            del closings[episode]
 
     def _drop(self, claim: ClaimRef) -> None:
         self._holders.pop(claim, None)
+        self._failed.discard(claim)
+        for told in self._episodes(claim).values():
+            told.drop()
+        for closing in self._closings.pop(claim, {}).values():
+            closing.drop()
         self._told.pop(claim, None)
 
 
@@ -251,10 +408,6 @@ def _unhealthy(picture: Picture) -> Iterator[tuple[Claim, ClaimHealth]]:
         claim = picture.claims.get(ref) if health.findings else None
         if claim is not None and claim.uid == health.uid:
             yield claim, health
-
-
-def _episode(uid: str, finding: Finding) -> _Episode:
-    return (uid, finding.identity, finding.episode)
 
 
 def _users(pods: Iterable[Pod], finding: Finding) -> Iterator[Pod]:
@@ -275,38 +428,34 @@ def _together(cleared: Sequence[Transition], picture: Picture) -> frozenset[str]
     )
 
 
-def _found_on_claim(claim: Claim, finding: Finding, users: Sequence[Pod]) -> EventDraft:
+def _found_on_claim(claim: Claim, finding: Finding, episode: Episode, users: Sequence[Pod]) -> EventDraft:
     return EventDraft(
         _about_claim(claim),
         messages.event_reason(TransitionKind.FOUND, finding),
-        _identity(finding),
+        episode.text,
         lambda: messages.found_on_claim(finding, claim.driver, claim.ref, users),
         TransitionKind.FOUND,
     )
 
 
-def _found_on_pod(claim: Claim, finding: Finding, pod: Pod) -> EventDraft:
+def _found_on_pod(claim: Claim, finding: Finding, episode: Episode, pod: Pod) -> EventDraft:
     return EventDraft(
         _about_pod(pod),
         messages.event_reason(TransitionKind.FOUND, finding),
-        f"{claim.uid}|{_identity(finding)}",
+        f"{claim.uid}|{episode.text}",
         lambda: messages.found_on_pod(finding, claim.driver, claim.ref),
         TransitionKind.FOUND,
     )
 
 
-def _cleared(about: About, claim: Claim, turn: Transition, remaining: int) -> EventDraft:
+def _cleared(about: About, claim: Claim, due: Due, episode: Episode) -> EventDraft:
     return EventDraft(
         about,
-        messages.event_reason(TransitionKind.RECOVERED, turn.finding),
-        f"{claim.uid}|{_identity(turn.finding)}",
-        lambda: messages.cleared(turn.finding, claim.ref, at=turn.time, remaining=remaining),
+        messages.event_reason(TransitionKind.RECOVERED, due.finding),
+        f"{claim.uid}|{episode.text}",
+        lambda: messages.cleared(due.finding, claim.ref, at=due.time, remaining=due.remaining),
         TransitionKind.RECOVERED,
     )
-
-
-def _identity(finding: Finding) -> str:
-    return "|".join((*finding.identity, str(finding.episode)))
 
 
 def _about_claim(claim: Claim) -> About:
@@ -317,5 +466,5 @@ def _about_pod(pod: Pod) -> About:
     return About("Pod", pod.namespace, pod.name, pod.uid)
 
 
-def _nothing(_: EventState | None) -> None:
-    """Nobody waits for this Event."""
+def _nothing() -> None:
+    """Nobody waits for this receipt."""

@@ -77,6 +77,12 @@ class Metrics:
             ("resource",),
             registry=self.registry,
         )
+        self._failed = Counter(
+            "volumehealth_output_errors",
+            "Objects that an output could not handle because of an error of the operator.",
+            ("output",),
+            registry=self.registry,
+        )
         self._state = _State()
         self.registry.register(self._state)
 
@@ -125,6 +131,10 @@ class Metrics:
     def object_skipped(self, resource: str) -> None:
         """Count an object that could not be read, by its resource (`pods`)."""
         self._skipped.labels(resource).inc()
+
+    def output_failed(self, output: str) -> None:
+        """Count an object that an output (`Records`) could not handle."""
+        self._failed.labels(output).inc()
 
     def waiting(self, writes: int) -> None:
         """Show how many writes wait or are on their way."""

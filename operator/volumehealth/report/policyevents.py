@@ -183,7 +183,7 @@ class PolicyEventWriter:
             seen=None,
             older_than=older_than,
             priority=Priority.STATUS,
-            on_seen=lambda _: None,
+            on_end=lambda _: None,
         )
 
 

@@ -2,21 +2,22 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from volumehealth.errors import ApiError
 from volumehealth.kube.bodies import read_body, reason_of
-from volumehealth.model.clock import moment_of, rfc3339
+from volumehealth.model.clock import LATEST, moment_of, rfc3339
 from volumehealth.model.cluster import Claim, Pod
 from volumehealth.model.health import Change, ClaimHealth, Finding, Identity, Source, Verdict, Via
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.masking import mask
 from volumehealth.model.vocabulary import API_VERSION, GROUP, RECORD_KIND
+from volumehealth.report.outbox import Due, Edge
 from volumehealth.report.text import fit, listed
 
 log = logging.getLogger(__name__)
@@ -26,14 +27,18 @@ _FINDINGS = 32
 _EPISODES = 64
 _MOST_EPISODES = 1_000_000
 _PODS = 20
+_PODS_OWED = 10
 _MESSAGE = 1024
+_DUE_MESSAGE = 256
 _REASON = 256
 _STATUS = 64
 _NODE = 253
+_HISTORY = 10
+_OWED = 16
 _TURN = 512
 """Bounds in bytes that keep a record under 256 KiB whatever drivers say, even if each byte is escaped in JSON."""
 
-Told = Callable[[Finding], datetime | None]
+Notified = Callable[[Finding], datetime | None]
 
 
 def deserves_record(health: ClaimHealth) -> bool:
@@ -42,7 +47,13 @@ def deserves_record(health: ClaimHealth) -> bool:
 
 
 def render(
-    health: ClaimHealth, *, claim: Claim, policy: str, pods: Sequence[Pod], told: Told
+    health: ClaimHealth,
+    *,
+    claim: Claim,
+    policy: str,
+    pods: Sequence[Pod],
+    notified: Notified,
+    owed: Sequence[Due] = (),
 ) -> dict[str, Any]:
     """Write a VolumeHealth as it is to be applied (server-side apply; nobody else owns a field of it).
 
@@ -51,9 +62,9 @@ def render(
         claim: the claim it is of; the record is owned by it.
         policy: the name of the policy that holds the claim.
         pods: those that use it.
-        told: when people were first told of a finding.
+        notified: when people were last told of a finding.
+        owed: what people are still to be told.
     """
-    owner = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": claim.ref.name, "uid": claim.uid}
     return {
         "apiVersion": API_VERSION,
         "kind": RECORD_KIND,
@@ -61,10 +72,15 @@ def render(
             "name": claim.ref.name,
             "namespace": claim.ref.namespace,
             "labels": {POLICY_LABEL: label_value(policy)},
-            "ownerReferences": [owner],
+            "ownerReferences": [owner_reference(claim)],
         },
-        "status": _status(health, claim, policy, pods, told),
+        "status": _status(health, claim, policy, pods, notified, owed),
     }
+
+
+def owner_reference(claim: Claim) -> dict[str, str]:
+    """Return how a record says that its claim owns it."""
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": claim.ref.name, "uid": claim.uid}
 
 
 def label_value(name: str) -> str:
@@ -75,7 +91,12 @@ def label_value(name: str) -> str:
 
 
 def _status(
-    health: ClaimHealth, claim: Claim, policy: str, pods: Sequence[Pod], told: Told
+    health: ClaimHealth,
+    claim: Claim,
+    policy: str,
+    pods: Sequence[Pod],
+    notified: Notified,
+    owed: Sequence[Due],
 ) -> dict[str, object]:
     names = sorted(pod.name for pod in pods if not pod.finished)
     since = min((finding.since for finding in health.findings), default=health.recovered)
@@ -90,8 +111,9 @@ def _status(
             "driver": claim.driver,
             "volume": claim.volume,
             "volumeHandle": fit(claim.handle, _MESSAGE),
-            "findings": [_finding(finding, told(finding)) for finding in health.findings[:_FINDINGS]],
+            "findings": [_finding(finding, notified(finding)) for finding in health.findings[:_FINDINGS]],
             "episodes": _episodes(health.episodes),
+            "owed": [_due(due) for due in owed[:_OWED]],
             "pods": names[:_PODS],
             "podSummary": listed(names, len(names), 3),
             "history": [
@@ -105,6 +127,27 @@ def _word(health: ClaimHealth) -> str:
     if not health.findings:
         return "Recovered"
     return "Unknown" if health.frozen else "Unhealthy"
+
+
+def _due(due: Due) -> dict[str, object]:
+    finding = due.finding
+    return _without_empty(
+        {
+            "output": due.output,
+            "edge": due.edge,
+            "time": rfc3339(due.time),
+            "claim": due.claim or None,
+            "pods": [fit(name, _NODE) for name in due.pods],
+            "allPods": due.all_pods or None,
+            "remaining": due.remaining or None,
+            **_identity(finding.identity),
+            "message": fit(finding.message, _DUE_MESSAGE),
+            "since": rfc3339(finding.since),
+            "confirmed": rfc3339(finding.confirmed),
+            "episode": finding.episode,
+            "lastNotifiedAt": _time(finding.last_notified_at),
+        }
+    )
 
 
 def _finding(finding: Finding, told: datetime | None) -> dict[str, object]:
@@ -175,70 +218,165 @@ class _TurnIn(msgspec.Struct):
     what: str
 
 
+class _DueIn(_FindingIn, rename="camel", kw_only=True):
+    output: str
+    edge: Edge
+    time: str
+    claim: bool = False
+    pods: tuple[str, ...] = ()
+    all_pods: bool = False
+    remaining: int = 0
+
+
 class _StatusIn(msgspec.Struct):
+    """Lists are read item by item: one that somebody edited must not cost the others."""
+
     policy: str = ""
     recovered: str = ""
-    findings: tuple[_FindingIn, ...] = ()
-    episodes: tuple[_EpisodeIn, ...] = ()
-    history: tuple[_TurnIn, ...] = ()
+    findings: tuple[msgspec.Raw, ...] = ()
+    episodes: tuple[msgspec.Raw, ...] = ()
+    history: tuple[msgspec.Raw, ...] = ()
+    owed: tuple[msgspec.Raw, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """What a record says of a claim."""
+    """What a record says of a claim, and what people are still to be told."""
 
     policy: str
     health: ClaimHealth
+    owed: tuple[Due, ...] = ()
 
 
-def resume(claim: ClaimRef, uid: str, status: bytes) -> Resumed | None:
-    """Read a record back.
+def resume(claim: ClaimRef, uid: str, status: bytes, *, now: datetime = LATEST) -> Resumed | None:
+    """Read a record back. Anybody may have edited it: only what this program could have written is gone on from.
+
+    No time is later than now, no finding is there twice, and there are no more of anything than are written.
 
     Args:
         claim: whose record it is, for the log.
         uid: of the claim that owns the record.
         status: its `status`, as JSON.
+        now: the moment.
 
     Returns:
         None if nobody can go on from it: it was changed by hand, or says nothing.
     """
     try:
         read = read_body(status, _StatusIn, what="the record")
-        health = ClaimHealth(
-            uid=uid,
-            findings=tuple(_read_finding(finding) for finding in read.findings),
-            verdict=Verdict.UNHEALTHY if read.findings else Verdict.UNKNOWN,
-            episodes={
-                Identity(e.source, e.node, e.status, e.reason): min(max(e.count, 0), _MOST_EPISODES)
-                for e in read.episodes
-            },
-            history=tuple(
-                Change(when, turn.what) for turn in read.history if (when := moment_of(turn.time)) is not None
-            ),
-            recovered=moment_of(read.recovered),
-        )
     except (ApiError, ValueError) as error:
         log.warning("record cannot be read", extra={"claim": str(claim), "error": reason_of(error)})
         return None
-    return Resumed(read.policy, health) if deserves_record(health) else None
-
-
-def _read_finding(finding: _FindingIn) -> Finding:
-    since, confirmed = moment_of(finding.since), moment_of(finding.confirmed)
-    since = since or confirmed
-    if since is None:
-        raise ValueError(f"a finding without a time: {finding.since[:64]!r}")
-    return Finding(
-        source=finding.source,
-        status=finding.status,
-        reason=mask(finding.reason),
-        message=mask(finding.message),
-        since=since,
-        confirmed=confirmed or since,
-        node=finding.node,
-        via=finding.via,
-        episode=min(max(finding.episode, 1), _MOST_EPISODES),
-        stale=finding.stale,
-        clear_since=moment_of(finding.clear_since),
-        last_notified_at=moment_of(finding.last_notified_at),
+    reader = _Reader(claim, uid, now)
+    findings = reader.findings(read.findings)
+    health = ClaimHealth(
+        uid=uid,
+        findings=findings,
+        verdict=Verdict.UNHEALTHY if findings else Verdict.UNKNOWN,
+        episodes=reader.episodes(read.episodes),
+        history=reader.history(read.history),
+        recovered=None if findings else reader.past(read.recovered),
     )
+    owed = reader.owed(read.owed, findings)
+    return Resumed(read.policy, health, owed) if deserves_record(health) else None
+
+
+_In = TypeVar("_In")
+
+
+class _Reader:
+    """Reads what a record lists, and leaves out what this program cannot have written."""
+
+    def __init__(self, claim: ClaimRef, uid: str, now: datetime) -> None:
+        self._claim = claim
+        self._uid = uid
+        self._now = now
+
+    def past(self, text: str) -> datetime | None:
+        """Read a time; one in the future counts as now."""
+        moment = moment_of(text)
+        return min(moment, self._now) if moment is not None else None
+
+    def findings(self, items: Iterable[msgspec.Raw]) -> tuple[Finding, ...]:
+        """Read findings; of one that is there twice, that which began first."""
+        found: dict[Identity, Finding] = {}
+        for item in self._read(items, _FindingIn):
+            finding = self._finding(item)
+            if finding is None:
+                continue
+            known = found.get(finding.identity)
+            if known is None or finding.since < known.since:
+                found[finding.identity] = finding
+        return tuple(found.values())[:_FINDINGS]
+
+    def episodes(self, items: Iterable[msgspec.Raw]) -> Mapping[Identity, int]:
+        """Read how often each finding came about."""
+        counted = {
+            Identity(item.source, item.node, item.status, mask(item.reason)): min(
+                max(item.count, 0), _MOST_EPISODES
+            )
+            for item in self._read(items, _EpisodeIn)
+        }
+        return dict(list(counted.items())[:_EPISODES])
+
+    def history(self, items: Iterable[msgspec.Raw]) -> tuple[Change, ...]:
+        """Read the last turns."""
+        changes = [
+            Change(when, fit(mask(item.what), _TURN))
+            for item in self._read(items, _TurnIn)
+            if (when := self.past(item.time)) is not None
+        ]
+        return tuple(changes[-_HISTORY:])
+
+    def owed(self, items: Iterable[msgspec.Raw], findings: Sequence[Finding]) -> tuple[Due, ...]:
+        """Read what is still to be told: of findings that are over, or that are there."""
+        present = {(finding.identity, finding.since) for finding in findings}
+        dues = []
+        for item in self._read(items, _DueIn):
+            finding, when = self._finding(item), self.past(item.time)
+            if finding is None or when is None:
+                continue
+            if (item.edge is Edge.ABNORMAL) == ((finding.identity, finding.since) in present):
+                dues.append(self._due(item, finding, max(when, finding.since)))
+        return tuple({due.key: due for due in dues if not due.paid}.values())[:_OWED]
+
+    def _due(self, item: _DueIn, finding: Finding, when: datetime) -> Due:
+        pods, remaining = item.pods[:_PODS_OWED], min(max(item.remaining, 0), _FINDINGS)
+        return Due(
+            item.output, item.edge, self._uid, finding, when, item.claim, pods, item.all_pods, remaining
+        )
+
+    def _finding(self, item: _FindingIn) -> Finding | None:
+        since = self.past(item.since) or self.past(item.confirmed)
+        if (
+            since is None
+            or not item.status
+            or not item.reason
+            or (item.source is Source.NODE and not item.node)
+        ):
+            log.warning("a record's finding is left out", extra={"claim": str(self._claim)})
+            return None
+        confirmed, cleared = self.past(item.confirmed), self.past(item.clear_since)
+        notified = self.past(item.last_notified_at)
+        return Finding(
+            source=item.source,
+            status=fit(item.status, _STATUS),
+            reason=fit(mask(item.reason), _REASON),
+            message=fit(mask(item.message), _MESSAGE),
+            since=since,
+            confirmed=max(confirmed or since, since),
+            node=fit(item.node, _NODE),
+            via=item.via,
+            episode=min(max(item.episode, 1), _MOST_EPISODES),
+            stale=item.stale,
+            clear_since=cleared if cleared is not None and cleared >= since else None,
+            last_notified_at=notified if notified is not None and notified >= since else None,
+        )
+
+    def _read(self, items: Iterable[msgspec.Raw], kind: type[_In]) -> Iterator[_In]:
+        for item in items:
+            try:
+                yield read_body(bytes(item), kind, what="a part of the record")
+            except (ApiError, ValueError) as error:
+                extra = {"claim": str(self._claim), "error": reason_of(error)}
+                log.warning("a part of a record is left out", extra=extra)

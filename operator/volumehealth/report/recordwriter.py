@@ -1,6 +1,12 @@
-"""Keeps the VolumeHealth objects on the server as they should be."""
+"""Keeps the VolumeHealth objects on the server as they should be.
+
+Level-triggered by content: each check compares what a record should say with what the view shows, whoever wrote it
+last, and writes what differs. What the server answers is compared, too: fields that somebody else added stay there
+after a server-side apply, and are removed by a patch of their own.
+"""
 
 import hashlib
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,26 +14,38 @@ from typing import Any, Protocol
 
 import msgspec
 
-from volumehealth.kube.bodies import UNREADABLE
+from volumehealth.kube.bodies import UNREADABLE, version_number
 from volumehealth.kube.writes import Make, OnDone, Outcome, Result, Write, WriteQueue
 from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import Claim, Pod
 from volumehealth.model.health import ClaimHealth, Finding
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.vocabulary import API_VERSION, COMPONENT, RECORDS
+from volumehealth.report.merge import difference
+from volumehealth.report.outbox import Fact, Outbox
 from volumehealth.report.picture import Picture
 from volumehealth.report.priorities import Priority
-from volumehealth.report.records import POLICY_LABEL, Resumed, deserves_record, render, resume
+from volumehealth.report.records import (
+    POLICY_LABEL,
+    Resumed,
+    deserves_record,
+    owner_reference,
+    render,
+    resume,
+)
 
+log = logging.getLogger(__name__)
+
+OUTPUT = "Records"
 _APPLY = "application/apply-patch+yaml"
+_MERGE = "application/merge-patch+json"
+_KIND = "record"
 _HAND_OVER = 15.0
 """Seconds that a claim may belong to no policy before its record is removed: another policy may take it over."""
-_HEIR = 2.0
-"""Seconds that a deleted policy's records stay: whoever holds its claims now has checked them by then."""
-_LATER = 60.0
-"""Seconds until a record that had no place (no namespace, no CRD) is tried again."""
-_SETTLED = timedelta(seconds=60)
-"""After this long a record that the view does not show was deleted by somebody."""
+_NEW_OWNER = 2.0
+"""Seconds that a deleted policy's records stay: the policy that holds its claims now has checked them by then."""
+_LAG = timedelta(seconds=5)
+"""After this long the view should show what was written: what it shows instead was written, or deleted, by others."""
 
 
 class StoredRecord(Protocol):
@@ -42,52 +60,60 @@ class StoredRecord(Protocol):
         """The uid of the claim that owns it; empty if none does."""
 
     @property
+    def other_owners(self) -> bool:
+        """Whether others own it, too."""
+
+    @property
     def status(self) -> bytes:
         """Its status, as JSON; empty if it has none."""
 
-
-class Telling(Protocol):
-    """What a record says of Events (`events.EventWriter`)."""
-
-    def first_told(self, claim: ClaimRef, uid: str, finding: Finding) -> datetime | None:
-        """Say when people were first told of a finding."""
-
-    def unsettled(self, claim: ClaimRef) -> bool:
-        """Tell whether the claim's own Event is on its way right now."""
+    @property
+    def version(self) -> int:
+        """Its resourceVersion; 0 if that is not known."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class _Wanted:
-    """What a record is made of."""
+    """What a record is made of, and the digest of what it should say."""
 
     policy: str
     claim: Claim
     health: ClaimHealth
     pods: tuple[Pod, ...]
+    version: int
+    digest: bytes = b""
 
-    def is_of(self, policy: str, claim: Claim, health: ClaimHealth, pods: tuple[Pod, ...]) -> bool:
+    def is_of(
+        self, policy: str, claim: Claim, health: ClaimHealth, pods: tuple[Pod, ...], version: int
+    ) -> bool:
         """Tell whether it is made of these; what stays is the same object, and there may be thousands."""
-        return (
-            self.health is health and self.claim is claim and self.pods is pods and self.policy == policy
-        ) or self == _Wanted(policy, claim, health, pods)
+        if self.policy != policy or self.version != version:
+            return False
+        same = self.health is health and self.claim is claim and self.pods is pods
+        return same or (self.health == health and self.claim == claim and self.pods == pods)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class _Written:
-    """What is on the server."""
+    """What the server answered to the last write; `seen` once the view has shown it, or something newer."""
 
     digest: bytes
+    version: int
     at: datetime
+    seen: bool = False
 
 
 class RecordWriter:
-    """Creates a record with the first finding, keeps it after recovery, deletes it when nobody wants it.
+    """Creates a record with the first finding, keeps it after recovery, deletes it when it is over.
 
     Args:
         queue: where writes go.
         clock: the time.
-        telling: what people were told by Events.
+        outbox: what is owed; it waits for records.
+        notified: when people were last told of a finding (`EventWriter.last_notified`).
         pods_of: the Pods that use a claim.
+        owner_of: the name of the policy that owns a claim now; None if none does, or it is not known.
+        on_error: told the output's name when one record could not be handled.
     """
 
     def __init__(
@@ -95,94 +121,185 @@ class RecordWriter:
         queue: WriteQueue,
         *,
         clock: Clock,
-        telling: Telling,
+        outbox: Outbox,
+        notified: Callable[[ClaimRef, str, Finding], datetime | None],
         pods_of: Callable[[ClaimRef], Sequence[Pod]],
+        owner_of: Callable[[ClaimRef], str | None] = lambda _: None,
+        on_error: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._queue = queue
         self._clock = clock
-        self._telling = telling
+        self._outbox = outbox
+        self._notified = notified
         self._pods_of = pods_of
+        self._owner_of = owner_of
+        self._on_error = on_error
+        self._records: Mapping[ClaimRef, StoredRecord] | None = None
+        self._shown: dict[ClaimRef, tuple[StoredRecord, bytes]] = {}
         self._wanted: dict[ClaimRef, _Wanted] = {}
         self._holders: dict[ClaimRef, str] = {}
         self._written: dict[ClaimRef, _Written] = {}
-        self._held: set[ClaimRef] = set()
+        self._removing: set[ClaimRef] = set()
+        self._receipts: set[ClaimRef] = set()
+        self._failed: set[ClaimRef] = set()
+        outbox.on_receipt(lambda ref: self._receipts.add(ref))
 
     def __len__(self) -> int:
         """Return how many records there should be."""
         return len(self._wanted)
 
     def learn(self, records: Mapping[ClaimRef, StoredRecord]) -> dict[ClaimRef, Resumed]:
-        """At start: see what is on the server, and return what can be gone on from."""
+        """At start: see what is on the server, and return what can be gone on from.
+
+        `records` may be a live view: later checks compare with what it shows then.
+        """
+        self._records = records
         resumed = {}
-        for ref, record in records.items():
-            read = resume(ref, record.owner_uid, record.status)
+        for ref, record in list(records.items()):
+            read = self._resume(ref, record)
             if read is not None:
                 resumed[ref] = read
                 self._holders[ref] = read.policy
-            digest = _digest(record.labels.get(POLICY_LABEL, ""), record.owner_uid, _as_it_is(record.status))
-            self._written[ref] = _Written(digest, self._clock.now())
+                self._outbox.restore(ref, read.owed)
         return resumed
 
-    def keep(self, picture: Picture) -> Iterator[None]:
+    def keep(self, result: Picture) -> Iterator[None]:
         """After a check of a policy: write what differs, remove what is over; yields where others may have a turn."""
-        if picture.judgement is None:
+        if result.judgement is None:
             return
-        policy, healths = picture.policy.name, picture.judgement.healths
+        policy, healths = result.policy.name, result.judgement.healths
         for ref, health in healths.items():
-            claim = picture.claims.get(ref)
-            if claim is not None and claim.uid == health.uid and deserves_record(health):
-                pods, known = tuple(self._pods_of(ref)), self._wanted.get(ref)
-                if known is None or not known.is_of(policy, claim, health, pods):
-                    self._wanted[ref] = _Wanted(policy, claim, health, pods)
-                    self._holders[ref] = policy
-                    self._write(ref)
-                elif ref in self._held or ref not in self._written:
-                    self._write(ref)
-            elif self._holders.get(ref) == policy:
-                self._remove(ref, 0)
+            try:
+                self._keep_one(ref, health, result, policy)
+            except Exception:  # noqa: BLE001 - one object must not end the process
+                self._report_error(ref)
             yield
         for ref in [ref for ref, holder in self._holders.items() if holder == policy and ref not in healths]:
-            self._remove(ref, _HAND_OVER if ref in picture.claims else 0)
+            self._let_go(ref, policy, gone=ref not in result.claims)
 
-    def told(self, claim: ClaimRef) -> None:
-        """The claim's Event was written: write the record that waited for it."""
-        if claim in self._wanted:
-            self._write(claim)
+    def take_receipts(self) -> None:
+        """Write into the records what was delivered since."""
+        receipts, self._receipts = self._receipts, set()
+        for ref in receipts:
+            wanted = self._wanted.get(ref)
+            if wanted is None:
+                continue
+            version = self._outbox.version(ref)
+            self._wanted[ref] = _Wanted(wanted.policy, wanted.claim, wanted.health, wanted.pods, version)
+            self._compare(ref, trusted=True)
+
+    @property
+    def has_receipts(self) -> bool:
+        """Whether something was delivered that a record does not say yet."""
+        return bool(self._receipts)
 
     def forget(self, policy: str) -> None:
         """A policy is gone: remove its records, unless another one takes over their claims in this moment."""
         for ref in [ref for ref, holder in self._holders.items() if holder == policy]:
-            self._remove(ref, _HEIR)
+            self._remove(ref, policy, _NEW_OWNER)
 
     def sweep(self, records: Mapping[ClaimRef, StoredRecord], policies: Collection[str]) -> None:
-        """Compare with what is on the server, once all policies are known.
-
-        Records of policies that are gone are removed; wanted ones that somebody deleted are written again.
-        """
+        """Once all policies are known: remove records of policies that are gone, and those that nobody wants."""
+        self._records = records
         for ref in [ref for ref, holder in self._holders.items() if holder not in policies]:
-            self._remove(ref, 0)
+            self._remove(ref, self._holders[ref], 0)
         for ref in records.keys() - self._holders.keys():
             if _key(ref) not in self._queue:
-                self._remove(ref, 0)
-        now = self._clock.now()
-        for ref in self._wanted.keys() - records.keys():
-            written = self._written.get(ref)
-            if written is not None and now - written.at > _SETTLED:
-                del self._written[ref]
-                self._write(ref)
+                self._remove(ref, "", 0)
 
-    def _write(self, ref: ClaimRef) -> None:
-        if self._telling.unsettled(ref):
-            self._held.add(ref)
-            return
-        self._held.discard(ref)
-        written = self._written.get(ref)
-        if written is not None and written.digest == _digest_of(self._render(self._wanted[ref])):
-            self._queue.discard(_key(ref))
-            return
-        self._apply(ref, 0)
+    # ---- one record ----
 
-    def _apply(self, ref: ClaimRef, delay: float) -> None:
+    def _resume(self, ref: ClaimRef, record: StoredRecord) -> Resumed | None:
+        try:
+            return resume(ref, record.owner_uid, record.status, now=self._clock.now())
+        except Exception:  # noqa: BLE001 - one object must not end the process
+            self._report_error(ref)
+            return None
+
+    def _keep_one(self, ref: ClaimRef, health: ClaimHealth, result: Picture, policy: str) -> None:
+        claim = result.claims.get(ref)
+        if claim is not None and claim.uid == health.uid and deserves_record(health):
+            pods, version, known = tuple(self._pods_of(ref)), self._outbox.version(ref), self._wanted.get(ref)
+            if known is None or not known.is_of(policy, claim, health, pods, version):
+                self._wanted[ref] = _Wanted(policy, claim, health, pods, version)
+                self._holders[ref] = policy
+            self._receipts.discard(ref)
+            self._compare(ref, trusted=not result.view.stale)
+        elif self._holders.get(ref) == policy:
+            self._remove(ref, policy, 0)
+
+    def _let_go(self, ref: ClaimRef, policy: str, *, gone: bool) -> None:
+        """The policy holds a claim no more: its record goes with it to the next policy, or is over."""
+        owner = self._owner_of(ref)
+        if not gone and owner is not None and owner != policy:
+            self._holders[ref] = owner
+        else:
+            self._remove(ref, policy, 0 if gone or owner == policy else _HAND_OVER)
+
+    def _compare(self, ref: ClaimRef, *, trusted: bool) -> None:
+        """Write a record if the server has another one; otherwise its turns may be told."""
+        wanted = self._wanted[ref]
+        if not wanted.digest:
+            wanted.digest = _digest_of(self._render(wanted))
+        if not self._differs(ref, wanted.digest, trusted=trusted):
+            if ref in self._removing:
+                self._queue.discard(_key(ref))
+            self._outbox.recorded(ref, self._outbox.waiting(ref, wanted.health))
+        elif ref in self._removing or _key(ref) not in self._queue:
+            self._apply(ref)
+
+    def _differs(self, ref: ClaimRef, digest: bytes, *, trusted: bool) -> bool:
+        """Tell whether the server has something else than is wanted, by the newest that is known of it."""
+        written, row = self._written.get(ref), self._records.get(ref) if self._records is not None else None
+        if row is None and written is None:
+            return True
+        if row is not None and (written is None or row.version >= written.version):
+            if written is not None:
+                written.seen = True
+            return self._digest_shown(ref, row) != digest
+        if written is None or self._records is None or not trusted:
+            return written is None or written.digest != digest
+        if row is None and written.seen:
+            return True
+        late = self._clock.now() - written.at > _LAG
+        return late or written.digest != digest
+
+    def _digest_shown(self, ref: ClaimRef, row: StoredRecord) -> bytes:
+        known = self._shown.get(ref)
+        if known is None or known[0] is not row:
+            owner = "" if row.other_owners else row.owner_uid
+            digest = _digest(row.labels.get(POLICY_LABEL, ""), owner, _decoded(row.status))
+            known = self._shown[ref] = (row, digest)
+        return known[1]
+
+    def _apply(self, ref: ClaimRef) -> None:
+        sent = b""
+        facts: frozenset[Fact] = frozenset()
+
+        def make() -> Write | None:
+            nonlocal sent, facts
+            wanted = self._wanted.get(ref)
+            if wanted is None:
+                return None
+            body = self._render(wanted)
+            sent, facts = _digest_of(body), self._outbox.waiting(ref, wanted.health)
+            query = {"fieldManager": COMPONENT, "force": "true"}
+            return Write("PATCH", _path(ref), body, query=query, content_type=_APPLY)
+
+        def done(outcome: Outcome) -> None:
+            if outcome.result is Result.DONE:
+                there = self._note(ref, outcome.body)
+                self._outbox.recorded(ref, facts)
+                if there.digest != sent:
+                    self._repair(ref, there)
+            else:
+                self._not_written(ref, outcome)
+
+        self._removing.discard(ref)
+        self._put(ref, make, done, policy=self._holders.get(ref, ""))
+
+    def _repair(self, ref: ClaimRef, there: "_Answer") -> None:
+        """Take away what others added, which a server-side apply leaves there."""
         sent = b""
 
         def make() -> Write | None:
@@ -192,35 +309,63 @@ class RecordWriter:
                 return None
             body = self._render(wanted)
             sent = _digest_of(body)
-            query = {"fieldManager": COMPONENT, "force": "true"}
-            return Write("PATCH", _path(ref), body, query=query, content_type=_APPLY)
+            patch = {
+                "metadata": {"ownerReferences": [owner_reference(wanted.claim)]},
+                "status": difference(there.status, body["status"]),
+            }
+            return Write("PATCH", _path(ref), patch, query={"fieldManager": COMPONENT}, content_type=_MERGE)
 
         def done(outcome: Outcome) -> None:
-            if outcome.result is Result.NOT_FOUND:
-                self._apply(ref, _LATER)
-            elif outcome.result is Result.DONE:
-                self._written[ref] = _Written(sent, self._clock.now())
+            if outcome.result is not Result.DONE:
+                self._not_written(ref, outcome)
+            elif self._note(ref, outcome.body).digest != sent:
+                self._queue.back_off(_key(ref), kind=_KIND)  # somebody changes it as often as we do
 
-        self._put(ref, make, done, policy=self._holders.get(ref, ""), delay=delay)
+        self._put(ref, make, done, policy=self._holders.get(ref, ""))
 
-    def _put(self, ref: ClaimRef, make: Make, done: OnDone, *, policy: str, delay: float) -> None:
+    def _note(self, ref: ClaimRef, body: bytes) -> "_Answer":
+        """Remember what the server has now."""
+        there = _Answer.read(body)
+        self._written[ref] = _Written(there.digest, there.version, self._clock.now())
+        return there
+
+    def _not_written(self, ref: ClaimRef, outcome: Outcome) -> None:
+        if outcome.result in (Result.CONFLICT, Result.NOT_FOUND, Result.GONE):
+            self._queue.back_off(_key(ref), kind=_KIND)
+        if outcome.result not in (Result.REPLACED, Result.DROPPED):
+            self._outbox.unrecordable(ref)
+
+    def _put(self, ref: ClaimRef, make: Make, done: OnDone, *, policy: str, delay: float = 0.0) -> None:
         self._queue.put(
-            _key(ref), make, kind="record", priority=Priority.RECORD, flow=policy, on_done=done, delay=delay
+            _key(ref), make, kind=_KIND, priority=Priority.RECORD, flow=policy, on_done=done, delay=delay
         )
 
-    def _remove(self, ref: ClaimRef, delay: float) -> None:
+    def _remove(self, ref: ClaimRef, policy: str, delay: float) -> None:
+        """Delete a record, unless another policy owns its claim when the time has come."""
         self._wanted.pop(ref, None)
-        policy = self._holders.pop(ref, "")
-        self._held.discard(ref)
+        self._holders.pop(ref, None)
+        self._failed.discard(ref)
 
         def make() -> Write | None:
-            return Write("DELETE", _path(ref)) if ref not in self._wanted else None
+            if ref in self._wanted:
+                return None
+            owner = self._owner_of(ref)
+            if owner is not None and owner != policy and policy:
+                self._holders[ref] = owner
+                return None
+            return Write("DELETE", _path(ref))
 
         def done(outcome: Outcome) -> None:
+            if outcome.result is not Result.REPLACED:
+                self._removing.discard(ref)
             if outcome.result in (Result.DONE, Result.NOT_FOUND):
                 self._written.pop(ref, None)
+                self._shown.pop(ref, None)
+                if ref not in self._wanted:
+                    self._outbox.forget(ref)
 
         self._put(ref, make, done, policy=policy, delay=delay)
+        self._removing.add(ref)
 
     def _render(self, wanted: _Wanted) -> dict[str, Any]:
         ref, uid = wanted.claim.ref, wanted.claim.uid
@@ -229,8 +374,52 @@ class RecordWriter:
             claim=wanted.claim,
             policy=wanted.policy,
             pods=wanted.pods,
-            told=lambda finding: self._telling.first_told(ref, uid, finding),
+            notified=lambda finding: self._notified(ref, uid, finding),
+            owed=self._outbox.owed(ref),
         )
+
+    def _report_error(self, ref: ClaimRef) -> None:
+        """An error costs one record only: it is logged once and counted."""
+        self._on_error(OUTPUT)
+        if ref not in self._failed:
+            self._failed.add(ref)
+            log.exception("a record cannot be handled", extra={"claim": str(ref)})
+
+
+class _OwnerIn(msgspec.Struct):
+    uid: str = ""
+
+
+class _MetaIn(msgspec.Struct, rename="camel"):
+    resource_version: str = ""
+    labels: dict[str, str] = {}
+    owner_references: list[_OwnerIn] = []
+
+
+class _RecordIn(msgspec.Struct):
+    metadata: _MetaIn = msgspec.field(default_factory=_MetaIn)
+    status: dict[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A record as the server answered that it has it."""
+
+    version: int
+    digest: bytes
+    status: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, body: bytes) -> "_Answer":
+        """Read the answer to a write; what cannot be read is compared again once the view shows it."""
+        try:
+            there = msgspec.json.decode(body, type=_RecordIn)
+        except UNREADABLE:
+            return cls(0, b"", {})
+        owners = [owner.uid for owner in there.metadata.owner_references]
+        owner = owners[0] if len(owners) == 1 else ""
+        digest = _digest(there.metadata.labels.get(POLICY_LABEL, ""), owner, there.status)
+        return cls(version_number(there.metadata.resource_version), digest, there.status)
 
 
 def _key(ref: ClaimRef) -> tuple[str, ClaimRef]:
@@ -253,7 +442,7 @@ def _digest(policy: str, owner: str, status: object) -> bytes:
     return hashlib.blake2b(encoded, digest_size=12).digest()
 
 
-def _as_it_is(status: bytes) -> object:
+def _decoded(status: bytes) -> object:
     """Decode a record's status; what cannot be decoded equals nothing that is wanted, and is written anew."""
     try:
         return msgspec.json.decode(status) if status else {}

@@ -17,13 +17,16 @@ from volumehealth.report.drivers import DriversView, DriverWriter
 from volumehealth.report.eventobjects import EventSink
 from volumehealth.report.events import EventWriter
 from volumehealth.report.metrics import Metrics
+from volumehealth.report.outbox import Outbox
 from volumehealth.report.picture import Picture
 from volumehealth.report.policyevents import PolicyEventWriter
-from volumehealth.report.problems import ProblemFinder, wide_groups
+from volumehealth.report.problems import ProblemFinder
 from volumehealth.report.recordwriter import RecordWriter, StoredRecord
 from volumehealth.report.status import render_status
 from volumehealth.report.statuswriter import StatusWriter
 
+_RECEIPTS = 5.0
+"""Seconds after which records say what was delivered, if no check comes first."""
 _SLICE = 0.01
 """Seconds after which telling lets others have a turn."""
 
@@ -53,6 +56,7 @@ class Reporter:
         pods_of: the Pods that use a claim (`ClusterView.pods_of`).
         limits: how hard the API server may be pressed.
         view: the cluster view, for VolumeHealthDrivers; None, and none are written.
+        owner_of: the name of the policy that owns a claim now; None if none does.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class Reporter:
         pods_of: Callable[[ClaimRef], Sequence[Pod]],
         limits: Limits | None = None,
         view: DriversView | None = None,
+        owner_of: Callable[[ClaimRef], str | None] = lambda _: None,
     ) -> None:
         self._metrics = metrics
         self._pods_of = pods_of
@@ -74,10 +79,19 @@ class Reporter:
         self._idle = asyncio.Event()
         self._queue = WriteQueue(api, random=random, observe=metrics.write_done, limits=limits)
         sink = EventSink(self._queue, clock=clock, observe=metrics.event_written)
+        self._outbox = Outbox(clock=clock)
         self._events = EventWriter(
-            sink, clock=clock, pods_of=pods_of, on_told=lambda claim: self._records.told(claim)
+            sink, clock=clock, pods_of=pods_of, outbox=self._outbox, on_error=metrics.output_failed
         )
-        self._records = RecordWriter(self._queue, clock=clock, telling=self._events, pods_of=pods_of)
+        self._records = RecordWriter(
+            self._queue,
+            clock=clock,
+            outbox=self._outbox,
+            notified=self._events.last_notified,
+            pods_of=pods_of,
+            owner_of=owner_of,
+            on_error=metrics.output_failed,
+        )
         self._policy_events = PolicyEventWriter(sink)
         self._statuses = StatusWriter(self._queue, clock=clock)
         self._drivers = DriverWriter(self._queue, clock=clock, view=view) if view is not None else None
@@ -87,6 +101,7 @@ class Reporter:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._queue.run())
             group.create_task(self._tell_all())
+            group.create_task(self._take_receipts())
 
     async def drain(self, timeout: float) -> int:
         """Before the end of the process: wait for what is to be told, while `run` goes on; return what is left."""
@@ -98,7 +113,11 @@ class Reporter:
                     await self._idle.wait()
         except TimeoutError:
             return len(self._jobs) + 1 + len(self._queue)
-        return await self._queue.drain(end - asyncio.get_running_loop().time())
+        while True:
+            left = await self._queue.drain(end - asyncio.get_running_loop().time())
+            if not self._records.has_receipts or asyncio.get_running_loop().time() >= end:
+                return left
+            self._records.take_receipts()
 
     def resume(self, records: Mapping[ClaimRef, StoredRecord]) -> dict[str, dict[ClaimRef, ClaimHealth]]:
         """At start, once the view is complete: read `ClusterView.records` and return healths by policy name.
@@ -110,13 +129,16 @@ class Reporter:
             healths.setdefault(resumed.policy, {})[ref] = resumed.health
         return healths
 
-    def report(self, picture: Picture, *, previous_status: Mapping[str, Any] | None = None) -> None:
+    def report(
+        self, picture: Picture, *, previous_status: Mapping[str, Any] | None = None, version: int = 0
+    ) -> None:
         """After each check (or instead of one, with `judgement=None`): have told what changed.
 
         Does not block: `run` tells it, claim by claim, while others have their turns.
-        `previous_status` is the policy's raw status as the view has it; only the first one counts.
+        `previous_status` is the policy's raw status as the view has it, and `version` its resourceVersion.
         """
-        self._statuses.learn(picture.policy, previous_status)
+        self._statuses.learn(picture.policy, previous_status, version=version)
+        self._outbox.enter(picture)
         self._metrics.view(picture.view)
         for job in self._jobs:
             if job.picture.policy.uid == picture.policy.uid and not job.turns:
@@ -147,6 +169,14 @@ class Reporter:
         if self._drivers is not None:
             self._drivers.sweep()
 
+    async def _take_receipts(self) -> None:
+        """Have records say what was delivered; receipts come in swarms, so they are taken together."""
+        while True:
+            await self._outbox.receipt.wait()
+            await asyncio.sleep(_RECEIPTS)
+            self._outbox.receipt.clear()
+            self._records.take_receipts()
+
     async def _tell_all(self) -> None:
         while True:
             self._news.clear()
@@ -170,8 +200,7 @@ class Reporter:
         if self._drivers is not None:
             self._drivers.publish(picture)
         self._policy_events.tell(picture, problems)
-        wide = wide_groups(picture.judgement) if picture.judgement is not None else ()
-        await _in_turns(job, self._events.tell(picture, wide))
+        await _in_turns(job, self._events.publish(picture))
         if job.dropped:
             return
         await _in_turns(job, self._records.keep(picture))

@@ -1,21 +1,47 @@
-"""Writes a policy's status when it says something new, and every five minutes as a heartbeat."""
+"""Writes a policy's status when the server has another one, and every five minutes as a heartbeat.
+
+Level-triggered by content: what the view shows is compared with what the check says, whoever wrote it last. A write
+whose answer was lost may have been carried out, so the next patch removes what either of them may have left.
+"""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from volumehealth.errors import ApiError
+from volumehealth.kube.bodies import read_body, version_number
 from volumehealth.kube.writes import Outcome, Result, Write, WriteQueue
 from volumehealth.model.clock import Clock, moment_of
 from volumehealth.model.policy import Policy
 from volumehealth.model.vocabulary import API_VERSION, POLICIES
+from volumehealth.report.merge import merge_patch, union
 from volumehealth.report.priorities import Priority
 from volumehealth.report.status import differs
 
 HEARTBEAT = timedelta(minutes=5)
+_KIND = "status"
+
+
+@dataclass(eq=False, slots=True)
+class _State:
+    """What is known of one policy's status.
+
+    Attributes:
+        there: what the server has, by its newest word.
+        version: the resourceVersion of that; 0 if it is not known.
+        wanted: what we wrote last, or are about to write; empty before the first check.
+        unconfirmed: all that was sent since the server's last word.
+    """
+
+    there: Mapping[str, Any]
+    version: int = 0
+    wanted: Mapping[str, Any] = field(default_factory=dict)
+    unconfirmed: Mapping[str, Any] = field(default_factory=dict)
 
 
 class StatusWriter:
-    """Remembers what the server has, so that an equal status is not written again.
+    """Brings statuses on the server in line with what checks say.
 
     Args:
         queue: where writes go.
@@ -25,67 +51,85 @@ class StatusWriter:
     def __init__(self, queue: WriteQueue, *, clock: Clock) -> None:
         self._queue = queue
         self._clock = clock
-        self._there: dict[str, Mapping[str, Any]] = {}
-        self._wanted: dict[str, Mapping[str, Any]] = {}
+        self._states: dict[str, _State] = {}
 
-    def learn(self, policy: Policy, status: Mapping[str, Any] | None) -> None:
-        """Take what the view shows of a policy, unless we know it already."""
-        if policy.uid not in self._there:
-            self._there[policy.uid] = status or {}
+    def learn(self, policy: Policy, status: Mapping[str, Any] | None, *, version: int = 0) -> None:
+        """Take what the view shows of a policy, unless we know something newer.
+
+        Args:
+            policy: the policy.
+            status: its status; None if the view was not asked.
+            version: its resourceVersion; 0 if that is not known, and then only the first status counts.
+        """
+        state = self._states.get(policy.uid)
+        if state is None:
+            self._states[policy.uid] = _State(status or {}, version)
+        elif status is not None and version > state.version:
+            state.there, state.version = status, version
 
     def newest(self, policy: Policy) -> Mapping[str, Any]:
         """Return what we want to be there, or what is."""
-        return self._wanted.get(policy.uid) or self._there.get(policy.uid, {})
+        state = self._states.get(policy.uid)
+        return {} if state is None else state.wanted or state.there
 
     def publish(self, policy: Policy, status: Mapping[str, Any]) -> None:
-        """Write the status if it says something new, or if the heartbeat is due."""
-        newest = self.newest(policy)
-        if newest and not differs(newest, status) and not self._beat_is_due(newest, status):
+        """Write the status if the server has another one, or if the heartbeat is due."""
+        state = self._states.setdefault(policy.uid, _State({}))
+        coming = state.wanted if _key(policy.uid) in self._queue else state.there
+        if coming and not differs(coming, status) and not self._beat_is_due(coming, status):
             return
-        self._wanted[policy.uid] = status
-        sent: Mapping[str, Any] = {}
-
-        def make() -> Write | None:
-            nonlocal sent
-            sent = self._wanted.get(policy.uid, {})
-            patch = merge_patch(self._there.get(policy.uid, {}), sent)
-            body = {"metadata": {"uid": policy.uid}, "status": patch}
-            path = f"/apis/{API_VERSION}/{POLICIES}/{policy.name}/status"
-            return Write("PATCH", path, body, content_type="application/merge-patch+json") if sent else None
-
-        def done(outcome: Outcome) -> None:
-            if outcome.result is Result.DONE and policy.uid in self._there:
-                self._there[policy.uid] = sent
-
+        state.wanted = status
         self._queue.put(
-            _key(policy.uid), make, kind="status", priority=Priority.STATUS, flow=policy.name, on_done=done
+            _key(policy.uid),
+            lambda: self._patch(policy),
+            kind=_KIND,
+            priority=Priority.STATUS,
+            flow=policy.name,
+            on_done=lambda outcome: self._written(policy, outcome),
         )
 
     def forget(self, uid: str) -> None:
         """The policy is gone."""
+        self._states.pop(uid, None)
         self._queue.discard(_key(uid))
-        self._there.pop(uid, None)
-        self._wanted.pop(uid, None)
+
+    def _patch(self, policy: Policy) -> Write | None:
+        state = self._states.get(policy.uid)
+        if state is None:
+            return None
+        patch = merge_patch(union(state.there, state.unconfirmed), state.wanted)
+        state.unconfirmed = union(state.unconfirmed, state.wanted)
+        body = {"metadata": {"uid": policy.uid}, "status": patch}
+        path = f"/apis/{API_VERSION}/{POLICIES}/{policy.name}/status"
+        return Write("PATCH", path, body, content_type="application/merge-patch+json")
+
+    def _written(self, policy: Policy, outcome: Outcome) -> None:
+        state = self._states.get(policy.uid)
+        if state is None:
+            return
+        if outcome.result in (Result.CONFLICT, Result.NOT_FOUND):
+            self._queue.back_off(_key(policy.uid), kind=_KIND)
+        if outcome.result is not Result.DONE:
+            return
+        try:
+            there = read_body(outcome.body, dict[str, Any], what="the policy")
+        except ApiError:  # the view shows it soon
+            there = {"status": state.unconfirmed}
+        metadata, status = there.get("metadata"), there.get("status")
+        version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+        state.there = status if isinstance(status, dict) else {}
+        state.version = max(state.version, version_number(version) if isinstance(version, str) else 0)
+        state.unconfirmed = {}
+        if _key(policy.uid) not in self._queue and differs(state.there, state.wanted):
+            self._queue.back_off(_key(policy.uid), kind=_KIND)  # somebody changes it as often as we do
 
     def _beat_is_due(self, newest: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
         last, check = newest.get("lastCheckTime"), status.get("lastCheckTime")
         if last == check:
             return False
-        told = moment_of(last)
-        return told is None or self._clock.now() - told >= HEARTBEAT
+        told, now = moment_of(last), self._clock.now()
+        return told is None or abs(now - told) >= HEARTBEAT
 
 
 def _key(uid: str) -> tuple[str, str]:
     return ("status", uid)
-
-
-def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Write an RFC 7386 patch that makes `new` of `old`: all of `new`, and null for what is there no more."""
-    patch: dict[str, Any] = dict.fromkeys(old.keys() - new.keys())
-    for name, value in new.items():
-        before = old.get(name)
-        if isinstance(value, Mapping) and isinstance(before, Mapping):
-            patch[name] = merge_patch(before, value)
-        else:
-            patch[name] = value
-    return patch

@@ -4,7 +4,7 @@ import importlib.util
 import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -43,6 +43,7 @@ from volumehealth.model.vocabulary import (
 )
 from volumehealth.policy.decode import camel_case
 from volumehealth.policy.durations import format_duration
+from volumehealth.report.outbox import Due, Edge
 from volumehealth.report.records import render
 
 CRDS = Path(__file__).parents[3] / "crds"
@@ -269,7 +270,17 @@ def test_a_record_holds_what_a_restart_needs() -> None:
         "verdict",
         "ignored",
     }  # the owner's, memory only, and what follows from the rest
-    told_apart = {"health", "since", "policy", "driver", "volume", "volumeHandle", "pods", "podSummary"}
+    told_apart = {
+        "health",
+        "since",
+        "policy",
+        "driver",
+        "volume",
+        "volumeHandle",
+        "pods",
+        "podSummary",
+        "owed",
+    }
     assert properties(RECORDS, "status") == (api_names(ClaimHealth) - not_written) | told_apart
 
 
@@ -297,8 +308,20 @@ def test_no_field_of_a_written_record_is_unknown_to_the_schema() -> None:
         unknown_message="the agent is silent",
     )
     claim = Claim(ClaimRef("shop", "db"), "u", {}, "fast", "Bound", "pv", "csi.example.com", "vol")
+    due = Due(
+        "Events",
+        Edge.NORMAL,
+        "u",
+        replace(finding, last_notified_at=now),
+        now,
+        pods=("db-0",),
+        all_pods=True,
+        remaining=1,
+    )
     pod = Pod("shop", "db-0", "u", "n", "Running", ("db",))
-    written = render(health, claim=claim, policy="storage", pods=(pod,), told=lambda finding: now)
+    written = render(
+        health, claim=claim, policy="storage", pods=(pod,), notified=lambda finding: now, owed=(due,)
+    )
     assert sorted(paths(written["status"], "status")) == sorted(
         f"status.{path}" for path, _ in walk(at(RECORDS, "status")) if path and not path.endswith("[]")
     )

@@ -26,11 +26,10 @@ from volumehealth.judge.policy import DriverCounts, DriverWide
 from volumehealth.kube.writes import WriteQueue
 from volumehealth.model.cluster import Pod
 from volumehealth.model.health import INACCESSIBLE, Source
-from volumehealth.model.ids import ClaimRef
 from volumehealth.report.eventobjects import EventSink
 from volumehealth.report.events import EventWriter
+from volumehealth.report.outbox import Outbox
 from volumehealth.report.picture import Picture
-from volumehealth.report.problems import wide_groups
 
 pytestmark = pytest.mark.looptime
 
@@ -47,12 +46,12 @@ class World:
         self.api = api
         self.clock = clock
         self.pods: list[Pod] = []
-        self.notified: list[ClaimRef] = []
         self.outcomes: list[tuple[str, str]] = []
         self.restart()
 
     def restart(self) -> None:
         """Start the operator anew: everything in memory is gone."""
+        self.outbox = Outbox(clock=self.clock)
         self.queue = WriteQueue(self.api, random=Random(1), observe=lambda *_: None)
         sink = EventSink(
             self.queue,
@@ -63,14 +62,20 @@ class World:
             sink,
             clock=self.clock,
             pods_of=lambda ref: [pod for pod in self.pods if ref.name in pod.claims],
-            on_told=self.notified.append,
+            outbox=self.outbox,
         )
 
     async def check(self, picture: Picture, *, seconds: float = 300) -> None:
         """Tell what a check found, and let the writes go out."""
-        assert picture.judgement is not None
-        list(self.events.tell(picture, wide_groups(picture.judgement)))
+        self.publish(picture)
         await self.write(seconds)
+
+    def publish(self, picture: Picture) -> None:
+        """Publish a check whose record is on the server."""
+        self.outbox.enter(picture)
+        for ref in picture.claims:
+            self.outbox.unrecordable(ref)
+        list(self.events.publish(picture))
 
     async def write(self, seconds: float = 300) -> None:
         task = asyncio.create_task(self.queue.run())
@@ -93,7 +98,6 @@ async def test_a_finding_is_told_on_the_claim_and_on_each_of_its_pods(world: Wor
     assert len(world.api.events("VolumeConditionAbnormal", about=PVC)) == 1
     pods = world.api.events("VolumeConditionAbnormal", about=POD)
     assert {event["involvedObject"]["name"] for event in pods} == {"orders-db-0", "orders-db-1"}
-    assert world.notified == [CLAIM.ref]
 
 
 async def test_an_event_is_one_that_kubernetes_takes_and_kubectl_shows_on_the_object(world: World) -> None:
@@ -178,7 +182,7 @@ async def test_after_a_crash_before_the_record_was_written_nothing_is_told_twice
     world.clock.advance(minutes=1)
     await world.check(world.picture(BAD))
     assert [event["count"] for event in world.api.events()] == [1]
-    assert world.outcomes[-1] == ("VolumeConditionAbnormal", "Known")
+    assert world.outcomes[-1] == ("VolumeConditionAbnormal", "Existing")
 
 
 async def test_after_a_restart_the_next_reminder_raises_the_count_that_is_there(world: World) -> None:
@@ -320,21 +324,14 @@ async def test_when_it_is_over_for_the_whole_driver_pods_are_left_alone_too(worl
     assert world.api.events(about=POD) == []
 
 
-async def test_a_record_waits_for_its_event_but_not_for_ever(world: World) -> None:
-    assert not world.events.unsettled(CLAIM.ref)
-    list(world.events.tell(world.picture(BAD), ()))
-    assert world.events.unsettled(CLAIM.ref)
-    world.clock.advance(seconds=11)
-    assert not world.events.unsettled(CLAIM.ref)
-
-
-async def test_the_record_learns_when_people_were_told_first(world: World) -> None:
-    assert world.events.first_told(CLAIM.ref, CLAIM.uid, FINDING) is None
+async def test_the_record_learns_when_people_were_told_last(world: World) -> None:
+    assert world.events.last_notified(CLAIM.ref, CLAIM.uid, FINDING) is None
     await world.check(world.picture(BAD))
+    assert world.events.last_notified(CLAIM.ref, CLAIM.uid, FINDING) == START
     for _ in range(40):
         world.clock.advance(minutes=1)
         await world.check(world.picture(BAD))
-    assert world.events.first_told(CLAIM.ref, CLAIM.uid, FINDING) == START
+    assert world.events.last_notified(CLAIM.ref, CLAIM.uid, FINDING) == START + timedelta(minutes=30)
 
 
 async def test_a_deleted_policys_claims_are_forgotten_in_silence(world: World) -> None:
@@ -342,7 +339,7 @@ async def test_a_deleted_policys_claims_are_forgotten_in_silence(world: World) -
     world.events.forget("storage")
     await world.write()
     assert len(world.api.requests) == 1
-    assert world.events.first_told(CLAIM.ref, CLAIM.uid, FINDING) is None
+    assert world.events.last_notified(CLAIM.ref, CLAIM.uid, FINDING) is None
 
 
 async def test_a_frozen_finding_says_in_its_reminder_that_it_is_not_confirmed(world: World) -> None:

@@ -43,6 +43,7 @@ def everything() -> Metrics:
     metrics.check_finished("storage", 0.1, START)
     metrics.event_written("VolumeConditionAbnormal", "Created")
     metrics.object_skipped("pods")
+    metrics.output_failed("Records")
     metrics.write_done("event", "Done")
     show(metrics, three_bad())
     return metrics

@@ -1,6 +1,7 @@
 """A claim's health as an object and back: everything that must survive a restart does."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,7 +19,25 @@ CLAIM = make_claim()
 seconds = st.integers(0, 10**9).map(
     lambda number: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
 )
+LATER = datetime(2100, 1, 1, tzinfo=UTC)
 words = st.text(min_size=1, max_size=16)
+
+
+def possible(finding: Finding) -> Finding:
+    """Make of any finding one that the judge can have made: times in order, a node where a node speaks."""
+    since, *later = sorted(
+        (finding.since, finding.confirmed, finding.clear_since or LATER, finding.last_notified_at or LATER)
+    )
+    return replace(
+        finding,
+        node=finding.node or ("n" if finding.source is Source.NODE else ""),
+        since=since,
+        confirmed=later[0],
+        clear_since=finding.clear_since and later[1],
+        last_notified_at=finding.last_notified_at and later[2],
+    )
+
+
 findings = st.builds(
     Finding,
     source=st.sampled_from(Source),
@@ -33,12 +52,12 @@ findings = st.builds(
     stale=st.booleans(),
     clear_since=st.none() | seconds,
     last_notified_at=st.none() | seconds,
-)
+).map(possible)
 identities = st.builds(Identity, st.sampled_from(Source), st.text(max_size=9), words, words)
 healths = st.builds(
     ClaimHealth,
     uid=st.just(CLAIM.uid),
-    findings=st.lists(findings, min_size=1, max_size=4).map(tuple),
+    findings=st.lists(findings, min_size=1, max_size=4, unique_by=lambda one: one.identity).map(tuple),
     verdict=st.just(Verdict.UNHEALTHY),
     episodes=st.dictionaries(identities, st.integers(1, 9), max_size=4),
     history=st.lists(st.builds(Change, seconds, words), max_size=10).map(tuple),
@@ -48,7 +67,7 @@ healths = st.builds(
 def written(health: ClaimHealth, *pods: Pod, policy: str = "storage") -> dict[str, Any]:
     """Render a record, and pass it through JSON as the API server does."""
     record = render(
-        health, claim=CLAIM, policy=policy, pods=pods, told=lambda finding: finding.last_notified_at
+        health, claim=CLAIM, policy=policy, pods=pods, notified=lambda finding: finding.last_notified_at
     )
     decoded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(record))
     return decoded

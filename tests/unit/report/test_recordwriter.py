@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from support.fakeapi import FakeApi
+from support.fakeapi import FakeApi, merged
 from support.health import (
     START,
     SteppedClock,
@@ -22,8 +22,8 @@ from support.health import (
 from volumehealth import errors
 from volumehealth.kube.writes import WriteQueue
 from volumehealth.model.cluster import Pod
-from volumehealth.model.health import Finding
 from volumehealth.model.ids import ClaimRef
+from volumehealth.report.outbox import Outbox
 from volumehealth.report.picture import Picture
 from volumehealth.report.recordwriter import RecordWriter
 
@@ -36,26 +36,14 @@ PATH = "/apis/volumehealth.dev/v1alpha1/namespaces/shop/volumehealths/orders-db"
 
 
 @dataclass
-class Publisher:
-    """What people were told, as the test says."""
-
-    told: datetime | None = START
-    busy: bool = False
-
-    def first_told(self, claim: ClaimRef, uid: str, finding: Finding) -> datetime | None:
-        return self.told
-
-    def unsettled(self, claim: ClaimRef) -> bool:
-        return self.busy
-
-
-@dataclass
 class Stored:
     """A record as the view has it."""
 
     labels: dict[str, str]
     owner_uid: str
     status: bytes
+    other_owners: bool = False
+    version: int = 0
 
 
 class World:
@@ -63,25 +51,39 @@ class World:
 
     def __init__(self, api: FakeApi, queue: WriteQueue, clock: SteppedClock) -> None:
         self.api, self.queue, self.clock = api, queue, clock
-        self.teller = Publisher()
+        self.notified: datetime | None = START
+        self.owners: dict[ClaimRef, str] = {}
         self.pods: list[Pod] = []
         self.restart()
 
     def restart(self) -> None:
+        self.outbox = Outbox(clock=self.clock)
         self.records = RecordWriter(
-            self.queue, clock=self.clock, telling=self.teller, pods_of=lambda _: tuple(self.pods)
+            self.queue,
+            clock=self.clock,
+            outbox=self.outbox,
+            notified=lambda *_: self.notified,
+            pods_of=lambda _: tuple(self.pods),
+            owner_of=self.owners.get,
         )
 
     def view(self) -> dict[ClaimRef, Stored]:
         """What the view shows of the server."""
         return {
             ClaimRef(one["metadata"]["namespace"], one["metadata"]["name"]): Stored(
-                one["metadata"]["labels"],
-                one["metadata"]["ownerReferences"][0]["uid"],
-                msgspec.json.encode(one["status"]),
+                one["metadata"].get("labels", {}),
+                next((owner["uid"] for owner in one["metadata"].get("ownerReferences", ())), ""),
+                msgspec.json.encode(one.get("status", {})),
+                len(one["metadata"].get("ownerReferences", ())) > 1,
+                int(one["metadata"]["resourceVersion"]),
             )
             for one in self.api.of_kind("VolumeHealth")
         }
+
+    async def check(self, picture: Picture | None = None, *, seconds: float = 1) -> None:
+        """Keep records as a check does, with a view that shows the server as it is."""
+        self.records.sweep(self.view(), {"storage"})
+        await self.keep(picture or make_picture([BAD]), seconds=seconds)
 
     async def keep(self, picture: Picture, *, seconds: float = 1) -> None:
         list(self.records.keep(picture))
@@ -137,25 +139,6 @@ async def test_pods_that_come_and_go_are_written(world: World) -> None:
     assert world.api.objects[PATH]["status"]["pods"] == ["orders-db-0"]
 
 
-async def test_a_record_waits_for_its_event_so_that_one_write_tells_both(world: World) -> None:
-    world.teller.busy, world.teller.told = True, None
-    await world.keep(make_picture([BAD]))
-    assert world.api.requests == []
-    world.teller.busy, world.teller.told = False, START
-    world.records.told(CLAIM.ref)
-    await world.write()
-    assert world.api.count("PATCH") == 1
-    assert "lastNotifiedAt" in world.api.objects[PATH]["status"]["findings"][0]
-
-
-async def test_a_record_whose_event_does_not_come_is_written_by_the_next_check(world: World) -> None:
-    world.teller.busy = True
-    await world.keep(make_picture([BAD]))
-    world.teller.busy = False
-    await world.keep(make_picture([BAD]))
-    assert world.api.count("PATCH") == 1
-
-
 async def test_when_retention_is_over_the_record_goes(world: World) -> None:
     await world.keep(make_picture([BAD]))
     await world.keep(make_picture([], others=[CLAIM]), seconds=20)
@@ -205,6 +188,7 @@ async def test_a_policy_deleted_while_the_operator_was_down_takes_its_records_ba
 async def test_a_restart_writes_no_equal_record_again(world: World) -> None:
     await world.keep(make_picture([BAD]))
     world.restart()
+    world.clock.advance(minutes=10)
     resumed = world.records.learn(world.view())
     health = resumed[CLAIM.ref].health
     assert health.findings == (make_finding(last_notified_at=START),)
@@ -212,24 +196,13 @@ async def test_a_restart_writes_no_equal_record_again(world: World) -> None:
     assert world.api.count("PATCH") == 1
 
 
-async def test_a_record_that_somebody_deleted_is_written_again(world: World) -> None:
-    await world.keep(make_picture([BAD]))
-    del world.api.objects[PATH]
-    world.records.sweep(world.view(), {"storage"})
-    await world.write()
-    assert PATH not in world.api.objects, "the view may only be a little late"
-    world.clock.advance(minutes=2)
-    world.records.sweep(world.view(), {"storage"})
-    await world.write()
-    assert PATH in world.api.objects
-
-
 async def test_records_wait_for_a_crd_that_is_not_there(world: World) -> None:
-    world.api.refuse = lambda *_: errors.NotFound("no such resource", status=404)
-    await world.keep(make_picture([BAD]), seconds=130)
-    assert 2 <= len(world.api.requests) <= 4
+    world.api.refuse = lambda *_: errors.NotServed("no such resource", status=404)
+    for _ in range(40):
+        await world.keep(make_picture([BAD]), seconds=15)
+    assert 2 <= len(world.api.requests) <= 30
     world.api.refuse = lambda *_: None
-    await world.write(70)
+    await world.keep(make_picture([BAD]), seconds=40)
     assert PATH in world.api.objects
 
 
@@ -238,3 +211,146 @@ async def test_a_check_without_a_judgement_changes_nothing(world: World) -> None
     await world.keep(replace(make_picture([]), judgement=None))
     assert PATH in world.api.objects
     assert len(world.api.requests) == 1
+
+
+# Whoever changes or deletes a record: the next check puts it right.
+
+
+def edited(status: dict[str, Any], **metadata: Any) -> dict[str, Any]:
+    """Build a merge patch, as `kubectl edit` sends it."""
+    return {"status": status, "metadata": metadata}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param(edited({"health": "Recovered"}), id="health flipped"),
+        pytest.param(edited({"findings": None}), id="findings removed"),
+        pytest.param(edited({"findings": []}), id="findings emptied"),
+        pytest.param(edited({"findings": [{"source": "Node"}]}), id="findings replaced"),
+        pytest.param(edited({"since": "2031-01-01T00:00:00Z"}), id="since in the future"),
+        pytest.param(edited({"recovered": "9999-12-31T23:59:59Z"}), id="recovered at the end of time"),
+        pytest.param(edited({"reason": "BecauseISaySo", "message": "x"}), id="fields added"),
+        pytest.param(edited({"policy": "other"}), id="another policy"),
+        pytest.param(edited({"history": None, "episodes": None, "podSummary": "none"}), id="past removed"),
+        pytest.param({"status": None}, id="status removed"),
+        pytest.param(edited({}, labels={"volumehealth.dev/policy": "other"}), id="label changed"),
+        pytest.param(edited({}, labels=None), id="labels removed"),
+        pytest.param(edited({}, ownerReferences=None), id="owner removed"),
+        pytest.param(edited({}, ownerReferences=[{"uid": "another"}]), id="another owner"),
+        pytest.param(
+            edited({}, ownerReferences=[{"uid": CLAIM.uid}, {"uid": "another"}]), id="a second owner"
+        ),
+    ],
+)
+async def test_a_record_edited_by_hand_is_put_right_by_the_next_check(
+    world: World, edit: dict[str, Any]
+) -> None:
+    await world.check()
+    right = world.api.objects[PATH]
+    world.api.objects[PATH] = merged(right, edit)
+    world.api.objects[PATH]["metadata"]["resourceVersion"] = "1000"
+    world.api.foreign = set(edit.get("status") or {}) - set(right["status"])
+    await world.check()
+    for part in ("labels", "ownerReferences"):
+        assert world.api.objects[PATH]["metadata"][part] == right["metadata"][part]
+    assert world.api.objects[PATH]["status"] == right["status"]
+    world.api.requests.clear()
+    await world.check()
+    assert world.api.requests == []
+
+
+async def test_a_patch_that_got_409_is_not_taken_for_written(world: World) -> None:
+    await world.check()
+    over = make_picture([(CLAIM, make_health(CLAIM, recovered=START))])
+    world.api.refusals = [errors.Conflict("another field manager", status=409)]
+    await world.check(over)
+    assert world.api.objects[PATH]["status"]["health"] == "Unhealthy"
+    await world.check(over, seconds=5)
+    assert world.api.objects[PATH]["status"]["health"] == "Recovered"
+
+
+async def test_a_patch_whose_answer_got_lost_is_written_once_more_and_then_never(world: World) -> None:
+    world.api.lose_answers = 1
+    await world.check()
+    for _ in range(5):
+        await world.check()
+    assert world.api.count("PATCH") == 2
+
+
+async def test_a_record_that_somebody_deleted_is_there_again_after_the_next_check(world: World) -> None:
+    await world.check()
+    await world.check()
+    del world.api.objects[PATH]
+    await world.check()
+    assert PATH in world.api.objects
+
+
+async def test_a_record_that_was_deleted_before_the_view_ever_showed_it_comes_back(world: World) -> None:
+    await world.check()
+    del world.api.objects[PATH]
+    await world.check()
+    world.clock.advance(seconds=6)
+    await world.check()
+    assert PATH in world.api.objects
+
+
+async def test_a_view_that_is_late_makes_no_second_write(world: World) -> None:
+    world.records.sweep({}, {"storage"})
+    for _ in range(4):
+        await world.keep(make_picture([BAD]))
+        world.clock.advance(seconds=1)
+    assert world.api.count("PATCH") == 1
+
+
+async def test_a_refused_record_costs_a_few_requests_an_hour_however_often_it_is_checked(
+    world: World,
+) -> None:
+    world.api.refuse = lambda *_: errors.Forbidden("volumehealths is forbidden", status=403)
+    for _ in range(240):
+        await world.check(seconds=15)
+        world.clock.advance(seconds=15)
+    assert len(world.api.requests) <= 12
+    world.api.refuse = lambda *_: None
+    for _ in range(45):
+        await world.check(seconds=15)
+    assert PATH in world.api.objects
+
+
+async def test_a_record_goes_with_its_claim_to_the_next_policy_however_late_that_checks(world: World) -> None:
+    await world.check()
+    world.owners[CLAIM.ref] = "other"
+    for _ in range(60):
+        await world.keep(make_picture([], others=[CLAIM]), seconds=10)
+        assert PATH in world.api.objects
+    world.records.forget("storage")
+    await world.write(seconds=30)
+    await world.keep(make_picture([BAD], policy=make_policy("other")))
+    assert world.api.count("DELETE") == 0
+    assert world.api.objects[PATH]["status"]["policy"] == "other"
+
+
+async def test_a_record_that_goes_to_a_policy_that_has_no_use_for_it_is_removed_by_that(world: World) -> None:
+    await world.check()
+    world.owners[CLAIM.ref] = "other"
+    await world.keep(make_picture([], others=[CLAIM]))
+    await world.keep(make_picture([], others=[CLAIM], policy=make_policy("other")))
+    assert PATH not in world.api.objects
+
+
+async def test_an_error_in_one_record_costs_that_record_only(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = make_claim("other")
+
+    def pods_of(ref: ClaimRef) -> tuple[Pod, ...]:
+        if ref == CLAIM.ref:
+            raise OverflowError("date value out of range")
+        return ()
+
+    world.records._pods_of = pods_of
+    for _ in range(3):
+        await world.keep(make_picture([BAD, (other, make_health(other, FINDING))]))
+    assert PATH not in world.api.objects
+    assert len(world.api.objects) == 1
+    assert [one.message for one in caplog.records] == ["a record cannot be handled"]

@@ -33,10 +33,10 @@ from volumehealth.model.vocabulary import (
     StalledReason,
     VolumesReason,
 )
+from volumehealth.report.merge import merge_patch
 from volumehealth.report.picture import Agents, Picture
 from volumehealth.report.records import render
 from volumehealth.report.status import differs, printed_lines
-from volumehealth.report.statuswriter import merge_patch
 
 CRDS = Path(__file__).parents[3] / "crds"
 AROUND = 13 + 3
@@ -274,7 +274,7 @@ def test_every_field_of_a_record_is_in_the_crd() -> None:
     claim = make_claim()
     finding = make_finding(stale=True, node="n", clear_since=make_finding().since)
     health = make_health(claim, finding, recovered=finding.since, unknown_reason="R", unknown_message="m")
-    record = render(health, claim=claim, policy="p", pods=[make_pod()], told=lambda one: one.since)
+    record = render(health, claim=claim, policy="p", pods=[make_pod()], notified=lambda one: one.since)
     assert unknown_fields(record["status"], _schema("volumehealths")) == []
 
 
