@@ -423,14 +423,16 @@ class ApiServer:
         old = table.objects.get((namespace, name))
         metadata = data.get("metadata", {})
         if old is None:
-            if (
-                table.kind.create_on_update
-                and not metadata.get("uid")
-                and not metadata.get("resourceVersion")
-            ):
-                return self._create(user, table, namespace, data)
-            self._existing(table, namespace, name)
-            raise AssertionError
+            if not table.kind.create_on_update:
+                self._existing(table, namespace, name)
+            if metadata.get("uid"):
+                raise Refused(
+                    409,
+                    f'Operation cannot be fulfilled on {table.kind.plural} "{name}": Precondition failed: UID in'
+                    f" precondition: {metadata['uid']}, UID in object meta: ",
+                )
+            fresh = {**data, "metadata": {**metadata, "resourceVersion": ""}}
+            return self._create(user, table, namespace, fresh)
         self._preconditions(table.kind, name, old, metadata)
         value = merge_patched(data, {})
         value = self._kept(table.kind, old, value, sub="")

@@ -290,7 +290,7 @@ def _owned(world: World, policy: str, at: float) -> Iterator[tuple[ClaimLife, Re
 def _answered(world: World, life: ClaimLife, regime: Regime, at: float) -> bool:
     """Tell whether the driver said that a volume is well, not too long ago."""
     patience = regime.patience or _NOT_WATCHED
-    oldest = at - 2.0 * patience.interval - patience.timeout - 60.0
+    oldest = at - patience.ill - 3.0 * patience.interval - patience.timeout - 60.0
     statements = world.drivers[life.driver].statements.get(life.handle, [])
     return any(one.illness is None and oldest <= one.heard_at <= at for one in reversed(statements))
 

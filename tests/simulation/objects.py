@@ -63,6 +63,7 @@ KINDS = (
         namespaced=False,
         has_status=True,
         counts_generations=True,
+        default={"status": {"observedGeneration": -1}},
     ),
     Kind(_OWN, "volumehealths", "VolumeHealth", counts_generations=True),
     Kind(_OWN, "volumehealthreports", "VolumeHealthReport", namespaced=False, counts_generations=True),
