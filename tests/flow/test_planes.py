@@ -13,6 +13,7 @@ import pytest
 from support.health import DRIVER, START, SteppedClock, make_claim, make_driver, make_pod
 from support.planes import PlainCluster, make_entry, make_reported_driver, make_silent
 from volumehealth.check import Checked, Checker
+from volumehealth.cluster.resources import AGENT_PODS
 from volumehealth.model.cluster import (
     ApiConditions,
     Attachment,
@@ -407,6 +408,33 @@ def test_a_silent_agent_freezes_its_findings_and_leaves_the_rest_unknown(world: 
     checked = world.after(minutes=1, renew=("a",))
     assert counts(checked) == {"healthy": 1, "unhealthy": 1}
     assert world.notified == ["Found bad VolumeUnmounted a"], "nothing was told twice"
+
+
+def test_agents_that_are_removed_leave_no_alarm_once_their_leases_have_ended(world: World) -> None:
+    world.cluster.unread.discard(AGENT_PODS)
+    world.cluster.agent_nodes["a"] = 1
+    world.claims("db")
+    world.cluster.report("a")
+    checked = world.after(minutes=1, renew=("a",))
+    assert (checked.agents.expected, checked.agents.reporting) == (1, 1)
+    del world.cluster.agent_nodes["a"]
+    checked = world.after(minutes=20)
+    assert (checked.agents.expected, checked.agents.silent) == (0, ())
+    assert counts(checked).get("healthy", 0) == 0, "what they said last is no proof of health"
+
+
+def test_an_agent_is_expected_where_the_daemonset_wants_one_and_where_one_is_alive(world: World) -> None:
+    world.cluster.unread.discard(AGENT_PODS)
+    world.cluster.agent_nodes.update({"a": 1, "wanted": 1})
+    world.claims("db", node="a")
+    world.claims("wal", node="wanted")
+    world.claims("serverless", node="fargate")
+    world.claims("by-hand", node="without-a-pod")
+    for node in ("a", "without-a-pod"):
+        world.cluster.report(node)
+    checked = world.after(minutes=1, renew=("a", "without-a-pod"))
+    assert (checked.agents.expected, checked.agents.reporting) == (3, 2)
+    assert checked.agents.silent == ("wanted",)
 
 
 def test_a_silent_agent_is_no_matter_where_the_controller_speaks(world: World) -> None:

@@ -7,6 +7,7 @@ from support.health import DRIVER, START, SteppedClock
 from volumehealth.cluster.changes import Changes
 from volumehealth.cluster.joins import PodIndex
 from volumehealth.cluster.nodeobjects import LeaseRow
+from volumehealth.cluster.resources import AGENT_PODS
 from volumehealth.cluster.tables import ErrorTable, LeaseLiveness, LeaseTable, NodeTable
 from volumehealth.model.clock import rfc3339
 from volumehealth.model.cluster import (
@@ -44,6 +45,7 @@ class PlainCluster:
     Attributes:
         claims, namespaces, api_conditions, nodes, nodes_gone, csinodes, attachments, reports, leases: as the view has them.
         stale: why the view must not be trusted, and for how many seconds.
+        agent_nodes: as the view has it; counts only once `AGENT_PODS` is no longer `unread`.
         unread: resources that may not be read.
     """
 
@@ -59,8 +61,9 @@ class PlainCluster:
         self.attachments: dict[str, Attachment] = {}
         self.reports: dict[str, VolumeHealthReport] = {}
         self.leases: dict[str, LeaseLiveness] = {}
+        self.agent_nodes: dict[str, int] = {}
         self.stale: tuple[str, float] = ("", 0.0)
-        self.unread: set[str] = set()
+        self.unread: set[str] = {AGENT_PODS}
         self._node_table = NodeTable(self.nodes, self.nodes_gone, clock)
         self._errors = ErrorTable(self.attachments)
         self._lease_table = LeaseTable(self.leases, clock)

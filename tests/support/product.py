@@ -66,17 +66,26 @@ class Product:
     # Life.
 
     def install(self) -> None:
-        """Apply both, and wait for both rollouts, as docs/install.md says."""
+        """Apply both, and wait for both rollouts, as docs/install.md says; what is there already stays."""
+        if not self._overlay.exists():
+            agent_overlay(self._overlay, self._node.layout.kubelet_dir)
         self._plane.kubectl("apply", "-k", str(asset("deploy")))
         self._plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-        agent_overlay(self.home / "agent", self._node.layout.kubelet_dir)
-        self.install_agent()
+        self._plane.kubectl("apply", "-k", str(self._overlay))
         self.await_rollout(OPERATOR, OPERATOR_SPACE)
         self.await_rollout(AGENT, AGENT_SPACE)
 
-    def install_agent(self) -> None:
-        """Apply the agent."""
-        self._plane.kubectl("apply", "-k", str(self.home / "agent"))
+    def remove_agent(self) -> None:
+        """Delete deploy/agent, and return when all of it is gone."""
+        self._plane.kubectl("delete", "-k", str(self._overlay), "--timeout=90s")
+
+    def remove_operator(self) -> None:
+        """Delete deploy/, and return when all of it is gone."""
+        self._plane.kubectl("delete", "-k", str(asset("deploy")), "--timeout=90s")
+
+    @property
+    def _overlay(self) -> Path:
+        return self.home / "agent"
 
     def await_rollout(self, what: str, namespace: str) -> float:
         """Wait for `kubectl rollout status`; return how many seconds that took.
@@ -117,6 +126,12 @@ class Product:
     def names(self, namespace: str) -> list[str]:
         """Return the names of a namespace's Pods."""
         return [pod["metadata"]["name"] for pod in self.pods(namespace)]
+
+    def running(self, namespace: str) -> list[str]:
+        """Return the names of a namespace's Pods that run."""
+        return [
+            pod["metadata"]["name"] for pod in self.pods(namespace) if pod["status"]["phase"] == "Running"
+        ]
 
     def agent(self) -> Object:
         """Return the node's agent."""

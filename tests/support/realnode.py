@@ -173,6 +173,13 @@ class RealNode:
             f"--kubelet-dir={self.node.layout.kubelet_dir}",
         )
 
+    def install(self) -> None:
+        """Install the product again after everything was removed: the agents' rights and the policy as well."""
+        self.product.install()
+        for driver in self.drivers.values():
+            self.kubectl("apply", "-k", str(self.home / driver.namespace))
+        self._watch()
+
     def _start_controllers(self) -> None:
         """Apply each driver's controller with the agent beside it, by the components of docs/controller-agent.md."""
         for driver in self.drivers.values():
@@ -185,6 +192,10 @@ class RealNode:
             ]
             home = write_kustomization(self.home / driver.namespace, resources)
             self.kubectl("apply", "-k", str(home))
+        self.await_controllers()
+
+    def await_controllers(self) -> None:
+        """Return when every driver's controller runs."""
         for driver in self.drivers.values():
             self.product.await_rollout(f"{driver.controller}/csi-controller", driver.namespace)
 

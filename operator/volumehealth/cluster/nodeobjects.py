@@ -1,5 +1,6 @@
 """Nodes and what belongs to them, as they come and as they are kept; agents' reports and Leases. All of it is pure."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from sys import intern
 from typing import Any
@@ -98,6 +99,70 @@ class LeaseObject(msgspec.Struct):
 
     metadata: ObjectMeta
     spec: _LeaseSpec = msgspec.field(default_factory=_LeaseSpec)
+
+
+class _NodeField(msgspec.Struct):
+    key: str = ""
+    values: list[str] | None = None
+
+
+class _NodeTerm(msgspec.Struct, rename="camel"):
+    match_fields: list[_NodeField] | None = None
+
+
+class _NodeTerms(msgspec.Struct, rename="camel"):
+    node_selector_terms: list[_NodeTerm] | None = None
+
+
+class _NodeAffinity(msgspec.Struct):
+    required: _NodeTerms | None = msgspec.field(
+        default=None, name="requiredDuringSchedulingIgnoredDuringExecution"
+    )
+
+
+class _Affinity(msgspec.Struct, rename="camel"):
+    node_affinity: _NodeAffinity | None = None
+
+
+class _AgentPodSpec(msgspec.Struct, rename="camel"):
+    node_name: str = ""
+    affinity: _Affinity | None = None
+
+
+class AgentPodObject(msgspec.Struct):
+    """A Pod of the agents' DaemonSet."""
+
+    metadata: ObjectMeta
+    spec: _AgentPodSpec = msgspec.field(default_factory=_AgentPodSpec)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPod:
+    """Where the DaemonSet wants an agent.
+
+    Attributes:
+        namespace, name: of the Pod.
+        node: it runs there, or is to run there.
+    """
+
+    namespace: str
+    name: str
+    node: str
+
+
+def agent_pod_row(pod: AgentPodObject) -> AgentPod | None:
+    """Reduce a Pod; None if it is meant for no node. A Pod that cannot be scheduled says where it should be."""
+    node = pod.spec.node_name or next(_wanted_nodes(pod.spec.affinity), "")
+    return AgentPod(pod.metadata.namespace, pod.metadata.name, intern(node)) if node else None
+
+
+def _wanted_nodes(affinity: _Affinity | None) -> Iterator[str]:
+    """Read the nodes that the DaemonSet controller pins a Pod to."""
+    required = affinity.node_affinity.required if affinity and affinity.node_affinity else None
+    for term in (required.node_selector_terms if required else None) or ():
+        for field in term.match_fields or ():
+            if field.key == "metadata.name":
+                yield from field.values or ()
 
 
 LONGEST_LEASE = 3600

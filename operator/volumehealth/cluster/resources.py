@@ -8,8 +8,11 @@ from volumehealth.cluster.objects import LabelPool, RawDriver, RawPolicy, RawRec
 from volumehealth.kube.reflector import Resource
 from volumehealth.model.cluster import Attachment, Namespace, Node, NodeDrivers, Pod
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.report import AGENT_LABEL, VolumeHealthReport
+from volumehealth.model.report import AGENT_LABEL, AGENT_POD_LABEL, VolumeHealthReport
 from volumehealth.model.vocabulary import API_VERSION, DRIVERS, POLICIES, RECORDS, REPORTS
+
+AGENT_PODS = "agents' pods"
+"""Name of the resource that says where agents are expected."""
 
 
 def volumes() -> Resource[objects.PersistentVolume, objects.VolumeRow]:
@@ -150,4 +153,21 @@ def leases(namespace: str) -> Resource[nodeobjects.LeaseObject, nodeobjects.Leas
         key=attrgetter("name"),
         dispensable=True,
         query={"labelSelector": AGENT_LABEL},
+    )
+
+
+def agent_pods() -> Resource[nodeobjects.AgentPodObject, nodeobjects.AgentPod]:
+    """The Pods of the agents' DaemonSet: where agents are expected."""
+
+    def key(pod: nodeobjects.AgentPod) -> ClaimRef:
+        return ClaimRef(pod.namespace, pod.name)
+
+    return Resource(
+        AGENT_PODS,
+        "/api/v1/pods",
+        nodeobjects.AgentPodObject,
+        read=nodeobjects.agent_pod_row,
+        key=key,
+        dispensable=True,
+        query={"labelSelector": AGENT_POD_LABEL},
     )

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from volumehealth.cluster.nodeobjects import LeaseRow
+from volumehealth.cluster.nodeobjects import AgentPod, LeaseRow
 from volumehealth.model.clock import Clock, moment_of
 from volumehealth.model.cluster import Attachment, Node
+from volumehealth.model.ids import ClaimRef
 from volumehealth.model.report import AGENT_SILENT_SECONDS
 
 _MOST_GONE = 4096
@@ -121,3 +122,30 @@ class LeaseTable:
         """Return how old a Lease says that it is; None if it was never renewed."""
         moment = moment_of(renewed)
         return max(0.0, (self._clock.now() - moment).total_seconds()) if moment is not None else None
+
+
+class AgentPodTable(Table[ClaimRef, AgentPod]):
+    """The agents' Pods, which also counts them by node.
+
+    Args:
+        nodes: how many Pods are on each node; kept up to date.
+    """
+
+    def __init__(self, nodes: dict[str, int]) -> None:
+        super().__init__({}, lambda pod: ClaimRef(pod.namespace, pod.name))
+        self._nodes = nodes
+
+    def put(self, row: AgentPod, /) -> None:
+        """Take a Pod as it is now."""
+        self.drop(self._key(row))
+        super().put(row)
+        self._nodes[row.node] = self._nodes.get(row.node, 0) + 1
+
+    def drop(self, key: ClaimRef, /) -> None:
+        """A Pod is gone."""
+        before = self._rows.get(key)
+        super().drop(key)
+        if before is not None:
+            self._nodes[before.node] -= 1
+            if not self._nodes[before.node]:
+                del self._nodes[before.node]

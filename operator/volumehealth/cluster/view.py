@@ -23,6 +23,7 @@ from volumehealth.cluster.objects import (
 )
 from volumehealth.cluster.podevents import PodEvents
 from volumehealth.cluster.resources import (
+    agent_pods,
     attachments,
     claims,
     csinodes,
@@ -36,7 +37,7 @@ from volumehealth.cluster.resources import (
     reports,
     volumes,
 )
-from volumehealth.cluster.tables import ErrorTable, LeaseLiveness, LeaseTable, NodeTable, Table
+from volumehealth.cluster.tables import AgentPodTable, ErrorTable, LeaseLiveness, LeaseTable, NodeTable, Table
 from volumehealth.cluster.trust import trust
 from volumehealth.kube.reflector import Pace, Reflector, Requests, Resource, Sink
 from volumehealth.model.clock import Clock
@@ -75,7 +76,7 @@ class Part(StrEnum):
     """Nodes, their drivers, or attachments."""
     REPORTS = "reports"
     AGENTS = "agents"
-    """Agents' Leases."""
+    """Agents' Leases and Pods."""
     STATE = "state"
     """The view is complete now, became stale, or is itself again."""
 
@@ -114,6 +115,7 @@ class ClusterView:
         attachments: those with an error, by name.
         reports: by name.
         leases: how long agents are alive, by the Lease's name.
+        agent_nodes: how many Pods of the agents' DaemonSet are on, or meant for, each node.
     """
 
     def __init__(
@@ -156,6 +158,7 @@ class ClusterView:
         self.attachments: Mapping[str, Attachment] = MappingProxyType(rows.attachments)
         self.reports: Mapping[str, VolumeHealthReport] = MappingProxyType(rows.reports)
         self.leases: Mapping[str, LeaseLiveness] = MappingProxyType(rows.leases)
+        self.agent_nodes: Mapping[str, int] = MappingProxyType(rows.agent_nodes)
         self.claims: Mapping[ClaimRef, Claim] = self._join.claims
         self.namespaces: Mapping[str, Namespace] = MappingProxyType(self._namespaces)
         self.policies: Mapping[str, RawPolicy] = MappingProxyType(self._policies)
@@ -197,6 +200,7 @@ class ClusterView:
             self._reflectors += [
                 follow(reports(), Table(rows.reports, _name), Part.REPORTS),
                 follow(leases(agents_in), LeaseTable(rows.leases, clock), Part.AGENTS),
+                follow(agent_pods(), AgentPodTable(rows.agent_nodes), Part.AGENTS),
             ]
 
     async def run(self) -> None:
@@ -296,6 +300,7 @@ class _NodeRows:
         self.attachments: dict[str, Attachment] = {}
         self.reports: dict[str, VolumeHealthReport] = {}
         self.leases: dict[str, LeaseLiveness] = {}
+        self.agent_nodes: dict[str, int] = {}
 
 
 def _name(row: Namespace | RawPolicy | RawDriver | VolumeHealthReport) -> str:

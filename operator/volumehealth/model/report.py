@@ -23,6 +23,8 @@ AGENT_SILENT_SECONDS = 180
 LEASE_PREFIX = f"{COMPONENT}-agent-"
 AGENT_LABEL = "volumehealth.dev/agent"
 """Label of every agent's Lease; its value is the plane in lower case, `node` or `controller`."""
+AGENT_POD_LABEL = "app.kubernetes.io/name=volumehealth-agent"
+"""Selects the Pods of the agents' DaemonSet."""
 CONTROLLER_PREFIX = "controller."
 MOST_COVERED = 1_000
 """As many claims or volumes are listed by name in a report's coverage; more are told by their digest."""

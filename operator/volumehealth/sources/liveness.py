@@ -52,13 +52,14 @@ class AgentLiveness:
             since: datetime | None = None
             if report is None or lease is None:
                 since = missing[node] = self._missing.get(node, now)
-            elif not self._alive(lease, monotonic):
+            elif not self.alive(lease, monotonic):
                 since = now - timedelta(seconds=monotonic - lease.until)
             agents[node] = NodeAgent(node, report, since)
         self._missing = missing
         return agents
 
-    def _alive(self, lease: LeaseLiveness, monotonic: float) -> bool:
+    def alive(self, lease: LeaseLiveness, monotonic: float) -> bool:
+        """Tell whether an agent is alive, by its Lease at a moment in monotonic seconds."""
         if lease.until > monotonic:
             return True
         if self._away is None:

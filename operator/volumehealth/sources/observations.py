@@ -70,6 +70,10 @@ class PlaneView(Protocol):
     def leases(self) -> Mapping[str, LeaseLiveness]:
         """See there."""
 
+    @property
+    def agent_nodes(self) -> Mapping[str, int]:
+        """See there."""
+
     def pods_of(self, ref: ClaimRef) -> Sequence[Pod]:
         """See there."""
 

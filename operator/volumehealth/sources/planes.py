@@ -11,12 +11,14 @@ from datetime import datetime, timedelta
 from itertools import chain
 from math import inf
 
+from volumehealth.cluster.resources import AGENT_PODS
 from volumehealth.judge.storage import Backend
 from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import StorageStatement
 from volumehealth.model.health import Answer, ClaimHealth, HealthAPI, HealthyOnNodes, Source, SourceState, Via
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy
+from volumehealth.model.report import agent_lease_name
 from volumehealth.model.steps import Steps
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.policy.select import Members
@@ -174,14 +176,24 @@ class Planes:
     # ---- agents ----
 
     def _agents(self, moment: _Moment) -> Mapping[str, reports.NodeAgent]:
-        """Return the agents of all nodes in use; where no agent has ever reported, none is expected."""
+        """Return the agents of all nodes in use; where no agent has ever reported, none is expected.
+
+        Nor is one where the DaemonSet wants none and none is alive: the agents were removed, or are kept off the node.
+        """
         if not (self._view.follows("leases") and self._view.reports):
             return {}
         by_node = reports.node_reports(self._view.reports.values())
         if not by_node:
             return {}
-        nodes, leases = self._usage.nodes, self._view.leases
+        leases = self._view.leases
+        nodes = [node for node in self._usage.nodes if self._expected(node, moment)]
         return self._roll.call(nodes, by_node, leases, now=moment.wall, monotonic=moment.monotonic)
+
+    def _expected(self, node: str, moment: _Moment) -> bool:
+        if not self._view.follows(AGENT_PODS) or node in self._view.agent_nodes:
+            return True
+        lease = self._view.leases.get(agent_lease_name(node))
+        return lease is not None and self._roll.alive(lease, moment.monotonic)
 
     def _vouch(
         self, policy: Policy, own: _Own, agents: Mapping[str, reports.NodeAgent], moment: _Moment
