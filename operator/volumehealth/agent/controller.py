@@ -23,7 +23,7 @@ from volumehealth.csi.client import CsiClient
 from volumehealth.csi.endpoint import parse_endpoint
 from volumehealth.csi.wire import Dial, GrpcWire
 from volumehealth.kube.api import Api
-from volumehealth.kube.reflector import Pace, Reflector
+from volumehealth.kube.reflector import OF_MANY, Reflector
 from volumehealth.model.clock import Clock
 from volumehealth.model.health import Answer, DriverAnswers, Outcome, SourceState, severity
 from volumehealth.model.policy import Policy
@@ -103,7 +103,7 @@ class ControllerAgent:
             _OfDriver(self._rows, settings.driver),
             clock=clock,
             random=random,
-            pace=Pace(),
+            pace=OF_MANY,
             news=self._changed.set,
         )
         common = settings.common

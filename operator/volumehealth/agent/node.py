@@ -24,7 +24,7 @@ from volumehealth.agent.writer import AgentLease, ReportWriter
 from volumehealth.app.secrets import SecretFiles
 from volumehealth.csi.endpoint import Endpoint, parse_endpoint
 from volumehealth.kube.api import Api
-from volumehealth.kube.reflector import Pace, Reflector
+from volumehealth.kube.reflector import OF_MANY, Reflector
 from volumehealth.kube.scoped import ScopedApi
 from volumehealth.model.clock import Clock
 from volumehealth.model.health import SourceState
@@ -97,7 +97,7 @@ class NodeAgent:
             _Pods(self._pods),
             clock=clock,
             random=random,
-            pace=Pace(),
+            pace=OF_MANY,
             news=self._changed.set,
         )
         self._policies = PolicyStore(api, clock=clock, random=random, news=self._changed.set)

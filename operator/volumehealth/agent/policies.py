@@ -16,7 +16,7 @@ import msgspec
 from volumehealth import errors
 from volumehealth.kube.api import Api
 from volumehealth.kube.bodies import read_body
-from volumehealth.kube.reflector import Pace, Reflector, Resource
+from volumehealth.kube.reflector import OF_MANY, Reflector, Resource
 from volumehealth.kube.scoped import ScopedApi
 from volumehealth.model.clock import Clock
 from volumehealth.model.policy import Policy
@@ -92,7 +92,7 @@ class PolicyStore:
             self,
             clock=clock,
             random=random,
-            pace=Pace(),
+            pace=OF_MANY,
             news=self._woken.set,
         )
 

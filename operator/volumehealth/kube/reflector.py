@@ -28,6 +28,8 @@ _SHORT, _LONG = 1.0, 5.0
 """Seconds: a watch that ends sooner is a failure, one that lasts longer has proved that the server is well."""
 _LONGEST_WAIT = 60.0
 """Seconds that a server may ask us to stay away."""
+_EARLY = 10.0
+"""Seconds: a server ends a watch a little before or after the time that was asked for."""
 _NAMELESS: tuple[Hashable, ...] = (None,)
 """The key of an object that cannot be read, not even its name."""
 
@@ -50,6 +52,9 @@ class Pace:
         absent: until a resource that does not exist (its CRD is not installed) is looked for again.
         confirm_absent: the server must say for so long that a resource does not exist, or is not ours to read.
         roles_read: after its start a server has read its roles by then.
+        relist: a watch that ended before its time may have lost its server, and that may have been restored from a
+            backup: after so long everything is listed anew (at once, if versions have run backwards).
+        whole: everything is listed anew so often in any case.
         resume: after a failure, a watch that was not confirmed for longer than this is not resumed but listed anew:
             the server may have been restored from a backup, where versions start again.
     """
@@ -64,6 +69,12 @@ class Pace:
     confirm_absent: float = 1.0
     roles_read: float = 30.0
     resume: float = 120.0
+    relist: float = 120.0
+    whole: float = 3600.0
+
+
+OF_MANY = Pace(relist=float("inf"), whole=float("inf"))
+"""For processes of which there are thousands: their lists would come all at once when an API server starts."""
 
 
 class Requests(Protocol):
@@ -175,6 +186,8 @@ class Reflector(Generic[Item, Row]):
         self._version = ""
         self._failures = 0
         self._whole = False
+        self._doubted = False
+        self._relist_at = float("inf")
         self._read_once = False
         self._missing_since: float | None = None
         self.synced = False
@@ -192,8 +205,10 @@ class Reflector(Generic[Item, Row]):
         """Follow until cancelled."""
         while True:
             try:
-                if not self._version:
+                if not self._version or self._clock.monotonic() >= self._relist_at:
                     await self._list()
+                elif self._doubted:
+                    await self._look_back()
                 await self._watch()
             except errors.Gone as error:
                 log.info("list again", extra={"resource": self.name, "why": str(error)})
@@ -228,7 +243,8 @@ class Reflector(Generic[Item, Row]):
         if not nameless:  # else any of those that were not seen may be the one without a name
             for key in [key for key in self._sink.known() if key not in seen]:
                 self._sink.drop(key)
-        self._version, self._whole = version, False
+        self._version, self._whole, self._doubted = version, False, False
+        self._relist_at = self._clock.monotonic() + self._pace.whole * self._random.uniform(0.8, 1.2)
         self._confirm(listed=True)
         log.debug("listed", extra={"resource": self.name, "objects": len(seen), "version": version})
 
@@ -273,7 +289,9 @@ class Reflector(Generic[Item, Row]):
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(max(1, round(seconds))),
         }
-        begun = self._clock.monotonic()
+        begun = heard = self._clock.monotonic()
+        seconds = min(seconds, max(1.0, self._relist_at - begun))
+        query["timeoutSeconds"] = str(max(1, round(seconds)))
         lines = self._api.stream(self._resource.path, query=query, idle_timeout=self._pace.idle)
         try:
             async with aclosing(lines) as stream:
@@ -281,10 +299,13 @@ class Reflector(Generic[Item, Row]):
                     if line:
                         self._take(line)
                         self._failures = 0
+                    heard = self._clock.monotonic()
                     self._confirm()
         finally:
             if self._clock.monotonic() - begun > _LONG:
                 self._failures = 0
+            if self._clock.monotonic() - begun < seconds - _EARLY:
+                self._doubt(silent=self._clock.monotonic() - heard >= self._pace.idle - 1)
         if self._clock.monotonic() - begun < _SHORT:
             raise errors.ApiError("the watch ended as soon as it had begun")
 
@@ -322,6 +343,34 @@ class Reflector(Generic[Item, Row]):
             for key in [key for key in keys if key in known]:
                 self._sink.drop(key)
         self._news()
+
+    # -- a server that was restored ------------------------------------------------------------------------------
+
+    def _doubt(self, *, silent: bool) -> None:
+        """A watch ended before its time: the server may be another one, and may know less than the last one did.
+
+        Versions of a restored etcd run backwards, and a watch from a version of the future is accepted and silent
+        (kubernetes/kubernetes 107457). Where versions have caught up meanwhile, only a whole list shows what differs.
+
+        Args:
+            silent: it was ended from here because nothing came; where nothing changes, that is nothing new.
+        """
+        self._doubted = self._pace.relist != float("inf")
+        if silent:
+            return
+        spread = self._pace.relist * self._random.uniform(0.8, 1.2)
+        self._relist_at = min(self._relist_at, self._clock.monotonic() + spread)
+
+    async def _look_back(self) -> None:
+        """Compare the server's version with ours; if it is below ours everything is listed anew."""
+        query = {**self._resource.query, "limit": "1"}
+        body = await self._api.request(
+            "GET", self._resource.path, query=query, timeout=self._pace.list_timeout
+        )
+        newest = self._reader.page(body).metadata.resource_version or ""
+        self._doubted = False
+        if _number(newest) < _number(self._version):
+            raise errors.Gone(f"versions have run backwards, from {self._version} to {newest}")
 
     # -- state --------------------------------------------------------------------------------------------------
 
@@ -394,3 +443,8 @@ class Reflector(Generic[Item, Row]):
         self._failures = min(self._failures + 1, 30)
         asked = min(error.retry_after or 0.0, _LONGEST_WAIT)
         await asyncio.sleep(max(wait * self._random.uniform(0.5, 1.0), asked))
+
+
+def _number(version: str) -> int:
+    """Return a version as a number; from Kubernetes 1.35 on they are, by its word, and etcd's always were."""
+    return int(version) if version.isascii() and version.isdigit() else 0

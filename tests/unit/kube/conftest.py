@@ -49,7 +49,12 @@ class Collection:
     @property
     def lists(self) -> list[dict[str, str]]:
         """The lists that arrived, each page on its own."""
-        return [query for query in self.requests if "watch" not in query]
+        return [query for query in self.requests if "watch" not in query and query.get("limit") != "1"]
+
+    @property
+    def looks(self) -> list[dict[str, str]]:
+        """The lists that only look at the version."""
+        return [query for query in self.requests if query.get("limit") == "1"]
 
     @property
     def watches(self) -> list[dict[str, str]]:
@@ -60,6 +65,15 @@ class Collection:
         """Make or change an object."""
         key = (namespace, name)
         await self._happen("MODIFIED" if key in self.objects else "ADDED", key, fields)
+
+    async def restore(self, version: int) -> None:
+        """Put a backup back: what happened after a version never happened, and every connection breaks."""
+        async with self._changed:
+            self.objects = self._as_of(version)
+            self.log = [entry for entry in self.log if entry[0] <= version]
+            self.version = version
+            self._cut += 1
+            self._changed.notify_all()
 
     async def delete(self, name: str, namespace: str = "shop") -> None:
         """Delete an object."""

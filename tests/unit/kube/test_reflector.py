@@ -455,3 +455,51 @@ async def test_a_query_goes_with_every_list_and_watch(collection: Any, follow: F
     async with follow(dispensable=1) as (_, reflector):
         await until(lambda: reflector.synced and collection.watches)
         assert {query.get("labelSelector") for query in collection.requests} == {"app"}
+
+
+async def test_versions_that_run_backwards_are_noticed_at_once(collection: Any, follow: Follow) -> None:
+    await fill(collection, 2)
+    backup = collection.version
+    async with follow() as (shelf, reflector):
+        await until(lambda: reflector.synced)
+        await collection.put("after-the-backup")
+        await collection.delete("claim-000")
+        await until(lambda: shelf.names == ["after-the-backup", "claim-001"])
+        await collection.restore(backup)
+        await until(lambda: shelf.names == ["claim-000", "claim-001"], seconds=10)
+
+
+async def test_versions_that_ran_backwards_and_caught_up_are_noticed_within_minutes(
+    collection: Any, follow: Follow
+) -> None:
+    await fill(collection, 2)
+    backup = collection.version
+    async with follow() as (shelf, reflector):
+        await until(lambda: reflector.synced)
+        await collection.delete("claim-000")
+        await until(lambda: shelf.names == ["claim-001"])
+        await collection.restore(backup)
+        for number in range(9):  # a busy cluster is past the old version before anybody looks
+            await collection.put(f"new-{number}")
+        await until(lambda: "claim-000" in shelf.names, seconds=180)
+        assert len(shelf.names) == 11
+
+
+async def test_a_quiet_server_is_not_asked_for_everything_again_and_again(
+    collection: Any, follow: Follow
+) -> None:
+    await fill(collection, 2)
+    collection.bookmark_every = 1e9
+    async with follow() as (_, reflector):
+        await until(lambda: reflector.synced)
+        await asyncio.sleep(1800)
+        assert len(collection.lists) == 1
+        assert len(collection.looks) < 40
+
+
+async def test_everything_is_listed_anew_once_an_hour(collection: Any, follow: Follow) -> None:
+    await fill(collection, 2)
+    async with follow() as (_, reflector):
+        await until(lambda: reflector.synced)
+        await asyncio.sleep(10 * 3600)
+        assert 8 <= len(collection.lists) <= 14
