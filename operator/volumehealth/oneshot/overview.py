@@ -114,7 +114,9 @@ def _of_policy(policy: Object, status: Object, now: datetime) -> list[str]:
     last = _time(status.get("lastCheckTime"))
     if last is None or now - last > LATE:
         since = f" since {status['lastCheckTime']}" if last is not None else ""
-        lines.append(f"NOT CHECKED{since}: does the operator run? kubectl get pods -n volumehealth-system")
+        lines.append(
+            f"NOT CHECKED{since}: does the operator run? kubectl get pods -A -l app.kubernetes.io/name=volumehealth-operator"
+        )
     conditions = {one.get("type"): one for one in status.get("conditions") or ()}
     ready = conditions.get(ConditionType.READY, {})
     if ready.get("status") == "False":
