@@ -12,11 +12,12 @@ from volumehealth.csi.endpoint import parse_endpoint
 from volumehealth.model.vocabulary import Described
 from volumehealth_sandbox.driver import DEFAULT_NAME, SimulatedDriver, run_driver
 from volumehealth_sandbox.driver_control import DriverControl
+from volumehealth_sandbox.driver_disks import KINDS, Disks
 from volumehealth_sandbox.driver_faults import Fault, Plane
-from volumehealth_sandbox.driver_mounts import Filesystems
+from volumehealth_sandbox.driver_mounts import Filesystems, Mounts
 from volumehealth_sandbox.driver_quirks import Params, Quirk
 from volumehealth_sandbox.driver_registration import Registration
-from volumehealth_sandbox.driver_state import CONTROLLER_CAPABILITIES, GIBIBYTE, Generation
+from volumehealth_sandbox.driver_state import CONTROLLER_CAPABILITIES, GIBIBYTE, NODE_CAPABILITIES, Generation
 
 _LISTS = {types.LIST_VOLUMES, types.LIST_VOLUME_HEALTH}
 _GETS = {types.GET_VOLUME, types.GET_VOLUME_HEALTH}
@@ -71,6 +72,12 @@ _endpoint = click.option(
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Serve the kubelet with this root directory: register with it, and really mount (tmpfs; needs root).",
 )
+@click.option(
+    "--disks",
+    metavar="KINDS",
+    help=f"With --kubelet-dir: real block devices with filesystems instead of tmpfs, such as {','.join(KINDS)}; the "
+    "volumes take turns. They break on demand: see the file faults in the directory disks beside the kubelet's.",
+)
 @click.option("--no-list", is_flag=True, help="Cannot list volumes.")
 @click.option("--no-get", is_flag=True, help="Cannot tell about a single volume.")
 @click.option("--no-health", is_flag=True, help="Can tell nothing about health.")
@@ -83,6 +90,7 @@ def driver(
     node_id: str,
     volume_size: int,
     kubelet_dir: Path | None,
+    disks: str | None,
     no_list: bool,
     no_get: bool,
     no_health: bool,
@@ -98,11 +106,23 @@ def driver(
         capabilities=CONTROLLER_CAPABILITIES[Generation(generation)] - missing,
         node_id=node_id,
         endpoint=endpoint,
-        mounts=Filesystems() if kubelet_dir else None,
+        node_capabilities=NODE_CAPABILITIES[Generation(generation)] - (_HEALTH if no_health else set()),
+        mounts=_mounts(kubelet_dir, disks),
     )
     for volume in simulated.volumes.values():
         volume.capacity = volume_size
     asyncio.run(_serve(simulated, kubelet_dir))
+
+
+def _mounts(kubelet: Path | None, disks: str | None) -> Mounts | None:
+    if kubelet is None:
+        return None
+    if not disks:
+        return Filesystems()
+    kinds = disks.split(",")
+    if not set(kinds) <= set(KINDS):
+        raise click.UsageError(f"--disks: each must be one of {', '.join(KINDS)}")
+    return Disks(kubelet.parent / "disks", kinds)
 
 
 async def _serve(simulated: SimulatedDriver, kubelet: Path | None) -> None:

@@ -137,7 +137,12 @@ class Node(rpc.NodeServicer):
             self._state, volume, plane=Plane.NODE, method="NodeGetVolumeStats", seen=_unmounted(mounted)
         )
         hidden = volume.symptoms(Plane.NODE) and self._state.habit(Quirk.NO_USAGE)
-        usage = [] if hidden or mounted is False else _usage(volume, self._mounts.space(path))
+        try:
+            usage = [] if hidden or mounted is False else _usage(volume, self._mounts.space(path))
+        except OSError as error:  # as real drivers pass it on
+            await context.abort(
+                grpc.StatusCode.INTERNAL, f"failed to get stats: {(error.strerror or '').lower()}"
+            )
         return pb.NodeGetVolumeStatsResponse(usage=usage, volume_condition=condition)
 
     async def NodeGetVolumeHealth(  # noqa: N802

@@ -1,9 +1,13 @@
 """A disk that breaks on demand: a loop device on a file of a FUSE filesystem (`faultyfiles`)."""
 
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+_DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
+_SERVER = "volumehealth_sandbox.faultyfiles"
 
 
 class FaultyDisk:
@@ -20,7 +24,16 @@ class FaultyDisk:
     def __init__(self, place: Path, mebibytes: int) -> None:
         self._place = place
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "volumehealth_sandbox.faultyfiles", str(place), str(mebibytes)],
+            [
+                sys.executable,
+                str(_DIE_WITH_PARENT),
+                str(os.getpid()),
+                sys.executable,
+                "-m",
+                _SERVER,
+                str(place),
+                str(mebibytes),
+            ],
             stderr=subprocess.DEVNULL,
         )
         self._await()

@@ -54,12 +54,16 @@ class NodeDriver:
         generation: which health calls it speaks.
         claims: their names; the handle of the first one's volume is `vol-1`, and so on.
         controller: the kind of its controller, `Deployment` or `StatefulSet`.
+        disks: kinds of filesystems on real block devices that break on demand; empty for tmpfs.
+        mute: it has no health call.
     """
 
     name: str
     generation: Generation
     claims: tuple[str, ...]
     controller: str = "Deployment"
+    disks: tuple[str, ...] = ()
+    mute: bool = False
 
     @property
     def namespace(self) -> str:
@@ -171,6 +175,8 @@ class RealNode:
             f"--volume-size={VOLUME_SIZE}",
             f"--node-id={self.node.name}",
             f"--kubelet-dir={self.node.layout.kubelet_dir}",
+            *([f"--disks={','.join(driver.disks)}"] if driver.disks else []),
+            *(["--no-health"] if driver.mute else []),
         )
 
     def install(self) -> None:
@@ -263,6 +269,12 @@ class RealNode:
                 await what(control)
 
         asyncio.run(tell())
+
+    def break_disk(self, claim: str, *, reads: str = "work", writes: str = "work") -> None:
+        """Break or heal the disk of a claim's volume: `work`, `fail`, `full`, `hang`, or seconds a request takes."""
+        handle = self.driver_of(claim).handle(claim)
+        faults = self.node.layout.kubelet_dir.parent / "disks" / handle / "faults"
+        faults.write_text(f"reads={reads} writes={writes}")
 
     def path(self, claim: str, pod: str) -> Path:
         """Return where the kubelet published a claim's volume for a Pod."""

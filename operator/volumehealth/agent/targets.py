@@ -76,6 +76,7 @@ class Target:
             claim.volume,
             self.expected,
             block=claim.block,
+            handle=claim.handle,
             io_stalled_after=self.looks.io_stalled_after.total_seconds(),
             max_latency=limit.total_seconds() if limit is not None else None,
         )

@@ -17,6 +17,7 @@ WIDTH = 64
 _SESSION = re.compile(r"/(session\d+)/")
 _PORT = re.compile(r"/(rport-[\d:-]+)/")
 _SCSI = re.compile(r"/(\d+:\d+:\d+:\d+)/")
+_RBD = re.compile(r"rbd(\d+)")
 _NVME_HEAD = re.compile(r"nvme(?P<subsystem>\d+)n(?P<namespace>\d+)")
 _NVME_CONTROLLER = re.compile(r"nvme\d+")
 
@@ -68,6 +69,8 @@ class Block:
         suspended: it is a device mapper device that was suspended.
         raid: its state if it is an md device.
         backing: the file behind a loop device.
+        serial: that an NVMe or virtio disk shows.
+        image: name of the image behind an RBD device.
     """
 
     name: str
@@ -88,6 +91,8 @@ class Block:
     suspended: bool = False
     raid: Raid | None = None
     backing: str = ""
+    serial: str = ""
+    image: str = ""
 
     @property
     def multipath(self) -> bool:
@@ -181,7 +186,16 @@ def gather_block(files: NodeFiles, name: str) -> Block:
         suspended="dm" in entries and read_or(files, f"{path}/dm/suspended") == "1",
         raid=_raid(files, path) if "md" in entries else None,
         backing=read_or(files, f"{path}/loop/backing_file") if "loop" in entries else "",
+        serial="" if partition else _serial(files, path, entries),
+        image=read_or(files, f"/sys/bus/rbd/devices/{rbd[1]}/name") if (rbd := _RBD.fullmatch(name)) else "",
     )
+
+
+def _serial(files: NodeFiles, path: str, entries: frozenset[str]) -> str:
+    if "serial" in entries:
+        return read_or(files, f"{path}/serial")
+    nvme = path.rpartition("/")[2].startswith("nvme")
+    return read_or(files, f"{path}/device/serial") if nvme and "device" in entries else ""
 
 
 def _below(files: NodeFiles, path: str, entries: frozenset[str]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from volumehealth.node.counters import CounterWatch
 from volumehealth.node.devices import Stack
 from volumehealth.node.faults import Fault, Incident, Look, incidents
 from volumehealth.node.gather import NFS_KINDS, DeviceFacts, Request
+from volumehealth.node.identity import other_volume
 from volumehealth.node.klog import News
 from volumehealth.node.logbook import Logbook
 from volumehealth.node.logfaults import Below, failed_paths, log_faults
@@ -277,6 +278,8 @@ class Eyes:
             text = f"the device {facts.gone} of the volume is not there any more"
             faults.append(Fault(Look.DEVICE, INACCESSIBLE, Reason.DEVICE_GONE, text))
             return Below(resource=use.volume), Numbers(device=facts.gone, working=False)
+        others = filter(None, (other_volume(use.handle, stack) for stack in facts.stacks))
+        faults += [Fault(Look.DEVICE, INACCESSIBLE, Reason.WRONG_MOUNT, other) for other in others]
         before = len(faults)
         for stack in facts.stacks:
             faults += self._states.look(

@@ -6,6 +6,8 @@ from typing import Protocol
 _MOST = 4 * 1024 * 1024
 """Bytes that are read of one file at most; a mount table of 20,000 lines has about as many."""
 
+_PAGE = 65536
+
 
 class NodeFiles(Protocol):
     """Reads files of the node. Every method raises OSError as the kernel gives it, and may hang with the kernel."""
@@ -30,6 +32,8 @@ class RealFiles:
         """Return the text of a file."""
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
+            if path.startswith("/sys/"):  # an attribute is a page at most and comes whole
+                return os.read(handle, _PAGE).decode(errors="replace")
             parts = []
             left = _MOST
             while left and (part := os.read(handle, min(left, 65536))):

@@ -37,6 +37,7 @@ class VolumeUse:
         key: names the claim.
         uid: of the claim.
         volume: name of the PersistentVolume.
+        handle: of the volume, as its driver knows it.
         pods: that use it.
         block: it is a device, not a filesystem.
         io_stalled_after: seconds that I/O may stand.
@@ -49,6 +50,7 @@ class VolumeUse:
     volume: str
     pods: tuple[PodUse, ...]
     block: bool = False
+    handle: str = ""
     io_stalled_after: float = 60.0
     max_latency: float | None = None
     statfs: bool = False
