@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from e2e.scenes import await_recovery, mount_again, unmount_one
-from support.realnode import NodeDriver, RealNode
+from support.realnode import NodeDriver, RealNode, obstacles
 from volumehealth_sandbox.driver_state import Generation
-from volumehealth_sandbox.node import obstacles
 from volumehealth_sandbox.node_mounts import mount, unmount
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -59,6 +58,7 @@ def mute(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealNode]:
         pods=("first", "second"),
         policy=policy,
         gate=False,
+        network=3,
     ) as node:
         yield node
 
@@ -86,6 +86,19 @@ def write(node: RealNode, claim: str, name: str, *, mebibytes: int = 1) -> None:
             os.fsync(file.fileno())
     except OSError:
         pass
+
+
+def test_the_agent_in_its_container_completes_every_look(mute: RealNode) -> None:
+    """As it is shipped: not privileged, all capabilities dropped but SYSLOG, the runtime's seccomp profile."""
+    report = mute.report()
+    assert {one["origin"] for one in report["coverage"]} >= {
+        "MountTable",
+        "BlockDevice",
+        "Filesystem",
+        "KernelLog",
+    }
+    assert len(report["complete"]) == len(MUTE.claims)
+    assert "missing" not in report
 
 
 @pytest.mark.parametrize("claim", ["data-stalled", "xfs-stalled"])

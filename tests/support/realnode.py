@@ -237,7 +237,21 @@ class RealNode:
 
     def _watch(self) -> None:
         self.kubectl("apply", "-f", "-", text=policy_text("e2e", self._policy))
-        self.until(lambda: self.count("healthy"), "a claim is healthy", within=90.0)
+        self.until(lambda: self.count("healthy") or self._seen_whole(), "a claim is healthy", within=90.0)
+
+    def _seen_whole(self) -> bool:
+        """Tell whether the agent completed every required look at every claim, where no driver can say anything."""
+        mute = all(driver.mute for driver in self.drivers.values())
+        claims = {claim for driver in self.drivers.values() for claim in driver.claims}
+        return mute and len(self.report().get("complete") or ()) == len(claims)
+
+    def report(self) -> Object:
+        """Return what the node's agent reports; empty while there is no report."""
+        reports = self.get("vhr")["items"]
+        found: Object = next(
+            (one.get("status") or {} for one in reports if one["metadata"]["name"] == self.node.name), {}
+        )
+        return found
 
     # What tests do to it.
 
