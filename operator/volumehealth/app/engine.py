@@ -37,6 +37,8 @@ _FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0
 by volume, or a thousand agents, do not have each word checked and written by itself."""
 _CALM = 2.0
 """Seconds without a turn after which news is acted on at once again."""
+_RETRY = 5.0
+"""Seconds after which a turn that failed is tried again."""
 _SETTLE = 0.05
 """Seconds in which changes of the view are taken together."""
 _LONGEST_WAIT = 30.0
@@ -327,13 +329,18 @@ class Engine:
         started = self._clock.monotonic()
         slot.due = started + _interval(entry)
         relabelled, self._relabelled = self._relabelled, False
-        follow = self._checker.follow_in_steps(
-            self._book.usable(), self._changes.take(), relabelled=relabelled
-        )
-        await self._in_turns(follow)
-        self._reporter.report(
-            await self._picture(entry), previous_status=entry.raw.status, version=entry.raw.version
-        )
+        changed = self._changes.take()
+        try:
+            await self._in_turns(
+                self._checker.follow_in_steps(self._book.usable(), changed, relabelled=relabelled)
+            )
+            result = await self._picture(entry)
+        except BaseException:  # what changed must not be lost with the turn
+            self._changes.put_back(changed)
+            self._relabelled = self._relabelled or relabelled
+            slot.due = started + min(_RETRY, _interval(entry))
+            raise
+        self._reporter.report(result, previous_status=entry.raw.status, version=entry.raw.version)
         ended = self._clock.monotonic()
         slot.rest(started, ended)
         if entry.checks:

@@ -1,5 +1,7 @@
 """Which claims changed, told to each consumer at its own pace."""
 
+from collections.abc import Collection
+
 from volumehealth.model.ids import ClaimRef
 
 
@@ -16,6 +18,13 @@ class Changes:
         """Return the claims that came, changed or went since the last call; None means any of them, as at first."""
         changed, self._changed = self._changed, set()
         return None if changed is None else frozenset(changed)
+
+    def put_back(self, changed: Collection[ClaimRef] | None) -> None:
+        """Take what `take` returned and could not be worked off: the next call returns it again."""
+        if changed is None:
+            self._changed = None
+        for ref in changed or ():
+            self.add(ref)
 
     def add(self, ref: ClaimRef) -> None:
         """A claim came, changed or went."""

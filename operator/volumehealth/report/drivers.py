@@ -5,7 +5,7 @@ compared with what should be there. A change of state, methods or hint is writte
 minutes at most, so that a steady cluster writes nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,8 +16,11 @@ from volumehealth.model.cluster import Claim, NodeDrivers
 from volumehealth.model.health import DriverState, SourceState
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.known_drivers import known_driver
+from volumehealth.model.policy import Policy
 from volumehealth.model.report import Plane, VolumeHealthReport
 from volumehealth.model.vocabulary import API_VERSION, COMPONENT, DRIVER_KIND, DRIVERS
+from volumehealth.report.outbox import StoredRecord
+from volumehealth.report.output import Output
 from volumehealth.report.picture import Picture
 from volumehealth.report.priorities import Priority
 from volumehealth.report.text import clean, fit
@@ -67,6 +70,32 @@ class _Share:
 
     state: DriverState
     claims: tuple[int, ...]
+
+
+class DriverOutput(Output):
+    """Shows what checks learn of drivers in their VolumeHealthDrivers.
+
+    Args:
+        writer: brings them to the server.
+    """
+
+    name = "Drivers"
+
+    def __init__(self, writer: "DriverWriter") -> None:
+        self._writer = writer
+
+    def publish(self, result: Picture) -> Iterator[None]:
+        """Take what a check says of the drivers of its claims."""
+        self._writer.publish(result)
+        yield
+
+    def forget(self, policy: Policy) -> None:
+        """Drivers are shared: what the policy knew of them no longer counts."""
+        self._writer.forget(policy.uid)
+
+    def sweep(self, records: Mapping[ClaimRef, StoredRecord], policies: Collection[str]) -> None:
+        """Write drivers that no check speaks of, and remove those that no claim uses."""
+        self._writer.sweep()
 
 
 class DriverWriter:

@@ -16,9 +16,11 @@ from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import Claim, Pod
 from volumehealth.model.health import ClaimHealth, Finding, Transition, TransitionKind
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.policy import Policy
 from volumehealth.report import messages
 from volumehealth.report.eventobjects import About, EventDraft, EventSink, EventState, Receipt
 from volumehealth.report.outbox import Due, Edge, Episode, Outbox, episode_of
+from volumehealth.report.output import Output
 from volumehealth.report.picture import Picture
 from volumehealth.report.priorities import Priority
 from volumehealth.report.problems import Group, group_of, wide_groups
@@ -92,7 +94,7 @@ class _Closing:
             line.dropped = True
 
 
-class EventWriter:
+class EventWriter(Output):
     """Tells PVC and Pod readers of findings. One for the process, whichever policies hold the claims.
 
     Args:
@@ -102,6 +104,8 @@ class EventWriter:
         outbox: what is owed, and what the records show already.
         on_error: told the output's name when one object could not be handled.
     """
+
+    name = OUTPUT
 
     def __init__(
         self,
@@ -168,10 +172,10 @@ class EventWriter:
         told = self._episodes(claim).get(episode_of(uid, finding))
         return told.claim.last if told is not None else finding.last_notified_at
 
-    def forget(self, policy: str) -> None:
+    def forget(self, policy: Policy) -> None:
         """A policy is gone: forget what was told of its claims, take back what waits, and tell nobody."""
-        self._newest.pop(policy, None)
-        for claim in [claim for claim, holder in self._holders.items() if holder == policy]:
+        self._newest.pop(policy.name, None)
+        for claim in [claim for claim, holder in self._holders.items() if holder == policy.name]:
             for due in self._outbox.due_of(claim, OUTPUT):
                 self._outbox.cancel(claim, due)
             self._drop(claim)

@@ -85,6 +85,30 @@ class Due:
         return not (self.claim or self.pods or self.all_pods)
 
 
+class StoredRecord(Protocol):
+    """A VolumeHealth object as the view has it (`cluster`)."""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Its labels."""
+
+    @property
+    def owner_uid(self) -> str:
+        """The uid of the claim that owns it; empty if none does."""
+
+    @property
+    def other_owners(self) -> bool:
+        """Whether others own it, too."""
+
+    @property
+    def status(self) -> bytes:
+        """Its status, as JSON; empty if it has none."""
+
+    @property
+    def version(self) -> int:
+        """Its resourceVersion; 0 if that is not known."""
+
+
 class Debtor(Protocol):
     """An output whose words must not be lost."""
 

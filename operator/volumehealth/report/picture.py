@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from volumehealth.judge.policy import PolicyJudgement
 from volumehealth.judge.storage import StorageProblem
@@ -10,6 +11,9 @@ from volumehealth.model.cluster import Claim, ViewState
 from volumehealth.model.health import DriverState, SourceState
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import FieldError, Policy
+
+if TYPE_CHECKING:
+    from volumehealth.report.problems import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class Picture:
         invalid: why the newest spec cannot be used; `policy.spec` is then the last good one.
         generation: `metadata.generation` of the object; None if it is the policy's own.
         unresolved: configured CSI endpoints that have not answered since the start, so that their driver has no name.
+        problems: findings and storage grouped, worst first; the reporter adds them before outputs are given the result.
     """
 
     policy: Policy
@@ -51,6 +56,7 @@ class Picture:
     invalid: tuple[FieldError, ...] = ()
     generation: int | None = None
     unresolved: tuple[str, ...] = ()
+    problems: tuple["Problem", ...] = ()
 
     @property
     def observed_generation(self) -> int:

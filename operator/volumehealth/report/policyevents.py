@@ -1,6 +1,6 @@
 """Events on a policy: its own turns, grouped, never one for each claim."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,6 +9,7 @@ from volumehealth.model.health import DriverState, TransitionKind
 from volumehealth.model.policy import Policy
 from volumehealth.model.vocabulary import API_VERSION, POLICY_KIND, EventReason
 from volumehealth.report.eventobjects import About, EventDraft, EventSink
+from volumehealth.report.output import Output
 from volumehealth.report.phrases import headline, monitored, named, where
 from volumehealth.report.picture import Picture
 from volumehealth.report.priorities import Priority
@@ -42,6 +43,28 @@ class _Known:
     silent: set[str]
     agents: set[str]
     storage: dict[Group, frozenset[str]]
+
+
+class PolicyEventOutput(Output):
+    """Tells a policy's own turns by Events on it.
+
+    Args:
+        writer: remembers what was told.
+    """
+
+    name = "PolicyEvents"
+
+    def __init__(self, writer: "PolicyEventWriter") -> None:
+        self._writer = writer
+
+    def publish(self, result: Picture) -> Iterator[None]:
+        """Tell what turned in a check."""
+        self._writer.tell(result, result.problems)
+        yield
+
+    def forget(self, policy: Policy) -> None:
+        """The policy is gone."""
+        self._writer.forget(policy.uid)
 
 
 class PolicyEventWriter:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -20,9 +20,11 @@ from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import Claim, Pod
 from volumehealth.model.health import ClaimHealth, Finding
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.policy import Policy
 from volumehealth.model.vocabulary import API_VERSION, COMPONENT, RECORDS
 from volumehealth.report.merge import difference
-from volumehealth.report.outbox import Fact, Outbox
+from volumehealth.report.outbox import Fact, Outbox, StoredRecord
+from volumehealth.report.output import Output
 from volumehealth.report.picture import Picture
 from volumehealth.report.priorities import Priority
 from volumehealth.report.records import (
@@ -46,30 +48,6 @@ _NEW_OWNER = 2.0
 """Seconds that a deleted policy's records stay: the policy that holds its claims now has checked them by then."""
 _LAG = timedelta(seconds=5)
 """After this long the view should show what was written: what it shows instead was written, or deleted, by others."""
-
-
-class StoredRecord(Protocol):
-    """A VolumeHealth object as the view has it (`cluster`)."""
-
-    @property
-    def labels(self) -> Mapping[str, str]:
-        """Its labels."""
-
-    @property
-    def owner_uid(self) -> str:
-        """The uid of the claim that owns it; empty if none does."""
-
-    @property
-    def other_owners(self) -> bool:
-        """Whether others own it, too."""
-
-    @property
-    def status(self) -> bytes:
-        """Its status, as JSON; empty if it has none."""
-
-    @property
-    def version(self) -> int:
-        """Its resourceVersion; 0 if that is not known."""
 
 
 @dataclass(eq=False, slots=True)
@@ -103,7 +81,7 @@ class _Written:
     seen: bool = False
 
 
-class RecordWriter:
+class RecordWriter(Output):
     """Creates a record with the first finding, keeps it after recovery, deletes it when it is over.
 
     Args:
@@ -115,6 +93,8 @@ class RecordWriter:
         owner_of: the name of the policy that owns a claim now; None if none does, or it is not known.
         on_error: told the output's name when one record could not be handled.
     """
+
+    name = OUTPUT
 
     def __init__(
         self,
@@ -163,7 +143,7 @@ class RecordWriter:
                 self._outbox.restore(ref, read.owed)
         return resumed
 
-    def keep(self, result: Picture) -> Iterator[None]:
+    def publish(self, result: Picture) -> Iterator[None]:
         """After a check of a policy: write what differs, remove what is over; yields where others may have a turn."""
         if result.judgement is None:
             return
@@ -193,10 +173,10 @@ class RecordWriter:
         """Whether something was delivered that a record does not say yet."""
         return bool(self._receipts)
 
-    def forget(self, policy: str) -> None:
+    def forget(self, policy: Policy) -> None:
         """A policy is gone: remove its records, unless another one takes over their claims in this moment."""
-        for ref in [ref for ref, holder in self._holders.items() if holder == policy]:
-            self._remove(ref, policy, _NEW_OWNER)
+        for ref in [ref for ref, holder in self._holders.items() if holder == policy.name]:
+            self._remove(ref, policy.name, _NEW_OWNER)
 
     def sweep(self, records: Mapping[ClaimRef, StoredRecord], policies: Collection[str]) -> None:
         """Once all policies are known: remove records of policies that are gone, and those that nobody wants."""

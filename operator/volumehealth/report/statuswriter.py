@@ -4,7 +4,7 @@ Level-triggered by content: what the view shows is compared with what the check 
 whose answer was lost may have been carried out, so the next patch removes what either of them may have left.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -16,8 +16,10 @@ from volumehealth.model.clock import Clock, moment_of
 from volumehealth.model.policy import Policy
 from volumehealth.model.vocabulary import API_VERSION, POLICIES
 from volumehealth.report.merge import merge_patch, union
+from volumehealth.report.output import Output
+from volumehealth.report.picture import Picture
 from volumehealth.report.priorities import Priority
-from volumehealth.report.status import differs
+from volumehealth.report.status import differs, render_status
 
 HEARTBEAT = timedelta(minutes=5)
 _KIND = "status"
@@ -38,6 +40,29 @@ class _State:
     version: int = 0
     wanted: Mapping[str, Any] = field(default_factory=dict)
     unconfirmed: Mapping[str, Any] = field(default_factory=dict)
+
+
+class StatusOutput(Output):
+    """Shows each check in its policy's status.
+
+    Args:
+        writer: brings it to the server.
+    """
+
+    name = "Status"
+
+    def __init__(self, writer: "StatusWriter") -> None:
+        self._writer = writer
+
+    def publish(self, result: Picture) -> Iterator[None]:
+        """Render the status and write it if it says something new."""
+        status = render_status(result, result.problems, self._writer.newest(result.policy))
+        self._writer.publish(result.policy, status)
+        yield
+
+    def forget(self, policy: Policy) -> None:
+        """The status went with the policy."""
+        self._writer.forget(policy.uid)
 
 
 class StatusWriter:

@@ -147,7 +147,12 @@ class Planes:
         claims, pods = self._claim_changes.take(), self._pod_changes.take()
         changed = None if claims is None or pods is None else claims | pods
         now = self._clock.monotonic()
-        yield from self._usage.update_in_steps(changed, now)
+        try:
+            yield from self._usage.update_in_steps(changed, now)
+        except BaseException:  # what changed must not be lost with the turn
+            self._claim_changes.put_back(claims)
+            self._pod_changes.put_back(pods)
+            raise
         self._usage.forget_fresh(now - self._grace)
 
     def _own(self, uid: str, members: Members) -> _Own:

@@ -336,7 +336,7 @@ async def test_the_record_learns_when_people_were_told_last(world: World) -> Non
 
 async def test_a_deleted_policys_claims_are_forgotten_in_silence(world: World) -> None:
     await world.check(world.picture(BAD))
-    world.events.forget("storage")
+    world.events.forget(make_policy())
     await world.write()
     assert len(world.api.requests) == 1
     assert world.events.last_notified(CLAIM.ref, CLAIM.uid, FINDING) is None

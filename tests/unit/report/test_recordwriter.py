@@ -86,7 +86,7 @@ class World:
         await self.keep(picture or make_picture([BAD]), seconds=seconds)
 
     async def keep(self, picture: Picture, *, seconds: float = 1) -> None:
-        list(self.records.keep(picture))
+        list(self.records.publish(picture))
         await self.write(seconds)
 
     async def write(self, seconds: float = 1) -> None:
@@ -162,14 +162,14 @@ async def test_a_hand_over_between_policies_keeps_the_record(world: World) -> No
 
 async def test_a_deleted_policy_takes_its_records_back(world: World) -> None:
     await world.keep(make_picture([BAD]))
-    world.records.forget("storage")
+    world.records.forget(make_policy())
     await world.write(seconds=3)
     assert PATH not in world.api.objects
 
 
 async def test_a_deleted_policy_whose_claims_another_takes_over_leaves_their_records(world: World) -> None:
     await world.keep(make_picture([BAD]))
-    world.records.forget("storage")
+    world.records.forget(make_policy())
     await world.write()
     await world.keep(make_picture([BAD], policy=make_policy("other")), seconds=60)
     assert world.api.count("DELETE") == 0
@@ -323,7 +323,7 @@ async def test_a_record_goes_with_its_claim_to_the_next_policy_however_late_that
     for _ in range(60):
         await world.keep(make_picture([], others=[CLAIM]), seconds=10)
         assert PATH in world.api.objects
-    world.records.forget("storage")
+    world.records.forget(make_policy())
     await world.write(seconds=30)
     await world.keep(make_picture([BAD], policy=make_policy("other")))
     assert world.api.count("DELETE") == 0

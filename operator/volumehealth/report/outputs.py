@@ -1,0 +1,110 @@
+"""The list of outputs: who is told what a check found. A new one is registered here, and nowhere else."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from volumehealth.kube.writes import WriteQueue
+from volumehealth.model.clock import Clock
+from volumehealth.model.cluster import Pod
+from volumehealth.model.health import Finding
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.policy import Policy
+from volumehealth.report.conditions import conditions
+from volumehealth.report.drivers import DriverOutput, DriversView, DriverWriter
+from volumehealth.report.eventobjects import EventSink
+from volumehealth.report.events import EventWriter
+from volumehealth.report.metrics import Metrics
+from volumehealth.report.outbox import Outbox
+from volumehealth.report.output import Output
+from volumehealth.report.picture import Picture
+from volumehealth.report.policyevents import PolicyEventOutput, PolicyEventWriter
+from volumehealth.report.recordwriter import RecordWriter
+from volumehealth.report.statuswriter import StatusOutput, StatusWriter
+
+Notified = Callable[[ClaimRef, str, Finding], datetime | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What outputs are made with.
+
+    Attributes:
+        queue: writes to the API server.
+        clock: time.
+        metrics: what counts.
+        outbox: what is owed.
+        pods_of: the Pods that use a claim.
+        owner_of: the name of the policy that owns a claim now.
+        view: the cluster view; None in a process that shows no drivers.
+    """
+
+    queue: WriteQueue
+    clock: Clock
+    metrics: Metrics
+    outbox: Outbox
+    pods_of: Callable[[ClaimRef], Sequence[Pod]]
+    owner_of: Callable[[ClaimRef], str | None]
+    view: DriversView | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """All outputs, and the two that the reporter also speaks to."""
+
+    all: tuple[Output, ...]
+    statuses: StatusWriter
+    records: RecordWriter
+
+
+class MetricsOutput(Output):
+    """Shows each check at `/metrics`."""
+
+    name = "Metrics"
+
+    def __init__(self, metrics: Metrics, queue: WriteQueue) -> None:
+        self._metrics = metrics
+        self._queue = queue
+
+    def publish(self, result: Picture) -> Iterator[None]:
+        """Show a policy's newest check."""
+        shown = conditions(result, result.problems, {})
+        self._metrics.publish(result, [(str(one["type"]), str(one["status"])) for one in shown])
+        self._metrics.waiting(len(self._queue))
+        yield
+
+    def forget(self, policy: Policy) -> None:
+        """Let every series of a policy vanish."""
+        self._metrics.forget(policy.name)
+
+
+def make_outputs(tools: Tools) -> Outputs:
+    """Return the outputs of a process."""
+    queue, clock, metrics = tools.queue, tools.clock, tools.metrics
+    sink = EventSink(queue, clock=clock, observe=metrics.event_written)
+    statuses = StatusWriter(queue, clock=clock)
+    events = EventWriter(
+        sink, clock=clock, pods_of=tools.pods_of, outbox=tools.outbox, on_error=metrics.output_failed
+    )
+    records = RecordWriter(
+        queue,
+        clock=clock,
+        outbox=tools.outbox,
+        notified=events.last_notified,
+        pods_of=tools.pods_of,
+        owner_of=tools.owner_of,
+        on_error=metrics.output_failed,
+    )
+    drivers = (DriverOutput(DriverWriter(queue, clock=clock, view=tools.view)),) if tools.view else ()
+    return Outputs(
+        (
+            StatusOutput(statuses),
+            *drivers,
+            PolicyEventOutput(PolicyEventWriter(sink)),
+            events,
+            records,
+            MetricsOutput(metrics, queue),
+        ),
+        statuses,
+        records,
+    )
