@@ -225,8 +225,12 @@ class VolumeStatesBuilder:
 
         A list says it of all volumes at once: its time is that of all answers, and an answer that stays is the same
         object, dated when it was first given. A get says it of one volume: the answer has its own time, `heard`.
+        What a get said first and a list goes on saying is the list's from then on.
         """
         old = self._old.others.get(handle)
+        if heard is None and old is not None and old.since is not None:
+            self._accuse_on(handle, replace(old, at=old.since, since=None), conditions)
+            return
         if heard is None and old is not None and old.conditions and old.conditions == conditions:
             self._others[handle] = old
             return
@@ -240,6 +244,11 @@ class VolumeStatesBuilder:
         )
         new = replace(new, at=heard.wall, since=first, conditions=conditions)
         self._others[handle] = old if old is not None and old == new else new
+
+    def _accuse_on(self, handle: str, by_get: Answer, conditions: tuple[Condition, ...]) -> None:
+        """Let a list take over from a get: the time is that of all its answers, `since` stays."""
+        new = self._accusation(conditions)
+        self._others[handle] = by_get if says_the_same(by_get, new) else new
 
     def _accusation(self, conditions: tuple[Condition, ...]) -> Answer:
         """Return one Answer for all volumes of which the same is said: an array that is gone has thousands."""

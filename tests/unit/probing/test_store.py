@@ -136,6 +136,21 @@ def test_what_a_get_said_counts_until_a_list_says_better() -> None:
     assert told(known.view(NOW.later(60)), "v00") == "Healthy"
 
 
+def test_what_a_get_said_first_and_a_list_goes_on_saying_is_as_new_as_the_list() -> None:
+    known = board(LIST_VOLUMES, GET_VOLUME)
+    known.listed(reading(HANDLES - {"v00"}), NOW)
+    known.got("v00", BAD, NOW)
+    by_get = known.view(NOW).others["v00"]
+    known.listed(reading(adverse=("v00",)), NOW.later(60))
+    by_list = known.view(NOW.later(60)).others["v00"]
+    assert (by_get.at, by_get.since) == (NOW.wall, NOW.wall)
+    assert (by_list.at, by_list.since) == (NOW.wall, None), (
+        "without a time of its own: that of the newest list counts"
+    )
+    known.listed(reading(adverse=("v00",)), NOW.later(120))
+    assert known.view(NOW.later(120)).others["v00"] is by_list
+
+
 def test_an_answer_about_a_volume_that_is_not_wanted_any_more_is_dropped() -> None:
     known = board(GET_VOLUME)
     known.want(frozenset({"v01"}), frozenset())
