@@ -151,7 +151,6 @@ async def test_an_in_tree_volume_is_named_by_its_plugin(
         f"/api/v1/namespaces/{namespace}/persistentvolumeclaims", claim_object(spec)
     )
     volume = volume_object(spec, claim_uid=made["metadata"]["uid"], source={field: source})
-    volume["metadata"]["annotations"] = {"pv.kubernetes.io/migrated-to": "some.csi.driver"}
     await cluster_objects.post("/api/v1/persistentvolumes", volume)
     async with a_view(str(control_plane.kubeconfig)) as view:
         claim = view.claims[spec.ref]

@@ -32,6 +32,7 @@ class _Source(
         "cinder": "cinder",
         "vsphere": "vsphereVolume",
         "portworx": "portworxVolume",
+        "azure_file": "azureFile",
     },
 ):
     ebs: _Disk | None = None
@@ -40,6 +41,13 @@ class _Source(
     cinder: _Disk | None = None
     vsphere: _Disk | None = None
     portworx: _Disk | None = None
+    azure_file: _Disk | None = None
+    rbd: _Disk | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether it is one of the plugins that were migrated; of the last two the handle does not follow plainly."""
+        return any(getattr(self, name) is not None for name in self.__struct_fields__)
 
 
 _ZONES = ("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone")
@@ -47,15 +55,16 @@ _REGIONS = ("topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/
 _source = msgspec.json.Decoder(_Source)
 
 
-def translated(driver: str, spec: msgspec.Raw, labels: Mapping[str, str]) -> VolumeId:
-    """Return what a migrated volume is for its CSI driver.
+def translated(driver: str, spec: msgspec.Raw, labels: Mapping[str, str]) -> VolumeId | None:
+    """Return what a migrated volume is for its CSI driver; None if it is of a plugin that was never migrated.
 
     Args:
         driver: from the annotation `pv.kubernetes.io/migrated-to`.
         spec: of the PersistentVolume.
         labels: of the PersistentVolume, which name zone and region.
     """
-    return VolumeId(intern(driver), _handle(_source.decode(spec), labels))
+    source = _source.decode(spec)
+    return VolumeId(intern(driver), _handle(source, labels)) if source.known else None
 
 
 def _handle(source: _Source, labels: Mapping[str, str]) -> str:

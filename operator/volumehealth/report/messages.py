@@ -9,6 +9,7 @@ from volumehealth.model.health import Finding, Source, TransitionKind
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.vocabulary import EventReason
 from volumehealth.report.text import clean, count, fit, span
+from volumehealth.report.workloads import workloads
 
 LONGEST = 1024
 """Bytes of an Event's message that the API server takes."""
@@ -24,8 +25,9 @@ def event_reason(kind: TransitionKind, finding: Finding) -> EventReason:
 
 
 def found_on_claim(finding: Finding, driver: str, claim: ClaimRef, pods: Sequence[Pod]) -> str:
-    """Tell a PVC's reader that its volume has a finding, and who uses it."""
-    return _compose(finding, _words(finding, driver), f"{_users(pods)}; {_next(claim)}")
+    """Tell a PVC's reader that its volume has a finding, since when, and who uses it."""
+    since = f"since {date_and_time(finding.since)}"
+    return _compose(finding, _words(finding, driver), f"{since}; {_users(pods)}; {_next(claim)}")
 
 
 def found_on_pod(finding: Finding, driver: str, claim: ClaimRef) -> str:
@@ -57,6 +59,11 @@ def _words(finding: Finding, driver: str) -> str:
 def _users(pods: Sequence[Pod]) -> str:
     if not pods:
         return "no Pod uses it"
+    if any(pod.owner for pod in pods):
+        by = workloads(pods)
+        return f"used by {fit('; '.join(by[:_PODS_NAMED]), 250)}" + (
+            f"; {len(by) - 3} more" if len(by) > 3 else ""
+        )
     named = [f"{pod.name} on {pod.node}" if pod.node else pod.name for pod in pods[:_PODS_NAMED]]
     if len(pods) == 1:
         return f"Pod {fit(named[0], 300)} uses it"

@@ -16,6 +16,7 @@ from volumehealth.model.health import Finding, Source, severity
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.vocabulary import Reason
 from volumehealth.report.picture import Picture
+from volumehealth.report.workloads import owners
 
 _EXAMPLES = 3
 
@@ -41,6 +42,7 @@ class Problem:
         claims: how many claims have such a finding.
         stale: how many of those are stale.
         examples: three at most, the oldest first.
+        users: what runs the Pods of each example, in their order; empty where nothing does.
         message: what the source says of the first example.
         since: when the oldest was first heard.
         nodes: the nodes that findings name.
@@ -61,6 +63,7 @@ class Problem:
     wide_of: int = 0
     used_on: int = 0
     storage: bool = False
+    users: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -142,6 +145,7 @@ def _problem(group: Group, found: _Gathered, wide_of: int, pods_of: PodsOf) -> P
         claims=len(found.findings),
         stale=sum(finding.stale for finding in found.findings.values()),
         examples=tuple(ref for _, ref in first),
+        users=tuple(owners(pods_of(ref)) for _, ref in first),
         message=found.findings[first[0][1]].message,
         since=first[0][0],
         nodes=frozenset(found.nodes),

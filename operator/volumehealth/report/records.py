@@ -19,6 +19,7 @@ from volumehealth.model.masking import mask
 from volumehealth.model.vocabulary import API_VERSION, GROUP, RECORD_KIND
 from volumehealth.report.outbox import Due, Edge
 from volumehealth.report.text import fit, listed
+from volumehealth.report.workloads import workloads
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ _EPISODES = 64
 _MOST_EPISODES = 1_000_000
 _PODS = 20
 _PODS_OWED = 10
+_WORKLOADS = 10
 _MESSAGE = 1024
 _DUE_MESSAGE = 256
 _REASON = 256
@@ -116,6 +118,7 @@ def _status(
             "owed": [_due(due) for due in owed[:_OWED]],
             "pods": names[:_PODS],
             "podSummary": listed(names, len(names), 3),
+            "workloads": list(workloads(pods)[:_WORKLOADS]),
             "history": [
                 {"time": rfc3339(turn.time), "what": fit(turn.what, _TURN)} for turn in health.history
             ],

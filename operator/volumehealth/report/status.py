@@ -120,6 +120,7 @@ def _problem(problem: Problem) -> dict[str, Any]:
         **{name: fit(clean(value), _NAME) for name, value in problem.group._asdict().items() if value},
         "claims": problem.claims,
         "example": str(problem.examples[0]),
+        **({"workloads": users} if (users := list(dict.fromkeys(filter(None, problem.users)))) else {}),
         "since": rfc3339(problem.since),
     }
     return told | ({"message": fit(clean(problem.message), _TEXT)} if problem.message else {})

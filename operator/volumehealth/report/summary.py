@@ -133,13 +133,22 @@ def _on(problem: Problem) -> str:
     )
 
 
+def _used(problem: Problem) -> list[str]:
+    """Name the examples with what uses them: `shop/orders-db (StatefulSet/orders-db)`."""
+    users = (*problem.users, *("",) * len(problem.examples))
+    return [
+        f"{ref} ({user})" if user else str(ref) for ref, user in zip(problem.examples, users, strict=False)
+    ]
+
+
 def _with_examples(line: str, problem: Problem) -> str:
     """Add as many of the examples as fit, one at least if the line has any room."""
     for shown in range(len(problem.examples), 0, -1):
         rest = problem.claims - shown
-        names = ", ".join(map(str, problem.examples[:shown])) + (f", {rest} more" if rest else "")
-        if len(line) + 2 + len(names) <= WIDTH:
-            return f"{line}  {names}"
+        for named in (_used(problem)[:shown], [str(ref) for ref in problem.examples[:shown]]):
+            names = ", ".join(named) + (f", {rest} more" if rest else "")
+            if len(line) + 2 + len(names) <= WIDTH:
+                return f"{line}  {names}"
     return fit(line.rstrip(), WIDTH)
 
 

@@ -170,6 +170,12 @@ def test_a_migrated_volume_is_one_of_its_csi_driver(
     assert row.unsupported == ""
 
 
+def test_a_plugin_that_was_never_migrated_is_not_csi_whatever_an_annotation_says() -> None:
+    annotations = {"pv.kubernetes.io/migrated-to": "some.csi.driver"}
+    row = volume_row(volume({"nfs": {"server": "s", "path": "/"}}, annotations=annotations))
+    assert (row.id, row.unsupported) == (None, "nfs")
+
+
 def test_an_in_tree_volume_that_was_not_migrated_is_not_csi() -> None:
     row = volume_row(volume({"awsElasticBlockStore": {"volumeID": "vol-1"}}))
     assert (row.id, row.unsupported) == (None, "awsElasticBlockStore")

@@ -280,6 +280,7 @@ def test_a_record_holds_what_a_restart_needs() -> None:
         "pods",
         "podSummary",
         "owed",
+        "workloads",
     }
     assert properties(RECORDS, "status") == (api_names(ClaimHealth) - not_written) | told_apart
 

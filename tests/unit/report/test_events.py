@@ -117,7 +117,7 @@ async def test_an_event_is_one_that_kubernetes_takes_and_kubectl_shows_on_the_ob
         "type": "Warning",
         "reason": "VolumeConditionAbnormal",
         "message": "Inaccessible/VolumeNotFound (Controller): csi-powerstore.dellemc.com says: the volume is not found "
-        "on the array; no Pod uses it; see: kubectl describe vh orders-db -n shop",
+        "on the array; since 23 Nov 03:02Z; no Pod uses it; see: kubectl describe vh orders-db -n shop",
         "action": "Found",
         "count": 1,
         "firstTimestamp": "2026-11-23T03:02:11Z",

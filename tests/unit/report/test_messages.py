@@ -1,10 +1,13 @@
 """The sentences of Events: the fact first, the next command last, 1,024 bytes at most."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from support.health import DRIVER, START, make_claim, make_finding, make_pod
+from volumehealth.model.clock import date_and_time
 from volumehealth.model.health import Source, TransitionKind
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.vocabulary import EventReason
@@ -17,6 +20,11 @@ USERS = {
     "no Pod uses it": [],
     "Pod orders-db-0 on worker-2 uses it": [make_pod()],
     "Pod waiting uses it": [make_pod("waiting", node="")],
+    "used by StatefulSet/db: 2 Pods on n1, n2; Pod/debug: on n3": [
+        replace(make_pod("db-0", node="n1"), owner="StatefulSet/db"),
+        replace(make_pod("db-1", node="n2"), owner="StatefulSet/db"),
+        make_pod("debug", node="n3"),
+    ],
     "Pods a on n1, b on n2 use it": [make_pod("a", node="n1"), make_pod("b", node="n2")],
     "Pods p0 on n, p1 on n, p2 on n, 7 more use it": [
         make_pod(f"p{number}", node="n") for number in range(10)
@@ -28,7 +36,7 @@ USERS = {
 def test_a_claims_event_says_what_who_says_so_who_uses_it_and_what_to_type(words: str) -> None:
     assert found_on_claim(make_finding(), DRIVER, CLAIM, USERS[words]) == (
         "Inaccessible/VolumeNotFound (Controller): csi-powerstore.dellemc.com says: the volume is not found on the "
-        f"array; {words}{END}"
+        f"array; since {date_and_time(START)}; {words}{END}"
     )
 
 
@@ -44,8 +52,8 @@ def test_a_failed_node_does_not_sound_as_if_the_claim_were_a_node() -> None:
         source=Source.KUBERNETES, node="worker-2", reason="NodeFailed", message="node worker-2 is not Ready"
     )
     assert found_on_claim(finding, DRIVER, CLAIM, [make_pod()]) == (
-        "Inaccessible/NodeFailed (Kubernetes worker-2): node worker-2 is not Ready; Pod orders-db-0 on worker-2 uses it"
-        + END
+        "Inaccessible/NodeFailed (Kubernetes worker-2): node worker-2 is not Ready; "
+        f"since {date_and_time(START)}; Pod orders-db-0 on worker-2 uses it" + END
     )
     assert event_reason(TransitionKind.FOUND, finding) is EventReason.NODE_FAILED
     assert event_reason(TransitionKind.RECOVERED, finding) is EventReason.NODE_RECOVERED

@@ -136,6 +136,7 @@ def test_a_record_says_what_kubectl_get_shows() -> None:
         ],
         "pods": [f"orders-db-{number}" for number in range(5)],
         "podSummary": "orders-db-0, orders-db-1, orders-db-2, 2 more",
+        "workloads": [f"Pod/orders-db-{number}: on worker-2" for number in range(5)],
     }
 
 
