@@ -7,6 +7,7 @@ what they say of importance wakes the policies that select them. So a driver tha
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from operator import is_not
 from typing import Any, Protocol
 
@@ -34,7 +35,7 @@ from volumehealth.model.policy import Policy, PolicySpec
 from volumehealth.model.steps import Steps, at_once
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.policy.select import Members, Selection
-from volumehealth.probing.spec import ProbeSpec
+from volumehealth.probing.spec import ProbeSpec, Topology
 from volumehealth.report.picture import Agents
 from volumehealth.sources.drivers import NOT_CONNECTED, SWITCHED_OFF, through_agents
 from volumehealth.sources.observations import Observations, storage_silence
@@ -126,6 +127,7 @@ class Checker:
         self._volumes: dict[str, tuple[Members, Mapping[str, frozenset[str]]]] = {}
         self._once_heard: frozenset[str] = frozenset()
         self._accused: dict[str, tuple[Mapping[ClaimRef, ClaimHealth], dict[str, frozenset[str]]]] = {}
+        self._topologies: dict[str, Topology] = {}
         self._unions: dict[str, tuple[tuple[frozenset[str], ...], frozenset[str]]] = {}
         self._stand_ins: dict[tuple[str, str], DriverAnswers] = {}
 
@@ -312,9 +314,19 @@ class Checker:
                 min(spec.interval for spec, _, _ in wishes),
                 max(spec.timeout for spec, _, _ in wishes),
                 frozenset().union(*(adverse for _, _, adverse in wishes)),
+                self._topologies.setdefault(driver, partial(self._topology, driver)),
             )
             for driver, wishes in users.items()
         }
+
+    def _topology(self, driver: str, handle: str) -> str:
+        """Tell from which nodes a volume can be reached; empty if from all."""
+        for uid in self._policies:
+            for ref in self._selection.members(uid).by_driver.get(driver, {}).get(handle, ()):
+                claim = self._view.claims.get(ref)
+                if claim is not None:
+                    return claim.topology
+        return ""
 
     def _union(self, driver: str, parts: tuple[frozenset[str], ...]) -> frozenset[str]:
         """Unite sets; the same object comes back while they are the same objects."""

@@ -673,3 +673,39 @@ async def test_d15_a_driver_that_hides_its_capabilities_is_not_called() -> None:
         assert health_calls(driver) == {}
         assert rig.state.state is SourceState.UNSUPPORTED
         assert "VOLUME_CONDITION" in rig.state.hint
+
+
+NINE = [f"vol-{number}" for number in range(9)]
+ON_NODES = {handle: f"kubernetes.io/hostname In n{number // 3}" for number, handle in enumerate(NINE)}
+
+
+@pytest.mark.parametrize("capabilities", [None, GET_ONLY, LIST_ONLY])
+async def test_a_controller_that_is_local_to_a_node_says_nothing_of_other_nodes_volumes(
+    capabilities: set[str] | None,
+) -> None:
+    """Each knows the volumes of its own node only, and answers NOT_FOUND for all others (field case 14)."""
+    async with (
+        SimulatedDriver(volumes=NINE[:3], capabilities=capabilities) as driver,
+        ProberRig(driver) as rig,
+    ):
+        await rig.want(NINE, topology=ON_NODES)
+        await rig.after(600)
+        assert rig.answers.healthy == set(NINE[:3])
+        assert {rig.says(handle) for handle in NINE[3:]} == {"NotListed"}
+        assert rig.state.state == "Answering"
+
+
+async def test_a_local_controller_still_tells_of_a_volume_of_its_own_node_that_is_gone() -> None:
+    async with SimulatedDriver(volumes=NINE[:2]) as driver, ProberRig(driver) as rig:
+        await rig.want(NINE, topology=ON_NODES)
+        await rig.after(600)
+        assert rig.says("vol-2") == "Inaccessible/VolumeNotFound"
+        assert {rig.says(handle) for handle in NINE[3:]} == {"NotListed"}
+
+
+async def test_a_controller_that_knows_volumes_of_several_nodes_speaks_for_all() -> None:
+    async with SimulatedDriver(volumes=NINE[:8]) as driver, ProberRig(driver) as rig:
+        zones = {handle: f"topology.kubernetes.io/zone In z{number}" for number, handle in enumerate(NINE)}
+        await rig.want(NINE, topology=zones)
+        await rig.after(600)
+        assert rig.says("vol-8") == "Inaccessible/VolumeNotFound"

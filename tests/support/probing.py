@@ -94,6 +94,7 @@ class ProberRig:
         interval: float = 60.0,
         timeout: float = 5.0,
         adverse: Iterable[str] = (),
+        topology: Mapping[str, str] | None = None,
     ) -> None:
         """ProbeSpec volumes, all that the driver has unless named, and wait until what is due was done.
 
@@ -102,10 +103,18 @@ class ProberRig:
             interval: seconds of the rig's time.
             timeout: of one call, in real seconds.
             adverse: volumes with live findings.
+            topology: from which nodes volumes can be reached; from all unless named.
         """
         handles = frozenset(self.driver.volumes if volumes is None else volumes)
+        nodes = dict(topology or {})
+
+        def reached(handle: str) -> str:
+            return nodes.get(handle, "")
+
         self.prober.demand(
-            ProbeSpec(handles, timedelta(seconds=interval), timedelta(seconds=timeout), frozenset(adverse))
+            ProbeSpec(
+                handles, timedelta(seconds=interval), timedelta(seconds=timeout), frozenset(adverse), reached
+            )
         )
         await self.settle()
 

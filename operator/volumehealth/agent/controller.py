@@ -37,7 +37,7 @@ from volumehealth.model.report import (
     controller_report_name,
 )
 from volumehealth.probing.prober import ControllerProber
-from volumehealth.probing.spec import ProbeLimits, ProbeSpec
+from volumehealth.probing.spec import ProbeLimits, ProbeSpec, Topology, from_anywhere
 from volumehealth.settings import identity
 
 log = logging.getLogger(__name__)
@@ -93,6 +93,8 @@ class ControllerAgent:
         self._looked: float | None = None
         self._read = False
         self._rows: dict[str, VolumeRow] = {}
+        self._topologies: dict[str, str] = {}
+        self._reached_from: Topology = self._topology_of
         self._wanted: ProbeSpec | None = None
         self._earlier: VolumeHealthReport | None = None
         self._refused = ""
@@ -194,10 +196,22 @@ class ControllerAgent:
         handles = frozenset(row.id.handle for row in self._rows.values() if row.id is not None)
         earlier = self._earlier.volumes if self._earlier is not None else ()
         adverse = frozenset(volume.handle for volume in earlier) & handles
-        wanted = demand_of(self._policies.policies.values(), self._driver, handles, adverse=adverse)
+        self._topologies = {
+            row.id.handle: row.topology for row in self._rows.values() if row.id and row.topology
+        }
+        wanted = demand_of(
+            self._policies.policies.values(),
+            self._driver,
+            handles,
+            adverse=adverse,
+            topology=self._reached_from,
+        )
         if wanted != self._wanted:
             self._wanted = wanted
             self._prober.demand(wanted)
+
+    def _topology_of(self, handle: str) -> str:
+        return self._topologies.get(handle, "")
 
     def _settled(self, answers: DriverAnswers) -> bool:
         """Tell whether every volume was asked once, or could have been."""
@@ -219,7 +233,12 @@ class ControllerAgent:
 
 
 def demand_of(
-    policies: Iterable[Policy], driver: str, handles: frozenset[str], *, adverse: frozenset[str]
+    policies: Iterable[Policy],
+    driver: str,
+    handles: frozenset[str],
+    *,
+    adverse: frozenset[str],
+    topology: Topology = from_anywhere,
 ) -> ProbeSpec | None:
     """Return what the policies that may select a driver want of it together; None if none does.
 
@@ -228,6 +247,7 @@ def demand_of(
         driver: its name.
         handles: all its volumes.
         adverse: those that were bad when last heard of.
+        topology: from which nodes each can be reached.
     """
     specs = [
         policy.spec
@@ -239,7 +259,7 @@ def demand_of(
     if not specs:
         return None
     interval: timedelta = min(spec.interval for spec in specs)
-    return ProbeSpec(handles, interval, max(spec.timeout for spec in specs), adverse)
+    return ProbeSpec(handles, interval, max(spec.timeout for spec in specs), adverse, topology)
 
 
 def report_of(

@@ -70,6 +70,7 @@ def join(row: ClaimRow, volume: VolumeRow | None, known: Known | None = None) ->
         access_modes=row.access_modes,
         block=row.block,
         deleting=row.deleting,
+        topology=volume.topology if volume else "",
     )
 
 

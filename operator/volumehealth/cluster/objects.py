@@ -90,7 +90,27 @@ class VolumeMeta(ObjectMeta, rename="camel", gc=False):
     annotations: _MigratedTo | None = None
 
 
+class _Requirement(msgspec.Struct, gc=False):
+    key: str = ""
+    operator: str = ""
+    values: tuple[str, ...] = ()
+
+
+class _Term(msgspec.Struct, rename="camel", gc=False):
+    match_expressions: tuple[_Requirement, ...] = ()
+    match_fields: tuple[_Requirement, ...] = ()
+
+
+class _Terms(msgspec.Struct, rename="camel", gc=False):
+    node_selector_terms: tuple[_Term, ...] = ()
+
+
+class _Affinity(msgspec.Struct, gc=False):
+    required: _Terms | None = None
+
+
 class _VolumeSpec(msgspec.Struct, rename="camel", gc=False):
+    node_affinity: _Affinity | None = None
     persistent_volume_reclaim_policy: str = ""
     csi: CsiSource | None = None
     claim_ref: ClaimReference | None = None
@@ -238,6 +258,9 @@ class VolumeRow(msgspec.Struct, frozen=True, gc=False):
     claim: ClaimRef | None
     claim_uid: str
     failed: bool = False
+    topology: str = ""
+    """The nodes from which it can be reached, as `spec.nodeAffinity` says; empty if from all. Equal for volumes that can
+    be reached from the same ones."""
     deleting: str = ""
     """What becomes of the data once the claim is gone, if the volume is being deleted; empty if it is not."""
 
@@ -336,8 +359,19 @@ def volume_row(volume: PersistentVolume) -> VolumeRow:
         claim=ClaimRef(intern(claim.namespace), intern(claim.name)) if claim else None,
         claim_uid=intern(claim.uid) if claim else "",
         failed=volume.status.phase == "Failed",
+        topology=_topology(spec.node_affinity),
         deleting=intern(spec.persistent_volume_reclaim_policy or "Retain") if deleting else "",
     )
+
+
+def _topology(affinity: _Affinity | None) -> str:
+    terms = affinity.required.node_selector_terms if affinity is not None and affinity.required else ()
+    words = {
+        f"{one.key} {one.operator} {','.join(sorted(one.values))}"
+        for term in terms
+        for one in (*term.match_expressions, *term.match_fields)
+    }
+    return intern("; ".join(sorted(words)))
 
 
 def _migrated(volume: PersistentVolume) -> VolumeId | None:

@@ -36,6 +36,8 @@ class Claim:
     """True if `volumeMode` is Block."""
     deleting: bool = False
     """True if the claim carries a deletionTimestamp."""
+    topology: str = ""
+    """From which nodes the volume can be reached (`spec.nodeAffinity`); empty if from all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,10 @@ class Poller:
     def want(self, demand: ProbeSpec | None) -> None:
         """Set what is wanted; None is nothing."""
         slept = not self.board.wanted
-        self.board.want(demand.volumes if demand else frozenset(), demand.adverse if demand else frozenset())
+        if demand is None:
+            self.board.want(frozenset(), frozenset())
+        else:
+            self.board.want(demand.volumes, demand.adverse, demand.topology)
         self._queue.retarget(self.board.targets)
         if demand is None:
             return

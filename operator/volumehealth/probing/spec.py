@@ -1,7 +1,16 @@
 """What is wanted of a driver, and how much it may be burdened."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+
+Topology = Callable[[str], str]
+"""Tells of a handle from which nodes its volume can be reached; empty if from all."""
+
+
+def from_anywhere(_: str) -> str:
+    """Tell that every volume can be reached from every node."""
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,12 +23,15 @@ class ProbeSpec:
         timeout: of one CSI call; the longest that any policy asks for.
         adverse: handles with live findings. A prober that was restarted learns from them which volumes were bad,
             because an absence from a CSI 1.13 list means something else for those (facts C2).
+        topology: from which nodes each volume can be reached. A
+            controller that runs on every node knows the volumes of its own node only, and says NOT_FOUND of others.
     """
 
     volumes: frozenset[str]
     interval: timedelta
     timeout: timedelta
     adverse: frozenset[str] = frozenset()
+    topology: Topology = from_anywhere
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from volumehealth.probing.plan import Plan
 from volumehealth.probing.results import merged
 from volumehealth.probing.spec import ProbeLimits
 
+OTHER_NODES = "the controller that was asked knows the volumes of its own node only, and this one is reached from another node"
 NO_ANSWERS: Mapping[str, Answer] = MappingProxyType({})
 
 
@@ -48,6 +49,7 @@ class Inputs:
         lists, gets: what it said.
         list_expired: whether its last list became too old.
         healthy_on_nodes: whether it answers otherwise than about this volume, since then.
+        speaks_for: whether its word that this volume is not there counts.
     """
 
     plan: Plan
@@ -57,6 +59,7 @@ class Inputs:
     gets: GetResults
     list_expired: bool
     healthy_on_nodes: Callable[[str, Moment], bool]
+    speaks_for: Callable[[str], bool]
 
 
 class VolumeStatesBuilder:
@@ -172,6 +175,8 @@ class VolumeStatesBuilder:
         if self._heard.healthy_on_nodes(handle, self._now):
             text = f"it is not in the driver's list, {ENOUGH_LISTS} times in a row"
             self._not_found(handle, f"{text} ({self._voucher()})")
+        elif not self._heard.speaks_for(handle):
+            self._silence(handle, SilenceReason.NOT_LISTED, OTHER_NODES)
         else:
             self._silence(handle, SilenceReason.NOT_LISTED, "the driver's list names no volume at all")
 
@@ -190,6 +195,8 @@ class VolumeStatesBuilder:
         asked = f"asked {self._heard.limits.confirm_asks} times"
         if not hold and self._heard.healthy_on_nodes(handle, record.doubted or record.heard):
             self._not_found(handle, f"{record.text} ({asked}; {self._voucher()})", heard=record.heard)
+        elif not self._heard.speaks_for(handle):
+            self._silence(handle, SilenceReason.NOT_LISTED, OTHER_NODES)
         else:
             doubt = f"{record.text} ({asked}; not confirmed while no other volume of this driver answers)"
             self._silence(handle, SilenceReason.CALL_FAILED, doubt)

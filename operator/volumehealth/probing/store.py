@@ -5,16 +5,16 @@ stays the same object, so that a steady driver costs its readers an identity che
 """
 
 import math
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from dataclasses import replace
 
 from volumehealth.model.health import Condition
-from volumehealth.probing.gets import GetResults
+from volumehealth.probing.gets import GetOutcome, GetResults
 from volumehealth.probing.lists import ListResults
 from volumehealth.probing.moment import Moment
 from volumehealth.probing.plan import Plan
 from volumehealth.probing.results import ListResult
-from volumehealth.probing.spec import ProbeLimits
+from volumehealth.probing.spec import ProbeLimits, Topology, from_anywhere
 from volumehealth.probing.states import Inputs, VolumeStates, VolumeStatesBuilder
 
 
@@ -31,6 +31,7 @@ class VolumeStore:
         self._limits = limits
         self._wanted: frozenset[str] = frozenset()
         self._findings: frozenset[str] = frozenset()
+        self._topology: Topology = from_anywhere
         self._lists = ListResults(legacy=plan.legacy)
         self._list_expired = False
         self._list_fails = False
@@ -58,9 +59,12 @@ class VolumeStore:
         """Whether the driver is asked by list: it has one, and it does not fail."""
         return self._plan.lists and not self._list_fails
 
-    def want(self, volumes: frozenset[str], findings: frozenset[str]) -> None:
-        """Set which volumes are wanted, and which of them have live findings."""
+    def want(
+        self, volumes: frozenset[str], findings: frozenset[str], topology: Topology = from_anywhere
+    ) -> None:
+        """Set which volumes are wanted, which of them have live findings, and from which nodes they can be reached."""
         self._changes += 1
+        self._topology = topology
         self._wanted = volumes
         self._findings = findings & volumes
         self._lists.want(volumes, self._findings)
@@ -131,6 +135,8 @@ class VolumeStore:
         Another volume's answer since the doubt began does, or a list that tells of another, or a whole list that
         names any; for a driver's only volume the whole list, or a Probe, must do.
         """
+        if not self.speaks_for(handle):
+            return False
         alone = len(self._wanted) == 1
         lists = self._lists
         if (
@@ -143,9 +149,38 @@ class VolumeStore:
             return True
         return alone and self._probed is not None and self._probed.mono >= since.mono
 
+    def speaks_for(self, handle: str) -> bool:
+        """Tell whether the driver's word that a volume is not there counts.
+
+        A controller that is local to a node knows the volumes of that node only. So it must know another volume that
+        can be reached from the same nodes, or volumes of different ones, which shows that it is not local.
+        """
+        here = self._topology(handle)
+        if not here or len(self._wanted) == 1:
+            return True
+        known: set[str] = set()
+        for other in self._known():
+            if other != handle:
+                known.add(self._topology(other))
+                if here in known or len(known) > 1:
+                    return True
+        return False
+
+    def _known(self) -> Iterator[str]:
+        """Yield the volumes that the driver knows something of."""
+        yield from self.gets.healthy
+        for handle, record in self.gets.others.items():
+            if record.said in (GetOutcome.ADVERSE, GetOutcome.NOTHING):
+                yield handle
+        yield from self._lists.healthy
+        yield from self._lists.adverse
+
     def witness(self, handle: str) -> str | None:
         """Return another volume that should answer if the driver does; None if none is known to."""
-        return next((other for other in self.gets.healthy if other != handle), None)
+        here = self._topology(handle)
+        others = [other for other in self.gets.healthy if other != handle]
+        near = (other for other in others if self._topology(other) == here)
+        return next(near, others[0] if others else None)
 
     def view(self, now: Moment, *, down: bool = False) -> VolumeStates:
         """Return what is known; the same object if nothing changed.
@@ -169,4 +204,5 @@ class VolumeStore:
             gets=self.gets,
             list_expired=self._list_expired,
             healthy_on_nodes=self.is_vouched,
+            speaks_for=self.speaks_for,
         )

@@ -151,7 +151,7 @@ def test_a_policy_may_say_null_for_all_that_it_leaves_out() -> None:
 
 def test_a_record_may_say_null_for_all_that_it_leaves_out() -> None:
     finding = {
-        "source": "Node",
+        "source": "Controller",
         "status": "Degraded",
         "reason": "Slow",
         "since": "2026-11-24T03:00:00Z",

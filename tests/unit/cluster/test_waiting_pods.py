@@ -285,3 +285,14 @@ def test_of_an_attachment_is_kept_how_far_it_is() -> None:
     }
     row = attachment_row(msgspec.convert(made, AttachmentObject))
     assert (row.attached, row.created, row.deleted) == (True, MOMENT, MOMENT)
+
+
+def test_from_which_nodes_a_volume_can_be_reached() -> None:
+    def affinity(*nodes: str) -> dict[str, Any]:
+        wanted = {"key": "kubernetes.io/hostname", "operator": "In", "values": list(nodes)}
+        return {**CSI, "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [wanted]}]}}}
+
+    one, same, other = (volume_row(volume(affinity(*nodes))).topology for nodes in ("ab", "ba", "c"))
+    assert one == same == "kubernetes.io/hostname In a,b"
+    assert other == "kubernetes.io/hostname In c"
+    assert volume_row(volume(CSI)).topology == ""
