@@ -4,7 +4,7 @@ A check never waits for a driver. It judges what the drivers said last; drivers 
 what they say of importance wakes the policies that select them. So a driver that hangs delays nobody's check.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -39,6 +39,7 @@ from volumehealth.probing.spec import ProbeSpec, Topology
 from volumehealth.report.picture import Agents
 from volumehealth.sources.drivers import NOT_CONNECTED, SWITCHED_OFF, through_agents
 from volumehealth.sources.observations import Observations, storage_silence
+from volumehealth.sources.origins import AllOrigins
 
 _NOT_ASKED = frozenset((SilenceReason.NOT_YET_ASKED,))
 _LONGEST_GAP = timedelta(days=1)
@@ -79,9 +80,7 @@ class Drivers(Protocol):
 class Planes(Protocol):
     """What a check needs of the node plane and the Kubernetes plane (`sources.planes.Planes`)."""
 
-    def hear(
-        self, policy: Policy, members: Members, healths: Mapping[ClaimRef, ClaimHealth], now: datetime
-    ) -> Steps[Observations]:
+    def hear(self, policy: Policy, members: Members, now: datetime) -> Steps[Observations]:
         """Return what nodes, agents and Kubernetes say of a policy's claims."""
 
     def forget(self, policy_uid: str) -> None:
@@ -125,17 +124,24 @@ class Checker:
         self._healths: dict[str, dict[ClaimRef, ClaimHealth]] = {}
         self._compiled: dict[str, tuple[Policy, CompiledRules]] = {}
         self._volumes: dict[str, tuple[Members, Mapping[str, frozenset[str]]]] = {}
+        self._unowned: dict[ClaimRef, ClaimHealth] = {}
         self._once_heard: frozenset[str] = frozenset()
         self._accused: dict[str, tuple[Mapping[ClaimRef, ClaimHealth], dict[str, frozenset[str]]]] = {}
         self._topologies: dict[str, Topology] = {}
         self._unions: dict[str, tuple[tuple[frozenset[str], ...], frozenset[str]]] = {}
         self._stand_ins: dict[tuple[str, str], DriverAnswers] = {}
 
-    def resume(self, healths: Mapping[str, Mapping[ClaimRef, ClaimHealth]], heard: Iterable[str]) -> None:
+    def resume(
+        self,
+        healths: Mapping[str, Mapping[ClaimRef, ClaimHealth]],
+        heard: Iterable[str],
+        unowned: Mapping[ClaimRef, ClaimHealth] | None = None,
+    ) -> None:
         """Take up what an earlier process wrote.
 
         Args:
             healths: by the uid of the policy that owns the claim now.
+            unowned: of claims that no usable policy owns now; the next policy that does goes on from there.
             heard: drivers that answered then. While an endpoint has not told its driver's name, the claims of
                 these are Unknown, not Unmonitored.
         """
@@ -144,7 +150,12 @@ class Checker:
             uid: {ref: not_after(resumed(health), now) for ref, health in of_policy.items()}
             for uid, of_policy in healths.items()
         }
+        self._unowned = {ref: not_after(resumed(health), now) for ref, health in (unowned or {}).items()}
         self._once_heard = frozenset(heard)
+
+    def keep_unowned(self, records: Container[ClaimRef]) -> None:
+        """Forget what was remembered of claims that no policy owns, and that have no record any more."""
+        self._unowned = {ref: health for ref, health in self._unowned.items() if ref in records}
 
     def follow(
         self,
@@ -205,7 +216,7 @@ class Checker:
         healths = self._healths.get(policy.uid, {})
         heard = Observations()
         if self._planes is not None:
-            heard = yield from self._planes.hear(policy, members, healths, now)
+            heard = yield from self._planes.hear(policy, members, now)
         judgement = yield from judge_in_steps(
             healths,
             members,
@@ -215,6 +226,13 @@ class Checker:
                 claims=heard.claims,
                 stale_reason=view.stale,
                 healthy_on_nodes=heard.healthy_on_nodes,
+                origins=AllOrigins(
+                    checks=policy.spec.checks,
+                    driver_of=self._driver_of,
+                    drivers={name: answer.driver for name, answer in answers.items()},
+                    planes=heard.origins,
+                    now=now,
+                ),
             ),
             settings=self._settings(policy),
             now=now,
@@ -232,6 +250,10 @@ class Checker:
         storage = self._judge_storage(policy, heard, view, now)
         unresolved = tuple(sorted(self._drivers.unresolved)) if policy.spec.checks.controller.enabled else ()
         return Checked(policy, now, judgement, drivers, view, agents, storage, unresolved)
+
+    def _driver_of(self, ref: ClaimRef) -> str:
+        claim = self._view.claims.get(ref)
+        return claim.driver if claim is not None else ""
 
     def explain(self, policy: Policy, claim: Claim) -> tuple[Explained, ...]:
         """Return every statement about one claim as of the last check, and what the policy makes of it."""
@@ -284,6 +306,10 @@ class Checker:
                     self._healths.setdefault(new_owner, {})[ref] = moved
             if uid not in policies:
                 self._forget(uid)
+        for ref in list(self._unowned):
+            owner = self._selection.owner(ref)
+            if owner is not None:
+                self._healths.setdefault(owner, {}).setdefault(ref, self._unowned.pop(ref))
 
     def _forget(self, uid: str) -> None:
         memories: tuple[dict[str, Any], ...] = (
@@ -368,7 +394,10 @@ class Checker:
         if not (before or heard.storage):
             return ()
         answers = {backend: storage_silence(heard, backend, now) for backend in before}
-        answers |= {backend: said for backend, (said, _) in heard.storage.items()}
+        for backend, (said, _) in heard.storage.items():
+            spoke = {answer.observer for answer in said}
+            others = storage_silence(heard, backend, now)
+            answers[backend] = (*said, *(one for one in others if one.observer not in spoke))
         healths, new = judge_storage(
             before,
             answers,

@@ -237,3 +237,41 @@ def test_news_of_a_driver_concern_the_policies_that_own_its_claims(world: World)
     )
 
     assert world.checker.users_of(DRIVER) == ["uid-mine"]
+
+
+def test_what_was_found_is_gone_on_from_once_an_invalid_spec_is_mended(world: World) -> None:
+    """Faults C9: at start the policy's spec cannot be used, so that no policy owns the claim for a while."""
+    db = ClaimRef("shop", "db")
+    world.follow(policy())
+    world.says(healthy=("handle-wal", "handle-cache"), bad=("handle-db",))
+    before = world.checker.check(policy()).judgement.healths[db]
+
+    world.checker = Checker(view=world.view, drivers=world.drivers, clock=world.clock)
+    world.follow()
+    world.checker.resume({}, (), {db: before})
+    world.checker.keep_unowned({db})
+    world.follow(policy())
+    world.says(healthy=("handle-wal", "handle-cache"), bad=("handle-db",))
+    checked = world.checker.check(policy())
+
+    assert checked.judgement.transitions == ()
+    after = checked.judgement.healths[db]
+    assert (after.findings, after.episodes, after.history) == (
+        before.findings,
+        before.episodes,
+        before.history,
+    )
+
+
+def test_what_was_found_is_forgotten_with_its_record(world: World) -> None:
+    db = ClaimRef("shop", "db")
+    world.follow(policy())
+    world.says(bad=("handle-db",))
+    before = world.checker.check(policy()).judgement.healths[db]
+    world.checker = Checker(view=world.view, drivers=world.drivers, clock=world.clock)
+    world.follow()
+    world.checker.resume({}, (), {db: before})
+    world.checker.keep_unowned(())
+    world.follow(policy())
+    world.says(healthy=("handle-db",))
+    assert world.checker.check(policy()).judgement.healths == {}

@@ -34,8 +34,17 @@ from volumehealth.model.health import (
 )
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer
-from volumehealth.model.policy import Checks, NodeCheck, NodeFailureCheck, Policy, PolicySpec
-from volumehealth.model.report import Omitted, StorageProblem
+from volumehealth.model.policy import (
+    Checks,
+    NodeCheck,
+    NodeFailureCheck,
+    PlaneCheck,
+    Policy,
+    PolicySpec,
+    Rule,
+    RuleMatch,
+)
+from volumehealth.model.report import Coverage, Omitted, StorageProblem
 from volumehealth.probing.spec import ProbeSpec
 from volumehealth.sources.planes import Planes
 
@@ -219,7 +228,7 @@ def test_a_deleted_node_fails_while_pods_are_bound_to_it_and_is_forgiven_when_th
     assert world.notified == ["Found db NodeFailed a"]
     world.cluster.end(make_pod("db-0", node="a", claim="db"))
     world.after(minutes=6)
-    assert world.notified[1:] == ["Recovered db NodeFailed a"]
+    assert world.notified[1:] == ["Closed db NodeFailed a"]
 
 
 def test_a_flapping_node_is_one_failure_until_it_stays_ready(world: World) -> None:
@@ -489,7 +498,7 @@ def test_an_outage_of_the_api_server_makes_no_agent_silent(world: World) -> None
     assert checked.agents.silent == ("a",), "but it has to be, soon"
 
 
-def test_a_pod_that_has_just_begun_to_run_vouches_for_nothing_yet(world: World) -> None:
+def test_a_pod_that_has_just_begun_to_run_is_healthy_once_its_agent_covers_it(world: World) -> None:
     world.claims("old")
     world.cluster.report("a")
     world.check()
@@ -497,7 +506,23 @@ def test_a_pod_that_has_just_begun_to_run_vouches_for_nothing_yet(world: World) 
     checked = world.check()
     assert counts(checked) == {"healthy": 1, "unknown": 1}
     assert checked.judgement.unknown[0].reason == "NotYetAsked"
-    assert counts(world.after(minutes=2, renew=("a",))) == {"healthy": 2}
+    assert counts(world.after(minutes=60, renew=("a",))) == {"healthy": 1, "unknown": 1}
+    world.cluster.report("a")
+    assert counts(world.check()) == {"healthy": 2}
+
+
+def test_a_new_pod_of_a_claim_is_not_covered_by_what_was_written_before_it_ran(world: World) -> None:
+    world.claims("db")
+    world.cluster.report("a")
+    world.check()
+    world.cluster.end(make_pod("db-0", node="a", claim="db"))
+    world.check()
+    world.claims("db")
+    checked = world.check()
+    assert counts(checked) == {"unknown": 1}
+    assert checked.judgement.unknown[0].reason == "NotYetAsked"
+    world.cluster.report("a")
+    assert counts(world.check()) == {"healthy": 1}
 
 
 def test_a_claim_that_leaves_a_node_leaves_its_findings_there(world: World) -> None:
@@ -508,7 +533,7 @@ def test_a_claim_that_leaves_a_node_leaves_its_findings_there(world: World) -> N
     world.after(minutes=3, renew=("a", "b"))
     world.cluster.run(replace(make_pod("db-0", node="b", claim="db")))
     world.after(minutes=6, renew=("a", "b"))
-    assert world.notified == ["Found db VolumeUnmounted a", "Recovered db VolumeUnmounted a"]
+    assert world.notified == ["Found db VolumeUnmounted a", "Closed db VolumeUnmounted a"]
 
 
 def test_a_report_is_no_word_about_another_claim_of_that_name(world: World) -> None:
@@ -643,3 +668,161 @@ def test_unwell_storage_touches_only_volumes_of_its_kind(world: World) -> None:
     world.cluster.csinodes["a"] = NodeDrivers("a", frozenset([DRIVER]), ((DRIVER, statement),))
     (problem,) = world.after(minutes=3).storage
     assert [claim.name for claim in problem.claims] == ["disk"]
+
+
+# ---- origins: whose word it is ----
+
+READ_ONLY = {"status": "Degraded", "reason": "FilesystemReadOnly", "message": "mounted read-only"}
+
+
+def test_a_mount_table_entry_clears_nothing_of_a_driver_that_is_silent(world: World) -> None:
+    """Faults A1: the finding stays, stale, and nothing is told."""
+    (claim,) = world.claims("db")
+    world.cluster.report("a", make_entry(claim, reason="BackendError"))
+    world.after(minutes=3, renew=("a",))
+    assert world.notified == ["Found db BackendError a"]
+    world.cluster.report("a", make_entry(claim, origin=Observer.MOUNT_TABLE, **READ_ONLY), make_silent(claim))
+    checked = world.after(minutes=60, renew=("a",))
+    assert world.notified == ["Found db BackendError a", "Found db FilesystemReadOnly a"]
+    assert "Inaccessible/BackendError (Node a) (stale)" in world.findings(checked, "db")
+
+
+def test_an_ignored_entry_of_the_mount_table_makes_no_claim_healthy_whose_driver_is_silent(
+    world: World,
+) -> None:
+    (claim,) = world.claims("db")
+    world.spec = replace(SPEC, rules=(Rule(RuleMatch(reason="FilesystemReadOnly"), ignore=True),))
+    world.cluster.report("a", make_entry(claim, origin=Observer.MOUNT_TABLE, **READ_ONLY), make_silent(claim))
+    assert counts(world.after(minutes=3, renew=("a",))) == {"unknown": 1}
+
+
+@pytest.mark.parametrize("observer", [one for one in Observer if one is not Observer.API])
+@pytest.mark.parametrize("other", [one for one in Observer if one is not Observer.API])
+def test_an_observer_clears_what_it_said_itself_and_nothing_of_another(
+    world: World, observer: Observer, other: Observer
+) -> None:
+    (claim,) = world.claims("db")
+    world.cluster.report("a", make_entry(claim, origin=observer))
+    world.after(minutes=3, renew=("a",))
+    world.cluster.report("a", covered=())
+    report = world.cluster.reports["a"]
+    world.cluster.reports["a"] = replace(report, coverage=(Coverage.of(other, [claim.uid]),))
+    world.after(minutes=10, renew=("a",))
+    recovered = ["Recovered db VolumeUnmounted a"] if observer is other else []
+    assert world.notified[1:] == recovered
+
+
+def test_an_agent_that_asked_nobody_makes_no_volume_healthy(world: World) -> None:
+    """Faults A2: five volumes are gone, and the agent's driver is Answering."""
+    world.claims("a", "b", "c", "d", "e")
+    world.cluster.report("a", covered=())
+    checked = world.after(minutes=10, renew=("a",))
+    assert counts(checked) == {"unknown": 5}
+    assert checked.judgement.unknown[0].reason == "NotYetAsked"
+    assert checked.judgement.unknown[0].claims == 5
+
+
+def test_a_claim_is_healthy_on_its_nodes_word_and_counted_so(world: World) -> None:
+    db, wal = world.claims("db", "wal")
+    mute = make_reported_driver(state=SourceState.UNSUPPORTED, api=HealthAPI.NONE)
+    world.cluster.report("a", drivers=[mute], complete=[db])
+    checked = world.check()
+    assert counts(checked) == {"healthy": 1, "unmonitored": 1}
+    assert checked.judgement.counts.healthy_by_node == 1
+    world.cluster.report("a", make_entry(db, origin=Observer.FILESYSTEM), drivers=[mute], complete=[db, wal])
+    checked = world.after(minutes=3, renew=("a",))
+    assert counts(checked) == {"healthy": 1, "unhealthy": 1}
+    assert world.findings(checked, "db") == ["Inaccessible/VolumeUnmounted (Node a)"]
+
+
+def test_a_claim_that_was_healthy_on_its_nodes_word_is_unknown_without_its_agent(world: World) -> None:
+    (db,) = world.claims("db")
+    mute = make_reported_driver(state=SourceState.UNSUPPORTED, api=HealthAPI.NONE)
+    world.cluster.report("a", drivers=[mute], complete=[db])
+    world.check()
+    checked = world.after(minutes=10)
+    assert counts(checked) == {"unknown": 1}
+    assert checked.judgement.unknown[0].reason == "AgentSilent"
+
+
+# ---- the end of a source ----
+
+
+SWITCHED_OFF = {
+    "node": Checks(node=NodeCheck(enabled=False)),
+    "capacity": replace(SPEC.checks, capacity=replace(SPEC.checks.capacity, enabled=False)),
+    "nodeFailure": replace(SPEC.checks, node_failure=NodeFailureCheck(enabled=False)),
+    "controller": replace(SPEC.checks, controller=PlaneCheck(enabled=False)),
+}
+
+
+@pytest.mark.parametrize("check", SWITCHED_OFF)
+def test_a_check_that_is_switched_off_closes_its_findings_and_tells_nobody_that_they_recovered(
+    world: World, check: str
+) -> None:
+    """Faults C8: gone from the counts, a line in the history, no recovery."""
+    (claim,) = world.claims("db")
+    if check == "node":
+        world.cluster.report("a", make_entry(claim))
+    elif check == "capacity":
+        world.cluster.report("a", make_entry(claim, reason="OutOfCapacity", origin=Observer.CAPACITY))
+    elif check == "nodeFailure":
+        world.cluster.set_node("a", "False")
+    else:
+        broken = ApiConditions(health=(Condition("Inaccessible", "BackendError", "gone"),))
+        world.cluster.api_conditions[claim.ref] = broken
+    world.after(minutes=6, renew=("a",))
+    assert [word.split()[0] for word in world.notified] == ["Found"]
+    world.spec = replace(SPEC, checks=SWITCHED_OFF[check])
+    checked = world.after(minutes=1, renew=("a",))
+    assert [word.split()[0] for word in world.notified] == ["Found", "Closed"]
+    assert checked.judgement.counts.unhealthy == 0
+    health = checked.judgement.healths[claim.ref]
+    assert health.closed
+    assert health.history[-1].what.endswith(f"no longer monitored: spec.checks.{check}.enabled is false")
+    world.after(minutes=60, renew=("a",))
+    assert len(world.notified) == 2
+
+
+def test_agents_that_were_uninstalled_close_what_they_found(world: World) -> None:
+    (claim,) = world.claims("db")
+    world.cluster.report("a", make_entry(claim))
+    world.after(minutes=3, renew=("a",))
+    world.cluster.reports.clear()
+    checked = world.after(minutes=6)
+    assert world.notified == ["Found db VolumeUnmounted a", "Closed db VolumeUnmounted a"]
+    assert counts(checked) == {"unmonitored": 1}
+
+
+def test_a_driver_that_lost_its_health_call_closes_its_findings_after_a_while(world: World) -> None:
+    (claim,) = world.claims("db")
+    world.cluster.report("a", make_entry(claim))
+    world.after(minutes=3, renew=("a",))
+    mute = make_reported_driver(state=SourceState.UNSUPPORTED, api=HealthAPI.NONE)
+    world.cluster.report("a", drivers=[mute], covered=())
+    checked = world.after(minutes=4, renew=("a",))
+    assert world.findings(checked, "db") == ["Inaccessible/VolumeUnmounted (Node a) (stale)"]
+    world.after(minutes=2, renew=("a",))
+    assert world.notified == ["Found db VolumeUnmounted a", "Closed db VolumeUnmounted a"]
+
+
+def test_agents_that_may_not_be_read_any_more_end_nothing(world: World) -> None:
+    (claim,) = world.claims("db")
+    world.cluster.report("a", make_entry(claim))
+    world.after(minutes=3, renew=("a",))
+    world.cluster.unread.add("leases")
+    checked = world.after(minutes=60)
+    assert world.notified == ["Found db VolumeUnmounted a"]
+    assert world.findings(checked, "db") == ["Inaccessible/VolumeUnmounted (Node a) (stale)"]
+
+
+def test_a_node_that_flaps_is_not_forgiven_in_between(world: World) -> None:
+    world.claims("db")
+    world.cluster.set_node("a", "False")
+    world.after(minutes=6)
+    for _ in range(10):
+        world.cluster.set_node("a")
+        world.after(minutes=4)
+        world.cluster.set_node("a", "False")
+        world.after(minutes=1)
+    assert world.notified == ["Found db NodeFailed a"]

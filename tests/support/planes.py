@@ -26,6 +26,7 @@ from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer
 from volumehealth.model.report import (
     AGENT_SILENT_SECONDS,
+    Coverage,
     Omitted,
     ReportedCondition,
     ReportedDriver,
@@ -146,17 +147,33 @@ class PlainCluster:
         *entries: ReportedVolume | SilentVolume,
         drivers: Iterable[ReportedDriver] | None = None,
         omitted: Omitted | None = None,
+        covered: Iterable[Claim] | None = None,
+        complete: Iterable[Claim] = (),
     ) -> None:
-        """Let an agent report, and renew its Lease."""
+        """Let an agent report, and renew its Lease.
+
+        `covered` are the claims that all its observers have answered about: those in use there now, if not given.
+        """
+        claims = self._in_use(node) if covered is None else covered
+        uids = frozenset(claim.uid for claim in claims)
         self.reports[node] = VolumeHealthReport(
             node,
             node=node,
             drivers=(make_reported_driver(),) if drivers is None else tuple(drivers),
+            coverage=tuple(Coverage.of(one, uids) for one in Observer if one is not Observer.API),
+            complete=frozenset(claim.uid for claim in complete),
             volumes=tuple(entry for entry in entries if isinstance(entry, ReportedVolume)),
             silent=tuple(entry for entry in entries if isinstance(entry, SilentVolume)),
             omitted=omitted or Omitted(),
         )
         self.renew(node)
+
+    def _in_use(self, node: str) -> list[Claim]:
+        return [
+            claim
+            for ref, claim in self.claims.items()
+            if any(pod.node == node and not pod.finished for pod in self.pods_of(ref))
+        ]
 
     def _pod_changed(self, ref: ClaimRef) -> None:
         for changes in self._pod_changes:

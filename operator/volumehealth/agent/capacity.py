@@ -34,7 +34,7 @@ def judge_capacity(usage: Iterable[Usage], check: CapacityCheck) -> Fullness:
         usage: as the driver counts it; empty means nothing, since an abnormal volume often has none.
         check: the policy's thresholds, percent that must be free.
     """
-    known = [one for one in usage if _means_something(one)]
+    known = [one for one in usage if is_counted(one)]
     critical = [one for one in known if _percent(one) < check.critical_percent_free]
     if critical:
         text = "; ".join(_words(one) for one in critical)
@@ -43,8 +43,8 @@ def judge_capacity(usage: Iterable[Usage], check: CapacityCheck) -> Fullness:
     return Fullness(warning=limit is not None and any(_percent(one) < limit for one in known))
 
 
-def _means_something(usage: Usage) -> bool:
-    """Tell whether numbers were really counted: no zero total, something in use, and a unit we know."""
+def is_counted(usage: Usage) -> bool:
+    """Tell whether numbers were really counted: no zero total, something in use, and a known unit."""
     counted = usage.total > 0 and usage.used > 0 and 0 <= usage.available <= usage.total
     return counted and usage.unit is not Unit.UNKNOWN
 

@@ -7,6 +7,7 @@ demanding policy wants. Without a policy for the driver nobody is asked.
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from random import Random
@@ -26,8 +27,10 @@ from volumehealth.kube.api import Api
 from volumehealth.kube.reflector import OF_MANY, Reflector
 from volumehealth.model.clock import Clock
 from volumehealth.model.health import Answer, DriverAnswers, Outcome, SourceState, severity
+from volumehealth.model.origin import Observer
 from volumehealth.model.policy import Policy
 from volumehealth.model.report import (
+    Coverage,
     Plane,
     ReportedCondition,
     ReportedDriver,
@@ -46,6 +49,8 @@ _TICK = 5.0
 """Seconds after which is looked without news: an answer may have become too old to be trusted."""
 _FIRST_ROUND = 45.0
 """Seconds that the first report waits for every volume to be asked."""
+_COVERAGE_EVERY = 10.0
+"""Seconds between two reports at least if nothing changed but what was looked at."""
 _STALLED = 150.0
 """Seconds without a sign of life after which this process does not say any more that it is alive."""
 
@@ -97,6 +102,8 @@ class ControllerAgent:
         self._reached_from: Topology = self._topology_of
         self._wanted: ProbeSpec | None = None
         self._earlier: VolumeHealthReport | None = None
+        self._written: VolumeHealthReport | None = None
+        self._written_at = 0.0
         self._refused = ""
         self._policies = PolicyStore(api, clock=clock, random=random, news=self._changed.set)
         self._reflector: Reflector[PersistentVolume, VolumeRow] = Reflector(
@@ -184,7 +191,7 @@ class ControllerAgent:
                 self._demand()
                 answers = self._prober.answers()
                 if self._settled(answers):
-                    self._writer.want(self._report(answers))
+                    self._write(self._report(answers))
             try:
                 async with asyncio.timeout(_TICK):
                     await self._changed.wait()
@@ -230,6 +237,15 @@ class ControllerAgent:
         report = report_of(self._driver, answers, wanted, earlier=self._earlier, unable=refused)
         self._earlier = report
         return bounded(report)
+
+    def _write(self, report: VolumeHealthReport) -> None:
+        """Write what changed; what changed in coverage only, at most every ten seconds."""
+        now, old = self._clock.monotonic(), self._written
+        same = old is not None and old == replace(report, coverage=old.coverage)
+        if same and (old == report or now - self._written_at < _COVERAGE_EVERY):
+            return
+        self._written, self._written_at = report, now
+        self._writer.want(report)
 
 
 def demand_of(
@@ -297,8 +313,11 @@ def report_of(
     known = {volume.handle: volume for volume in earlier.volumes} if earlier is not None else {}
     quiet = {volume.handle: volume for volume in earlier.silent} if earlier is not None else {}
     bad, silent = [], []
+    answered = set(wanted & answers.healthy)
     for handle in sorted(wanted - answers.healthy):
         answer = answers.about(handle)
+        if answer.outcome is not Outcome.SILENT:
+            answered.add(handle)
         if answer.outcome is Outcome.ADVERSE:
             bad.append(_adverse(driver, handle, answer, known.get(handle)))
         elif answer.outcome is Outcome.SILENT and state is SourceState.ANSWERING:
@@ -310,6 +329,7 @@ def report_of(
         name=controller_report_name(driver),
         plane=Plane.CONTROLLER,
         drivers=(reported,),
+        coverage=(Coverage.of(Observer.DRIVER, answered),),
         volumes=tuple(sorted(bad, key=_worst_first)),
         silent=tuple(silent),
     )

@@ -9,7 +9,7 @@ from datetime import datetime
 from random import Random
 
 from volumehealth.agent.calls import HEALTH, STATS, STORAGE, NodePlan, make_plan
-from volumehealth.agent.capacity import judge_capacity
+from volumehealth.agent.capacity import is_counted, judge_capacity
 from volumehealth.agent.errnos import backend_error
 from volumehealth.agent.slots import PATIENCE, QUICK, CallSlots
 from volumehealth.agent.state import ReportState
@@ -17,7 +17,7 @@ from volumehealth.agent.targets import Target
 from volumehealth.agent.usage import UsageBook
 from volumehealth.csi.client import CsiClient
 from volumehealth.csi.endpoint import Endpoint
-from volumehealth.csi.types import NodeInfo, StorageCondition, VolumeStats
+from volumehealth.csi.types import NodeInfo, StorageCondition, Unit, Usage, VolumeStats
 from volumehealth.csi.wire import Dial, GrpcWire
 from volumehealth.errors import CallNotSupported, CsiError, VolumeNotFound
 from volumehealth.judge.text import same_text
@@ -113,6 +113,7 @@ class DriverWatch:
         self._asked: set[str] = set()
         self._failures: dict[str, int] = {}
         self._stuck: dict[str, int] = {}
+        self._counted: dict[str, dict[Unit, Usage]] = {}
         self._interval = math.inf
         self._plan = NodePlan()
         self._info: NodeInfo | None = None
@@ -142,6 +143,8 @@ class DriverWatch:
             for key in table.keys() - active.keys():
                 del table[key]
         self._asked &= active.keys()
+        for uid in self._counted.keys() - {one.claim.uid for one in active.values()}:
+            del self._counted[uid]
         shortest = min((one.interval for one in active.values()), default=math.inf)
         if shortest < self._interval < math.inf:
             self._queue.shorten_interval(self._clock.monotonic(), shortest)
@@ -447,12 +450,24 @@ class DriverWatch:
                 self._hear(target, None if said is None else legacy_conditions(said))
         if target.capacity is None:
             return
-        full = judge_capacity(stats.usage, target.capacity)
-        told = stats.usage or self._ledger.says(target.claim.ref, Observer.CAPACITY)
-        if told and self._wanted(target):  # an abnormal volume may have none (facts D8)
+        counted = self._count(target, stats)
+        full = judge_capacity(counted, target.capacity)
+        if counted and self._wanted(target):
             news = self._ledger.hear(target.claim, Observer.CAPACITY, full.conditions, now=self._now())
             if self._ledger.warn(target.claim, full.warning) or news:
                 self._news()
+
+    def _count(self, target: Target, stats: VolumeStats) -> tuple[Usage, ...]:
+        """Return how full a volume is in each unit, as it was really counted last; missing is not zero (facts D8).
+
+        An abnormal volume often has no usage, or 0 of 0: that says nothing, and takes nothing back.
+        """
+        known = self._counted.setdefault(target.claim.uid, {})
+        counted = [one for one in stats.usage if is_counted(one)]
+        if not counted:
+            return ()
+        known.update((one.unit, one) for one in counted)
+        return tuple(known[unit] for unit in sorted(known))
 
     def _hear(self, target: Target, conditions: tuple[Condition, ...] | None) -> None:
         if not self._wanted(target):

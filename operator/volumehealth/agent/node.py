@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -29,6 +30,7 @@ from volumehealth.kube.scoped import ScopedApi
 from volumehealth.model.clock import Clock
 from volumehealth.model.health import SourceState
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer
 from volumehealth.model.policy import LabelSelector
 from volumehealth.model.report import ReportedDriver, VolumeHealthReport
 from volumehealth.policy.select import Selection
@@ -42,6 +44,8 @@ _TICK = 30.0
 """Seconds after which plans are made anew even without news: a Pod may have waited for its volumes for too long."""
 _FIRST_ROUND = 45.0
 """Seconds that the first report waits for every volume to be asked."""
+_COVERAGE_EVERY = 10.0
+"""Seconds between two reports at least if nothing changed but what was looked at."""
 _STALLED = 150.0
 """Seconds without a sign of life after which this process does not say any more that it is alive."""
 
@@ -210,11 +214,23 @@ class NodeAgent:
             if self._ledger.keep({ref: target.claim for ref, target in targets.items()}):
                 self._said.set()
             if targets != self._targets:
+                self._forget_answers(targets)
                 self._targets = targets
                 self._said.set()
             self._usage.keep(targets)
             looks.demand(targets.values())
             self._share_out(group)
+
+    def _forget_answers(self, targets: Mapping[ClaimRef, Target]) -> None:
+        """Drop answers that were given before a claim was wanted as it is now: by another Pod, or by a check that is off."""
+        for ref, target in targets.items():
+            before = self._targets.get(ref)
+            if before is not None and before.paths != target.paths:
+                self._ledger.uncover(target.claim)
+            for observer in Observer:
+                wanted = target.capacity is not None if observer is Observer.CAPACITY else target.health
+                if not wanted and not target.suspended:
+                    self._ledger.drop(target.claim, observer)
 
     def _find(self) -> dict[ClaimRef, Target] | None:
         """Find what to ask about; None while not everything was read that this depends on."""
@@ -296,9 +312,17 @@ class NodeAgent:
         while not self._settled():
             await _until(self._said, 1.0)
             self._said.clear()
+        written: VolumeHealthReport | None = None
+        at = 0.0
         while True:
-            self._writer.want(self._compose())
-            await self._said.wait()
+            report = self._compose()
+            rest = at + _COVERAGE_EVERY - self._clock.monotonic()
+            if written is not None and rest > 0 and _same_but_coverage(report, written):
+                await _until(self._said, rest)
+            else:
+                written, at = report, self._clock.monotonic()
+                self._writer.want(report)
+                await self._said.wait()
             self._said.clear()
 
     def _settled(self) -> bool:
@@ -311,6 +335,11 @@ class NodeAgent:
     def _compose(self) -> VolumeHealthReport:
         drivers = [watch.status for _, watch, _ in self._watches.values()]
         return compose(self._settings.node, [*drivers, *self._missing.values()], self._ledger, self._targets)
+
+
+def _same_but_coverage(one: VolumeHealthReport, other: VolumeHealthReport) -> bool:
+    """Tell whether nothing changed but what was looked at."""
+    return one == replace(other, coverage=one.coverage, complete=one.complete, missing=one.missing)
 
 
 class _Pods:

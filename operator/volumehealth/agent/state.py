@@ -66,6 +66,11 @@ class ReportState:
             del self._pages[ref]
         return bool(lost)
 
+    def uncover(self, claim: Claim) -> None:
+        """Note that what was answered about a claim does not count any more: another Pod uses it."""
+        page = self._page(claim)
+        page.covered, page.complete = frozenset(), False
+
     def hear(
         self,
         claim: Claim,

@@ -230,16 +230,21 @@ class Engine:
         self._changes.take()
         await self._in_turns(self._checker.follow_in_steps(self._book.usable(), None))
         owned: dict[str, dict[ClaimRef, ClaimHealth]] = {}
+        unowned: dict[ClaimRef, ClaimHealth] = {}
         for healths in self._reporter.resume(self._view.records).values():
             for ref, health in healths.items():
                 uid, claim = self._checker.owner(ref), self._view.claims.get(ref)
-                if uid is not None and claim is not None and claim.uid == health.uid:
+                if claim is None or claim.uid != health.uid:
+                    continue
+                if uid is not None:
                     owned.setdefault(uid, {})[ref] = health
+                else:  # its policy's spec cannot be used now
+                    unowned[ref] = health
         # A record shows that its driver answered once, as its VolumeHealthDriver does.
         answered = {
             claim.driver for ref in self._view.records if (claim := self._view.claims.get(ref)) is not None
         }
-        self._checker.resume(owned, _connected(self._view.drivers.values()) | answered)
+        self._checker.resume(owned, _connected(self._view.drivers.values()) | answered, unowned)
         self._sweep()
         log.info("view complete", extra={"claims": len(self._view.claims), "policies": len(self._book)})
         self._led = self._clock.monotonic()
@@ -268,6 +273,7 @@ class Engine:
                 self._wake(uid)
 
     def _sweep(self) -> None:
+        self._checker.keep_unowned(self._view.records)
         self._reporter.sweep(self._view.records, {entry.raw.name for entry in self._book.entries()})
 
     def _wake(self, uid: str) -> None:

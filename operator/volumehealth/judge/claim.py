@@ -1,6 +1,6 @@
 """What is confirmed of one claim: hysteresis, freezing, verdict, transitions."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from volumehealth.judge.collect import (
     MOST_CONDITIONS,
-    PlaceStatements,
+    OriginStatements,
     Statement,
     Statements,
+    could_answer,
     first_silence,
     hear,
     order,
@@ -21,19 +22,22 @@ from volumehealth.model.health import (
     NOTHING_ANSWERED,
     Answer,
     Answered,
+    Basis,
     Change,
     ClaimHealth,
     Finding,
     Identity,
+    Origins,
     Outcome,
     Pending,
-    Place,
+    Source,
     Transition,
     TransitionKind,
     Verdict,
     severity,
 )
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer, Origin
 from volumehealth.model.vocabulary import SilenceReason
 
 _TURNS = 10
@@ -73,6 +77,7 @@ class Judgement:
         verdict: exactly one of four.
         transitions: what people are to be told.
         unknown_reason, unknown_message: why the verdict is Unknown; else empty.
+        basis: whose word makes it Healthy; None if it is not.
     """
 
     health: ClaimHealth | None
@@ -80,6 +85,7 @@ class Judgement:
     transitions: tuple[Transition, ...] = ()
     unknown_reason: str = ""
     unknown_message: str = ""
+    basis: Basis | None = None
 
 
 class _Tick(NamedTuple):
@@ -87,6 +93,7 @@ class _Tick(NamedTuple):
 
     monotonic: float
     longest_gap: timedelta
+    wall: datetime
 
 
 def judge_claim(
@@ -101,13 +108,15 @@ def judge_claim(
     monotonic: float | None = None,
     stale_reason: str = "",
     before: Verdict = Verdict.UNKNOWN,
+    by_node: bool = False,
+    origins: Origins | None = None,
 ) -> Judgement:
     """Judge one claim.
 
     Args:
         previous: what was remembered.
-        answers: what every source says now. No answer with `can_clear` means that nothing here can say the claim
-            is healthy: it is Unmonitored unless something accuses it.
+        answers: what every origin says now. Without a driver's answer and without `by_node` nothing here can say that
+            the claim is healthy: it is Unmonitored unless something is said against it.
         ref: the claim.
         uid: of the claim; what was remembered of another uid is dropped.
         driver: of the claim's volume.
@@ -116,64 +125,108 @@ def judge_claim(
         monotonic: the moment in monotonic seconds, by which durations are counted; None if no clock was set meanwhile.
         stale_reason: why the cluster view must not be trusted; then nothing recovers and nothing is Healthy.
         before: the last verdict, where `previous` does not remember one.
+        by_node: a node completed every required look at it; if none of them found anything, it is healthy.
+        origins: tells of an origin that gave no answer whether it is clean, silent or ended; silent without this.
     """
     if previous is not None and previous.uid != uid:
         previous, before = None, Verdict.UNKNOWN
     if previous is None and not any(answer.outcome is Outcome.ADVERSE for answer in answers):
-        return _unaccused(answers, stale_reason)
+        return _unaccused(answers, stale_reason, by_node=by_node)
     past = not_after(previous, now) if previous is not None else ClaimHealth(uid, verdict=before)
-    tick = _Tick(now.timestamp() if monotonic is None else monotonic, settings.longest_gap)
-    hearing = hear(answers, driver=driver, rules=settings.rules, delay=settings.unhealthy_after, now=now)
-    kept, cleared = _follow_findings(
-        past.findings, hearing, settings.healthy_after, tick, frozen=bool(stale_reason)
-    )
-    places = frozenset(place for place in past.confirmed_places if not _is_clean(hearing, place))
-    pending = _take_up(_follow_pending(past.pending, hearing, places, tick), kept, hearing, tick)
-    waiting, confirmed, places = _confirm(pending, kept, hearing, places, past.episodes, now)
+    tick = _Tick(now.timestamp() if monotonic is None else monotonic, settings.longest_gap, now)
+    told, ended = _complete(answers, past, origins, ref)
+    hearing = hear(told, driver=driver, rules=settings.rules, delay=settings.unhealthy_after, now=now)
+    followed = _follow_findings(
+        past.findings, hearing, {} if stale_reason else ended, settings.healthy_after, tick,
+        frozen=bool(stale_reason),
+    )  # fmt: skip
+    kept, cleared, closed = followed
+    known = frozenset(origin for origin in past.confirmed_origins if not hearing.is_clean(origin))
+    following = _follow_pending(past.pending, hearing, ended, known, tick)
+    pending = _take_up(following, kept, hearing, tick)
+    waiting, confirmed, known = _confirm(pending, kept, hearing, known, past.episodes, now)
     said = [wait for wait in waiting if _statement(hearing, wait) is not None]
     findings = tuple(sorted((*kept, *confirmed), key=_worst_first))
-    verdict = _verdict(findings, said, hearing, past.verdict, stale_reason)
+    verdict, basis = _verdict(findings, said, hearing, past.verdict, stale_reason, by_node=by_node)
     reason, message = _why(verdict, said, hearing, stale_reason)
+    over = bool(cleared or closed)
     health = ClaimHealth(
         uid=uid,
         findings=findings,
         pending=tuple(sorted(waiting, key=_worst_first)),
-        confirmed_places=places,
+        confirmed_origins=known,
         verdict=verdict,
         episodes=_episodes(past.episodes, confirmed, findings),
-        history=_history(past.history, cleared, confirmed, now),
-        recovered=None if findings else now if cleared else past.recovered,
+        history=_history(past.history, cleared, closed, confirmed, now),
+        recovered=None if findings else now if over else past.recovered,
+        closed=not findings and (bool(closed) if over else past.closed),
         unknown_reason=reason,
         unknown_message=message,
         ignored=hearing.ignored,
     )
     health = _forget(health, settings.record_retention, now)
+
+    def turns(kind: TransitionKind, those: Iterable[Finding]) -> Iterator[Transition]:
+        return (Transition(kind, ref, uid, finding, now) for finding in those)
+
     return Judgement(
         _memorable(health, previous),
         verdict,
         (
-            *(Transition(TransitionKind.RECOVERED, ref, uid, finding, now) for finding in cleared),
-            *(Transition(TransitionKind.FOUND, ref, uid, finding, now) for finding in confirmed),
+            *turns(TransitionKind.RECOVERED, cleared),
+            *turns(TransitionKind.CLOSED, [finding for finding, _ in closed]),
+            *turns(TransitionKind.FOUND, confirmed),
         ),
         reason,
         message,
+        basis,
     )
 
 
-def _unaccused(answers: Sequence[Answer], stale_reason: str) -> Judgement:
-    """Judge a claim of which nobody says anything adverse and nothing is remembered: there are many of these."""
-    acquitting = [answer for answer in answers if answer.can_clear]
-    if not acquitting:
-        return Judgement(None, Verdict.UNMONITORED)
-    if all(answer.outcome is Outcome.SILENT for answer in acquitting):
-        silence = first_silence(acquitting)
-        return Judgement(
-            None, Verdict.UNKNOWN, unknown_reason=silence.reason, unknown_message=silence.message
-        )
-    if stale_reason:
+_Ended = Mapping[tuple[Origin, Identity], Answer]
+"""Origins that will not speak any more, by what they said."""
+
+
+def _complete(
+    answers: Sequence[Answer], past: ClaimHealth, origins: Origins | None, ref: ClaimRef
+) -> tuple[Sequence[Answer], _Ended]:
+    """Add what origins are that said something before and gave no answer now; return the ended ones apart."""
+    spoke = {answer.origin for answer in answers}
+    items: tuple[Finding | Pending, ...] = (*past.findings, *past.pending)
+    missing: dict[tuple[Origin, Identity | None], str] = {
+        (origin, item.identity): item.reason
+        for item in items
+        for origin in item.origins
+        if origin not in spoke
+    }
+    missing |= {(origin, None): "" for origin in past.confirmed_origins if origin not in spoke}
+    if origins is None or not missing:
+        return answers, {}
+    told: dict[Origin, Answer] = {}
+    ended: dict[tuple[Origin, Identity], Answer] = {}
+    for (origin, identity), reason in missing.items():
+        answer = origins.state_of(ref, origin, reason)
+        if answer.outcome is not Outcome.ENDED:
+            told[origin] = answer
+        elif identity is not None:
+            ended[origin, identity] = answer
+    return (*answers, *told.values()), ended
+
+
+def _unaccused(answers: Sequence[Answer], stale_reason: str, *, by_node: bool) -> Judgement:
+    """Judge a claim that nothing is said against and nothing is remembered of: there are many of these."""
+    could = [answer for answer in answers if could_answer(answer)]
+    basis = Basis.DRIVER if any(answer.outcome is Outcome.HEALTHY for answer in could) else None
+    basis = basis or (Basis.NODE if by_node else None)
+    if basis is not None and not stale_reason:
+        return Judgement(None, Verdict.HEALTHY, basis=basis)
+    if basis is not None:
         reason = str(SilenceReason.VIEW_STALE)
         return Judgement(None, Verdict.UNKNOWN, unknown_reason=reason, unknown_message=stale_reason)
-    return Judgement(None, Verdict.HEALTHY)
+    if not could:
+        return Judgement(None, Verdict.UNMONITORED)
+    silence = first_silence(could)
+    return Judgement(None, Verdict.UNKNOWN, unknown_reason=silence.reason, unknown_message=silence.message)
 
 
 def hand_over(health: ClaimHealth, policy_name: str, now: datetime) -> ClaimHealth:
@@ -200,11 +253,16 @@ def resumed(health: ClaimHealth) -> ClaimHealth:
     A finding that was about to be cleared is cleared after a whole `healthyAfter`; a place whose findings were all
     said still needs no new confirmation.
     """
-    said = frozenset(finding.place for finding in health.findings if finding.clear_since is None)
+    said = frozenset(
+        origin
+        for finding in health.findings
+        if finding.clear_since is None and not finding.stale
+        for origin in finding.origins
+    )
     findings = tuple(
         replace(finding, clear_since=None, clear=NOTHING_ANSWERED) for finding in health.findings
     )
-    return replace(health, findings=findings, pending=(), confirmed_places=said)
+    return replace(health, findings=findings, pending=(), confirmed_origins=said)
 
 
 def not_after(health: ClaimHealth, now: datetime) -> ClaimHealth:
@@ -257,64 +315,109 @@ def _stop(finding: Finding) -> Finding:
 def _follow_findings(
     findings: Iterable[Finding],
     hearing: Statements,
+    ended: _Ended,
     healthy_after: timedelta,
     tick: _Tick,
     *,
     frozen: bool,
-) -> tuple[list[Finding], list[Finding]]:
-    """Return the findings that stay, as they are now, and those that are cleared."""
+) -> tuple[list[Finding], list[Finding], list[tuple[Finding, str]]]:
+    """Return the findings that stay, as they are now, those that are cleared, and those that are closed and why."""
     kept: list[Finding] = []
     cleared: list[Finding] = []
+    closed: list[tuple[Finding, str]] = []
     for finding in findings:
-        statement = _statement(hearing, finding)
-        gone = None if frozen else _gone_at(hearing, finding)
+        statement = hearing.said(finding.identity)
+        over = None if frozen else _over(finding, hearing, ended, healthy_after, tick)
         if statement is not None:
-            kept.append(_said_again(finding, statement))
-        elif gone is None:
+            kept.append(_said_again(finding, statement, hearing.observers[finding.identity]))
+        elif over is None:
             kept.append(replace(_stop(finding), stale=True))
         else:
-            clear = _go_on(finding.clear, hearing.places[finding.place].stamp, tick)
-            following = replace(finding, stale=False, clear_since=finding.clear_since or gone, clear=clear)
-            (cleared if clear.reaches(healthy_after) else kept).append(following)
-    return kept, cleared
+            clear = _go_on(finding.clear, over.stamp, tick)
+            since = finding.clear_since or min(over.stamp, tick.wall)
+            following = replace(finding, stale=bool(over.ended), clear_since=since, clear=clear)
+            if not clear.reaches(over.delay):
+                kept.append(following)
+            elif over.ended:
+                closed.append((following, over.ended))
+            else:
+                cleared.append(following)
+    return kept, cleared, closed
 
 
-def _said_again(finding: Finding, statement: Statement) -> Finding:
+class _Over(NamedTuple):
+    """A statement that each of its origins has nothing to do with any more.
+
+    Attributes:
+        stamp: when that was said last.
+        ended: why an origin cannot speak any more; empty if each of them is clean.
+        delay: how long it must be so.
+    """
+
+    stamp: datetime
+    ended: str
+    delay: timedelta
+
+
+def _over(
+    finding: Finding, hearing: Statements, ended: _Ended, healthy_after: timedelta, tick: _Tick
+) -> _Over | None:
+    """Return how a finding is over; None while any of its origins still says it, or is silent."""
+    stamps, whys, delay = [], [], timedelta(0)
+    for origin in finding.origins:
+        end = ended.get((origin, finding.identity))
+        if end is not None:
+            stamps.append(tick.wall)
+            whys.append(end.message)
+            delay = max(delay, healthy_after if end.delay is None else end.delay)
+            continue
+        heard = hearing.origins.get(origin)
+        if heard is None or heard.gone_at(finding.identity, finding.message) is None:
+            return None
+        stamps.append(heard.stamp)
+        delay = healthy_after
+    return _Over(max(stamps), whys[0] if whys else "", delay)
+
+
+def _said_again(finding: Finding, statement: Statement, observers: tuple[Observer, ...]) -> Finding:
     message = finding.message if same_text(finding.message, statement.message) else statement.message
-    return replace(finding, message=message, stale=False, clear_since=None, clear=NOTHING_ANSWERED)
+    everyone = tuple(sorted({*finding.observers, *observers}))
+    return replace(
+        finding, message=message, observers=everyone, stale=False, clear_since=None, clear=NOTHING_ANSWERED
+    )
 
 
 def _go_on(answered: Answered, stamp: datetime, tick: _Tick) -> Answered:
     return answered.go_on(stamp, monotonic=tick.monotonic, longest_gap=tick.longest_gap)
 
 
-def _is_clean(hearing: Statements, place: Place) -> bool:
-    """Tell whether a place speaks of the volume and has nothing against it."""
-    heard = hearing.places.get(place)
-    return heard is not None and not heard.said and heard.clear_at is not None
-
-
 def _follow_pending(
-    pending: Iterable[Pending], hearing: Statements, confirmed: frozenset[Place], tick: _Tick
+    pending: Iterable[Pending],
+    hearing: Statements,
+    ended: _Ended,
+    confirmed: frozenset[Origin],
+    tick: _Tick,
 ) -> list[Pending]:
     """Return what still waits.
 
-    A source that goes on saying something adverse lets all that it said wait on, in whatever words it says it now. A
-    place that is confirmed already needs that no more: only what it says now waits. Silence, an answer without a
-    condition and an ignored text stop the clock.
+    An origin that goes on saying something adverse lets all that it said wait on, in whatever words it says it now. One
+    that is confirmed already needs that no more: only what it says now waits. Silence, an answer without a condition
+    and an ignored text stop the clock.
     """
     following: list[Pending] = []
     for wait in pending:
-        place = hearing.places.get(wait.place)
-        if place is not None and place.said:
-            if wait.identity in place.said or wait.place not in confirmed:
-                following.append(_waits_on(wait, place, tick))
-        elif place is None or place.gone_at(wait.identity, wait.message) is None:
+        heard = hearing.origins.get(wait.origin)
+        if heard is not None and heard.said:
+            if wait.identity in heard.said or wait.origin not in confirmed:
+                following.append(_waits_on(wait, heard, tick))
+        elif (wait.origin, wait.identity) in ended:
+            continue
+        elif heard is None or heard.gone_at(wait.identity, wait.message) is None:
             following.append(replace(wait, waited=wait.waited.stopped()))
     return following
 
 
-def _waits_on(wait: Pending, place: PlaceStatements, tick: _Tick) -> Pending:
+def _waits_on(wait: Pending, place: OriginStatements, tick: _Tick) -> Pending:
     waited = _go_on(wait.waited, place.stamp, tick)
     statement = place.said.get(wait.identity)
     if statement is None:
@@ -327,23 +430,27 @@ def _take_up(
     pending: list[Pending], findings: Sequence[Finding], hearing: Statements, tick: _Tick
 ) -> list[Pending]:
     """Add what is said for the first time, the worst first, and no more than a record can hold."""
-    held = {wait.identity for wait in pending} | {finding.identity for finding in findings}
+    confirmed = {finding.identity for finding in findings}
+    waiting = {(wait.origin, wait.identity) for wait in pending}
+    held = {wait.identity for wait in pending} | confirmed
     new = [
-        (identity, statement, place.stamp)
-        for place in hearing.places.values()
-        for identity, statement in place.said.items()
-        if identity not in held
+        (origin, identity)
+        for origin, heard in hearing.origins.items()
+        for identity in heard.said
+        if identity not in confirmed and (origin, identity) not in waiting
     ]
-    for identity, statement, stamp in sorted(new, key=lambda found: order(found[0])):
+    for origin, identity in sorted(new, key=lambda found: (order(found[1]), found[0])):
         # A worse one always finds room; so there are at most 16 of each severity.
         rank = severity(identity.status)
-        if sum(severity(other.status) >= rank for other in held) < MOST_CONDITIONS:
+        room = sum(severity(other.status) >= rank for other in held) < MOST_CONDITIONS
+        if room or identity in held:
             held.add(identity)
-            pending.append(_pending(identity, statement, stamp, tick))
+            pending.append(_pending(origin, identity, hearing.origins[origin], tick))
     return pending
 
 
-def _pending(identity: Identity, statement: Statement, stamp: datetime, tick: _Tick) -> Pending:
+def _pending(origin: Origin, identity: Identity, heard: OriginStatements, tick: _Tick) -> Pending:
+    statement = heard.said[identity]
     return Pending(
         source=identity.source,
         status=identity.status,
@@ -353,7 +460,8 @@ def _pending(identity: Identity, statement: Statement, stamp: datetime, tick: _T
         node=identity.node,
         via=statement.via,
         after=statement.after,
-        waited=_go_on(Answered(statement.credit.total_seconds()), stamp, tick),
+        waited=_go_on(Answered(statement.credit.total_seconds()), heard.stamp, tick),
+        observer=origin.observer,
     )
 
 
@@ -361,82 +469,98 @@ def _confirm(
     pending: Iterable[Pending],
     findings: Sequence[Finding],
     hearing: Statements,
-    places: frozenset[Place],
+    known: frozenset[Origin],
     episodes: Mapping[Identity, int],
     now: datetime,
-) -> tuple[list[Pending], list[Finding], frozenset[Place]]:
-    """Return what still waits, what is confirmed now, and the places that are confirmed.
+) -> tuple[list[Pending], list[Finding], frozenset[Origin]]:
+    """Return what still waits, what is confirmed now, and the origins that are confirmed.
 
-    What was said for its own delay is confirmed. A place that said anything adverse for the delay of something it
+    What was said for its own delay is confirmed. An origin that said anything adverse for the delay of something it
     said is confirmed as well: with the worst that it says now, unless it has a finding that is as bad.
     """
     waiting = sorted(pending, key=_worst_first)
     ripe = [wait for wait in waiting if wait.waited.reaches(wait.after)]
     began = _began(waiting)
-    found = {
-        wait.identity: _finding(wait, statement, wait.since, episodes, now)
-        for wait in ripe
-        if (statement := _statement(hearing, wait)) is not None
-    }
-    # What is confirmed without any wait, a loss of data, says nothing of how long the place has been in trouble.
-    places |= {wait.place for wait in ripe if wait.after and hearing.says_anything(wait.place)}
-    for place in sorted(places):
-        if not hearing.says_anything(place):
-            continue
-        identity, statement = hearing.worst_of(place)
-        known = [one for one in (*findings, *found.values()) if one.place == place]
-        if all(severity(one.status) < severity(identity.status) for one in known):
-            own = next((wait for wait in waiting if wait.identity == identity), None)
-            new = own or _pending_now(identity, statement)
-            found[identity] = _finding(new, statement, began.get(place, new.since), episodes, now)
+    found: dict[Identity, Finding] = {}
+    for wait in ripe:
+        if wait.identity not in found and _statement(hearing, wait) is not None:
+            found[wait.identity] = _finding(wait.identity, wait.since, hearing, episodes, now)
+    # What is confirmed without any wait, a loss of data, says nothing of how long its origin has been adverse.
+    known |= {wait.origin for wait in ripe if wait.after and hearing.says_anything(wait.origin)}
+    for origin in sorted(filter(hearing.says_anything, known)):
+        identity, statement = hearing.worst_of(origin)
+        has = [one for one in (*findings, *found.values()) if origin in one.origins]
+        if all(severity(one.status) < severity(identity.status) for one in has):
+            since = began.get(origin, statement.first)
+            found[identity] = _finding(identity, since, hearing, episodes, now)
     left = [
         wait
         for wait in waiting
-        if wait.identity not in found and (wait.place not in places or _statement(hearing, wait) is not None)
+        if wait.identity not in found and (wait.origin not in known or _statement(hearing, wait) is not None)
     ]
-    return left, list(found.values()), places
+    return left, list(found.values()), known
 
 
-def _began(waiting: Iterable[Pending]) -> dict[Place, datetime]:
-    """Return since when each place has been saying something adverse that is not confirmed."""
-    began: dict[Place, datetime] = {}
+def _began(waiting: Iterable[Pending]) -> dict[Origin, datetime]:
+    """Return since when each origin has been saying something adverse that is not confirmed."""
+    began: dict[Origin, datetime] = {}
     for wait in waiting:
-        began[wait.place] = min(wait.since, began.get(wait.place, wait.since))
+        began[wait.origin] = min(wait.since, began.get(wait.origin, wait.since))
     return began
 
 
-def _pending_now(identity: Identity, statement: Statement) -> Pending:
-    """Return a statement that found no room among those that wait."""
-    source, node, status, reason = identity
-    return Pending(source, status, reason, statement.message, statement.first, node, statement.via)
-
-
 def _finding(
-    wait: Pending, statement: Statement, since: datetime, episodes: Mapping[Identity, int], now: datetime
+    identity: Identity,
+    since: datetime,
+    hearing: Statements,
+    episodes: Mapping[Identity, int],
+    now: datetime,
 ) -> Finding:
+    """Make a finding of what is said now."""
+    statement = hearing.spoken(identity)
     return Finding(
-        source=wait.source,
-        status=wait.status,
-        reason=wait.reason,
+        source=identity.source,
+        status=identity.status,
+        reason=identity.reason,
         message=statement.message,
         since=since,
         confirmed=now,
-        node=wait.node,
-        via=wait.via,
-        episode=episodes.get(wait.identity, 0) + 1,
+        node=identity.node,
+        via=statement.via,
+        episode=episodes.get(identity, 0) + 1,
+        observers=hearing.observers[identity],
     )
 
 
 def _verdict(
-    findings: Sequence[Finding], said: Sequence[Pending], hearing: Statements, was: Verdict, stale_reason: str
-) -> Verdict:
+    findings: Sequence[Finding],
+    said: Sequence[Pending],
+    hearing: Statements,
+    was: Verdict,
+    stale_reason: str,
+    *,
+    by_node: bool,
+) -> tuple[Verdict, Basis | None]:
     if findings:
-        return Verdict.UNHEALTHY
-    if not hearing.answerable:
-        return Verdict.UNMONITORED
-    # What is said but not yet confirmed leaves the verdict as it was.
-    healthy = hearing.positive or (bool(said) and was is Verdict.HEALTHY)
-    return Verdict.HEALTHY if healthy and not stale_reason else Verdict.UNKNOWN
+        return Verdict.UNHEALTHY, None
+    seen = by_node and not any(wait.source is Source.NODE for wait in said)
+    basis = Basis.DRIVER if hearing.positive else Basis.NODE if seen else None
+    if basis is None and was is Verdict.HEALTHY and _leaves_it_open(said, hearing):
+        basis = Basis.NODE if by_node else Basis.DRIVER
+    if basis is not None:
+        return (Verdict.UNKNOWN, None) if stale_reason else (Verdict.HEALTHY, basis)
+    return (Verdict.UNKNOWN if hearing.answerable else Verdict.UNMONITORED), None
+
+
+def _leaves_it_open(said: Sequence[Pending], hearing: Statements) -> bool:
+    """Tell whether something is said and not confirmed yet, by the driver or while nothing that should speak is silent.
+
+    That leaves the verdict as it was. What API objects say is no reason to call a volume healthy.
+    """
+    return any(
+        wait.observer is Observer.DRIVER or (wait.source is Source.NODE and hearing.silence is None)
+        for wait in said
+    )
 
 
 def _why(
@@ -472,11 +596,16 @@ def _episodes(
 
 
 def _history(
-    past: tuple[Change, ...], cleared: Sequence[Finding], confirmed: Sequence[Finding], now: datetime
+    past: tuple[Change, ...],
+    cleared: Sequence[Finding],
+    closed: Sequence[tuple[Finding, str]],
+    confirmed: Sequence[Finding],
+    now: datetime,
 ) -> tuple[Change, ...]:
     gone = (Change(now, f"{finding.headline} recovered") for finding in cleared)
+    ends = (Change(now, f"{finding.headline} closed: {_quote(why)}") for finding, why in closed)
     come = (Change(now, f"{finding.headline}: {_quote(finding.message)}") for finding in confirmed)
-    return (*past, *gone, *come)[-_TURNS:]
+    return (*past, *gone, *ends, *come)[-_TURNS:]
 
 
 def _quote(message: str) -> str:
@@ -487,7 +616,7 @@ def _forget(health: ClaimHealth, retention: timedelta, now: datetime) -> ClaimHe
     """Drop the past of a claim that recovered long ago."""
     if health.recovered is None or now < health.recovered + retention:
         return health
-    return replace(health, recovered=None, episodes=MappingProxyType({}), history=())
+    return replace(health, recovered=None, closed=False, episodes=MappingProxyType({}), history=())
 
 
 def _memorable(health: ClaimHealth, previous: ClaimHealth | None) -> ClaimHealth | None:
@@ -497,14 +626,9 @@ def _memorable(health: ClaimHealth, previous: ClaimHealth | None) -> ClaimHealth
     return previous if health == previous else health
 
 
-def _statement(hearing: Statements, item: Finding | Pending) -> Statement | None:
-    place = hearing.places.get(item.place)
-    return place.said.get(item.identity) if place else None
-
-
-def _gone_at(hearing: Statements, item: Finding | Pending) -> datetime | None:
-    place = hearing.places.get(item.place)
-    return place.gone_at(item.identity, item.message) if place else None
+def _statement(hearing: Statements, wait: Pending) -> Statement | None:
+    heard = hearing.origins.get(wait.origin)
+    return heard.said.get(wait.identity) if heard else None
 
 
 def _worst_first(item: Finding | Pending) -> tuple[int, str, str, str, str]:

@@ -1,16 +1,18 @@
-"""What every source says of one claim, after the rules, sorted by the place it speaks from.
+"""What every origin says of one claim, after the rules.
 
-A place is a source and a node: what two carriers bring from one place (agent and kubelet) is one voice, and of two
-that differ the worse is heard.
+What two carriers bring from one origin is one voice, and of two that differ the worse counts. An origin speaks for
+itself: what it has nothing against clears what it said before, and nothing of another.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import reduce
 
 from volumehealth.judge.rules import CompiledRules, Ruled
 from volumehealth.judge.text import normalise
-from volumehealth.model.health import DATA_LOSS, Answer, Identity, Outcome, Place, Via, severity
+from volumehealth.model.health import DATA_LOSS, Answer, Identity, Outcome, Source, Via, severity
+from volumehealth.model.origin import Observer, Origin
 from volumehealth.model.vocabulary import Reason
 
 MOST_CONDITIONS = 16
@@ -22,7 +24,7 @@ _VIAS = tuple(Via)
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One thing that a place says now.
+    """One thing that an origin says now.
 
     Attributes:
         message: of the carrier that comes first in `Via`.
@@ -42,8 +44,8 @@ class Statement:
 
 
 @dataclass(slots=True)
-class PlaceStatements:
-    """What one source on one node says now.
+class OriginStatements:
+    """What one origin says now.
 
     Attributes:
         stamp: when it said the newest of it, as the answers say themselves.
@@ -51,17 +53,17 @@ class PlaceStatements:
         clear_at: when it last spoke of the volume in such a way that what it did not say is gone; None if its
             not saying something proves nothing.
         ignored_texts: normalised texts that a rule ignored, and when they were last heard.
-        can_clear: True if a driver says from here that the volume is healthy, or says only what a rule ignores.
+        positive: True if this is a driver that says that the volume is healthy, or says only what a rule ignores.
     """
 
     stamp: datetime
     said: dict[Identity, Statement] = field(default_factory=dict)
     clear_at: datetime | None = None
     ignored_texts: dict[str, datetime] = field(default_factory=dict)
-    can_clear: bool = False
+    positive: bool = False
 
     def gone_at(self, identity: Identity, message: str) -> datetime | None:
-        """Return when this place last made clear that something it said before is no longer so; None if it did not.
+        """Return when this origin last made clear that something it said before is no longer so; None if it did not.
 
         A statement that a rule has begun to ignore is gone as well.
         """
@@ -77,27 +79,48 @@ class Statements:
     """What is said of one claim now.
 
     Attributes:
-        places: by source and node, those that are not silent.
-        answerable: True if a driver could say that the volume is healthy.
-        positive: True if a driver says so from a place where nothing adverse is said.
-        silence: of the drivers' sources that should speak and do not, the first.
+        origins: those that are not silent.
+        observers: who says what, by identity.
+        answerable: True if something here could say that the volume is healthy.
+        positive: True if a driver says so, and from the same origin nothing adverse is said.
+        silence: of those that should speak and do not, the first.
         ignored: True if a rule ignored a statement.
     """
 
-    places: dict[Place, PlaceStatements] = field(default_factory=dict)
+    origins: dict[Origin, OriginStatements] = field(default_factory=dict)
+    observers: dict[Identity, tuple[Observer, ...]] = field(default_factory=dict)
     answerable: bool = False
     positive: bool = False
     silence: Answer | None = None
     ignored: bool = False
 
-    def says_anything(self, place: Place) -> bool:
-        """Tell whether a place says something adverse now."""
-        heard = self.places.get(place)
+    def said(self, identity: Identity) -> Statement | None:
+        """Return what is said now of an identity, by whichever observer; None if nobody says it."""
+        return self.spoken(identity) if identity in self.observers else None
+
+    def spoken(self, identity: Identity) -> Statement:
+        """Return what is said now of an identity that somebody speaks of."""
+        return reduce(
+            _merge,
+            (
+                self.origins[Origin(identity.source, observer, identity.node)].said[identity]
+                for observer in self.observers[identity]
+            ),
+        )
+
+    def says_anything(self, origin: Origin) -> bool:
+        """Tell whether an origin says something adverse now."""
+        heard = self.origins.get(origin)
         return heard is not None and bool(heard.said)
 
-    def worst_of(self, place: Place) -> tuple[Identity, Statement]:
-        """Return the worst that a place says now; it must say something."""
-        return min(self.places[place].said.items(), key=lambda item: order(item[0]))
+    def is_clean(self, origin: Origin) -> bool:
+        """Tell whether an origin looked at the volume and has nothing against it."""
+        heard = self.origins.get(origin)
+        return heard is not None and not heard.said and heard.clear_at is not None
+
+    def worst_of(self, origin: Origin) -> tuple[Identity, Statement]:
+        """Return the worst that an origin says now; it must say something."""
+        return min(self.origins[origin].said.items(), key=lambda item: order(item[0]))
 
 
 def order(identity: Identity) -> tuple[int, str, str, str, str]:
@@ -119,40 +142,46 @@ def hear(
     """
     hearing = Statements()
     silent = [answer for answer in answers if answer.outcome is Outcome.SILENT]
-    silent_places = {(answer.source, answer.node) for answer in silent}
-    hearing.answerable = any(answer.can_clear for answer in answers)
-    should_speak = [answer for answer in silent if answer.can_clear]
+    should_speak = [answer for answer in silent if could_answer(answer)]
+    hearing.answerable = any(map(could_answer, answers))
     hearing.silence = first_silence(should_speak) if should_speak else None
     for answer in answers:
-        if answer.outcome is Outcome.SILENT:
+        if answer.outcome not in (Outcome.HEALTHY, Outcome.ADVERSE):
             continue
-        key = Place(answer.source, answer.node)
-        place = hearing.places.get(key)
-        if place is None:
-            place = hearing.places[key] = PlaceStatements(answer.at)
-        place.stamp = max(place.stamp, answer.at)
+        heard = hearing.origins.setdefault(answer.origin, OriginStatements(answer.at))
+        heard.stamp = max(heard.stamp, answer.at)
         at = min(answer.at, now)
         ruled = [rules.apply(driver, answer.source, condition) for condition in answer.conditions]
-        _note(place, answer, ruled, at=at, delay=delay)
-        ignored_texts = [rule for rule in ruled if rule.ignored]
-        hearing.ignored = hearing.ignored or bool(ignored_texts)
-        if answer.can_clear and len(ignored_texts) == len(ruled):
-            place.can_clear = True
-        # One text of a legacy driver may hide another, and a full answer may have left some out. Who may not
-        # acquit speaks for itself only: while the driver is silent there, nothing of the driver's is gone.
-        if (
-            (answer.can_clear or key not in silent_places)
-            and len(ruled) < MOST_CONDITIONS
-            and not _hides(answer, ruled)
-            and (place.clear_at is None or at > place.clear_at)
-        ):
-            place.clear_at = at
-    hearing.positive = any(place.can_clear and not place.said for place in hearing.places.values())
+        _note(heard, answer, ruled, at=at, delay=delay)
+        every_one_ignored = all(rule.ignored for rule in ruled)
+        hearing.ignored = hearing.ignored or any(rule.ignored for rule in ruled)
+        heard.positive = heard.positive or (answer.observer is Observer.DRIVER and every_one_ignored)
+        if _tells_all(answer, ruled):
+            heard.clear_at = at if heard.clear_at is None else max(at, heard.clear_at)
+    hearing.positive = any(heard.positive and not heard.said for heard in hearing.origins.values())
+    for origin in sorted(hearing.origins):
+        for identity in hearing.origins[origin].said:
+            hearing.observers[identity] = (*hearing.observers.get(identity, ()), origin.observer)
     return hearing
 
 
+def could_answer(answer: Answer) -> bool:
+    """Tell whether an answer comes from one who can say that the volume is healthy, or should."""
+    if answer.observer is Observer.DRIVER:
+        return answer.outcome is not Outcome.ENDED
+    return answer.source is Source.NODE and answer.outcome is Outcome.SILENT
+
+
+def _tells_all(answer: Answer, ruled: Sequence[Ruled]) -> bool:
+    """Tell whether what an answer does not say is not so."""
+    return (
+        len(ruled) < MOST_CONDITIONS  # a full answer may have left some out
+        and not _hides(answer, ruled)  # one text of a legacy driver may hide another
+    )
+
+
 def _note(
-    place: PlaceStatements, answer: Answer, ruled: Iterable[Ruled], *, at: datetime, delay: timedelta
+    place: OriginStatements, answer: Answer, ruled: Iterable[Ruled], *, at: datetime, delay: timedelta
 ) -> None:
     """Write down what one answer says."""
     for rule in ruled:

@@ -14,6 +14,7 @@ from volumehealth.judge.rules import CompiledRules
 from volumehealth.model.cluster import Claim
 from volumehealth.model.health import (
     Answer,
+    Basis,
     ClaimHealth,
     DriverAnswers,
     Evidence,
@@ -23,6 +24,7 @@ from volumehealth.model.health import (
     Verdict,
 )
 from volumehealth.model.ids import ClaimRef, VolumeId
+from volumehealth.model.origin import Observer
 from volumehealth.model.steps import Steps
 from volumehealth.model.vocabulary import SilenceReason
 
@@ -39,6 +41,8 @@ class DriverCounts:
 
     claims: int = 0
     healthy: int = 0
+    healthy_by_node: int = 0
+    """Of the healthy ones those that only their nodes say so of."""
     unhealthy: int = 0
     unknown: int = 0
     unmonitored: int = 0
@@ -59,7 +63,7 @@ class DriverJudgement:
             an array that was gone leaves thousands of claims that are bad, and for a week thousands that recovered.
         touched: claims of which other sources than the driver said something.
         now: when, by the wall clock.
-        handles, answers, healthy_on_nodes, distrusted, rules, quiet: what was judged, and how.
+        handles, answers, healthy_on_nodes, complete, distrusted, rules, quiet: what was judged, and how.
     """
 
     counts: DriverCounts
@@ -75,6 +79,7 @@ class DriverJudgement:
     handles: Handles
     answers: DriverAnswers | None
     healthy_on_nodes: frozenset[ClaimRef]
+    complete: frozenset[ClaimRef]
     distrusted: bool
     rules: CompiledRules
     quiet: Partition
@@ -127,6 +132,7 @@ class DriverJudge:
         self._evidence = evidence
         self._answers = _speaking(evidence.drivers.get(name))
         self._vouched = evidence.healthy_on_nodes.claims.get(name, _NOBODY)
+        self._complete = evidence.healthy_on_nodes.complete.get(name, _NOBODY)
         self._previous = previous
         self._claims = claims
         self._settings = settings
@@ -139,6 +145,7 @@ class DriverJudge:
         self._healths: dict[ClaimRef, ClaimHealth] = {}
         self._transitions: list[Transition] = []
         self._healthy: list[ClaimRef] = []
+        self._by_node = 0
         self._silent: list[tuple[Silence, Silent]] = []
         self._resting: dict[ClaimRef, ClaimHealth] = {}
         self._rest_ends: datetime | None = None
@@ -168,17 +175,19 @@ class DriverJudge:
                 return replace(last, transitions=(), now=self._now)
         self._healths.update(self._resting)
         verdicts = self._count_quiet(count, single)
-        for health in self._resting.values():
+        for ref, health in self._resting.items():
             verdicts[health.verdict] += 1
+            self._by_node += health.verdict is Verdict.HEALTHY and self._is_seen_only(ref)
         yield
         gone = yield from self._judge_singly(single - self._resting.keys(), verdicts)
         return DriverJudgement(
             counts=DriverCounts(
                 count - gone,
-                verdicts[Verdict.HEALTHY],
-                verdicts[Verdict.UNHEALTHY],
-                verdicts[Verdict.UNKNOWN],
-                verdicts[Verdict.UNMONITORED],
+                healthy=verdicts[Verdict.HEALTHY],
+                healthy_by_node=self._by_node,
+                unhealthy=verdicts[Verdict.UNHEALTHY],
+                unknown=verdicts[Verdict.UNKNOWN],
+                unmonitored=verdicts[Verdict.UNMONITORED],
             ),
             healths=MappingProxyType(self._healths),
             transitions=tuple(self._transitions),
@@ -192,6 +201,7 @@ class DriverJudge:
             handles=self._handles,
             answers=self._answers,
             healthy_on_nodes=self._vouched,
+            complete=self._complete,
             distrusted=bool(self._evidence.stale_reason),
             rules=self._settings.rules,
             quiet=self._quiet,
@@ -212,18 +222,23 @@ class DriverJudge:
 
     def _count_quiet(self, count: int, single: frozenset[ClaimRef]) -> dict[Verdict, int]:
         """Count the claims that are not judged one by one, and say which of them are Unknown and why."""
-        unsaid = (
-            (why, group.without(single).without(self._vouched)) for why, group in self._quiet.silent.items()
-        )
+        groups = {
+            why: group.without(single).without(self._vouched) for why, group in self._quiet.silent.items()
+        }
+        seen = self._complete - self._vouched - single
+        if self._answers is not None:
+            seen = frozenset().union(*(group.claims & seen for group in groups.values()))
+        unsaid = ((why, group.without(seen)) for why, group in groups.items())
         self._silent += [(why, group) for why, group in unsaid if group.claims]
         unknown = sum(len(group.claims) for _, group in self._silent)
         rest = count - len(single) - unknown
-        healthy = rest if self._answers is not None else len(self._vouched) - len(self._vouched & single)
+        healthy = rest if self._answers is not None else len(self._vouched - single) + len(seen)
         unmonitored = rest - healthy
         if self._evidence.stale_reason and healthy:
             doubted = Silence(SilenceReason.VIEW_STALE, self._evidence.stale_reason)
             self._silent.append((doubted, self._doubted(single)))
             unknown, healthy = unknown + healthy, 0
+        self._by_node += min(len(seen), healthy)
         return {
             Verdict.HEALTHY: healthy,
             Verdict.UNHEALTHY: 0,
@@ -231,10 +246,16 @@ class DriverJudge:
             Verdict.UNMONITORED: unmonitored,
         }
 
+    def _is_seen_only(self, ref: ClaimRef) -> bool:
+        """Tell whether only its node says that a healthy claim is healthy."""
+        if ref not in self._complete or ref in self._vouched:
+            return False
+        return self._answers is None or self._claims[ref].handle not in self._answers.healthy
+
     def _doubted(self, single: frozenset[ClaimRef]) -> Silent:
         """Return the claims that would be Healthy if the view were trusted."""
         if self._answers is None:
-            return silent(self._vouched - single)
+            return silent((self._vouched | self._complete) - single)
         unsaid = single.union(*(group.claims for _, group in self._silent))
         return silent(frozenset(ref for refs in self._handles.values() for ref in refs) - unsaid)
 
@@ -246,6 +267,7 @@ class DriverJudge:
             self._quiet is last.quiet
             and self._handles is last.handles
             and self._vouched == last.healthy_on_nodes
+            and self._complete == last.complete
             and not (self._evidence.stale_reason or last.distrusted)
             and self._settings.rules is last.rules
             and (last.rest_ends is None or self._now < last.rest_ends)
@@ -272,7 +294,8 @@ class DriverJudge:
         if ref in self._touched or self._evidence.stale_reason or health.pending or health.ignored:
             return False
         if not health.findings:
-            return health.verdict in (Verdict.HEALTHY, Verdict.UNMONITORED)
+            settled = health.verdict in (Verdict.HEALTHY, Verdict.UNMONITORED)
+            return settled and not health.confirmed_origins
         if self._answers is None or self._answers.driver.state is not SourceState.ANSWERING:
             return False
         answer = self._answers.others.get(claim.handle)
@@ -282,6 +305,7 @@ class DriverJudge:
             and len(health.findings) == len(answer.conditions)
             and not any(finding.stale or finding.clear_since for finding in health.findings)
             and ref not in self._vouched
+            and all(finding.observers == (Observer.DRIVER,) for finding in health.findings)
         )
 
     # ---- claims that are judged one by one ----
@@ -301,6 +325,7 @@ class DriverJudge:
             else:
                 judgement = self._judge(ref, claim)
                 verdicts[judgement.verdict] += 1
+                self._by_node += judgement.basis is Basis.NODE
                 if judgement.verdict is Verdict.UNKNOWN:
                     why = Silence(judgement.unknown_reason, judgement.unknown_message)
                     unknown.setdefault(why, []).append(ref)
@@ -323,6 +348,8 @@ class DriverJudge:
             monotonic=self._monotonic,
             stale_reason=self._evidence.stale_reason,
             before=self._before(ref, claim),
+            by_node=ref in self._complete,
+            origins=self._evidence.origins,
         )
         self._keep(ref, claim, judgement)
         return judgement
@@ -356,7 +383,7 @@ class DriverJudge:
         last = self._last
         if last is None or ref in last.healths or last.distrusted:
             return Verdict.UNKNOWN
-        if ref in last.healthy or ref in last.healthy_on_nodes:
+        if ref in last.healthy or ref in last.healthy_on_nodes or ref in last.complete:
             return Verdict.HEALTHY
         then = last.answers
         owned = ref in last.handles.get(claim.handle, ())

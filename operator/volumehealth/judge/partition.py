@@ -91,7 +91,7 @@ def partition(handles: Handles, answers: DriverAnswers, last: Partition | None) 
     _put(groups, answers.silence, [ref for handle in unsaid for ref in handles[handle]])
     for handle, answer in answers.others.items():
         refs = handles.get(handle, ())
-        if answer.outcome is Outcome.SILENT and answer.can_clear:
+        if answer.outcome is Outcome.SILENT:
             _put(groups, answer, refs)
         else:
             doubtful += refs

@@ -24,6 +24,8 @@ class Counts:
 
     selected: int = 0
     healthy: int = 0
+    healthy_by_node: int = 0
+    """Of the healthy ones those that only their nodes say so of."""
     unhealthy: int = 0
     unknown: int = 0
     unmonitored: int = 0
@@ -141,6 +143,7 @@ def judge_in_steps(
         counts=Counts(
             selected=sum(count.claims for count in counts),
             healthy=sum(count.healthy for count in counts),
+            healthy_by_node=sum(count.healthy_by_node for count in counts),
             unhealthy=sum(count.unhealthy for count in counts),
             unknown=sum(count.unknown for count in counts),
             unmonitored=sum(count.unmonitored for count in counts),

@@ -9,21 +9,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from volumehealth.model.clock import LONG_AGO
 from volumehealth.model.ids import ClaimRef, VolumeId
-
-
-class Source(StrEnum):
-    """Whose statement it is; part of a finding's identity."""
-
-    CONTROLLER = "Controller"
-    """The driver's controller plugin."""
-    NODE = "Node"
-    """The driver's node plugin, or the node's own mount table."""
-    KUBERNETES = "Kubernetes"
-    """API objects: node readiness, attachments, phases."""
+from volumehealth.model.origin import Observer, Origin
+from volumehealth.model.origin import Source as Source
 
 
 class Via(StrEnum):
@@ -74,13 +65,6 @@ class Identity(NamedTuple):
     reason: str
 
 
-class Place(NamedTuple):
-    """A source on a node; the node is empty where there is none."""
-
-    source: Source
-    node: str = ""
-
-
 class Outcome(StrEnum):
     """The kinds of answer a source can give about one volume."""
 
@@ -90,11 +74,16 @@ class Outcome(StrEnum):
     """At least one condition."""
     SILENT = "Silent"
     """The source should speak and does not: no answer, a nil condition, an error, a stale agent."""
+    ENDED = "Ended"
+    """The source will not speak any more, on purpose: it is switched off, uninstalled, or has nothing to look at."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one source says of one volume, as of `at`.
+    """What one origin says of one volume, as of `at`.
+
+    HEALTHY means that the origin looked at this volume and has nothing against it. It clears what this origin said
+    before, and nothing of another origin.
 
     Attributes:
         source: whose statement.
@@ -104,9 +93,8 @@ class Answer:
         via: who carried it.
         conditions: the adverse conditions; not empty exactly if `outcome` is ADVERSE.
         reason: CamelCase reason of a silence (`DriverUnreachable`, `NoCondition`, `DeadlineExceeded`).
-        message: a person's sentence for that silence.
-        can_clear: whether HEALTHY from here is a driver's word. False for the mount table and the Kubernetes
-            source, which may accuse and never acquit: their HEALTHY clears their own findings only.
+        message: a person's sentence for that silence, or for the end.
+        observer: which observer of the source. Only the driver itself can say that a volume is healthy.
         since: since when the source has said the same without a break; None if no earlier than `at`.
         delay: how long it must last before it is confirmed; None if as long as the policy says.
     """
@@ -119,9 +107,14 @@ class Answer:
     conditions: tuple[Condition, ...] = ()
     reason: str = ""
     message: str = ""
-    can_clear: bool = True
+    observer: Observer = Observer.DRIVER
     since: datetime | None = None
     delay: timedelta | None = None
+
+    @property
+    def origin(self) -> Origin:
+        """Whose word it is."""
+        return Origin(self.source, self.observer, self.node)
 
 
 class SourceState(StrEnum):
@@ -218,25 +211,47 @@ class DriverAnswers:
         return self.silence
 
 
+Covered = Mapping[ClaimRef, tuple[Origin, ...]]
+"""Origins that looked at a claim and have nothing against it, of claims that are in use; nearly all are."""
+
+
+class Origins(Protocol):
+    """Knows of every origin whether it speaks, is silent, or has ended."""
+
+    def state_of(self, claim: ClaimRef, origin: Origin, reason: str) -> "Answer":
+        """Return what an origin that gave no answer of its own is to a statement that it made before.
+
+        Args:
+            claim: the claim.
+            origin: whose statement.
+            reason: of the statement.
+
+        Returns:
+            HEALTHY: it speaks and would say it again; SILENT: it should speak and does not; ENDED: it will not any more.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class HealthyOnNodes:
-    """Claims that a driver's node plugin says are healthy, through agents. Nearly all are, so nobody is made an Answer.
+    """Claims that nodes say are healthy. Nearly all are, so nobody is made an Answer.
 
     Attributes:
         at: when that was known last.
-        claims: by driver, those of the policy that is judged.
-        nodes: the nodes that vouch for a claim; may hold claims of other policies too.
+        claims: by driver, those of the policy that is judged of which the driver's node plugin says so.
+        complete: by driver, those at which a node completed every look that is required, and found nothing.
+        covered: by claim, the origins that have nothing against it; may hold claims of other policies too.
     """
 
     at: datetime = LONG_AGO
     claims: Mapping[str, frozenset[ClaimRef]] = field(default_factory=lambda: MappingProxyType({}))
-    nodes: Mapping[ClaimRef, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    complete: Mapping[str, frozenset[ClaimRef]] = field(default_factory=lambda: MappingProxyType({}))
+    covered: Covered = field(default_factory=lambda: MappingProxyType({}))
 
     def about(self, ref: ClaimRef) -> tuple[Answer, ...]:
-        """Return what the vouching nodes say of one claim."""
+        """Return what origins on nodes that have nothing against a claim say of it."""
         return tuple(
-            Answer(Source.NODE, Outcome.HEALTHY, self.at, node=node, via=Via.AGENT)
-            for node in self.nodes.get(ref, ())
+            Answer(origin.source, Outcome.HEALTHY, self.at, origin.node, Via.AGENT, observer=origin.observer)
+            for origin in self.covered.get(ref, ())
         )
 
 
@@ -249,6 +264,7 @@ class Evidence:
         claims: further answers by claim (node plane, Kubernetes source); sparse.
         volumes: further answers by volume, for every claim on it; sparse.
         healthy_on_nodes: claims that are healthy on their nodes; what else is said of such a claim stands in `claims`.
+        origins: tells of an origin that gave no answer why; without it such an origin is silent.
         stale_reason: not empty if the cluster view is stale: then every verdict that would be Healthy is Unknown
             and nothing recovers.
     """
@@ -258,6 +274,16 @@ class Evidence:
     volumes: Mapping[VolumeId, tuple[Answer, ...]] = field(default_factory=lambda: MappingProxyType({}))
     stale_reason: str = ""
     healthy_on_nodes: HealthyOnNodes = field(default_factory=HealthyOnNodes)
+    origins: Origins | None = None
+
+
+class Basis(StrEnum):
+    """Whose word makes a claim Healthy."""
+
+    DRIVER = "Driver"
+    """The driver says so."""
+    NODE = "Node"
+    """A node's agent completed every required look and found nothing."""
 
 
 class Verdict(StrEnum):
@@ -321,6 +347,7 @@ class Finding:
     Attributes:
         source, node, status, reason: its identity.
         message: what the source said last (a normalised-equal text does not replace it).
+        observers: who of the source says it, or said it: it is cleared when each of them is clear of it.
         via: who carried it first.
         since: when the statement was first heard, by our clock.
         confirmed: when it became a finding.
@@ -344,11 +371,12 @@ class Finding:
     clear_since: datetime | None = None
     clear: Answered = NOTHING_ANSWERED
     last_notified_at: datetime | None = None
+    observers: tuple[Observer, ...] = (Observer.DRIVER,)
 
     @property
-    def place(self) -> Place:
-        """Where it comes from."""
-        return Place(self.source, self.node)
+    def origins(self) -> tuple[Origin, ...]:
+        """Whose word it is."""
+        return tuple(Origin(self.source, observer, self.node) for observer in self.observers)
 
     @property
     def identity(self) -> Identity:
@@ -369,6 +397,7 @@ class Pending:
     Attributes:
         source, node, status, reason: its identity.
         message: what the source said last.
+        observer: who of the source says it.
         since: when it was first heard.
         via: who carried it first.
         after: how long it must last, as its rule said last.
@@ -384,11 +413,17 @@ class Pending:
     via: Via = Via.OPERATOR
     after: timedelta = timedelta(0)
     waited: Answered = NOTHING_ANSWERED
+    observer: Observer = Observer.DRIVER
 
     @property
-    def place(self) -> Place:
-        """Where it comes from."""
-        return Place(self.source, self.node)
+    def origin(self) -> Origin:
+        """Whose word it is."""
+        return Origin(self.source, self.observer, self.node)
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """Whose word it is, as of a finding."""
+        return (self.origin,)
 
     @property
     def identity(self) -> Identity:
@@ -412,13 +447,14 @@ class ClaimHealth:
         uid: of the claim; a claim that was created anew starts with a clean slate.
         findings: confirmed, worst first.
         pending: not yet confirmed.
-        confirmed_places: places that went on saying something adverse for their delay and have not been clean since:
+        confirmed_origins: origins that went on saying something adverse for their delay and have not been clean since:
             what they say next in other words need not last once more.
         verdict: the last verdict.
         episodes: how often each identity was a finding so far.
         history: the last ten turns, newest last.
-        recovered: when the last finding was cleared; None while there is one. Its record stays for
+        recovered: when the last finding was cleared or closed; None while there is one. Its record stays for
             `recordRetention` after this.
+        closed: the last finding was closed without a recovery: nothing says so any more, and nothing denies it.
         unknown_reason, unknown_message: why the verdict is Unknown.
         ignored: True if a rule ignored a statement in the last check.
     """
@@ -426,11 +462,12 @@ class ClaimHealth:
     uid: str
     findings: tuple[Finding, ...] = ()
     pending: tuple[Pending, ...] = ()
-    confirmed_places: frozenset[Place] = frozenset()
+    confirmed_origins: frozenset[Origin] = frozenset()
     verdict: Verdict = Verdict.UNKNOWN
     episodes: Mapping[Identity, int] = field(default_factory=lambda: MappingProxyType({}))
     history: tuple[Change, ...] = ()
     recovered: datetime | None = None
+    closed: bool = False
     unknown_reason: str = ""
     unknown_message: str = ""
     ignored: bool = False
@@ -448,6 +485,8 @@ class TransitionKind(StrEnum):
     """A statement became a finding: VolumeConditionAbnormal."""
     RECOVERED = "Recovered"
     """A finding was cleared: VolumeConditionNormal."""
+    CLOSED = "Closed"
+    """A finding's source ended; nobody is told that anything recovered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,16 @@
 from enum import StrEnum
 from typing import NamedTuple
 
-from volumehealth.model.health import Source
+
+class Source(StrEnum):
+    """Whose plane a statement is on; part of a finding's identity."""
+
+    CONTROLLER = "Controller"
+    """The driver's controller plugin."""
+    NODE = "Node"
+    """The driver's node plugin, or what the node itself sees."""
+    KUBERNETES = "Kubernetes"
+    """API objects: node readiness, attachments, phases."""
 
 
 class Observer(StrEnum):

@@ -64,12 +64,19 @@ class DriversView(Protocol):
         """VolumeHealthDrivers by name."""
 
 
+def _basis(healthy: int, by_node: int) -> str:
+    """Say on whose word claims are healthy."""
+    said = (("Driver", healthy > by_node), ("Node", by_node > 0))
+    return ", ".join(name for name, says in said if says)
+
+
 @dataclass(frozen=True, slots=True)
 class _Share:
-    """What one policy knows of a driver: its state, and its claims by verdict."""
+    """What one policy knows of a driver: its state, its claims by verdict, and the healthy ones on their nodes' word."""
 
     state: DriverState
     claims: tuple[int, ...]
+    by_node: int = 0
 
 
 class DriverOutput(Output):
@@ -124,7 +131,7 @@ class DriverWriter:
         for name, state in picture.drivers.items():
             counts = judgement.drivers.get(name)
             claims = tuple(getattr(counts, verdict) if counts is not None else 0 for verdict in _VERDICTS)
-            shares[name] = _Share(state, claims)
+            shares[name] = _Share(state, claims, counts.healthy_by_node if counts is not None else 0)
         self._shares[picture.policy.uid] = shares
         for name in shares:
             self._keep(name)
@@ -200,7 +207,7 @@ class DriverWriter:
             "methods": list(state.methods),
             "plugins": {"controller": str(state.controller)} | ({"nodes": nodes} if nodes else {}),
             "claims": {"selected": sum(claims.values())} | claims,
-            "basis": "Driver" if claims["healthy"] else "",
+            "basis": _basis(claims["healthy"], sum(share.by_node for share in found)),
             "roundSeconds": round(state.round_seconds),
             "nextTry": rfc3339(state.next_try) if state.next_try is not None else "",
             "message": fit(clean(state.message), _TEXT),

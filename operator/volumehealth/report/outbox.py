@@ -161,6 +161,8 @@ class Outbox:
         """Take the turns of a check, before any output is given it."""
         judgement = result.judgement
         for turn in judgement.transitions if judgement is not None else ():
+            if turn.kind is TransitionKind.CLOSED:
+                continue  # nobody is told
             edge = Edge.ABNORMAL if turn.kind is TransitionKind.FOUND else Edge.NORMAL
             facts = self._unrecorded.setdefault(turn.claim, {})
             facts[Fact(edge, episode_of(turn.uid, turn.finding))] = self._clock.now()

@@ -16,6 +16,7 @@ from volumehealth.model.cluster import Claim, Pod
 from volumehealth.model.health import Change, ClaimHealth, Finding, Identity, Source, Verdict, Via
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.masking import mask
+from volumehealth.model.origin import Observer
 from volumehealth.model.vocabulary import API_VERSION, GROUP, RECORD_KIND
 from volumehealth.report.outbox import Due, Edge
 from volumehealth.report.text import fit, listed
@@ -24,6 +25,7 @@ from volumehealth.report.workloads import workloads
 log = logging.getLogger(__name__)
 
 POLICY_LABEL = f"{GROUP}/policy"
+_CLOSED = "Closed"
 _FINDINGS = 32
 _EPISODES = 64
 _MOST_EPISODES = 1_000_000
@@ -128,7 +130,7 @@ def _status(
 
 def _word(health: ClaimHealth) -> str:
     if not health.findings:
-        return "Recovered"
+        return _CLOSED if health.closed else "Recovered"
     return "Unknown" if health.frozen else "Unhealthy"
 
 
@@ -157,6 +159,7 @@ def _finding(finding: Finding, told: datetime | None) -> dict[str, object]:
     return _without_empty(
         {
             "via": finding.via,
+            "origins": list(finding.observers),
             **_identity(finding.identity),
             "message": fit(finding.message, _MESSAGE),
             "since": rfc3339(finding.since),
@@ -199,6 +202,7 @@ class _FindingIn(msgspec.Struct, rename="camel"):
     reason: str
     since: str
     via: Via = Via.OPERATOR
+    origins: tuple[str, ...] = ()
     node: str = ""
     message: str = ""
     confirmed: str = ""
@@ -234,6 +238,7 @@ class _DueIn(_FindingIn, rename="camel", kw_only=True):
 class _StatusIn(msgspec.Struct):
     """Lists are read item by item: one that somebody edited must not cost the others."""
 
+    health: str = ""
     policy: str = ""
     recovered: str = ""
     findings: tuple[msgspec.Raw, ...] = ()
@@ -279,6 +284,7 @@ def resume(claim: ClaimRef, uid: str, status: bytes, *, now: datetime = LATEST) 
         episodes=reader.episodes(read.episodes),
         history=reader.history(read.history),
         recovered=None if findings else reader.past(read.recovered),
+        closed=not findings and read.health == _CLOSED,
     )
     owed = reader.owed(read.owed, findings)
     return Resumed(read.policy, health, owed) if deserves_record(health) else None
@@ -374,6 +380,7 @@ class _Reader:
             stale=item.stale,
             clear_since=cleared if cleared is not None and cleared >= since else None,
             last_notified_at=notified if notified is not None and notified >= since else None,
+            observers=_observers(item),
         )
 
     def _read(self, items: Iterable[msgspec.Raw], kind: type[_In]) -> Iterator[_In]:
@@ -383,3 +390,9 @@ class _Reader:
             except (ApiError, ValueError) as error:
                 extra = {"claim": str(self._claim), "error": reason_of(error)}
                 log.warning("a part of a record is left out", extra=extra)
+
+
+def _observers(finding: _FindingIn) -> tuple[Observer, ...]:
+    """Return whose word a finding is; a record that does not say so means what speaks for its source as a rule."""
+    named = tuple(sorted(observer for observer in Observer if observer.value in finding.origins))
+    return named or ((Observer.API if finding.source is Source.KUBERNETES else Observer.DRIVER),)

@@ -23,7 +23,12 @@ _TEXT = 300
 _NAME = 256
 _SUSPENDED = "SUSPENDED"
 _ALWAYS = ("selected", "healthy", "unhealthy", "unknown", "unmonitored")
-_IF_ANY = {"ignored": "ignored", "overridden": "overridden", "not_csi": "notCSI"}
+_IF_ANY = {
+    "healthy_by_node": "healthyByNode",
+    "ignored": "ignored",
+    "overridden": "overridden",
+    "not_csi": "notCSI",
+}
 
 
 def render_status(

@@ -24,6 +24,7 @@ from volumehealth.model.health import (
     SourceState,
     Via,
 )
+from volumehealth.model.origin import Observer
 from volumehealth.model.report import (
     Plane,
     ReportedDriver,
@@ -246,10 +247,21 @@ def _read(
             now,
         )
         if told.health_api is not HealthAPI.NONE:
-            healthy = wanted - others.keys() - fresh
+            healthy = _covered(report, wanted, fresh) - others.keys()
             if before is not None and before.healthy == healthy:
                 healthy = before.healthy
     return DriverAnswers(state, now, healthy, others, silence)
+
+
+def _covered(report: VolumeHealthReport, wanted: frozenset[str], fresh: frozenset[str]) -> frozenset[str]:
+    """Return the volumes that the driver has answered about since they were wanted.
+
+    Where they are too many to be listed by name, the agent has answered about all that it was told of for long enough.
+    """
+    for one in report.coverage:
+        if one.observer is Observer.DRIVER:
+            return wanted - fresh if one.digest else wanted & one.names
+    return frozenset()
 
 
 def _same(answer: Answer, before: DriverAnswers | None, handle: str) -> Answer:

@@ -1,6 +1,6 @@
 """What Kubernetes' own objects say against volumes: node failures, drivers that are not registered, attachments.
 
-Pure producers of answers. The Kubernetes source accuses and never can_clear: its HEALTHY takes back what it said itself.
+Pure producers of answers. The Kubernetes source only ever speaks against a volume; when that is over, `origins` says.
 Each costs what is wrong and the number of nodes, not the number of claims.
 """
 
@@ -14,13 +14,13 @@ from volumehealth.model.health import (
     DEGRADED,
     INACCESSIBLE,
     Answer,
-    ClaimHealth,
     Condition,
     Outcome,
     Source,
     Via,
 )
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer
 from volumehealth.model.text import clean_message
 from volumehealth.model.vocabulary import Reason
 from volumehealth.sources.usage import Usage
@@ -28,7 +28,6 @@ from volumehealth.sources.usage import Usage
 ClaimAnswers = Iterator[tuple[ClaimRef, Answer]]
 """Answers about claims, in any order; a claim may come more than once."""
 
-_AT_ONCE = timedelta(0)
 _NOT_READY = ("False", "Unknown")
 _MILD = (Reason.DRIVER_NOT_REGISTERED, Reason.DETACH_FAILED)
 """What is mounted goes on working."""
@@ -41,12 +40,10 @@ class NodeTrouble:
     Attributes:
         since: since when, clamped to now.
         why: a sentence.
-        over: whether it has lasted longer than the policy's `checks.nodeFailure.after`.
     """
 
     since: datetime
     why: str
-    over: bool
 
 
 class Missing:
@@ -72,7 +69,7 @@ class Missing:
 
 
 def troubled_nodes(
-    nodes: Iterable[Node], missing: Mapping[str, datetime], *, after: timedelta, now: datetime
+    nodes: Iterable[Node], missing: Mapping[str, datetime], *, now: datetime
 ) -> dict[str, NodeTrouble]:
     """Return the nodes that are not Ready (False or Unknown) or gone.
 
@@ -82,7 +79,6 @@ def troubled_nodes(
     Args:
         nodes: all that exist.
         missing: those that are gone while Pods are bound to them, and since when.
-        after: how long is too long.
         now: the moment.
     """
     troubles: dict[str, NodeTrouble] = {}
@@ -90,11 +86,11 @@ def troubled_nodes(
         if node.ready in _NOT_READY:
             since = min(node.since or now, now)
             why = f"the node {node.name} is not Ready since {rfc3339(since)} ({node.ready}; {node.why})"
-            troubles[node.name] = NodeTrouble(since, clean_message(why), now - since >= after)
+            troubles[node.name] = NodeTrouble(since, clean_message(why))
     for name, when in missing.items():
         since = min(when, now)
         why = f"the node {name} does not exist any more, and Pods are still bound to it"
-        troubles[name] = NodeTrouble(since, why, now - since >= after)
+        troubles[name] = NodeTrouble(since, why)
     return troubles
 
 
@@ -103,19 +99,18 @@ def node_failures(
     usage: Usage,
     *,
     drivers: Iterable[str],
-    healths: Mapping[ClaimRef, ClaimHealth],
+    after: timedelta,
     now: datetime,
 ) -> ClaimAnswers:
-    """Accuse failed nodes before every claim that is used there.
+    """Say of nodes that are not Ready, or gone, that they failed, for every claim that is used there.
 
-    A node that failed and flaps is not forgiven in between: while it is not Ready, however shortly, claims that have
-    the finding keep it. Who waited for `after` need not wait for `unhealthyAfter` as well.
+    It must last for `after`, which the node's own condition dates; `unhealthyAfter` is not added.
 
     Args:
         troubles: from `troubled_nodes`.
         usage: which claims are used where.
         drivers: of the policy's claims.
-        healths: what is remembered of the policy's claims.
+        after: how long it must last.
         now: the moment.
     """
     wanted = tuple(drivers)
@@ -123,19 +118,20 @@ def node_failures(
         on_node = usage.on(name)
         for driver in wanted:
             for ref in on_node.get(driver, ()):
-                if trouble.over or _failed_before(healths.get(ref), name):
-                    yield ref, _answer(Reason.NODE_FAILED, trouble.why, name, now, since=trouble.since)
-
-
-def _failed_before(health: ClaimHealth | None, node: str) -> bool:
-    return health is not None and any(
-        finding.reason == Reason.NODE_FAILED and finding.node == node and finding.source is Source.KUBERNETES
-        for finding in health.findings
-    )
+                yield (
+                    ref,
+                    _answer(Reason.NODE_FAILED, trouble.why, name, now, since=trouble.since, delay=after),
+                )
 
 
 def _answer(
-    reason: Reason, message: str, node: str, now: datetime, *, since: datetime | None = None
+    reason: Reason,
+    message: str,
+    node: str,
+    now: datetime,
+    *,
+    since: datetime | None = None,
+    delay: timedelta | None = None,
 ) -> Answer:
     status = DEGRADED if reason in _MILD else INACCESSIBLE
     return Answer(
@@ -144,9 +140,9 @@ def _answer(
         now,
         node=node,
         conditions=(Condition(status, reason.value, message),),
-        can_clear=False,
+        observer=Observer.API,
         since=since,
-        delay=_AT_ONCE if reason is Reason.NODE_FAILED else None,
+        delay=delay,
     )
 
 
@@ -239,6 +235,7 @@ def accusation(
     *,
     node: str = "",
     via: Via = Via.OPERATOR,
+    observer: Observer = Observer.API,
 ) -> Answer:
-    """Make the answer of somebody who accuses and can never acquit."""
-    return Answer(source, Outcome.ADVERSE, now, node=node, via=via, conditions=conditions, can_clear=False)
+    """Make the answer of an observer that says something against a volume."""
+    return Answer(source, Outcome.ADVERSE, now, node=node, via=via, conditions=conditions, observer=observer)

@@ -18,8 +18,9 @@ from volumehealth.model.cluster import (
     PodEvent,
     ViewState,
 )
-from volumehealth.model.health import Answer, HealthAPI, HealthyOnNodes, Outcome, Source
+from volumehealth.model.health import Answer, HealthAPI, HealthyOnNodes, Origins, Outcome, Source
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer
 from volumehealth.model.report import VolumeHealthReport
 
 
@@ -121,6 +122,7 @@ class Observations:
         silent: those that do not, and since when, by node.
         storage: answers about the storage behind drivers, seen from nodes, and the claims that it touches.
         drivers: those that answer on nodes.
+        origins: what origins of these planes are that gave no answer.
     """
 
     claims: Mapping[ClaimRef, tuple[Answer, ...]] = field(default_factory=dict)
@@ -129,10 +131,14 @@ class Observations:
     silent: Mapping[str, datetime] = field(default_factory=dict)
     storage: Mapping[Backend, tuple[tuple[Answer, ...], tuple[ClaimRef, ...]]] = field(default_factory=dict)
     drivers: Mapping[str, ObservedDriver] = field(default_factory=dict)
+    origins: Origins | None = None
 
 
 def storage_silence(heard: Observations, backend: Backend, now: datetime) -> tuple[Answer, ...]:
     """Return what to make of a backend that nobody speaks of any more: it is well, unless its node's agent is silent."""
     if backend.node in heard.silent:
         return ()
-    return (Answer(Source.NODE, Outcome.HEALTHY, now, node=backend.node, can_clear=False),)
+    observers = (Observer.API, Observer.DRIVER)  # of the kubelet's object, and of the agent's report
+    return tuple(
+        Answer(Source.NODE, Outcome.HEALTHY, now, node=backend.node, observer=one) for one in observers
+    )

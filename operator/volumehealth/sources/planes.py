@@ -1,11 +1,11 @@
 """The node plane and the Kubernetes plane of a check: everything that is not said by a controller's socket.
 
-Holds what must be remembered between checks (which claims are used where, who vouches for whom) and asks the pure
-producers in `kubernetes`, `reports` and `takeback`.
+Holds what must be remembered between checks (which claims are used where, what agents cover) and asks the pure
+producers in `kubernetes`, `reports` and `origins`.
 """
 
 from collections import ChainMap
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import chain
@@ -15,18 +15,19 @@ from volumehealth.cluster.resources import AGENT_PODS
 from volumehealth.judge.storage import Backend
 from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import StorageStatement
-from volumehealth.model.health import Answer, ClaimHealth, HealthAPI, HealthyOnNodes, Source, SourceState, Via
+from volumehealth.model.health import Answer, HealthAPI, HealthyOnNodes, Source, Via
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer, Origin
 from volumehealth.model.policy import Policy
-from volumehealth.model.report import agent_lease_name
+from volumehealth.model.report import VolumeHealthReport, agent_lease_name
 from volumehealth.model.steps import Steps
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.policy.select import Members
 from volumehealth.sources import kubernetes, reports, waiting
 from volumehealth.sources.liveness import AgentLiveness
 from volumehealth.sources.observations import Observations, ObservedDriver, PlaneView
-from volumehealth.sources.resolved import Place, resolved
-from volumehealth.sources.usage import Usage
+from volumehealth.sources.origins import PlaneOrigins
+from volumehealth.sources.usage import Place, Usage
 
 _GRACE = timedelta(seconds=30)
 """Beside an interval and a timeout: what an agent needs to see a new Pod and to write what it found."""
@@ -48,15 +49,17 @@ class _Own:
         made_of: what it was made of.
         claims: those of each driver.
         nodes: where any of them is used, in order.
-        vouching: the table that `healthy_on_nodes` was made of.
-        healthy_on_nodes: the claims that are healthy on their nodes, by driver.
+        covered: what `healthy` and `complete` were made of.
+        healthy: the claims that are healthy on their nodes, by driver.
+        complete: those at which a node completed every required look.
     """
 
     made_of: tuple[Members, int]
     claims: Mapping[str, frozenset[ClaimRef]]
     nodes: tuple[str, ...]
-    vouching: object = None
-    healthy_on_nodes: Mapping[str, frozenset[ClaimRef]] = field(default_factory=dict)
+    covered: object = None
+    healthy: Mapping[str, frozenset[ClaimRef]] = field(default_factory=dict)
+    complete: Mapping[str, frozenset[ClaimRef]] = field(default_factory=dict)
 
 
 class Planes:
@@ -79,21 +82,19 @@ class Planes:
         self._grace = 0.0
         self._signature: list[tuple[object, bool]] = []
         self._version = -1
-        self._vouching: reports.Vouching = {}
+        self._covered = reports.Covered()
+        self._listed: dict[Place, VolumeHealthReport | None] = {}
 
     def forget(self, policy_uid: str) -> None:
         """A policy is gone."""
         self._owns.pop(policy_uid, None)
 
-    def hear(
-        self, policy: Policy, members: Members, healths: Mapping[ClaimRef, ClaimHealth], now: datetime
-    ) -> Steps[Observations]:
+    def hear(self, policy: Policy, members: Members, now: datetime) -> Steps[Observations]:
         """Return what nodes, agents and Kubernetes say of a policy's claims; nothing else may be asked between steps.
 
         Args:
             policy: with what it wants to hear.
             members: its claims.
-            healths: what is remembered of them.
             now: the moment.
         """
         self._grace = max(self._grace, _grace_of(policy))
@@ -103,24 +104,19 @@ class Planes:
         yield
         everyone = self._agents(moment) if policy.spec.checks.node.enabled else {}
         agents = tuple(everyone[node] for node in own.nodes if node in everyone)
-        healthy_on_nodes = yield from self._vouch(policy, own, everyone, moment)
-        troubles = self._troubles(policy, moment)
+        healthy_on_nodes, unasked = yield from self._cover(policy, own, everyone, moment)
+        troubles = self._troubles(moment)
         said: dict[ClaimRef, list[Answer]] = {}
-        # The view may change between steps, so each of these is heard in one.
+        # The view may change between steps, so each of these is observed in one.
         for statements in (
-            self._kubernetes(policy, members, healths, troubles, moment),
+            self._kubernetes(policy, members, troubles, moment),
             self._nodes(policy, members, agents, moment),
-            self._fresh(policy, members, agents, moment),
+            unasked,
         ):
             yield
             for ref, answer in statements:
                 said.setdefault(ref, []).append(answer)
         yield
-        silence = {agent.node: agent for agent in agents}
-        for ref, answer in list(
-            self._resolved(policy, healths, said, healthy_on_nodes, silence, troubles, moment)
-        ):
-            said.setdefault(ref, []).append(answer)
         return Observations(
             claims={ref: tuple(answers) for ref, answers in said.items()},
             healthy_on_nodes=healthy_on_nodes,
@@ -128,7 +124,19 @@ class Planes:
             silent={agent.node: agent.silent_since for agent in agents if agent.silent_since is not None},
             storage=self._storage(policy, own, agents, moment),
             drivers=_drivers(agents, members.by_driver),
+            origins=PlaneOrigins(
+                checks=policy.spec.checks,
+                driver_of=self._driver_of,
+                usage=self._usage,
+                agents=everyone if self._view.follows("leases") else None,
+                follows=self._view.follows,
+                now=moment.wall,
+            ),
         )
+
+    def _driver_of(self, ref: ClaimRef) -> str:
+        claim = self._view.claims.get(ref)
+        return claim.driver if claim is not None else ""
 
     # ---- what is followed ----
 
@@ -154,6 +162,11 @@ class Planes:
             self._pod_changes.put_back(pods)
             raise
         self._usage.forget_fresh(now - self._grace)
+        for place in self._listed.keys() - self._usage.fresh.keys():
+            del self._listed[place]
+        for place, since in self._usage.fresh.items():
+            if since == inf or place not in self._listed:
+                self._listed[place] = self._view.reports.get(place.node)
 
     def _own(self, uid: str, members: Members) -> _Own:
         known = self._owns.get(uid)
@@ -200,42 +213,54 @@ class Planes:
         lease = self._view.leases.get(agent_lease_name(node))
         return lease is not None and self._roll.alive(lease, moment.monotonic)
 
-    def _vouch(
+    def _cover(
         self, policy: Policy, own: _Own, agents: Mapping[str, reports.NodeAgent], moment: _Moment
-    ) -> Steps[HealthyOnNodes]:
+    ) -> Steps[tuple[HealthyOnNodes, kubernetes.ClaimAnswers]]:
+        """Return what nodes have nothing against, and what they were not asked about yet."""
         if not agents:
-            return HealthyOnNodes()
-        vouching = yield from self._vouching_now(agents.values())
-        if own.vouching is not vouching:
-            own.vouching = vouching
-            own.healthy_on_nodes = {
-                driver: own.claims[driver] & refs.keys()
-                for driver, refs in vouching.items()
-                if driver in own.claims
-            }
-        own_words: dict[ClaimRef, tuple[str, ...]] = {}
-        tables = (table for driver, table in vouching.items() if driver in own.claims)
-        nodes = ChainMap(own_words, *tables)
-        claims = own.healthy_on_nodes
-        grace = _grace_of(policy)
-        for (node, ref), since in self._usage.fresh.items():
-            if moment.monotonic - since < grace and node in nodes.get(ref, ()):
-                rest = tuple(other for other in nodes[ref] if other != node)
-                own_words[ref] = rest
-                if not rest:
-                    claims = {driver: refs - {ref} for driver, refs in claims.items()}
-        return HealthyOnNodes(moment.wall, claims, nodes)
+            return HealthyOnNodes(), iter(())
+        covered = yield from self._covered_now(agents.values())
+        if own.covered is not covered:
+            own.covered = covered
+            own.healthy = {name: own.claims[name] & covered.healthy.get(name, set()) for name in own.claims}
+            own.complete = {name: own.claims[name] & covered.complete.get(name, set()) for name in own.claims}
+        tables = (table for driver, table in covered.origins.items() if driver in own.claims)
+        old: dict[ClaimRef, tuple[Origin, ...]] = {}
+        origins = ChainMap(old, *tables)
+        unasked = list(reports.unasked(covered, own.claims, moment.wall))
+        for place in self._covered_before_its_pod(policy, agents, moment):
+            listed = origins.get(place.claim, ())
+            if any(origin.node == place.node for origin in listed):
+                old[place.claim] = tuple(origin for origin in listed if origin.node != place.node)
+                words = f"its Pod on {place.node} has only just begun to run"
+                why = str(SilenceReason.NOT_YET_ASKED)
+                unasked.append((place.claim, reports.silence(why, words, place.node, moment.wall)))
+        healthy, complete = _without(own.healthy, old), own.complete
+        if old:
+            complete = {driver: refs - old.keys() for driver, refs in complete.items()}
+        return HealthyOnNodes(moment.wall, healthy, complete, origins), iter(unasked)
 
-    def _vouching_now(self, agents: Collection[reports.NodeAgent]) -> Steps[reports.Vouching]:
-        """Return who vouches for whom in the whole cluster; the same object while nothing changed."""
+    def _covered_before_its_pod(
+        self, policy: Policy, agents: Mapping[str, reports.NodeAgent], moment: _Moment
+    ) -> Iterator[Place]:
+        """Yield claims whose Pod began to run after the agent last wrote: what it covers is what was there before."""
+        grace = _grace_of(policy)
+        for place, since in self._usage.fresh.items():
+            agent = agents.get(place.node)
+            young = moment.monotonic - since < grace
+            if young and agent is not None and agent.report is self._listed.get(place):
+                yield place
+
+    def _covered_now(self, agents: Collection[reports.NodeAgent]) -> Steps[reports.Covered]:
+        """Return what all agents cover in the whole cluster; the same object while nothing changed."""
         signature = [(agent.report, agent.silent_since is None) for agent in agents]
         same = len(signature) == len(self._signature) and all(
             old[0] is new[0] and old[1] is new[1] for old, new in zip(self._signature, signature, strict=True)
         )
         if not same or self._version != self._usage.version:
-            self._vouching = yield from reports.vouched_for(agents, self._usage)
+            self._covered = yield from reports.covered_by(agents, self._view.claims, self._usage)
             self._signature, self._version = list(signature), self._usage.version
-        return self._vouching
+        return self._covered
 
     def _nodes(
         self, policy: Policy, members: Members, agents: Sequence[reports.NodeAgent], moment: _Moment
@@ -249,44 +274,26 @@ class Planes:
             yield from reports.accusations(agents, claims, usage, capacity=capacity, now=now)
             yield from reports.silences(agents, usage, drivers=members.by_driver, now=now)
 
-    def _fresh(
-        self, policy: Policy, members: Members, agents: Sequence[reports.NodeAgent], moment: _Moment
-    ) -> kubernetes.ClaimAnswers:
-        """Tell of claims whose Pod has only just begun to run where their driver will be asked."""
-        if not agents or not self._usage.fresh:
-            return
-        grace, by_node = _grace_of(policy), {agent.node: agent for agent in agents}
-        for (node, ref), since in self._usage.fresh.items():
-            claim, agent = self._view.claims.get(ref), by_node.get(node)
-            young = moment.monotonic - since < grace
-            if young and claim is not None and agent is not None and claim.driver in members.by_driver:
-                driver = agent.driver(claim.driver) if agent.live is not None else None
-                if driver is not None and reports.answers(driver):
-                    begun = "has only just begun" if since != inf else "has not begun"
-                    words = f"its Pod on {node} {begun} to run"
-                    yield ref, reports.silence(str(SilenceReason.NOT_YET_ASKED), words, node, moment.wall)
-
     # ---- Kubernetes ----
 
-    def _troubles(self, policy: Policy, moment: _Moment) -> Mapping[str, kubernetes.NodeTrouble]:
+    def _troubles(self, moment: _Moment) -> Mapping[str, kubernetes.NodeTrouble]:
         if not self._view.follows("nodes"):
             return {}
         nodes, gone = self._view.nodes, self._view.nodes_gone
         missing = self._missing.since(self._usage.nodes, nodes, gone, moment.wall)
-        after = policy.spec.checks.node_failure.after
-        return kubernetes.troubled_nodes(nodes.values(), missing, after=after, now=moment.wall)
+        return kubernetes.troubled_nodes(nodes.values(), missing, now=moment.wall)
 
     def _kubernetes(
         self,
         policy: Policy,
         members: Members,
-        healths: Mapping[ClaimRef, ClaimHealth],
         troubles: Mapping[str, kubernetes.NodeTrouble],
         moment: _Moment,
     ) -> kubernetes.ClaimAnswers:
         view, usage, drivers, now = self._view, self._usage, members.by_driver, moment.wall
         if policy.spec.checks.node_failure.enabled and troubles:
-            yield from kubernetes.node_failures(troubles, usage, drivers=drivers, healths=healths, now=now)
+            after = policy.spec.checks.node_failure.after
+            yield from kubernetes.node_failures(troubles, usage, drivers=drivers, after=after, now=now)
         yield from kubernetes.unregistered_drivers(
             view.csinodes, usage, drivers=drivers, troubles=troubles, now=now
         )
@@ -311,40 +318,6 @@ class Planes:
         claims = self._view.claims
         return (ref for ref in self._view.claims_of(volume) if ref in claims and claims[ref].volume == volume)
 
-    def _resolved(
-        self,
-        policy: Policy,
-        healths: Mapping[ClaimRef, ClaimHealth],
-        said: Mapping[ClaimRef, Sequence[Answer]],
-        healthy_on_nodes: HealthyOnNodes,
-        agents: Mapping[str, reports.NodeAgent],
-        troubles: Mapping[str, kubernetes.NodeTrouble],
-        moment: _Moment,
-    ) -> kubernetes.ClaimAnswers:
-        known = all(map(self._view.follows, ("nodes", "csinodes", "volumeattachments")))
-        looks = policy.spec.checks.node_failure.enabled
-
-        def heard(ref: ClaimRef) -> set[Place]:
-            places = {(answer.source, answer.node) for answer in said.get(ref, ())}
-            return places | {(Source.NODE, node) for node in healthy_on_nodes.nodes.get(ref, ())}
-
-        def by_kubernetes(node: str) -> bool:
-            return not node or (known and (looks or node not in troubles))
-
-        def by_node(ref: ClaimRef, node: str, carrier: str) -> bool:
-            if node not in self._usage.nodes_of(ref):
-                return True
-            agent, claim = agents.get(node), self._view.claims.get(ref)
-            if agent is None:
-                return carrier == Via.KUBELET and policy.spec.checks.node.enabled
-            driver = agent.driver(claim.driver) if claim is not None and agent.live is not None else None
-            # Its own checks speak for a driver that can give no answer: what they do not name is over.
-            return driver is not None and (
-                driver.state is SourceState.UNSUPPORTED or driver.health_api is HealthAPI.NONE
-            )
-
-        return resolved(healths, heard, kubernetes=by_kubernetes, node=by_node, now=moment.wall)
-
     # ---- the storage behind drivers ----
 
     def _storage(
@@ -367,7 +340,12 @@ class Planes:
             if touched:
                 answers = tuple(
                     kubernetes.accusation(
-                        Source.NODE, (statement.condition,), moment.wall, node=backend.node, via=via
+                        Source.NODE,
+                        (statement.condition,),
+                        moment.wall,
+                        node=backend.node,
+                        via=via,
+                        observer=Observer.DRIVER if via is Via.AGENT else Observer.API,
                     )
                     for via, statement in statements
                 )
@@ -387,6 +365,14 @@ class Planes:
                 and any(statement.touches(claims[ref]) for statement in statements)
             )
         )
+
+
+def _without(
+    claims: Mapping[str, frozenset[ClaimRef]], changed: Mapping[ClaimRef, tuple[Origin, ...]]
+) -> Mapping[str, frozenset[ClaimRef]]:
+    """Take out the claims that no node's driver says are healthy any more; the same object if none changed."""
+    gone = {ref for ref, left in changed.items() if all(one.observer is not Observer.DRIVER for one in left)}
+    return {driver: refs - gone for driver, refs in claims.items()} if gone else claims
 
 
 def _grace_of(policy: Policy) -> float:

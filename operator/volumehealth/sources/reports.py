@@ -1,19 +1,18 @@
-"""What agents' reports say of claims: who is alive, who accuses, who vouches.
+"""What agents' reports say of claims: who is alive, what is said against claims, what was looked at.
 
-Nearly every claim is well on its node and named in no report, so nobody looks at it: claims that are healthy_on_nodes for are
-kept in one table that is made anew only when a report, an agent's life or a Pod changed. What is said otherwise costs
-what is said.
+Nearly every claim is well on its node and named as covered only, so it is not looked at one by one: what origins cover
+is kept in tables that are made anew only when a report, an agent's life or a Pod changed.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from volumehealth.model.clock import rfc3339
 from volumehealth.model.cluster import Claim, StorageStatement
 from volumehealth.model.health import Answer, Condition, HealthAPI, Outcome, Source, SourceState, Via
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.origin import Observer
+from volumehealth.model.origin import Observer, Origin
 from volumehealth.model.report import (
     Plane,
     ReportedDriver,
@@ -27,8 +26,25 @@ from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.sources.kubernetes import ClaimAnswers
 from volumehealth.sources.usage import Usage
 
-Vouching = dict[str, dict[ClaimRef, tuple[str, ...]]]
-"""By driver: the claims that nodes vouch for, and which nodes do."""
+_ASKED = (Observer.DRIVER, Observer.CAPACITY)
+"""Observers that speak only while the driver answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """What live agents looked at and have nothing against.
+
+    Attributes:
+        origins: by driver and claim, the origins that looked at it and have nothing against it.
+        healthy: by driver, the claims of which the driver's node plugin says so.
+        complete: by driver, the claims at which every required look was completed on a node and nothing was found.
+        unasked: by driver, claims and nodes where the driver answers and was not asked about the claim yet.
+    """
+
+    origins: dict[str, dict[ClaimRef, tuple[Origin, ...]]] = field(default_factory=dict)
+    healthy: dict[str, set[ClaimRef]] = field(default_factory=dict)
+    complete: dict[str, set[ClaimRef]] = field(default_factory=dict)
+    unasked: dict[str, list[tuple[ClaimRef, str]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,28 +87,62 @@ def cannot_answer(driver: ReportedDriver) -> bool:
     return driver.state is SourceState.UNSUPPORTED or driver.health_api is HealthAPI.NONE
 
 
-def vouched_for(agents: Iterable[NodeAgent], usage: Usage) -> Steps[Vouching]:
-    """Return who vouches for whom; one node in each step.
+def covered_by(agents: Iterable[NodeAgent], claims: Mapping[ClaimRef, Claim], usage: Usage) -> Steps[Covered]:
+    """Return what live agents looked at; one node in each step.
 
-    That is the rule of `model.report`, but for the grace of Pods that have only just begun to run. An agent that left
-    something out vouches for nobody.
+    An agent that left entries out says nothing of what it does not name.
     """
-    healthy_on_nodes: Vouching = {}
+    covered = Covered()
     for agent in agents:
         yield
         report = agent.live
-        if report is None or report.omitted:
+        if report is None or report.omitted.volumes or report.omitted.silent:
             continue
-        on_node = usage.on(agent.node)
-        entries: tuple[ReportedVolume | SilentVolume, ...] = (*report.volumes, *report.silent)
-        named = {(entry.driver, ref_of(entry)) for entry in entries}
-        for driver in report.drivers:
-            if answers(driver) and driver.name in on_node:
-                of_driver = healthy_on_nodes.setdefault(driver.name, {})
-                for ref in on_node[driver.name]:
-                    if (driver.name, ref) not in named:
-                        of_driver[ref] = (*of_driver.get(ref, ()), agent.node)
-    return healthy_on_nodes
+        look = _Look(agent.node, report)
+        for refs in usage.on(agent.node).values():
+            for ref in refs:
+                claim = claims.get(ref)
+                if claim is not None:
+                    look.at(ref, claim, covered)
+            yield
+    return covered
+
+
+class _Look:
+    """One live report, ready to be asked about the claims in use on its node."""
+
+    def __init__(self, node: str, report: VolumeHealthReport) -> None:
+        self._node = node
+        self._complete = report.complete
+        self._names = {one.observer: one.names for one in report.coverage}
+        self._drivers = {driver.name: driver for driver in report.drivers}
+        self._silent = {(one.driver, ref_of(one)) for one in report.silent}
+        self._said: dict[tuple[str, ClaimRef], set[Observer]] = {}
+        for volume in report.volumes:
+            said = self._said.setdefault((volume.driver, ref_of(volume)), set())
+            said.update(condition.origin for condition in volume.conditions)
+
+    def at(self, ref: ClaimRef, claim: Claim, covered: Covered) -> None:
+        """Enter one claim that is in use here."""
+        said = self._said.get((claim.driver, ref), set())
+        silent = (claim.driver, ref) in self._silent
+        driver = self._drivers.get(claim.driver)
+        asked = driver is not None and driver.state is SourceState.ANSWERING and not silent
+        clean = []
+        for observer, names in self._names.items():
+            speaks = asked or observer not in _ASKED
+            if claim.uid in names and observer not in said and speaks:
+                clean.append(Origin(Source.NODE, observer, self._node))
+        if clean:
+            of_driver = covered.origins.setdefault(claim.driver, {})
+            of_driver[ref] = (*of_driver.get(ref, ()), *clean)
+        if driver is not None and answers(driver) and not silent:
+            if claim.uid not in self._names.get(Observer.DRIVER, ()):
+                covered.unasked.setdefault(claim.driver, []).append((ref, self._node))
+            elif Observer.DRIVER not in said:
+                covered.healthy.setdefault(claim.driver, set()).add(ref)
+        if claim.uid in self._complete and not said:
+            covered.complete.setdefault(claim.driver, set()).add(ref)
 
 
 def accusations(
@@ -118,38 +168,37 @@ def accusations(
         report = agent.live
         if report is None:
             continue
-        drivers = {driver.name: driver for driver in report.drivers}
         for volume in report.volumes:
             if _concerns(volume, agent.node, claims, usage):
-                heard = drivers.get(volume.driver)
-                can_clear = heard is not None and answers(heard)
-                yield ref_of(volume), _accusation(volume, agent.node, capacity, can_clear=can_clear, now=now)
+                for answer in _accusations(volume, agent.node, capacity, now=now):
+                    yield ref_of(volume), answer
         for silent in report.silent:
             if _concerns(silent, agent.node, claims, usage):
                 yield ref_of(silent), silence(silent.reason, silent.message, agent.node, now)
 
 
-def _accusation(
-    volume: ReportedVolume, node: str, capacity: bool, *, can_clear: bool, now: datetime
-) -> Answer:
-    """Make the answer of an adverse entry; it is healthy if the policy wants to hear nothing of what it says.
+def _accusations(volume: ReportedVolume, node: str, capacity: bool, *, now: datetime) -> Iterator[Answer]:
+    """Make the answers of an adverse entry, one for each observer that says something.
 
     When the agent heard it first is not taken over: that is by the agent's clock.
     """
-    conditions = tuple(
-        Condition(one.status, one.reason, clean_message(one.message))
-        for one in volume.conditions
-        if capacity or one.origin is not Observer.CAPACITY
-    )
-    return Answer(
-        Source.NODE,
-        Outcome.ADVERSE if conditions else Outcome.HEALTHY,
-        now,
-        node=node,
-        via=Via.AGENT,
-        conditions=conditions,
-        can_clear=can_clear,
-    )
+    for observer in dict.fromkeys(one.origin for one in volume.conditions):
+        if observer is Observer.CAPACITY and not capacity:
+            continue
+        conditions = tuple(
+            Condition(one.status, one.reason, clean_message(one.message))
+            for one in volume.conditions
+            if one.origin is observer
+        )
+        yield Answer(
+            Source.NODE,
+            Outcome.ADVERSE,
+            now,
+            node=node,
+            via=Via.AGENT,
+            conditions=conditions,
+            observer=observer,
+        )
 
 
 def silences(
@@ -184,6 +233,8 @@ def _why_silent(agent: NodeAgent, driver: str, able: set[str]) -> tuple[str, str
     """Return reason and sentence, or None if the driver can give no answer there, or gives it."""
     known = agent.driver(driver)
     if agent.silent_since is not None:
+        if agent.report is not None and agent.report.complete:
+            return str(SilenceReason.AGENT_SILENT), silent_words(agent)
         if (driver not in able) if known is None else known.health_api is HealthAPI.NONE:
             return None
         return str(SilenceReason.AGENT_SILENT), silent_words(agent)
@@ -215,6 +266,14 @@ def _named(report: VolumeHealthReport | None, driver: str, *, adverse: bool) -> 
     if adverse:
         entries += report.volumes
     return {ref_of(entry) for entry in entries if entry.driver == driver}
+
+
+def unasked(covered: Covered, drivers: Iterable[str], now: datetime) -> ClaimAnswers:
+    """Tell of claims that their driver was not asked about since they were wanted."""
+    words = "the driver was not asked about it on {} since it was wanted"
+    for driver in drivers:
+        for ref, node in covered.unasked.get(driver, ()):
+            yield ref, silence(str(SilenceReason.NOT_YET_ASKED), words.format(node), node, now)
 
 
 def silence(reason: str, message: str, node: str, now: datetime) -> Answer:

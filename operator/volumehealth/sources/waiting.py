@@ -15,6 +15,7 @@ from volumehealth.model.clock import rfc3339
 from volumehealth.model.cluster import ApiConditions, Attachment, Claim, Pod, PodEvent
 from volumehealth.model.health import DEGRADED, INACCESSIBLE, Answer, Condition, Outcome, Source
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer
 from volumehealth.model.text import clean_message
 from volumehealth.model.vocabulary import Reason
 
@@ -185,6 +186,6 @@ def _adverse(condition: Condition, node: str, now: datetime, since: datetime) ->
         now,
         node=node,
         conditions=(condition,),
-        can_clear=False,
+        observer=Observer.API,
         since=min(since, now),
     )

@@ -12,6 +12,7 @@ from volumehealth.model.health import (
     ClaimHealth,
     Condition,
     Identity,
+    Origins,
     Outcome,
     Source,
     TransitionKind,
@@ -19,6 +20,7 @@ from volumehealth.model.health import (
     Via,
 )
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer
 from volumehealth.model.policy import Rule
 
 START = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
@@ -43,8 +45,10 @@ def settings(
     )
 
 
-def healthy(source: Source = Source.CONTROLLER, node: str = "", *, can_clear: bool = True) -> Answer:
-    return Answer(source, Outcome.HEALTHY, START, node, can_clear=can_clear)
+def healthy(
+    source: Source = Source.CONTROLLER, node: str = "", *, observer: Observer = Observer.DRIVER
+) -> Answer:
+    return Answer(source, Outcome.HEALTHY, START, node, observer=observer)
 
 
 def silent(source: Source = Source.CONTROLLER, node: str = "", reason: str = "DriverUnreachable") -> Answer:
@@ -56,9 +60,9 @@ def adverse(
     source: Source = Source.CONTROLLER,
     node: str = "",
     via: Via = Via.OPERATOR,
-    can_clear: bool = True,
+    observer: Observer = Observer.DRIVER,
 ) -> Answer:
-    return Answer(source, Outcome.ADVERSE, START, node, via, conditions, can_clear=can_clear)
+    return Answer(source, Outcome.ADVERSE, START, node, via, conditions, observer=observer)
 
 
 class Court:
@@ -78,7 +82,13 @@ class Court:
         self.turns: list[tuple[TransitionKind, Identity, int]] = []
 
     def hears(
-        self, *answers: Answer, after: float = 0, uid: str = "uid-1", stale_reason: str = ""
+        self,
+        *answers: Answer,
+        after: float = 0,
+        uid: str = "uid-1",
+        stale_reason: str = "",
+        by_node: bool = False,
+        origins: Origins | None = None,
     ) -> Judgement:
         """Judge what is said `after` so many more minutes."""
         self.now += MINUTE * after
@@ -94,6 +104,8 @@ class Court:
             monotonic=self.monotonic,
             stale_reason=stale_reason,
             before=self.before,
+            by_node=by_node,
+            origins=origins,
         )
         self.health, self.before = judgement.health, judgement.verdict
         self.notified += [

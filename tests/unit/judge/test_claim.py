@@ -26,6 +26,7 @@ from unit.judge.harness import (
 )
 from volumehealth.judge.claim import Judgement, hand_over, judge_claim
 from volumehealth.model.health import Answer, ClaimHealth, Condition, Source, Verdict, Via
+from volumehealth.model.origin import Observer
 from volumehealth.model.policy import Rule, RuleMatch
 
 AT_ONCE = settings(unhealthy_after=0, healthy_after=0)
@@ -37,11 +38,15 @@ class TestVerdict:
         ("a driver's healthy answer", [healthy()], Verdict.HEALTHY),
         ("silence is never health", [silent()], Verdict.UNKNOWN),
         ("no source that could answer", [], Verdict.UNMONITORED),
-        ("the mount table may not acquit", [healthy(NODE, "n1", can_clear=False)], Verdict.UNMONITORED),
+        (
+            "the mount table may not acquit",
+            [healthy(NODE, "n1", observer=Observer.MOUNT_TABLE)],
+            Verdict.UNMONITORED,
+        ),
         ("a source that speaks beside one that is silent", [silent(), healthy(NODE, "n1")], Verdict.HEALTHY),
         (
             "the mount table beside a silent driver",
-            [silent(), healthy(NODE, can_clear=False)],
+            [silent(), healthy(NODE, observer=Observer.MOUNT_TABLE)],
             Verdict.UNKNOWN,
         ),
         ("an adverse statement of a claim that is new", [adverse(SLOW)], Verdict.UNKNOWN),
@@ -271,14 +276,16 @@ class TestRecovering:
     def test_the_mount_table_clears_nothing_that_a_silent_driver_said(self) -> None:
         court = Court(AT_ONCE)
         court.hears(adverse(LOST, source=NODE, node="n1"))
-        court.hears(silent(NODE, "n1"), healthy(NODE, "n1", can_clear=False), after=60)
-        court.hears(silent(NODE, "n1"), adverse(SLOW, source=NODE, node="n1", can_clear=False), after=60)
+        court.hears(silent(NODE, "n1"), healthy(NODE, "n1", observer=Observer.MOUNT_TABLE), after=60)
+        court.hears(
+            silent(NODE, "n1"), adverse(SLOW, source=NODE, node="n1", observer=Observer.MOUNT_TABLE), after=60
+        )
         assert (RECOVERED, "VolumeNotFound", 1) not in court.notified
 
     def test_the_mount_table_clears_what_it_said_itself(self) -> None:
         court = Court(AT_ONCE)
-        court.hears(adverse(LOST, source=NODE, node="n1", can_clear=False))
-        court.hears(healthy(NODE, "n1", can_clear=False), after=1)
+        court.hears(adverse(LOST, source=NODE, node="n1", observer=Observer.MOUNT_TABLE))
+        court.hears(healthy(NODE, "n1", observer=Observer.MOUNT_TABLE), after=1)
         assert court.notified[1:] == [(RECOVERED, "VolumeNotFound", 1)]
 
     def test_a_full_answer_may_have_left_some_out_and_clears_nothing(self) -> None:
@@ -460,7 +467,7 @@ UNACCUSED = st.lists(
             healthy(Source.NODE, "n1"),
             silent(Source.NODE, "n1"),
             silent(Source.NODE, "n2", reason="AgentSilent"),
-            healthy(Source.KUBERNETES, can_clear=False),
+            healthy(Source.KUBERNETES, observer=Observer.API),
         ]
     ),
     max_size=4,

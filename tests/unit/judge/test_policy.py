@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -17,6 +17,7 @@ from volumehealth.judge.policy import PolicyJudgement, judge_in_steps, judge_pol
 from volumehealth.model.cluster import Claim
 from volumehealth.model.health import (
     Answer,
+    Basis,
     ClaimHealth,
     DriverAnswers,
     DriverState,
@@ -29,6 +30,7 @@ from volumehealth.model.health import (
     Verdict,
 )
 from volumehealth.model.ids import ClaimRef, VolumeId
+from volumehealth.model.origin import Observer, Origin
 from volumehealth.model.policy import Policy, PolicySpec, Rule, RuleMatch
 from volumehealth.policy.select import Members, Selection
 
@@ -349,19 +351,47 @@ DRIVERS = st.builds(
 )
 NODES = st.sampled_from([healthy(Source.NODE, "n1"), silent(Source.NODE, "n1")])
 ELSEWHERE = st.lists(NODES | st.just(adverse(SLOW, source=Source.NODE, node="n1")), max_size=2).map(tuple)
+REFS = st.frozensets(st.sampled_from([ClaimRef("shop", f"c{number:03}") for number in range(8)]), max_size=3)
+
+
+def covered_by(
+    well: frozenset[ClaimRef], complete: frozenset[ClaimRef]
+) -> dict[ClaimRef, tuple[Origin, ...]]:
+    """Return what covers claims: the driver on n2, and the mount table there."""
+    driver, mounts = (
+        Origin(Source.NODE, Observer.DRIVER, "n2"),
+        Origin(Source.NODE, Observer.MOUNT_TABLE, "n2"),
+    )
+    return {ref: (driver,) * (ref in well) + (mounts,) * (ref in complete) for ref in well | complete}
+
+
+@dataclass(frozen=True)
+class PlainOrigins:
+    """Origins whose state follows from their node."""
+
+    states: dict[str, Outcome]
+
+    def state_of(self, claim: ClaimRef, origin: Origin, reason: str) -> Answer:
+        outcome = self.states.get(origin.node, Outcome.SILENT)
+        return Answer(origin.source, outcome, START, origin.node, observer=origin.observer)
+
+
 EVIDENCE = st.builds(
-    lambda driver, claims, volumes, stale_reason, well: Evidence(
+    lambda driver, claims, volumes, stale_reason, well, complete, states: Evidence(
         {DRIVER: driver},
         {ClaimRef("shop", name): told for name, told in claims.items() if told},
         {VolumeId(DRIVER, handle): told for handle, told in volumes.items() if told},
         stale_reason,
-        HealthyOnNodes(START, {DRIVER: well}, dict.fromkeys(well, ("n2",))),
+        HealthyOnNodes(START, {DRIVER: well}, {DRIVER: complete}, covered_by(well, complete)),
+        PlainOrigins(states),
     ),
     DRIVERS,
     st.dictionaries(st.sampled_from(["c000", "c004", "gone"]), ELSEWHERE, max_size=2),
     st.dictionaries(st.sampled_from(["v000", "v003", "v999"]), ELSEWHERE, max_size=2),
     st.sampled_from(["", "", "no watch"]),
-    st.frozensets(st.sampled_from([ClaimRef("shop", f"c{number:03}") for number in range(8)]), max_size=3),
+    REFS,
+    REFS,
+    st.dictionaries(st.sampled_from(["", "n1", "n2"]), st.sampled_from([Outcome.HEALTHY, Outcome.ENDED])),
 )
 
 
@@ -399,6 +429,7 @@ def test_judging_together_is_judging_one_by_one(
             last.healths if last else {}, members, claims, evidence, settings=given, now=now, last=last
         )
         turns: list[Transition] = []
+        by_node = 0
         for ref, claim in claims.items():
             judgement = judge_claim(
                 alone.get(ref),
@@ -410,7 +441,10 @@ def test_judging_together_is_judging_one_by_one(
                 now=now,
                 stale_reason=evidence.stale_reason,
                 before=was.get(ref, Verdict.UNKNOWN),
+                by_node=ref in evidence.healthy_on_nodes.complete[DRIVER],
+                origins=evidence.origins,
             )
+            by_node += judgement.basis is Basis.NODE
             was[ref] = judgement.verdict
             turns += judgement.transitions
             alone.pop(ref, None)
@@ -418,6 +452,7 @@ def test_judging_together_is_judging_one_by_one(
                 alone[ref] = judgement.health
         assert last.healths == alone
         assert last.transitions == tuple(turns)
+        assert last.counts.healthy_by_node == by_node
         assert verdicts(last) == tuple(
             sum(verdict is wanted for verdict in was.values())
             for wanted in (Verdict.HEALTHY, Verdict.UNHEALTHY, Verdict.UNKNOWN, Verdict.UNMONITORED)

@@ -241,6 +241,7 @@ def test_words_of_the_status_are_explained_and_not_enforced(plural: str, path: s
 API_NAMES = {
     "health_api": "healthAPI",
     "not_csi": "notCSI",
+    "observers": "origins",
     "unknown_reason": "reason",
     "unknown_message": "message",
 }
@@ -266,7 +267,8 @@ def test_a_record_holds_what_a_restart_needs() -> None:
     not_written = {
         "uid",
         "pending",
-        "confirmedPlaces",
+        "confirmedOrigins",
+        "closed",
         "verdict",
         "ignored",
     }  # the owner's, memory only, and what follows from the rest

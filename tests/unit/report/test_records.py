@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from support.health import START, make_claim, make_finding, make_health, make_pod
 from volumehealth.model.cluster import Pod
 from volumehealth.model.health import Change, ClaimHealth, Finding, Identity, Source, Verdict, Via
+from volumehealth.model.origin import Observer
 from volumehealth.report.records import deserves_record, label_value, render, resume
 
 CLAIM = make_claim()
@@ -52,6 +53,9 @@ findings = st.builds(
     stale=st.booleans(),
     clear_since=st.none() | seconds,
     last_notified_at=st.none() | seconds,
+    observers=st.lists(st.sampled_from(Observer), min_size=1, unique=True).map(
+        lambda some: tuple(sorted(some))
+    ),
 ).map(possible)
 identities = st.builds(Identity, st.sampled_from(Source), st.text(max_size=9), words, words)
 healths = st.builds(
@@ -96,6 +100,14 @@ def test_a_recovered_claim_is_read_back_with_its_past() -> None:
     assert resume(CLAIM.ref, CLAIM.uid, json.dumps(status).encode()).health == health  # type: ignore[union-attr]
 
 
+def test_a_record_that_was_closed_says_so_and_is_read_back_so() -> None:
+    status = written(make_health(CLAIM, recovered=START, closed=True))["status"]
+    assert status["health"] == "Closed"
+    resumed = resume(CLAIM.ref, CLAIM.uid, json.dumps(status).encode())
+    assert resumed is not None
+    assert resumed.health.closed
+
+
 def test_a_record_is_owned_by_its_claim_and_never_blocks_its_deletion() -> None:
     metadata = written(make_health(CLAIM, make_finding()))["metadata"]
     assert metadata == {
@@ -121,6 +133,7 @@ def test_a_record_says_what_kubectl_get_shows() -> None:
         "findings": [
             {
                 "source": "Controller",
+                "origins": ["Driver"],
                 "via": "Operator",
                 "status": "Inaccessible",
                 "reason": "VolumeNotFound",

@@ -300,3 +300,10 @@ def unknown_fields(value: Any, schema: Any, path: str = "status") -> list[str]:
         case _:
             types = {"string": str, "integer": int, "boolean": bool}
             return [] if isinstance(value, types[schema["type"]]) else [f"{path} is of another type"]
+
+
+def test_claims_that_are_healthy_on_their_nodes_word_are_counted_apart() -> None:
+    counts = Counts(selected=5, healthy=5, healthy_by_node=3)
+    claims = status_of(make_picture(healthy=5, judgement={"counts": counts}))["claims"]
+    assert (claims["healthy"], claims["healthyByNode"]) == (5, 3)
+    assert "healthyByNode" not in status_of(make_picture(healthy=5))["claims"]

@@ -10,7 +10,9 @@ from support.clock import ManualClock
 from volumehealth.cluster.tables import LeaseLiveness
 from volumehealth.model.cluster import ViewState
 from volumehealth.model.health import DriverAnswers, HealthAPI, Outcome, SourceState
+from volumehealth.model.origin import Observer
 from volumehealth.model.report import (
+    Coverage,
     Omitted,
     Plane,
     ReportedCondition,
@@ -33,6 +35,7 @@ REPORT = VolumeHealthReport(
     NAME,
     Plane.CONTROLLER,
     drivers=(HEARD,),
+    coverage=(Coverage.of(Observer.DRIVER, ["well", "bad"]),),
     volumes=(BAD,),
     silent=(SilentVolume(DRIVER, "mute", "NoCondition", "", NOW),),
 )
@@ -89,7 +92,7 @@ class Scene:
         return [said.about(handle).outcome for handle in handles]
 
 
-def test_who_is_not_named_is_healthy() -> None:
+def test_who_is_covered_and_not_named_is_healthy() -> None:
     scene = Scene()
 
     assert scene.outcomes("well", "bad", "mute") == [Outcome.HEALTHY, Outcome.ADVERSE, Outcome.SILENT]
@@ -130,11 +133,28 @@ def test_a_driver_that_is_down_or_mute_makes_nobody_healthy() -> None:
         assert Scene(replace(REPORT, drivers=(driver,))).outcomes("well") == [Outcome.SILENT]
 
 
-def test_a_new_volume_is_not_healthy_before_its_agent_can_have_asked() -> None:
+def test_a_volume_is_not_healthy_before_its_agent_covers_it() -> None:
     scene = Scene()
 
     scene.want("well", "bad", "mute", "new")
 
+    scene.clock.advance(GRACE + 1)
+    assert scene.outcomes("well", "new") == [Outcome.HEALTHY, Outcome.SILENT]
+    scene.view.reports[NAME] = replace(
+        REPORT, coverage=(Coverage.of(Observer.DRIVER, ["well", "bad", "new"]),)
+    )
+    assert scene.outcomes("new") == [Outcome.HEALTHY]
+
+
+def test_an_agent_that_asked_nobody_makes_no_volume_healthy() -> None:
+    for coverage in ((), (Coverage.of(Observer.DRIVER, ()),)):
+        assert Scene(replace(REPORT, coverage=coverage)).outcomes("well") == [Outcome.SILENT]
+
+
+def test_of_volumes_too_many_to_be_listed_a_new_one_waits_until_its_agent_can_have_asked() -> None:
+    many = (Coverage(Observer.DRIVER, count=100_000, digest="0123"),)
+    scene = Scene(replace(REPORT, coverage=many))
+    scene.want("well", "bad", "mute", "new")
     assert scene.outcomes("well", "new") == [Outcome.HEALTHY, Outcome.SILENT]
     scene.clock.advance(GRACE + 1)
     assert scene.outcomes("new") == [Outcome.HEALTHY]

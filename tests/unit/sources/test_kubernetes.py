@@ -9,14 +9,13 @@ from support.health import (
     START,
     SteppedClock,
     make_claim,
-    make_finding,
-    make_health,
     make_pod,
 )
 from support.planes import PlainCluster
 from volumehealth.model.cluster import ApiConditions, Attachment, Node, NodeDrivers, Pod
-from volumehealth.model.health import Answer, ClaimHealth, Condition, Outcome, Source, Via
+from volumehealth.model.health import Answer, Condition, Outcome, Source, Via
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer
 from volumehealth.sources.kubernetes import (
     Missing,
     NodeTrouble,
@@ -61,8 +60,9 @@ READINESS: dict[str, tuple[Node, bool | None]] = {
 
 @pytest.mark.parametrize(("node", "failed"), READINESS.values(), ids=READINESS.keys())
 def test_a_node_has_failed_once_it_was_not_ready_for_long_enough(node: Node, failed: bool | None) -> None:
-    troubles = troubled_nodes([node], {}, after=AFTER, now=NOW)
-    assert [trouble.over for trouble in troubles.values()] == ([] if failed is None else [failed])
+    troubles = troubled_nodes([node], {}, now=NOW)
+    lasted = [NOW - trouble.since >= AFTER for trouble in troubles.values()]
+    assert lasted == ([] if failed is None else [failed])
     assert all(trouble.since <= NOW for trouble in troubles.values())
 
 
@@ -75,9 +75,7 @@ def test_a_node_that_is_gone_counts_from_its_deletion_or_from_the_first_look() -
     assert first == {"seen": seen, "found": NOW}
     later = missing.since(["found"], {}, {}, NOW + AFTER)
     assert later == {"found": NOW}, "the first look is remembered"
-    troubles = troubled_nodes([], later, after=AFTER, now=NOW + AFTER - SECOND)
-    assert not troubles["found"].over
-    assert troubled_nodes([], later, after=AFTER, now=NOW + AFTER)["found"].over
+    assert troubled_nodes([], later, now=NOW + AFTER)["found"].since == NOW
 
 
 def test_a_node_that_is_back_is_not_missing_any_more_and_starts_anew() -> None:
@@ -87,25 +85,23 @@ def test_a_node_that_is_back_is_not_missing_any_more_and_starts_anew() -> None:
     assert missing.since(["a"], {}, {}, NOW + AFTER) == {"a": NOW + AFTER}
 
 
-def failures(
-    troubles: dict[str, NodeTrouble], usage: Usage, healths: dict[ClaimRef, ClaimHealth] | None = None
-) -> list[tuple[str, Answer]]:
-    said = node_failures(troubles, usage, drivers=[DRIVER], healths=healths or {}, now=NOW)
+def failures(troubles: dict[str, NodeTrouble], usage: Usage) -> list[tuple[str, Answer]]:
+    said = node_failures(troubles, usage, drivers=[DRIVER], after=AFTER, now=NOW)
     return [(ref.name, answer) for ref, answer in said]
 
 
 def test_a_failed_node_is_told_at_once_and_since_its_own_transition() -> None:
     usage = used(make_pod("p", node="a", claim="db-0"))
     since = NOW - timedelta(minutes=6)
-    ((name, answer),) = failures({"a": NodeTrouble(since, "gone dark", True)}, usage)
+    ((name, answer),) = failures({"a": NodeTrouble(since, "gone dark")}, usage)
     assert name == "db-0"
     assert (answer.source, answer.node, answer.since, answer.delay) == (
         Source.KUBERNETES,
         "a",
         since,
-        timedelta(0),
+        AFTER,
     )
-    assert not answer.can_clear
+    assert answer.observer is Observer.API
     assert [(said.status, said.reason) for said in answer.conditions] == [("Inaccessible", "NodeFailed")]
 
 
@@ -116,29 +112,20 @@ def test_only_claims_in_use_there_are_touched() -> None:
         make_pod("r", node="", claim="db-2"),
         claims=4,
     )
-    names = [name for name, _ in failures({"a": NodeTrouble(START, "", True)}, usage)]
+    names = [name for name, _ in failures({"a": NodeTrouble(START, "")}, usage)]
     assert names == ["db-0"]
-
-
-def test_a_short_trouble_accuses_only_before_claims_that_had_the_finding_already() -> None:
-    usage = used(make_pod("p", node="a", claim="db-0"), make_pod("q", node="a", claim="db-1"), claims=2)
-    claim = make_claim("db-0")
-    had = make_health(claim, make_finding(source=Source.KUBERNETES, reason="NodeFailed", node="a"))
-    short = {"a": NodeTrouble(NOW - SECOND, "", False)}
-    assert failures(short, usage) == []
-    assert [name for name, _ in failures(short, usage, {claim.ref: had})] == ["db-0"]
 
 
 def test_twenty_nodes_at_once_accuse_each_its_own_claims() -> None:
     pods = [make_pod(f"p-{number}", node=f"n-{number}", claim=f"db-{number}") for number in range(30)]
     usage = used(*pods, claims=30)
-    troubles = {f"n-{number}": NodeTrouble(START, "", True) for number in range(20)}
+    troubles = {f"n-{number}": NodeTrouble(START, "") for number in range(20)}
     assert sorted(name for name, _ in failures(troubles, usage)) == sorted(f"db-{n}" for n in range(20))
 
 
 def unregistered(usage: Usage, *registered: str, failed: bool = False) -> list[tuple[str, str]]:
     csinodes = {"a": NodeDrivers("a", frozenset(registered))}
-    troubles = {"a": NodeTrouble(START, "", True)} if failed else {}
+    troubles = {"a": NodeTrouble(START, "")} if failed else {}
     said = unregistered_drivers(csinodes, usage, drivers=[DRIVER], troubles=troubles, now=NOW)
     return [(ref.name, answer.conditions[0].reason) for ref, answer in said]
 
@@ -181,7 +168,7 @@ def test_what_another_monitor_wrote_is_a_controllers_word_and_acquits_nobody() -
         Source.CONTROLLER,
         Via.MONITOR,
     )
-    assert {kubernetes.can_clear, monitor.can_clear} == {False}
+    assert {kubernetes.observer, monitor.observer} == {Observer.API}
     only = [answer.source for _, answer in api_conditions_of_claims({ref: said}, controller=False, now=NOW)]
     assert only == [Source.KUBERNETES]
 
@@ -191,11 +178,11 @@ def test_what_a_kubelet_wrote_is_its_nodes_word_while_the_pod_is_there() -> None
     unwell = type(pod)("shop", "p", "u", "a", "Running", ("db-0",), health=(("db-0", (BROKEN,)),))
     ((ref, answer),) = api_conditions_of_pods([unwell], used(unwell), NOW)
     assert (ref.name, answer.source, answer.node, answer.via) == ("db-0", Source.NODE, "a", Via.KUBELET)
-    assert (answer.outcome, answer.can_clear) == (Outcome.ADVERSE, False)
+    assert (answer.outcome, answer.observer) == (Outcome.ADVERSE, Observer.API)
     assert list(api_conditions_of_pods([unwell], used(), NOW)) == [], "nobody uses it there any more"
 
 
 def test_times_are_not_taken_from_the_future() -> None:
     tomorrow = NOW + timedelta(days=1)
-    troubles = troubled_nodes([Node("a", "False", tomorrow)], {"b": tomorrow}, after=AFTER, now=NOW)
+    troubles = troubled_nodes([Node("a", "False", tomorrow)], {"b": tomorrow}, now=NOW)
     assert {trouble.since for trouble in troubles.values()} == {NOW}

@@ -8,15 +8,16 @@ from hypothesis import strategies as st
 
 from support.health import DRIVER, START, SteppedClock, make_claim, make_pod
 from support.planes import PlainCluster, make_entry, make_reported_driver, make_silent
-from volumehealth.model.health import Answer, HealthAPI, Outcome, SourceState
+from volumehealth.model.health import Answer, HealthAPI, Outcome, Source, SourceState
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer, Origin
 from volumehealth.model.policy import Checks, NodeFailureCheck, Policy, PolicySpec
 from volumehealth.model.report import Omitted, Plane, VolumeHealthReport
 from volumehealth.model.steps import at_once
 from volumehealth.policy.select import Selection
 from volumehealth.sources.observations import Observations
 from volumehealth.sources.planes import Planes
-from volumehealth.sources.reports import NodeAgent, accusations, node_reports, silences, vouched_for
+from volumehealth.sources.reports import Covered, NodeAgent, accusations, covered_by, node_reports, silences
 from volumehealth.sources.usage import Usage
 
 DB, WAL = make_claim("db"), make_claim("wal")
@@ -42,25 +43,61 @@ def test_a_report_is_about_the_node_it_is_named_after() -> None:
     assert node_reports([of_node, of_controller]) == {"a": of_node}
 
 
-def test_who_is_not_named_is_vouched_for() -> None:
+def covered(cluster: PlainCluster, usage: Usage, *, silent: bool = False) -> Covered:
+    return at_once(covered_by([agent(cluster, silent=silent)], cluster.claims, usage))
+
+
+DRIVER_ON_A = Origin(Source.NODE, Observer.DRIVER, "a")
+MOUNTS_ON_A = Origin(Source.NODE, Observer.MOUNT_TABLE, "a")
+
+
+def test_a_claim_that_is_covered_and_not_named_is_healthy() -> None:
     cluster, usage = scene()
     cluster.report("a", make_entry(DB))
-    assert at_once(vouched_for([agent(cluster)], usage)) == {DRIVER: {WAL.ref: ("a",)}}
+    assert covered(cluster, usage).healthy == {DRIVER: {WAL.ref}}
 
 
-def test_nobody_is_vouched_for_by_an_agent_that_cannot_know() -> None:
+def test_an_agent_that_asked_nobody_says_nothing_of_any_volume() -> None:
+    cluster, usage = scene()
+    cluster.report("a", covered=())
+    seen = covered(cluster, usage)
+    assert (seen.healthy, seen.origins) == ({}, {})
+    assert sorted(seen.unasked[DRIVER]) == [(DB.ref, "a"), (WAL.ref, "a")]
+
+
+def test_what_one_observer_says_takes_nothing_from_the_others() -> None:
+    cluster, usage = scene()
+    cluster.report("a", make_entry(DB, origin=Observer.MOUNT_TABLE), make_silent(DB))
+    origins = covered(cluster, usage).origins[DRIVER][DB.ref]
+    assert DRIVER_ON_A not in origins, "it is silent"
+    assert MOUNTS_ON_A not in origins, "it says something"
+    assert Origin(Source.NODE, Observer.FILESYSTEM, "a") in origins
+
+
+def test_while_a_driver_does_not_answer_its_node_still_looks() -> None:
+    cluster, usage = scene()
+    down = make_reported_driver(state=SourceState.UNREACHABLE)
+    cluster.report("a", drivers=[down], complete=[DB])
+    seen = covered(cluster, usage)
+    assert seen.healthy == {}
+    assert seen.complete == {DRIVER: {DB.ref}}
+    assert MOUNTS_ON_A in seen.origins[DRIVER][DB.ref]
+    assert DRIVER_ON_A not in seen.origins[DRIVER][DB.ref]
+
+
+def test_an_agent_that_cannot_know_says_nothing_of_what_it_does_not_name() -> None:
     cluster, usage = scene()
     cluster.report("a")
-    assert at_once(vouched_for([agent(cluster, silent=True)], usage)) == {}
+    assert covered(cluster, usage, silent=True) == Covered()
     cluster.report("a", omitted=Omitted(silent=1))
-    assert at_once(vouched_for([agent(cluster)], usage)) == {}
+    assert covered(cluster, usage) == Covered()
     for driver in (
         make_reported_driver(api=HealthAPI.NONE),
         make_reported_driver(state=SourceState.UNREACHABLE),
         make_reported_driver("other.example.com"),
     ):
         cluster.report("a", drivers=[driver])
-        assert at_once(vouched_for([agent(cluster)], usage)).get(DRIVER, {}) == {}
+        assert covered(cluster, usage).healthy == {}
 
 
 def said(cluster: PlainCluster, usage: Usage, one: NodeAgent) -> dict[str, list[Answer]]:
@@ -77,10 +114,7 @@ def test_an_entry_of_a_driver_that_does_not_answer_accuses_beside_its_silence() 
     cluster, usage = scene()
     cluster.report("a", make_entry(DB), drivers=[make_reported_driver(state=SourceState.UNREACHABLE)])
     answers = said(cluster, usage, agent(cluster))
-    assert [(one.outcome, one.can_clear) for one in answers["db"]] == [
-        (Outcome.ADVERSE, False),
-        (Outcome.SILENT, True),
-    ]
+    assert [one.outcome for one in answers["db"]] == [Outcome.ADVERSE, Outcome.SILENT]
     assert [one.reason for one in answers["wal"]] == ["DriverUnreachable"]
 
 
@@ -151,7 +185,7 @@ def plain(heard: Observations) -> object:
     """Return what matters of what was heard, in an order of its own."""
     claims = {ref: sorted(answers, key=repr) for ref, answers in heard.claims.items()}
     refs = {ref for of_driver in heard.healthy_on_nodes.claims.values() for ref in of_driver}
-    healthy_on_nodes = {ref: sorted(heard.healthy_on_nodes.nodes[ref]) for ref in refs}
+    healthy_on_nodes = {ref: sorted(heard.healthy_on_nodes.covered[ref]) for ref in refs}
     return claims, healthy_on_nodes, heard.expected, set(heard.silent), heard.drivers
 
 
@@ -177,12 +211,10 @@ def test_after_any_history_the_same_is_heard_as_by_one_who_has_just_come(
         elif what == "unreport":
             cluster.reports.pop(node, None)
         else:
-            at_once(old.hear(POLICY, members, {}, clock.now()))
-    at_once(old.hear(POLICY, members, {}, clock.now()))
+            at_once(old.hear(POLICY, members, clock.now()))
+    at_once(old.hear(POLICY, members, clock.now()))
     clock.advance(minutes=2)  # no Pod is fresh any more
     cluster.renew(*NODES)
     now = clock.now()
     new = Planes(cluster, clock=clock)
-    assert plain(at_once(old.hear(POLICY, members, {}, now))) == plain(
-        at_once(new.hear(POLICY, members, {}, now))
-    )
+    assert plain(at_once(old.hear(POLICY, members, now))) == plain(at_once(new.hear(POLICY, members, now)))
