@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools image demo test test-versions e2e bench unit simulate nightly lint format protos deploy lock clean
+.PHONY: help setup tools image demo test test-versions e2e bench unit simulate nightly lint format protos deploy release lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -81,6 +81,9 @@ lock: $(STAMP) ## Compile the lock files from pyproject.toml
 		--custom-compile-command "make lock" -o requirements.lock pyproject.toml > /dev/null
 	@$(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --universal --python-version 3.11 \
 		--custom-compile-command "make lock" --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml > /dev/null
+
+release: $(STAMP) ## Make a release's files in dist/, and publish nothing
+	@$(BIN)/python charts/release.py
 
 clean: ## Remove what was made here
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

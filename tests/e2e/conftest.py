@@ -43,7 +43,15 @@ POLICY = {
     "checks": {"nodeFailure": {"after": "2s"}},
 }
 PODS = ("first", "second")
-_TOOLS = ("etcd", "kube-apiserver", "kubectl", "kube-controller-manager", "kube-scheduler", "kubelet")
+_TOOLS = (
+    "etcd",
+    "kube-apiserver",
+    "kubectl",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "helm3",
+)
 
 
 def _terminal(config: pytest.Config) -> Say:

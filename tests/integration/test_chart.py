@@ -1,7 +1,6 @@
 """The chart on the real API server: presets, Pod Security, quotas, and the life of a release with helm 3 and 4."""
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from support.helm import CHART, NAMESPACE, RELEASE, Helm, HelmError, named, preset
+from support.helm import CHART, NAMESPACE, RELEASE, Helm, HelmError, named, preset, previous_chart
 from support.releases import serves
 from volumehealth.errors import SandboxError
 from volumehealth_sandbox.controlplane import COLLECTORS, ControlPlane
@@ -130,25 +129,6 @@ def test_where_system_priority_classes_need_a_quota_the_chart_brings_it(
         plane.kubectl("wait", counted, "resourcequota", "--all", "-n", namespace, "--timeout=30s")
         pod = as_pod(objects, kind, namespace)
         plane.kubectl("create", "--dry-run=server", "-f", "-", input=pod)
-
-
-def previous_chart(home: Path) -> Path:
-    """Return an older revision of the chart, with CRDs that lack a column and one object that is gone today."""
-    old = home / "previous"
-    shutil.copytree(CHART, old)
-    chart = old / "Chart.yaml"
-    chart.write_text(chart.read_text().replace("ersion: 0.1.0", "ersion: 0.0.9"))
-    for file in (old / "files" / "crds").glob("volumehealth*.yaml"):
-        crd = yaml.safe_load(file.read_text())
-        crd["spec"]["versions"][0]["additionalPrinterColumns"].pop()
-        file.write_text(yaml.safe_dump(crd))
-    gone = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "of-the-past", "namespace": NAMESPACE},
-    }
-    (old / "templates" / "past.yaml").write_text(yaml.safe_dump(gone))
-    return old
 
 
 def columns(plane: ControlPlane) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -93,3 +94,22 @@ def named(objects: Sequence[dict[str, Any]], kind: str, name: str = "") -> dict[
 def kinds(objects: Sequence[dict[str, Any]]) -> set[str]:
     """Return the kinds of some objects."""
     return {one["kind"] for one in objects}
+
+
+def previous_chart(home: Path) -> Path:
+    """Make an older revision of the chart, with CRDs that lack a column and one object that is gone today."""
+    old = home / "previous"
+    shutil.copytree(CHART, old)
+    chart = old / "Chart.yaml"
+    chart.write_text(chart.read_text().replace("ersion: 0.1.0", "ersion: 0.0.9"))
+    for file in (old / "files" / "crds").glob("volumehealth*.yaml"):
+        crd = yaml.safe_load(file.read_text())
+        crd["spec"]["versions"][0]["additionalPrinterColumns"].pop()
+        file.write_text(yaml.safe_dump(crd))
+    gone = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "of-the-past", "namespace": NAMESPACE},
+    }
+    (old / "templates" / "past.yaml").write_text(yaml.safe_dump(gone))
+    return old

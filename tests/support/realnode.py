@@ -87,6 +87,7 @@ class RealNode:
         policy: spec of the one policy.
         gate: the feature gate CSIVolumeHealth of API server and kubelet.
         network: number of the cluster's network; nodes that run at the same time need different ones.
+        product: how it is installed.
         say: is told what takes long.
     """
 
@@ -100,6 +101,7 @@ class RealNode:
         policy: Mapping[str, Any],
         gate: bool,
         network: int = 1,
+        product: type[Product] = Product,
         say: Say = print,
     ) -> None:
         self.home = home
@@ -115,7 +117,7 @@ class RealNode:
         self.node = NodeSandbox(
             node_home, self.plane, name="real-node", feature_gates={"CSIVolumeHealth": gate}, say=say
         )
-        self.product = Product(self.plane, self.node, home)
+        self.product = product(self.plane, self.node, home)
         """The operator and the agents."""
         self._drivers: dict[str, Program] = {}
 
