@@ -14,6 +14,7 @@ from volumehealth.model.health import Condition
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer
 from volumehealth.model.report import VolumeHealthReport
+from volumehealth.model.text import clean_message
 from volumehealth.node.eyes import Earlier, Eyes, Sight, Snapshot
 from volumehealth.node.faults import Look
 from volumehealth.node.files import NodeFiles, RealFiles, read_or
@@ -279,7 +280,10 @@ class NodeLooks:
                 continue
             if not said and look not in sight.complete:
                 continue  # what was not seen takes nothing back
-            conditions = [Condition(one.fault.status, one.fault.reason.value, one.message) for one in said]
+            conditions = [
+                Condition(one.fault.status, one.fault.reason.value, clean_message(one.message))
+                for one in said
+            ]
             instances = {
                 (one.fault.status, one.fault.reason.value): one.instance for one in said if one.instance
             }

@@ -1,7 +1,8 @@
 """All looks at all volumes of a node, put together: what is wrong with each, and how much of it was seen; pure."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from volumehealth.model.health import DEGRADED, INACCESSIBLE
@@ -13,7 +14,7 @@ from volumehealth.node.gather import NFS_KINDS, DeviceFacts, Request
 from volumehealth.node.identity import other_volume
 from volumehealth.node.klog import News
 from volumehealth.node.logbook import Logbook
-from volumehealth.node.logfaults import Below, failed_paths, log_faults
+from volumehealth.node.logfaults import Below, failed_paths, log_faults, quoted_signs
 from volumehealth.node.mountinfo import Mount, MountTable
 from volumehealth.node.mounts import MountSight, MountWatch
 from volumehealth.node.nfs import NfsMount, Replies, ServerWatch, server_of
@@ -25,6 +26,8 @@ _EXT = frozenset({"ext2", "ext3", "ext4"})
 _BY_DRIVER = frozenset({"ceph", "cifs", "smb3", "zfs", "lustre", "glusterfs", "9p", "virtiofs"})
 """Filesystems of which only the driver's own statfs shows whether they work."""
 _ANY_LOG = frozenset({"xfs"})
+_LATE = 2.0
+"""A round that comes after so many intervals says nothing of the time between: the node was paused."""
 _NOT_STARTED = 3600.0
 """Seconds after which a counter of a kernel before 5.0 that does not move is the kernel's mistake."""
 
@@ -159,6 +162,9 @@ class Eyes:
         self._counters = CounterWatch(kernel)
         self._servers = ServerWatch()
         self._instances: dict[str, _Instance] = {}
+        self._counted_lines = 0
+        self._rounds = 0
+        self._looked_at = -math.inf
         self.book = Logbook()
 
     @property
@@ -190,6 +196,9 @@ class Eyes:
             By key of the volume. Without a mount table nothing is said of any.
         """
         moment = _Moment(now, monotonic, interval)
+        if not self._rounds:
+            self._remember_lines(monotonic)
+        self._rounds += 1
         if snapshot.log is not None:
             self.book.take(snapshot.log, now=monotonic, uptime=uptime)
         else:
@@ -197,8 +206,19 @@ class Eyes:
         if snapshot.table is None:
             why = snapshot.problems.get("mountinfo", "the node's mount table was not read")
             return {use.key: Sight(missing=why) for use in uses}
+        if monotonic - self._looked_at > _LATE * interval:
+            self._states.restart()
+            self._servers.restart()
+        self._looked_at = monotonic
         frozen = frozenset(use.key for use in uses if self._said_before(use, Reason.FILESYSTEM_READ_ONLY))
-        sights = self._mounts.look(snapshot.table, uses, now=now, read_only_before=frozen)
+        replaced = {
+            use.key: since
+            for use in uses
+            if (since := self._since_before(use, Reason.MOUNT_REPLACED)) is not None
+        }
+        sights = self._mounts.look(
+            snapshot.table, uses, now=now, read_only_before=frozen, replaced_before=replaced
+        )
         replies = self._servers.look(snapshot.nfs, now=monotonic)
         counted = self._count(snapshot, moment)
         found = {}
@@ -258,7 +278,7 @@ class Eyes:
         if reply.silent:
             text = f"the file server {server} does not respond"
             faults.append(Fault(Look.DEVICE, INACCESSIBLE, Reason.SERVER_NOT_RESPONDING, text))
-        return Below(server=server, replied=reply.last)
+        return Below(boot=self._boot, server=server, replied=reply.last)
 
     def _of_device(
         self,
@@ -273,7 +293,7 @@ class Eyes:
             server_of(mount.source.lstrip("/").partition("/")[0]) if mount.kind in ("cifs", "smb3") else ""
         )
         if facts is None or facts.error:
-            return Below(resource=use.volume, server=server), Numbers()
+            return Below(boot=self._boot, resource=use.volume, server=server), Numbers()
         if facts.gone:
             text = f"the device {facts.gone} of the volume is not there any more"
             faults.append(Fault(Look.DEVICE, INACCESSIBLE, Reason.DEVICE_GONE, text))
@@ -282,12 +302,7 @@ class Eyes:
         faults += [Fault(Look.DEVICE, INACCESSIBLE, Reason.WRONG_MOUNT, other) for other in others]
         before = len(faults)
         for stack in facts.stacks:
-            faults += self._states.look(
-                stack,
-                now=moment.monotonic,
-                failed_paths=failed_paths(self.book, stack),
-                replica_lost_before=self._said_before(use, Reason.REPLICA_LOST),
-            )
+            faults += self._of_states(use, stack, moment)
         bad = len(faults) > before
         for stack in facts.stacks:
             faults += self._of_counters(use, stack, counted.get(stack.top.name), moment)
@@ -310,10 +325,21 @@ class Eyes:
             block=use.block,
             bad=bad,
             wrote=max((one.wrote for one in known if one.wrote is not None), default=None),
+            boot=self._boot,
             resource=use.volume,
             server=server,
         )
         return below, self._numbers(facts, known, moment, working=not bad)
+
+    def _of_states(self, use: VolumeUse, stack: Stack, moment: _Moment) -> list[Fault]:
+        failed = failed_paths(self.book, stack)
+        found = self._states.look(
+            stack,
+            now=moment.monotonic,
+            failed_paths=failed,
+            replica_lost_before=self._said_before(use, Reason.REPLICA_LOST),
+        )
+        return [replace(one, instance=self._boot) if failed else one for one in found]
 
     def _of_counters(
         self, use: VolumeUse, stack: Stack, counted: Counted | None, moment: _Moment
@@ -448,8 +474,6 @@ class Eyes:
         boundary = max(self.book.boundary(stack.top.name) for stack in facts.stacks)
         return name, max(boundary, known.seen_from)
 
-    _counted_lines = 0
-
     # -- counters -----------------------------------------------------------------------------------------------
 
     def _count(self, snapshot: Snapshot, moment: _Moment) -> dict[str, Counted]:
@@ -490,6 +514,17 @@ class Eyes:
         )
 
     # -- memory -------------------------------------------------------------------------------------------------
+
+    def _remember_lines(self, now: float) -> None:
+        """Take the terminal lines over that earlier statements of this boot quote: the log may have lost them."""
+        for said in (one for every in self._earlier.values() for one in every):
+            if said.instance.partition("/")[0] == self._boot:
+                for sign in quoted_signs(said.message):
+                    self.book.remember(sign, now=now)
+
+    def _since_before(self, use: VolumeUse, reason: Reason) -> datetime | None:
+        said = self._earlier.get(use.uid, ())
+        return next((one.since for one in said if one.reason == reason), None)
 
     def _said_before(self, use: VolumeUse, reason: Reason) -> bool:
         return any(one.reason == reason for one in self._earlier.get(use.uid, ()))

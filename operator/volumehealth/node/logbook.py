@@ -158,6 +158,10 @@ class Logbook:
         self.complete = not (gap and not news.first)
         self._expire(now)
 
+    def remember(self, sign: Sign, *, now: float) -> None:
+        """Take a terminal line that was seen before this process was started; what ends it, comes later."""
+        self._note(sign, self._count, now)
+
     def missed(self) -> None:
         """The log could not be read this time."""
         self.complete = False
@@ -170,6 +174,8 @@ class Logbook:
             return
         if sign.says in _ENDS:
             page.end(sign)
+            if nameless := self._pages.get((sign.about, "")):  # old kernels do not name the multipath device
+                nameless.end(sign)
             return
         if sign.says is Says.IO_ERROR and sign.about is About.DISK:
             self.errors[sign.name] = self.errors.get(sign.name, 0) + 1
@@ -185,7 +191,7 @@ class Logbook:
         for disk in list(self.errors)[: max(0, len(self.errors) - _MOST_NAMES)]:
             del self.errors[disk]
 
-    def about(self, about: About, name: str, *, after: int = 0) -> tuple[Entry, ...]:
+    def about(self, about: About, name: str, *, after: int = -1) -> tuple[Entry, ...]:
         """Return what is in force of one device.
 
         Args:

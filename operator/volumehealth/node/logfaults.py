@@ -1,5 +1,6 @@
 """What the lines in force mean for one volume, given the devices it lies on; pure."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ from volumehealth.model.health import DATA_LOSS, DEGRADED, INACCESSIBLE
 from volumehealth.model.vocabulary import Reason
 from volumehealth.node.devices import Block, Stack
 from volumehealth.node.faults import Fault, Look
-from volumehealth.node.lines import About, Says
+from volumehealth.node.lines import About, Says, Sign, sign_of
 from volumehealth.node.logbook import EXPIRY, Entry, Logbook
 
 _FIRST_SECTORS, _LAST_SECTORS = 8, 1024
@@ -39,6 +40,7 @@ _BY_FILESYSTEM: dict[Says, tuple[str, Reason, str]] = {
     Says.WRITES_LOST: (INACCESSIBLE, Reason.IO_ERROR, "writes to the device failed and were lost"),
     Says.NO_SPACE: (DEGRADED, Reason.OUT_OF_CAPACITY, "the device under the volume has no space left"),
 }
+_FAILING = re.compile(r"path (\d+:\d+) is failing")
 _LATCHED = frozenset({Says.SHUT_DOWN, Says.READ_ONLY, Says.JOURNAL_ABORTED})
 
 
@@ -54,6 +56,7 @@ class Below:
         block: it is used as a device: reads that fail may be a check of the filesystem on it.
         bad: its devices are known to be bad.
         wrote: when a write was completed last, in monotonic seconds; None if none was.
+        boot: names the boot; with it, what a terminal line says of anything but the filesystem is marked.
         resource: name of its PersistentVolume.
         server: its file server.
         replied: when that replied last; None if not known.
@@ -66,6 +69,7 @@ class Below:
     block: bool = False
     bad: bool = False
     wrote: float | None = None
+    boot: str = ""
     resource: str = ""
     server: str = ""
     replied: float | None = None
@@ -95,6 +99,23 @@ def failed_paths(book: Logbook, stack: Stack) -> frozenset[str]:
     names = ["", *(block.number for block in stack.blocks if block.multipath)]
     entries = [entry for name in names for entry in book.about(About.NUMBER, name)]
     return frozenset(entry.sign.path for entry in entries if entry.sign.says is Says.PATH_FAILED)
+
+
+def quoted_signs(message: str) -> Iterator[Sign]:
+    """Return what an earlier statement quotes of terminal lines that name no filesystem, so that it is not forgotten.
+
+    Args:
+        message: as these looks wrote it: lines stand behind a colon, a path is named by its number.
+    """
+    for path in _FAILING.findall(message):
+        yield Sign(Says.PATH_FAILED, About.NUMBER, "", path=path)
+    for part in re.split(r"; (?:also: )?", message):
+        for found in re.finditer(": ", part):
+            sign = sign_of(part[found.end() :])
+            if sign is not None:
+                if sign.about in (About.NUMBER, About.RESOURCE, About.SERVER):
+                    yield sign
+                break
 
 
 def _own_entries(book: Logbook, stack: Stack, after: int) -> list[Entry]:
@@ -174,7 +195,7 @@ def _of_devices(book: Logbook, stack: Stack, below: Below, now: float) -> Iterat
         for entry in book.about(About.DISK, block.name, after=below.after):
             yield from _of_disk(entry, block, below, now)
         for entry in book.about(About.NUMBER, block.number):
-            yield from _of_pool(entry)
+            yield from _of_pool(entry, below)
         for part in block.parts:
             for entry in book.about(About.CONTROLLER, part.name):
                 if entry.sign.says is Says.GONE and not part.good and len(block.parts) == 1:
@@ -194,14 +215,14 @@ def _of_disk(entry: Entry, block: Block, below: Below, now: float) -> Iterator[F
         yield Fault(Look.KERNEL_LOG, DEGRADED, Reason.RESERVATION_CONFLICT, message)
 
 
-def _of_pool(entry: Entry) -> Iterator[Fault]:
+def _of_pool(entry: Entry, below: Below) -> Iterator[Fault]:
     says, text = entry.sign.says, entry.sign.text
     if says is Says.POOL_FULL:
         message = f"the thin pool below the volume is full: {text}"
-        yield Fault(Look.KERNEL_LOG, DEGRADED, Reason.OUT_OF_CAPACITY, message)
+        yield Fault(Look.KERNEL_LOG, DEGRADED, Reason.OUT_OF_CAPACITY, message, below.boot)
     elif says is Says.POOL_READ_ONLY:
         message = f"the thin pool below the volume takes no writes: {text}"
-        yield Fault(Look.KERNEL_LOG, DEGRADED, Reason.FILESYSTEM_ERROR, message)
+        yield Fault(Look.KERNEL_LOG, DEGRADED, Reason.FILESYSTEM_ERROR, message, below.boot)
 
 
 def _io_error(entries: Iterable[Entry], below: Below) -> Iterator[Fault]:
@@ -231,7 +252,7 @@ def _of_server(book: Logbook, below: Below, now: float) -> Iterator[Fault]:
         replied = below.replied is not None and below.replied > entry.last
         if entry.sign.says is Says.SERVER_DOWN and not replied and now - entry.first >= _SERVER_PATIENCE:
             text = f"the file server {below.server} does not respond: {entry.sign.text}"
-            yield Fault(Look.KERNEL_LOG, INACCESSIBLE, Reason.SERVER_NOT_RESPONDING, text)
+            yield Fault(Look.KERNEL_LOG, INACCESSIBLE, Reason.SERVER_NOT_RESPONDING, text, below.boot)
 
 
 def _of_resource(book: Logbook, below: Below) -> Iterator[Fault]:
@@ -239,7 +260,7 @@ def _of_resource(book: Logbook, below: Below) -> Iterator[Fault]:
         says, text = entry.sign.says, entry.sign.text
         if says is Says.SUSPENDED:
             message = f"DRBD suspended all I/O of the volume: {text}"
-            yield Fault(Look.KERNEL_LOG, INACCESSIBLE, Reason.IO_STALLED, message)
+            yield Fault(Look.KERNEL_LOG, INACCESSIBLE, Reason.IO_STALLED, message, below.boot)
         elif says is Says.REPLICA_LOST:
             message = f"DRBD lost a replica of the volume: {text}"
-            yield Fault(Look.KERNEL_LOG, DEGRADED, Reason.REPLICA_LOST, message)
+            yield Fault(Look.KERNEL_LOG, DEGRADED, Reason.REPLICA_LOST, message, below.boot)

@@ -6,9 +6,10 @@ most of what is wanted is there; and that is decided at each look anew.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 
 from volumehealth.model.health import DEGRADED, INACCESSIBLE
 from volumehealth.model.vocabulary import Reason
@@ -50,16 +51,27 @@ class _Place:
     """What was seen at one Pod's path.
 
     Attributes:
-        device: the first device.
+        held: the device that the Pod's containers see, whatever is mounted there later.
         read_only: it took no writes at first sight.
-        replaced: when another device was seen there; None if none was.
+        replaced: when another device was first seen there instead; None if theirs is there.
         looks: how often something was seen there.
+        restored: that it was replaced, an earlier process of this agent saw, and so not which device was held.
     """
 
-    device: tuple[int, int]
+    held: tuple[int, int]
     read_only: bool
     replaced: datetime | None = None
     looks: int = 0
+    restored: bool = False
+
+    def compare(self, devices: set[tuple[int, int]], pod: PodUse, now: datetime) -> None:
+        """Take what is mounted there now: a device that only lies below another one is still there."""
+        if self.held in devices and not self.restored:
+            self.replaced = None
+            return
+        self.replaced = now if self.replaced is None else self.replaced
+        if pod.containers_since is None or pod.containers_since >= self.replaced:
+            self.held, self.replaced, self.restored = next(iter(devices)), None, False
 
 
 @dataclass(slots=True)
@@ -74,6 +86,7 @@ class MountWatch:
     kubelet: str
     blind: str = ""
     _places: dict[str, _Place] = field(default_factory=dict)
+    _replaced_before: Mapping[str, datetime] = field(default_factory=dict)
 
     def look(
         self,
@@ -82,6 +95,7 @@ class MountWatch:
         *,
         now: datetime,
         read_only_before: frozenset[str] = frozenset(),
+        replaced_before: Mapping[str, datetime] = MappingProxyType({}),
     ) -> dict[str, MountSight]:
         """Compare the table with what there should be.
 
@@ -91,12 +105,14 @@ class MountWatch:
             now: the time by the wall clock.
             read_only_before: keys of volumes that were reported as read-only before this agent was started anew, so
                 that being so at first sight is no wish.
+            replaced_before: likewise, when mounts of volumes were replaced.
 
         Returns:
             By key of the volume.
         """
         wanted = [(use, pod) for use in uses for pod in use.pods]
         self.blind = NO_PODS if wanted and not table.pods else ""
+        self._replaced_before = replaced_before
         trust = self._trust(table, [pod for _, pod in wanted])
         sights = {}
         for use in uses:
@@ -143,13 +159,17 @@ class MountWatch:
                 if pod.path in trust and self._can_be_missed(use, pod):
                     gone.append(pod.pod)
                 continue
-            place = self._remember(pod, mount, now, read_only_before=read_only_before)
+            replaced_at = self._replaced_before.get(use.key)
+            place = self._remember(
+                pod, mount, now, read_only_before=read_only_before, replaced_before=replaced_at
+            )
+            place.compare({one.device for one in table.stacks[mount.point]}, pod, now)
             seen.append(mount)
             if is_wrong(mount, block=use.block):
                 wrong.append(pod.pod)
             elif _is_frozen(mount, place, pod) and not use.block:
                 frozen.append(pod.pod)
-            if place.replaced is not None and _keeps_the_old(pod, place.replaced):
+            if place.replaced is not None:
                 replaced.append(pod.pod)
         right = [mount for mount in seen if not is_wrong(mount, block=use.block)]
         faults = _faults(use, gone=gone, frozen=frozen, replaced=replaced, wrong=wrong, mounts=right)
@@ -162,13 +182,21 @@ class MountWatch:
         """Tell whether a mount should be there: a driver may put a device there without one, so only one that was."""
         return not pod.leaving and (not use.block or pod.path in self._places)
 
-    def _remember(self, pod: PodUse, mount: Mount, now: datetime, *, read_only_before: bool) -> _Place:
+    def _remember(
+        self,
+        pod: PodUse,
+        mount: Mount,
+        now: datetime,
+        *,
+        read_only_before: bool,
+        replaced_before: datetime | None,
+    ) -> _Place:
         place = self._places.get(pod.path)
         if place is None:
             on_purpose = mount.read_only and not read_only_before
-            place = self._places[pod.path] = _Place(mount.device, on_purpose)
-        if place.device != mount.device:
-            place.device, place.replaced = mount.device, now
+            place = self._places[pod.path] = _Place(
+                mount.device, on_purpose, replaced_before, restored=replaced_before is not None
+            )
         place.looks += 1
         return place
 
@@ -194,11 +222,6 @@ def _is_frozen(mount: Mount, place: _Place, pod: PodUse) -> bool:
         return not pod.read_only and mount.kind not in _READ_ONLY_KINDS
     wished = pod.read_only or place.read_only or mount.kind in _READ_ONLY_KINDS
     return mount.read_only and not wished
-
-
-def _keeps_the_old(pod: PodUse, replaced: datetime) -> bool:
-    """Tell whether a container runs that was started before the mount was replaced: it still has the old one."""
-    return pod.containers_since is not None and pod.containers_since < replaced
 
 
 def _faults(

@@ -108,6 +108,11 @@ class ServerWatch:
             del self._watches[point]
         return {point: self._look(point, mount.transport, now) for point, mount in mounts.items()}
 
+    def restart(self) -> None:
+        """Begin anew with how long replies are waited for: nothing is known of the time before."""
+        for watch in self._watches.values():
+            watch.waits_since = None
+
     def _look(self, point: str, transport: Transport, now: float) -> Replies:
         excess = max(0, transport.sent - transport.received)
         known = self._watches.get(point)

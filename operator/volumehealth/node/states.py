@@ -71,6 +71,11 @@ class StateWatch:
         """Tell whether a device of the stack is suspended, so that I/O rightly waits."""
         return any(block.suspended for block in stack.blocks)
 
+    def restart(self) -> None:
+        """Begin anew with how long states have been bad: nothing is known of the time before."""
+        self._bad.clear()
+        self._suspended.clear()
+
     def keep(self, names: frozenset[str]) -> None:
         """Forget all but these devices."""
         for table in (self._lacking, self._suspended):

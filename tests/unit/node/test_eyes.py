@@ -325,6 +325,17 @@ def test_a_path_that_multipath_gave_up_is_down_until_it_takes_it_back() -> None:
     assert said(node.look()["data"]) == []
 
 
+def test_a_path_that_multipath_gave_up_is_down_for_the_next_agent_too_until_it_is_taken_back() -> None:
+    node = multipath_node()
+    node.look(2)
+    node.print("device-mapper: multipath: 253:0: Failing path 8:16.", level=4)
+    node.restart(remembered(node.look(), node.uses, node.now))
+    node.log[:] = ["<6>[ 4000.000000] the ring has wrapped"]
+    assert said(node.look(2)["data"]) == ["Degraded/PathDown"]
+    node.print("device-mapper: multipath: 253:0: Reinstating path 8:16.", level=4)
+    assert said(node.look()["data"]) == []
+
+
 def test_errors_of_one_path_do_not_accuse_the_volume() -> None:
     node = multipath_node()
     node.look(2)
@@ -396,6 +407,20 @@ def test_a_full_thin_pool_is_told_for_every_volume_of_it() -> None:
     assert [said(sight) for sight in node.look().values()] == [["Degraded/OutOfCapacity"]] * 2
     node.print("device-mapper: thin: 253:4: switching pool to write mode", level=4)
     assert [said(sight) for sight in node.look().values()] == [[], []]
+
+
+def test_a_pool_that_is_full_is_full_for_the_next_agent_too_until_it_takes_writes() -> None:
+    node = Node()
+    node.files.disk("dm-4", "253:4")
+    node.files.disk("dm-5", "253:5", below=("dm-4",))
+    node.files.ext4("dm-5")
+    node.volume(number="253:5", source="/dev/dm-5")
+    node.print("device-mapper: thin: 253:4: switching pool to out-of-data-space (queue IO) mode", level=4)
+    node.restart(remembered(node.look(), node.uses, node.now))
+    node.log[:] = ["<6>[ 4000.000000] the ring has wrapped"]
+    assert said(node.look(2)["data"]) == ["Degraded/OutOfCapacity"]
+    node.print("device-mapper: thin: 253:4: switching pool to write mode", level=4)
+    assert said(node.look()["data"]) == []
 
 
 def block_node() -> Node:
@@ -570,6 +595,16 @@ def test_a_pause_of_the_node_restarts_the_watch() -> None:
     node.pass_(3600)
     assert said(node.look()["data"]) == []
     assert said(node.look_for(75)["data"]) == ["Inaccessible/IOStalled"]
+
+
+def test_a_pause_of_the_node_restarts_the_patience_with_states() -> None:
+    node = nvme_node()
+    node.look(2)
+    for controller in ("nvme0", "nvme1"):
+        node.files.write(f"/sys/devices/fabrics/{controller}/state", "connecting")
+    node.look()
+    node.pass_(3600)
+    assert said(node.look()["data"]) == []
 
 
 def test_states_that_last_less_than_a_minute_are_not_told() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.nodetree import KUBELET, Node, publish_path, said
+from support.nodetree import KUBELET, Node, publish_path, remembered, said
 from volumehealth.node.mountinfo import MountTable, parse_mountinfo
 from volumehealth.node.mounts import NO_PODS, MountWatch
 
@@ -175,6 +175,32 @@ def test_a_mount_that_was_replaced_is_told_until_the_containers_are_started_anew
     node.pass_(60)
     (pod,) = node.uses[0].pods
     node.uses[0] = replace(node.uses[0], pods=(replace(pod, containers_since=node.now),))
+    assert said(node.look()["data"]) == []
+
+
+def test_a_mount_that_was_replaced_is_told_by_the_next_agent_too() -> None:
+    node = mounted(number="0:341", kind="fuse.mount-s3", source="mountpoint-s3")
+    node.look(2)
+    node.mount("data", number="0:371", kind="fuse.mount-s3", source="mountpoint-s3")
+    node.restart(remembered(node.look(), node.uses, node.now))
+    assert said(node.look(2)["data"]) == ["Degraded/MountReplaced"]
+
+
+def test_what_lies_on_top_of_a_mount_for_a_while_replaces_nothing() -> None:
+    node = mounted()
+    node.look(2)
+    node.mounts["on top"] = node.mounts[publish_path("data")].replace("8:0", "0:371")
+    assert said(node.look(2)["data"]) == []
+    del node.mounts["on top"]
+    assert said(node.look(2)["data"]) == []
+
+
+def test_a_mount_that_comes_back_is_the_one_that_the_containers_see() -> None:
+    node = mounted(number="0:341", kind="fuse.mount-s3", source="mountpoint-s3")
+    node.look(2)
+    node.mount("data", number="0:371", kind="fuse.mount-s3", source="mountpoint-s3")
+    assert said(node.look()["data"]) == ["Degraded/MountReplaced"]
+    node.mount("data", number="0:341", kind="fuse.mount-s3", source="mountpoint-s3")
     assert said(node.look()["data"]) == []
 
 
