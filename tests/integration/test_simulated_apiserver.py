@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from simulation.apiserver import ApiServer, Watch, path_of
+from volumehealth.kube.aiohttp_transport import AiohttpTransport
 from volumehealth.kube.credentials import CredentialSource
-from volumehealth.kube.transport import AiohttpTransport, HttpRequest
+from volumehealth.kube.transport import HttpRequest
 from volumehealth_sandbox.controlplane import ControlPlane
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]

@@ -11,6 +11,7 @@ from volumehealth.agent.controller import ControllerAgent
 from volumehealth.agent.controller_settings import ControllerSettings
 from volumehealth.errors import LeaseLost
 from volumehealth.kube.api import Api
+from volumehealth.kube.h11_transport import H11Transport
 from volumehealth.kube.lease import LeaseElector, LeaseTiming
 from volumehealth.model.clock import SystemClock
 from volumehealth.report.http import health, serve
@@ -48,7 +49,9 @@ async def run_controller(settings: ControllerSettings) -> int:
     status = 0
     async with AsyncExitStack() as stack:
         common, clock, random = settings.common, SystemClock(), Random()
-        api = await stack.enter_async_context(await Api.connect(common.kubeconfig or None))
+        api = await stack.enter_async_context(
+            await Api.connect(common.kubeconfig or None, transport=H11Transport)
+        )
         agent = ControllerAgent(api, settings, clock=clock, random=random)
         elector = LeaseElector(
             api,

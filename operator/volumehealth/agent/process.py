@@ -11,6 +11,7 @@ from volumehealth.agent.exposition import exposition
 from volumehealth.agent.node import NodeAgent
 from volumehealth.agent.settings import NodeSettings
 from volumehealth.kube.api import Api
+from volumehealth.kube.h11_transport import H11Transport
 from volumehealth.model.clock import SystemClock
 from volumehealth.report.http import PROMETHEUS, Page, health, serve
 
@@ -34,7 +35,9 @@ async def run_node(settings: NodeSettings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        api = await stack.enter_async_context(await Api.connect(settings.common.kubeconfig or None))
+        api = await stack.enter_async_context(
+            await Api.connect(settings.common.kubeconfig or None, transport=H11Transport)
+        )
         agent = NodeAgent(api, settings, clock=SystemClock(), random=Random())
         address = settings.common.health_address
         if address is not None:

@@ -1,6 +1,6 @@
 """The one connection to the API server: requests and streams of bytes, errors of `errors`.
 
-Transport is aiohttp; no client library's models, retries or time limits are used.
+HTTP is below, in a transport; no client library's models, retries or time limits are used.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from volumehealth import errors
 from volumehealth.kube.access import Access
 from volumehealth.kube.answers import error_of
 from volumehealth.kube.credentials import CredentialSource
-from volumehealth.kube.transport import AiohttpTransport, Connect, HttpAnswer, HttpRequest, Transport
+from volumehealth.kube.transport import Connect, HttpAnswer, HttpRequest, Transport
 from volumehealth.model.clock import Clock, SystemClock
 
 log = logging.getLogger(__name__)
@@ -39,17 +39,24 @@ class Credentials(Protocol):
         """Read again what expires. Raises ApiError if it cannot be read now."""
 
 
+def over_aiohttp(access: Access) -> Transport:
+    """Make the operator's transport."""
+    from volumehealth.kube.aiohttp_transport import AiohttpTransport  # an agent must not pay for it
+
+    return AiohttpTransport(access)
+
+
 class Api:
     """A connection to one API server; an async context manager.
 
     Args:
         source: where credentials come from.
         clock: time.
-        connect: makes the transport; production's is aiohttp.
+        connect: makes the transport; the operator's is aiohttp.
     """
 
     def __init__(
-        self, source: Credentials, *, clock: Clock | None = None, connect: Connect = AiohttpTransport
+        self, source: Credentials, *, clock: Clock | None = None, connect: Connect = over_aiohttp
     ) -> None:
         self._source = source
         self._clock = clock or SystemClock()
@@ -62,18 +69,21 @@ class Api:
         self._renewed = float("-inf")
 
     @classmethod
-    async def connect(cls, kubeconfig: str | None, context: str | None = None) -> Self:
+    async def connect(
+        cls, kubeconfig: str | None, context: str | None = None, *, transport: Connect = over_aiohttp
+    ) -> Self:
         """Find credentials and make a connection; nothing is sent yet.
 
         Args:
             kubeconfig: path; None or empty means as kubectl finds it (KUBECONFIG with one or several files,
                 ~/.kube/config), then the credentials of the pod we run in.
             context: of the kubeconfig; None is its current one.
+            transport: makes the connections.
 
         Raises:
             ApiError: if there are no credentials, or they cannot be used.
         """
-        api = cls(CredentialSource(kubeconfig, context))
+        api = cls(CredentialSource(kubeconfig, context), connect=transport)
         await api.open()
         return api
 

@@ -4,24 +4,14 @@ Everything that reads an answer (JSON, `Status` objects, lines of a watch, what 
 seam, so a simulation that puts its own server below it runs the code that runs in production.
 """
 
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import aiohttp
-
-from volumehealth import errors
 from volumehealth.kube.access import Access
 
-_CONNECT = 10.0
+CONNECT = 10.0
 """Seconds for a TCP connection."""
-_CONNECTIONS = 100
-_BUFFER = 2 * 1024 * 1024
-"""Bytes that are read ahead: a page of a list is several megabytes."""
-_BROKEN = (aiohttp.ClientError, OSError, AttributeError)
-"""What a broken connection looks like. AttributeError: seen twice with aiohttp 3.14.5 in bursts of a thousand writes on
-a busy machine, from an answer whose headers are None; one lost answer must not end the process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,98 +78,3 @@ class Transport(Protocol):
 
 Connect = Callable[[Access], Transport]
 """Makes a transport with the TLS files of an access. Raises ApiError if they cannot be used."""
-
-
-class AiohttpTransport:
-    """The transport of production.
-
-    Args:
-        access: the TLS files that its connections are made with.
-
-    Raises:
-        ApiError: if they cannot be used.
-    """
-
-    def __init__(self, access: Access) -> None:
-        connector = aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=_tls(access))
-        # trust_env would read ~/.netrc and look for a proxy before each request, in a thread; and a .netrc that names
-        # the server would end in an error beside our own Authorization.
-        self._session = aiohttp.ClientSession(connector=connector, trust_env=False, read_bufsize=_BUFFER)
-
-    async def send(self, request: HttpRequest, access: Access) -> HttpAnswer:
-        """See `Transport.send`."""
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=request.idle)
-        try:
-            answer: aiohttp.ClientResponse = await self._session.request(
-                request.method,
-                access.server + request.path,
-                params=request.query,
-                data=request.body,
-                headers=request.headers,
-                timeout=limits,
-                proxy=access.proxy or None,
-                server_hostname=access.server_name or None,
-                allow_redirects=False,
-            )
-        except TimeoutError:
-            raise
-        except _BROKEN as error:
-            raise _broken(error) from error
-        return _AiohttpAnswer(answer)
-
-    async def aclose(self) -> None:
-        """See `Transport.aclose`."""
-        await self._session.close()
-
-
-class _AiohttpAnswer:
-    """See `HttpAnswer`."""
-
-    def __init__(self, answer: aiohttp.ClientResponse) -> None:
-        self._answer = answer
-
-    @property
-    def status(self) -> int:
-        return self._answer.status
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return self._answer.headers
-
-    async def chunk(self) -> bytes:
-        try:
-            return await self._answer.content.readany()
-        except TimeoutError:
-            raise
-        except _BROKEN as error:
-            raise _broken(error) from error
-
-    def abort(self) -> None:
-        # Without a farewell: a polite end of TLS waits for the other side, up to 30 seconds.
-        connection = self._answer.connection
-        if connection is not None and connection.transport is not None:
-            connection.transport.abort()
-        self._answer.close()
-
-
-def _tls(access: Access) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=access.ca_file or None)
-        if access.cert_file:
-            context.load_cert_chain(access.cert_file, keyfile=access.key_file or None)
-    except OSError as error:  # an SSLError is one
-        raise errors.ApiError(
-            f"the TLS files for {access.server} cannot be used: {error.strerror or error}"
-        ) from error
-    if not access.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    # Python 3.13's strict X.509 checks refuse certificates that kubectl accepts.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return context
-
-
-def _broken(error: Exception) -> ConnectionError:
-    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    text = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
-    return ConnectionError(text)

@@ -38,7 +38,16 @@ def test_the_command_says_what_it_does() -> None:
 
 
 PROCESSES = ("volumehealth.agent.process", "volumehealth.agent.controller_process")
-TOO_LARGE = ("kubernetes", "kopf", "rich", "yaml", "prometheus_client", "websocket", "requests_oauthlib")
+TOO_LARGE = (
+    "kubernetes",
+    "kopf",
+    "aiohttp",
+    "rich",
+    "yaml",
+    "prometheus_client",
+    "websocket",
+    "requests_oauthlib",
+)
 
 
 @pytest.mark.parametrize("process", PROCESSES)

@@ -11,8 +11,9 @@ import yaml
 from aiohttp import web
 
 from volumehealth import errors
-from volumehealth.kube.api import Api
+from volumehealth.kube.api import Api, over_aiohttp
 from volumehealth.kube.credentials import CredentialSource
+from volumehealth.kube.h11_transport import H11Transport
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -87,13 +88,15 @@ def clock() -> MovableClock:
     return MovableClock()
 
 
-@pytest.fixture
-async def api(server: Server, tmp_path: Path, clock: MovableClock) -> AsyncIterator[Api]:
-    """Logged in by a token file `token`, which ends in a newline."""
+@pytest.fixture(params=[over_aiohttp, H11Transport], ids=["the operator's", "the agents'"])
+async def api(
+    server: Server, tmp_path: Path, clock: MovableClock, request: pytest.FixtureRequest
+) -> AsyncIterator[Api]:
+    """Logged in by a token file `token`, which ends in a newline; over each transport."""
     token = tmp_path / "token"
     token.write_text("first\n")
     path = kubeconfig(tmp_path / "kubeconfig", server.url, {"tokenFile": str(token)})
-    api = Api(CredentialSource(str(path)), clock=clock)  # type: ignore[arg-type]  # nobody asks for the wall clock
+    api = Api(CredentialSource(str(path)), clock=clock, connect=request.param)  # type: ignore[arg-type]  # nobody asks for the wall clock
     await api.open()
     async with api:
         yield api
@@ -221,6 +224,7 @@ async def test_nobody_listens(tmp_path: Path) -> None:
             await api.request("GET", "/x")
 
 
+@pytest.mark.parametrize("api", [over_aiohttp], indirect=True, ids=["the operator's"])
 async def test_an_answer_without_headers_is_a_broken_connection(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
