@@ -57,6 +57,7 @@ class Settings:
             1.13's health calls take. The operator has no right to read Secrets.
         csi_gets_in_flight: ControllerGetVolume calls at once to one driver (facts, D3).
         csi_busy_percent: how much of the time one driver may be kept busy by us (facts, D3: a tenth).
+        outputs_dir: holds a directory for each output that needs configuration, named after it; empty if none does.
         metrics_address, health_address: where to serve; None is off.
         leader_elect: hold the Lease; only one active operator is allowed in a cluster.
         namespace: of the Lease.
@@ -67,6 +68,7 @@ class Settings:
     csi_endpoints: tuple[EndpointSetting, ...] = ()
     csi_tls: TlsFiles | None = None
     csi_secrets_dir: str = ""
+    outputs_dir: str = ""
     csi_gets_in_flight: int = 4
     csi_busy_percent: int = 10
     metrics_address: HostPort | None = HostPort("0.0.0.0", 8080)
@@ -206,6 +208,7 @@ def parse_settings(raw: Mapping[str, object]) -> Settings:
         csi_endpoints=endpoints,
         csi_tls=tls,
         csi_secrets_dir=reader.existing("csi_secrets_dir", directory=True),
+        outputs_dir=reader.existing("outputs_dir", directory=True),
         csi_gets_in_flight=reader.number("csi_gets_in_flight", 4, least=1, most=1024),
         csi_busy_percent=reader.number("csi_busy_percent", 10, least=1, most=100),
         metrics_address=reader.host_port("metrics_address", Settings().metrics_address),

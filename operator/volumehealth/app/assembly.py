@@ -79,6 +79,7 @@ class LeaderWork:
             pods_of=self.view.pods_of,
             view=self.view,
             owner_of=lambda ref: self.engine.owner_of(ref),
+            files=settings.outputs_dir,
         )
         drivers = ControllerAnswers(self._probers, self.view, clock=clock)
         checker = Checker(view=self.view, drivers=drivers, clock=clock, planes=Planes(self.view, clock=clock))

@@ -20,6 +20,12 @@ from volumehealth.settings import parse_settings
     metavar="HOST:PORT",
 )
 @health_option
+@option(
+    "--outputs-dir",
+    "OUTPUTS_DIR",
+    "Directory with one directory for each output that needs configuration, named after it.",
+    metavar="DIR",
+)
 @click.option(
     "--leader-elect/--no-leader-elect",
     envvar="VOLUMEHEALTH_LEADER_ELECT",

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
+from random import Random
 
 from volumehealth.kube.writes import WriteQueue
 from volumehealth.model.clock import Clock
@@ -37,6 +39,8 @@ class Tools:
         pods_of: the Pods that use a claim.
         owner_of: the name of the policy that owns a claim now.
         view: the cluster view; None in a process that shows no drivers.
+        random: jitter.
+        files: a directory with one for each output that needs configuration; None if there is none.
     """
 
     queue: WriteQueue
@@ -46,6 +50,8 @@ class Tools:
     pods_of: Callable[[ClaimRef], Sequence[Pod]]
     owner_of: Callable[[ClaimRef], str | None]
     view: DriversView | None = None
+    random: Random
+    files: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

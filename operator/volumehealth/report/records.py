@@ -345,7 +345,7 @@ class _Reader:
             finding, when = self._finding(item), self.past(item.time)
             if finding is None or when is None:
                 continue
-            if (item.edge is Edge.ABNORMAL) == ((finding.identity, finding.since) in present):
+            if item.edge is Edge.ABNORMAL or (finding.identity, finding.since) not in present:
                 dues.append(self._due(item, finding, max(when, finding.since)))
         return tuple({due.key: due for due in dues if not due.paid}.values())[:_OWED]
 

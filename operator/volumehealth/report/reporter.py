@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -36,6 +37,7 @@ class Reporter:
         limits: how hard the API server may be pressed.
         view: the cluster view, for VolumeHealthDrivers; None, and none are written.
         owner_of: the name of the policy that owns a claim now; None if none does.
+        files: a directory with one for each output that needs configuration; empty if there is none.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Reporter:
         limits: Limits | None = None,
         view: DriversView | None = None,
         owner_of: Callable[[ClaimRef], str | None] = lambda _: None,
+        files: str = "",
     ) -> None:
         self._metrics = metrics
         self._pods_of = pods_of
@@ -62,6 +65,8 @@ class Reporter:
             pods_of=pods_of,
             owner_of=owner_of,
             view=view,
+            random=random,
+            files=Path(files) if files else None,
         )
         self._outputs = make_outputs(tools)
         self._grouping = Lane(self._group, name="Problems", on_error=metrics.output_failed)
