@@ -84,6 +84,17 @@ class MetricsOutput(Output):
         self._metrics.forget(policy.name)
 
 
+def _notifications(tools: Tools) -> tuple[Output, ...]:
+    """Return the output that sends notifications, if there are files that say where to."""
+    directory = tools.files / "notifications" if tools.files is not None else None
+    if directory is None or not directory.is_dir():
+        return ()
+    from volumehealth.report.notifications import HttpSession, Notifications, Targets  # only where it is used
+
+    targets = Targets(directory)
+    return (Notifications(targets, outbox=tools.outbox, random=tools.random, send=HttpSession()),)
+
+
 def make_outputs(tools: Tools) -> Outputs:
     """Return the outputs of a process."""
     queue, clock, metrics = tools.queue, tools.clock, tools.metrics
@@ -110,6 +121,7 @@ def make_outputs(tools: Tools) -> Outputs:
             events,
             records,
             MetricsOutput(metrics, queue),
+            *_notifications(tools),
         ),
         statuses,
         records,

@@ -1,0 +1,327 @@
+"""Notifications: one CloudEvent for each end of an episode, sent until the receiver has it, in nobody's way."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from support.fakeapi import FakeApi
+from support.health import (
+    START,
+    SteppedClock,
+    cleared,
+    found,
+    make_claim,
+    make_finding,
+    make_health,
+    make_picture,
+    make_policy,
+)
+from volumehealth.model.cluster import Claim
+from volumehealth.report.metrics import Metrics
+from volumehealth.report.notifications import HttpSession, Notifications, Target, Targets
+from volumehealth.report.outbox import Outbox
+from volumehealth.report.picture import Picture
+from volumehealth.report.records import resume
+from volumehealth.report.reporter import Reporter
+
+CLAIM, FINDING = make_claim(), make_finding()
+SECRET = "Bearer very-secret"
+
+
+class Receiver:
+    """Takes messages in memory, and answers as the test says."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self.headers: list[Mapping[str, str]] = []
+        self.answers: list[int | Exception] = []
+
+    async def __call__(self, target: Target, body: bytes, headers: Mapping[str, str]) -> tuple[int, float]:
+        answer = self.answers.pop(0) if self.answers else 200
+        if isinstance(answer, Exception):
+            raise answer
+        if answer == 200:
+            self.messages.append(json.loads(body))
+            self.headers.append(headers)
+        return answer, 0.0
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+
+class World:
+    """Notifications, their outbox, and a receiver."""
+
+    def __init__(self, directory: Path, receiver: Any = None, *, gather: float = 2.0) -> None:
+        self.directory = directory
+        self.clock = SteppedClock()
+        self.receiver = receiver or Receiver()
+        self.gather = gather
+        self.target("default", "https://example.com/hook")
+        self.start()
+
+    def start(self) -> None:
+        self.outbox = Outbox(clock=self.clock)
+        self.output = Notifications(
+            Targets(self.directory),
+            outbox=self.outbox,
+            random=Random(1),
+            send=self.receiver,
+            gather=self.gather,
+        )
+
+    def target(self, policy: str, url: str) -> None:
+        text = json.dumps({"url": url, "headers": {"Authorization": SECRET}})
+        (self.directory / f"{policy}.yaml").write_text(text)
+
+    def check(self, result: Picture, *, recorded: bool = True) -> None:
+        self.outbox.enter(result)
+        list(self.output.publish(result))
+        for ref in result.claims if recorded else ():
+            self.outbox.unrecordable(ref)
+
+    async def live(self, seconds: float = 60) -> None:
+        running = asyncio.create_task(self.output.run())
+        await asyncio.sleep(seconds)
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+def came(*claims: Claim, **changes: Any) -> Picture:
+    return make_picture(
+        [(claim, make_health(claim, FINDING)) for claim in claims],
+        turns=[found(claim, FINDING) for claim in claims],
+        **changes,
+    )
+
+
+def went(*claims: Claim) -> Picture:
+    return make_picture(
+        [(claim, make_health(claim, recovered=START)) for claim in claims],
+        turns=[cleared(claim, FINDING) for claim in claims],
+    )
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.mark.looptime
+async def test_both_ends_of_an_episode_are_sent_once(world: World) -> None:
+    world.check(came(CLAIM))
+    await world.live()
+    world.check(went(CLAIM))
+    world.check(make_picture([(CLAIM, make_health(CLAIM, recovered=START))]))
+    await world.live()
+    first, second = world.receiver.messages
+    assert first["id"].startswith(
+        "uid-shop-orders-db|Controller||Inaccessible|VolumeNotFound|1|2026-11-23T03:02:11Z|"
+    )
+    assert (first["id"][-8:], second["id"][-6:]) == ("Abnormal", "Normal")
+    assert (first["type"], second["type"]) == ("dev.volumehealth.abnormal", "dev.volumehealth.normal")
+    assert first["subject"] == "shop/orders-db"
+    assert first["data"]["persistentVolumeClaim"] == "orders-db"
+    assert world.receiver.headers[0]["Authorization"] == SECRET
+
+
+@pytest.mark.looptime
+async def test_nothing_is_sent_before_the_record_shows_it(world: World) -> None:
+    world.check(came(CLAIM), recorded=False)
+    await world.live(5)
+    assert world.receiver.messages == []
+    world.outbox.unrecordable(CLAIM.ref)
+    await world.live(5)
+    assert len(world.receiver.messages) == 1
+
+
+@pytest.mark.looptime
+async def test_a_driver_wide_problem_is_one_message(world: World) -> None:
+    claims = [make_claim(f"c{number}", namespace=f"ns{number % 7}") for number in range(1000)]
+    world.check(came(*claims))
+    await world.live()
+    (message,) = world.receiver.messages
+    assert (message["data"]["claims"], message["data"]["namespaces"]) == (1000, 7)
+    assert len(message["data"]["examples"]) == 3
+    assert world.outbox.dues_of("Notifications") == []
+
+
+@pytest.mark.looptime
+async def test_many_different_problems_are_sent_at_a_bounded_rate(world: World) -> None:
+    claims = [make_claim(f"c{number}") for number in range(100)]
+    for number, claim in enumerate(claims):
+        finding = make_finding(reason=f"Reason{number}")
+        world.check(make_picture([(claim, make_health(claim, finding))], turns=[found(claim, finding)]))
+    await world.live(10)
+    assert 20 <= len(world.receiver.messages) <= 45
+    await world.live(120)
+    assert len(world.receiver.messages) == 100
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("fault", [500, 503, 429, 401, 404, 302, TimeoutError(), ConnectionError(SECRET)])
+async def test_what_the_receiver_does_not_take_is_sent_again_ever_more_rarely_and_not_lost(
+    world: World, fault: int | Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.receiver.answers = [fault] * 1000
+    world.check(came(CLAIM))
+    await world.live(3600)
+    tries = 1000 - len(world.receiver.answers)
+    assert 10 <= tries <= 30
+    world.receiver.answers = []
+    await world.live(700)
+    assert len(world.receiver.messages) == 1
+    assert "secret" not in caplog.text.lower()
+    assert "example.com" not in caplog.text
+
+
+@pytest.mark.looptime
+async def test_a_message_that_the_receiver_will_never_take_does_not_hold_up_others(world: World) -> None:
+    world.receiver.answers = [422]
+    world.check(came(CLAIM, make_claim("other")))
+    await world.live()
+    assert [message["subject"] for message in world.receiver.messages] == ["shop/other"]
+    assert world.outbox.dues_of("Notifications") == []
+
+
+@pytest.mark.looptime
+async def test_a_receiver_that_is_away_delays_no_other_policy(world: World) -> None:
+    world.target("slow", "https://slow.example.com")
+    other = make_claim("other")
+
+    class Picky(Receiver):
+        async def __call__(
+            self, target: Target, body: bytes, headers: Mapping[str, str]
+        ) -> tuple[int, float]:
+            if "slow" in target.url:
+                await asyncio.sleep(3600)
+            return await super().__call__(target, body, headers)
+
+    world.receiver = Picky()
+    world.start()
+    world.check(came(CLAIM, policy=make_policy("slow")))
+    running = asyncio.create_task(world.output.run())
+    await asyncio.sleep(10)
+    world.check(came(other, policy=make_policy("quick")))
+    await asyncio.sleep(10)
+    assert [message["subject"] for message in world.receiver.messages] == ["shop/other"]
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+@pytest.mark.looptime
+async def test_what_was_owed_when_the_operator_died_is_sent_by_the_next_with_the_same_id(
+    world: World,
+) -> None:
+    world.receiver.answers = [503] * 5
+    world.check(came(CLAIM))
+    await world.live(5)
+    owed = world.outbox.owed(CLAIM.ref)
+    world.start()
+    world.receiver.answers = []
+    world.outbox.restore(CLAIM.ref, owed)
+    world.check(make_picture([(CLAIM, make_health(CLAIM, FINDING))]))
+    await world.live()
+    (message,) = world.receiver.messages
+    assert message["id"].endswith("|1|2026-11-23T03:02:11Z|Abnormal")
+
+
+@pytest.mark.looptime
+async def test_a_policy_without_a_target_owes_nothing_and_a_deleted_one_neither(world: World) -> None:
+    (world.directory / "default.yaml").unlink()
+    world.check(came(CLAIM))
+    assert world.outbox.owed(CLAIM.ref) == ()
+    world.target("storage", "https://example.com")
+    world.check(came(CLAIM))
+    world.output.forget(make_policy())
+    await world.live()
+    assert world.receiver.messages == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[", "url: 7", "headers: {a: b}", "url: ftp://x", "url: {a: very-secret}"]
+)
+def test_a_target_that_cannot_be_used_is_none_and_not_quoted(
+    tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "default.yaml").write_text(text)
+    assert Targets(tmp_path).of("storage") is None
+    assert "secret" not in caplog.text
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[tuple[str, list[dict[str, Any]]]]:
+    """A real HTTP server that fails once and then takes everything."""
+    taken: list[dict[str, Any]] = []
+    failures = [503]
+
+    async def take(request: web.Request) -> web.Response:
+        if request.headers.get("Authorization") != SECRET:
+            return web.Response(status=401)
+        if failures:
+            return web.Response(status=failures.pop())
+        assert request.content_type == "application/cloudevents+json"
+        taken.append(await request.json())
+        return web.Response(status=204)
+
+    app = web.Application()
+    app.router.add_post("/hook", take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    yield f"http://127.0.0.1:{port}/hook", taken
+    await runner.cleanup()
+
+
+async def test_a_real_receiver_gets_what_the_whole_reporter_publishes(
+    tmp_path: Path, receiver: tuple[str, list[dict[str, Any]]]
+) -> None:
+    url, taken = receiver
+    (tmp_path / "notifications").mkdir()
+    (tmp_path / "notifications" / "storage.yaml").write_text(
+        json.dumps({"url": url, "headers": {"Authorization": SECRET}})
+    )
+    api = FakeApi(latency=0)
+    api.objects["/apis/volumehealth.dev/v1alpha1/volumehealthpolicies/storage"] = {
+        "metadata": {"name": "storage"}
+    }
+    reporter = Reporter(
+        api,
+        clock=SteppedClock(START + timedelta(minutes=5)),
+        random=Random(1),
+        metrics=Metrics(),
+        pods_of=lambda _: (),
+        files=str(tmp_path),
+    )
+    running = asyncio.create_task(reporter.run())
+    reporter.report(came(CLAIM))
+    async with asyncio.timeout(20):
+        while not taken:  # noqa: ASYNC110 - a real server's time
+            await asyncio.sleep(0.05)
+        (record,) = api.of_kind("VolumeHealth")
+        assert [due["output"] for due in record["status"]["owed"]] == ["Notifications"]
+        read = resume(CLAIM.ref, CLAIM.uid, json.dumps(record["status"]).encode())
+        assert read is not None
+        assert [due.output for due in read.owed] == ["Notifications"]
+        while "owed" in api.of_kind("VolumeHealth")[0]["status"]:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.05)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    assert [message["subject"] for message in taken] == ["shop/orders-db"]
+
+
+def test_a_session_is_made_when_it_is_used() -> None:
+    assert HttpSession()._session is None
