@@ -96,7 +96,7 @@ def test_when_the_operators_pod_is_killed_the_second_takes_over_and_repeats_noth
 
 
 def test_a_drained_node_comes_back_and_nobody_is_told_twice(sick: RealNode) -> None:
-    """`kubectl drain` evicts the operator, the controllers and the Pods with the volumes; the agent stays."""
+    """`kubectl drain` takes away the operator, the controllers and the Pods with the volumes; the agent stays."""
     before, since = _told(sick), _since(sick)
     agent = sick.product.agent()["metadata"]["uid"]
     arguments = (

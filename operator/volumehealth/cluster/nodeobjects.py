@@ -10,8 +10,9 @@ import msgspec
 from volumehealth.cluster.conditions import StorageHealth, storage_statements
 from volumehealth.cluster.objects import ObjectMeta
 from volumehealth.model.clock import moment_of
-from volumehealth.model.cluster import Attachment, Node, NodeDrivers
-from volumehealth.model.report import VolumeHealthReport
+from volumehealth.model.cluster import Attachment, LeftOut, Node, NodeDrivers
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.report import LEFT_OUT_BECAUSE, LEFT_OUT_OF, VolumeHealthReport
 from volumehealth.model.report_json import decode_report
 from volumehealth.model.text import clean_message
 
@@ -163,6 +164,32 @@ def _wanted_nodes(affinity: _Affinity | None) -> Iterator[str]:
         for field in term.match_fields or ():
             if field.key == "metadata.name":
                 yield from field.values or ()
+
+
+class _LeftOutAnnotations(msgspec.Struct):
+    driver: str = msgspec.field(default="", name=LEFT_OUT_OF)
+    why: str = msgspec.field(default="", name=LEFT_OUT_BECAUSE)
+
+
+class _LeftOutMeta(msgspec.Struct):
+    name: str = ""
+    namespace: str = ""
+    annotations: _LeftOutAnnotations | None = None
+    resource_version: str = msgspec.field(default="", name="resourceVersion")
+
+
+class LeftOutPodObject(msgspec.Struct):
+    """A Pod of a CSI controller that the admission policy started without the agent."""
+
+    metadata: _LeftOutMeta
+
+
+def left_out_row(pod: LeftOutPodObject) -> LeftOut | None:
+    """Reduce a Pod; None if it does not say of which driver it is."""
+    said = pod.metadata.annotations
+    if said is None or not said.driver:
+        return None
+    return LeftOut(ClaimRef(pod.metadata.namespace, pod.metadata.name), said.driver, clean_message(said.why))
 
 
 LONGEST_LEASE = 3600

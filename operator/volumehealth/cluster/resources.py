@@ -6,9 +6,9 @@ from operator import attrgetter
 from volumehealth.cluster import nodeobjects, objects
 from volumehealth.cluster.objects import LabelPool, RawDriver, RawPolicy, RawRecord
 from volumehealth.kube.reflector import Resource
-from volumehealth.model.cluster import Attachment, Namespace, Node, NodeDrivers, Pod
+from volumehealth.model.cluster import Attachment, LeftOut, Namespace, Node, NodeDrivers, Pod
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.report import AGENT_LABEL, AGENT_POD_LABEL, VolumeHealthReport
+from volumehealth.model.report import AGENT_LABEL, AGENT_POD_LABEL, LEFT_OUT_LABEL, VolumeHealthReport
 from volumehealth.model.vocabulary import API_VERSION, DRIVERS, POLICIES, RECORDS, REPORTS
 
 AGENT_PODS = "agents' pods"
@@ -170,4 +170,17 @@ def agent_pods() -> Resource[nodeobjects.AgentPodObject, nodeobjects.AgentPod]:
         key=key,
         dispensable=True,
         query={"labelSelector": AGENT_POD_LABEL},
+    )
+
+
+def left_out() -> Resource[nodeobjects.LeftOutPodObject, LeftOut]:
+    """Pods of CSI controllers that the admission policy started without the agent."""
+    return Resource(
+        "controllers' pods",
+        "/api/v1/pods",
+        nodeobjects.LeftOutPodObject,
+        read=nodeobjects.left_out_row,
+        key=attrgetter("pod"),
+        dispensable=True,
+        query={"labelSelector": LEFT_OUT_LABEL},
     )

@@ -29,6 +29,7 @@ from volumehealth.cluster.resources import (
     csinodes,
     drivers,
     leases,
+    left_out,
     namespaces,
     nodes,
     pods,
@@ -45,6 +46,7 @@ from volumehealth.model.cluster import (
     ApiConditions,
     Attachment,
     Claim,
+    LeftOut,
     Namespace,
     Node,
     NodeDrivers,
@@ -115,6 +117,7 @@ class ClusterView:
         attachments: those with an error, by name.
         reports: by name.
         leases: how long agents are alive, by the Lease's name.
+        left_out: Pods of CSI controllers that were started without the agent, by namespace and name.
         agent_nodes: how many Pods of the agents' DaemonSet are on, or meant for, each node.
     """
 
@@ -159,6 +162,7 @@ class ClusterView:
         self.reports: Mapping[str, VolumeHealthReport] = MappingProxyType(rows.reports)
         self.leases: Mapping[str, LeaseLiveness] = MappingProxyType(rows.leases)
         self.agent_nodes: Mapping[str, int] = MappingProxyType(rows.agent_nodes)
+        self.left_out: Mapping[ClaimRef, LeftOut] = MappingProxyType(rows.left_out)
         self.claims: Mapping[ClaimRef, Claim] = self._join.claims
         self.namespaces: Mapping[str, Namespace] = MappingProxyType(self._namespaces)
         self.policies: Mapping[str, RawPolicy] = MappingProxyType(self._policies)
@@ -201,6 +205,7 @@ class ClusterView:
                 follow(reports(), Table(rows.reports, _name), Part.REPORTS),
                 follow(leases(agents_in), LeaseTable(rows.leases, clock), Part.AGENTS),
                 follow(agent_pods(), AgentPodTable(rows.agent_nodes), Part.AGENTS),
+                follow(left_out(), Table(rows.left_out, _pod), Part.AGENTS),
             ]
 
     async def run(self) -> None:
@@ -301,10 +306,15 @@ class _NodeRows:
         self.reports: dict[str, VolumeHealthReport] = {}
         self.leases: dict[str, LeaseLiveness] = {}
         self.agent_nodes: dict[str, int] = {}
+        self.left_out: dict[ClaimRef, LeftOut] = {}
 
 
 def _name(row: Namespace | RawPolicy | RawDriver | VolumeHealthReport) -> str:
     return row.name
+
+
+def _pod(row: LeftOut) -> ClaimRef:
+    return row.pod
 
 
 def _node(row: NodeDrivers) -> str:

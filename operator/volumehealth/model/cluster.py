@@ -210,3 +210,18 @@ class ViewState:
     age: float
     stale: str = ""
     stale_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A Pod of a CSI controller that was started without the agent.
+
+    Attributes:
+        pod: its namespace and name.
+        driver: the CSI driver.
+        why: for people.
+    """
+
+    pod: ClaimRef
+    driver: str
+    why: str

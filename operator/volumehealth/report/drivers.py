@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from volumehealth.cluster.objects import RawDriver
 from volumehealth.kube.writes import Write, WriteQueue
 from volumehealth.model.clock import Clock, parse_rfc3339, rfc3339
-from volumehealth.model.cluster import Claim, NodeDrivers
+from volumehealth.model.cluster import Claim, LeftOut, NodeDrivers
 from volumehealth.model.health import DriverState, SourceState
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.known_drivers import known_driver
@@ -62,6 +62,10 @@ class DriversView(Protocol):
     @property
     def drivers(self) -> Mapping[str, RawDriver]:
         """VolumeHealthDrivers by name."""
+
+    @property
+    def left_out(self) -> Mapping[ClaimRef, LeftOut]:
+        """Pods of CSI controllers that were started without the agent."""
 
 
 def _basis(healthy: int, by_node: int) -> str:
@@ -217,6 +221,9 @@ class DriverWriter:
         return {key: value for key, value in told.items() if value not in ("", [], 0)}
 
     def _hint(self, state: DriverState, nodes: str) -> str:
+        left_out = next((one for one in self._view.left_out.values() if one.driver == state.name), None)
+        if left_out is not None and state.state is SourceState.NOT_CONNECTED:
+            return f"the agent was left out of Pod {left_out.pod}: {left_out.why}"
         known = known_driver(state.name)
         if known is not None and known.advice and state.state in _COULD_TELL_MORE:
             return known.advice

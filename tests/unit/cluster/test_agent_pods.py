@@ -1,9 +1,16 @@
-"""Where agents are expected, read from the Pods of their DaemonSet."""
+"""Where agents are expected, and where one was left out: read from Pods that labels select."""
 
 import msgspec
 
-from volumehealth.cluster.nodeobjects import AgentPod, AgentPodObject, agent_pod_row
+from volumehealth.cluster.nodeobjects import (
+    AgentPod,
+    AgentPodObject,
+    LeftOutPodObject,
+    agent_pod_row,
+    left_out_row,
+)
 from volumehealth.cluster.tables import AgentPodTable
+from volumehealth.model.cluster import LeftOut
 from volumehealth.model.ids import ClaimRef
 
 
@@ -40,3 +47,24 @@ def test_two_pods_of_one_node_make_it_expected_until_both_are_gone() -> None:
     table.drop(ClaimRef("volumehealth-agent", "new"))
     table.drop(ClaimRef("volumehealth-agent", "never-there"))
     assert nodes == {}
+
+
+def read_left_out(annotations: object) -> LeftOut | None:
+    pod = {"metadata": {"name": "csi-0", "namespace": "csi", "annotations": annotations}}
+    return left_out_row(msgspec.json.decode(msgspec.json.encode(pod), type=LeftOutPodObject))
+
+
+def test_a_pod_says_why_the_agent_was_left_out_of_it() -> None:
+    said = {
+        "volumehealth.dev/left-out-of": "a.example.com",
+        "volumehealth.dev/left-out-because": "the socket\n belongs to root",
+        "another": "x",
+    }
+    assert read_left_out(said) == LeftOut(
+        ClaimRef("csi", "csi-0"), "a.example.com", "the socket belongs to root"
+    )
+
+
+def test_a_pod_that_names_no_driver_says_nothing() -> None:
+    assert read_left_out(None) is None
+    assert read_left_out({"volumehealth.dev/left-out-because": "x"}) is None

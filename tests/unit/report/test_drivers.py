@@ -15,7 +15,7 @@ from support.health import DRIVER, START, SteppedClock, make_claim, make_driver,
 from unit.report.test_status import unknown_fields
 from volumehealth.cluster.objects import RawDriver
 from volumehealth.kube.writes import WriteQueue
-from volumehealth.model.cluster import Claim, NodeDrivers
+from volumehealth.model.cluster import Claim, LeftOut, NodeDrivers
 from volumehealth.model.health import ControllerConnection, HealthAPI, SourceState
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.report import ReportedDriver, VolumeHealthReport
@@ -32,6 +32,7 @@ class View:
     csinodes: dict[str, NodeDrivers] = field(default_factory=dict)
     reports: dict[str, VolumeHealthReport] = field(default_factory=dict)
     drivers: dict[str, RawDriver] = field(default_factory=dict)
+    left_out: dict[ClaimRef, LeftOut] = field(default_factory=dict)
 
 
 @dataclass
@@ -201,3 +202,16 @@ async def test_what_somebody_changed_by_hand_is_put_right_by_the_next_check(worl
 def test_the_ways_to_reach_a_controller_are_explained_in_the_crd() -> None:
     text = CRD.read_text()
     assert [str(way) for way in ControllerConnection if str(way) not in text] == []
+
+
+async def test_the_hint_says_what_was_left_out_of_a_controllers_pod_and_why(world: World) -> None:
+    """Until it answers: an agent that was added in another way has the last word."""
+    pod = ClaimRef("csi", "csi-controller-0")
+    world.view.left_out[pod] = LeftOut(pod, DRIVER, "the socket belongs to root")
+    await world.check(seen(state=SourceState.NOT_CONNECTED))
+    assert (
+        world.status["hint"]
+        == "the agent was left out of Pod csi/csi-controller-0: the socket belongs to root"
+    )
+    await world.check(seen())
+    assert "hint" not in world.status
