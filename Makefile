@@ -55,7 +55,7 @@ unit: $(STAMP) ## Run the tests that need no API server
 simulate: $(STAMP) ## Simulate clusters from seeds: SEED=n the first, RUNS=n how many, STEPS=n minutes with faults
 	@PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED)) --runs $(or $(RUNS),20) $(if $(STEPS),--minutes $(STEPS)) $(ARGS)
 
-nightly: $(STAMP) ## Simulate fresh clusters for SECONDS=n, eight hours by default
+nightly: test-versions ## What takes too long for every change: every version, then fresh simulated clusters for SECONDS=n (8 hours)
 	@PYTHONPATH=tests $(BIN)/python -m simulation --runs 1000000 --seconds $(or $(SECONDS),28800) $(ARGS)
 
 lint: $(STAMP) ## Check style, types, layers and generated code
