@@ -99,6 +99,7 @@ def test_the_agent_in_its_container_completes_every_look(mute: RealNode) -> None
     }
     assert len(report["complete"]) == len(MUTE.claims)
     assert "missing" not in report
+    mute.until(mute.all_healthy, "every claim is healthy on the node's word", within=60.0)
 
 
 @pytest.mark.parametrize("claim", ["data-stalled", "xfs-stalled"])
