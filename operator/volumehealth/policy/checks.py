@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import timedelta
 
-import re2
-
 from volumehealth.model.health import DATA_LOSS, DEGRADED, INACCESSIBLE, Source
 from volumehealth.model.policy import (
     CapacityCheck,
@@ -224,6 +222,8 @@ def _pattern(pattern: str, path: str) -> Faults:
     if len(pattern) > _PATTERN_LENGTH:
         yield FieldError(path, f"must be {_PATTERN_LENGTH} characters at most")
         return
+    import re2  # most policies have no patterns, and every agent would pay for it
+
     options = re2.Options()
     options.log_errors = False  # it writes to standard error by itself
     try:
