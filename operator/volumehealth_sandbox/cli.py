@@ -15,7 +15,7 @@ from volumehealth_sandbox.hints import how_to_play
 from volumehealth_sandbox.image import build_image, product
 from volumehealth_sandbox.interrupts import interruptible
 from volumehealth_sandbox.screen import Screen
-from volumehealth_sandbox.tools import TOOLS, find_or_build
+from volumehealth_sandbox.tools import TOOLS, find_or_build, home_directory
 from volumehealth_sandbox.wait import Look, Told, await_told
 from volumehealth_sandbox.world import Sandbox
 
@@ -35,7 +35,8 @@ _home = click.option(
 
 def _default_home() -> Path:
     base = os.environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "volumehealth" / "sandbox"
+    state = Path(base) if base else home_directory(f"{ENV_PREFIX}SANDBOX_DIR") / ".local" / "state"
+    return state / "volumehealth" / "sandbox"
 
 
 @click.group()

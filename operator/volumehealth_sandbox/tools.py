@@ -156,12 +156,29 @@ def kubernetes_version(environment: Mapping[str, str] = os.environ) -> str:
     return environment.get(RELEASE) or module_version(GOMOD / "kubernetes", _KUBERNETES.module)
 
 
+def home_directory(otherwise: str) -> Path:
+    """Return the user's home.
+
+    Args:
+        otherwise: the variable that can be set instead of having one.
+
+    Raises:
+        SandboxError: if the user has none: a uid with no passwd entry, and no HOME.
+    """
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise SandboxError(f"this user has no home directory: set {otherwise}") from error
+
+
 def cache_directory(environment: Mapping[str, str] = os.environ) -> Path:
     """Name the directory where built programs are kept, as an absolute path."""
     if own := environment.get("VOLUMEHEALTH_CACHE"):
         return Path(own).absolute()
     base = environment.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache").absolute() / "volumehealth"
+    return (
+        Path(base) if base else home_directory("VOLUMEHEALTH_CACHE") / ".cache"
+    ).absolute() / "volumehealth"
 
 
 def module_version(module_dir: Path, module: str) -> str:

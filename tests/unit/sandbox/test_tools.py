@@ -1,5 +1,6 @@
 """Where the sandbox's programs come from: installed ones that fit, the cache, else one build."""
 
+import pwd
 import stat
 import threading
 from pathlib import Path
@@ -146,3 +147,14 @@ def test_the_cache_is_where_the_user_wants_it() -> None:
 
 def test_everything_the_sandbox_starts_can_be_built() -> None:
     assert {"etcd", "kube-apiserver", "kubectl"} <= set(TOOLS)
+
+
+def test_a_user_without_a_home_is_told_what_to_set_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(SandboxError, match="set VOLUMEHEALTH_CACHE"):
+        cache_directory({})
+    assert cache_directory({"VOLUMEHEALTH_CACHE": "/var/cache/vh"}) == Path("/var/cache/vh")
