@@ -157,6 +157,13 @@ class Checker:
         """Forget what was remembered of claims that no policy owns, and that have no record any more."""
         self._unowned = {ref: health for ref, health in self._unowned.items() if ref in records}
 
+    def resume_storage(
+        self, uid: str, storage: Mapping[Backend, tuple[ClaimHealth, tuple[ClaimRef, ...]]]
+    ) -> None:
+        """Take up what an earlier process confirmed of the storage behind drivers, for the policy with this uid."""
+        self._storage[uid] = {backend: health for backend, (health, _) in storage.items()}
+        self._touched[uid] = {backend: claims for backend, (_, claims) in storage.items()}
+
     def follow(
         self,
         policies: Mapping[str, Policy],

@@ -23,6 +23,7 @@ from volumehealth.probing.spec import ProbeSpec
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.picture import Picture
 from volumehealth.report.reporter import Reporter
+from volumehealth.report.storagestate import read_storage
 from volumehealth.sources.planes import Planes
 
 pytestmark = pytest.mark.looptime
@@ -269,3 +270,55 @@ async def test_a_restart_in_the_middle_of_a_failure_writes_no_second_event(world
         world.api.of_kind("VolumeHealth")[0]["status"]["findings"][0]["since"]
         == (record["status"]["findings"][0]["since"])
     )
+
+
+@pytest.mark.parametrize("status", ["StorageUnreachable", "StorageDegraded"])
+async def test_unwell_storage_is_told_once_however_often_the_operator_restarts(
+    world: World, status: str
+) -> None:
+    world.claim("db", "worker-1")
+    world.claim("wal", "worker-1", "worker-2")
+    agents = ("worker-1", "worker-2")
+    said = StorageStatement(Condition(status, "NoPath", "no path to the array"))
+    for node in agents:
+        world.cluster.report(node)
+        world.cluster.csinodes[node] = NodeDrivers(node, frozenset([DRIVER]), ((DRIVER, said),))
+    await world.after(minutes=3, renew=agents)
+    since = world.status["problems"][0]["since"]
+    for seconds in (30, 60, 30, 300, 30):
+        world.start()
+        world.checker.follow({POLICY.uid: POLICY}, None)
+        world.checker.resume_storage(POLICY.uid, read_storage(world.status, now=world.clock.now()))
+        await world.after(seconds=seconds, renew=agents)
+    assert [event["count"] for event in world.api.events("StorageUnhealthy")] == [1]
+    assert world.status["problems"][0]["since"] == since
+    for node in agents:
+        world.cluster.csinodes[node] = NodeDrivers(node, frozenset([DRIVER]))
+    await world.after(minutes=6, renew=agents)
+    assert [event["count"] for event in world.api.events("StorageHealthy")] == [1]
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"problems": 7},
+        {"problems": [7, {"status": "StorageDegraded"}]},
+        {
+            "problems": [
+                {"status": "StorageDegraded", "driver": "d", "since": "9999-12-31T00:00:00Z", "nodes": ["n"]}
+            ]
+        },
+        {
+            "problems": [
+                {"status": "StorageDegraded", "driver": "d", "since": "2026-01-01T00:00:00Z", "nodes": "n"}
+            ]
+        },
+        {
+            "problems": [
+                {"status": "Inaccessible", "driver": "d", "since": "2026-01-01T00:00:00Z", "nodes": ["n"]}
+            ]
+        },
+    ],
+)
+def test_a_status_that_somebody_edited_makes_no_storage_unwell(status: dict[str, Any]) -> None:
+    assert read_storage(status, now=START) == {}

@@ -19,6 +19,7 @@ from volumehealth.model.steps import Result, Steps
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.picture import Picture
 from volumehealth.report.reporter import Reporter
+from volumehealth.report.storagestate import read_storage
 
 log = logging.getLogger(__name__)
 
@@ -245,6 +246,9 @@ class Engine:
             claim.driver for ref in self._view.records if (claim := self._view.claims.get(ref)) is not None
         }
         self._checker.resume(owned, _connected(self._view.drivers.values()) | answered, unowned)
+        for entry in self._book.entries():
+            storage = read_storage(entry.raw.status, now=self._clock.now())
+            self._checker.resume_storage(entry.raw.uid, storage)
         self._sweep()
         log.info("view complete", extra={"claims": len(self._view.claims), "policies": len(self._book)})
         self._led = self._clock.monotonic()

@@ -20,6 +20,7 @@ _MOST = 10
 """Problems, drivers and policies that are listed; what is left out is counted."""
 _NAMES = 5
 _TEXT = 300
+_STORAGE_NODES = 50
 _NAME = 256
 _SUSPENDED = "SUSPENDED"
 _ALWAYS = ("selected", "healthy", "unhealthy", "unknown", "unmonitored")
@@ -124,7 +125,8 @@ def _problem(problem: Problem) -> dict[str, Any]:
     told = {
         **{name: fit(clean(value), _NAME) for name, value in problem.group._asdict().items() if value},
         "claims": problem.claims,
-        "example": str(problem.examples[0]),
+        **({"example": str(problem.examples[0])} if problem.examples else {}),
+        **({"nodes": sorted(problem.nodes)[:_STORAGE_NODES]} if problem.storage else {}),
         **({"workloads": users} if (users := list(dict.fromkeys(filter(None, problem.users)))) else {}),
         "since": rfc3339(problem.since),
     }
