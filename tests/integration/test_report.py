@@ -120,7 +120,10 @@ def events(kubectl: Kubectl, namespace: str) -> list[dict[str, Any]]:
 
 
 def bad(claim: Claim, telling: Telling, **changes: Any) -> tuple[Claim, ClaimHealth]:
-    return (claim, make_health(claim, make_finding(since=telling.clock.now(), **changes)))
+    return (
+        claim,
+        make_health(claim, make_finding(since=telling.clock.now(), confirmed=telling.clock.now(), **changes)),
+    )
 
 
 async def test_kubectl_describe_tells_of_the_finding_and_of_its_end(

@@ -225,8 +225,8 @@ class RecordWriter(Output):
             if ref in self._removing:
                 self._queue.discard(_key(ref))
             self._outbox.recorded(ref, self._outbox.waiting(ref, wanted.health))
-        elif ref in self._removing or _key(ref) not in self._queue:
-            self._apply(ref)
+        elif ref in self._removing or not (_key(ref) in self._queue or self._queue.waits(_key(ref))):
+            self._apply(ref)  # what was not taken lately is compared again by a later check
 
     def _differs(self, ref: ClaimRef, digest: bytes, *, trusted: bool) -> bool:
         """Tell whether the server has something else than is wanted, by the newest that is known of it."""

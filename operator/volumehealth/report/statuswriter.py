@@ -104,6 +104,8 @@ class StatusWriter:
         if coming and not differs(coming, status) and not self._beat_is_due(coming, status):
             return
         state.wanted = status
+        if _key(policy.uid) not in self._queue and self._queue.waits(_key(policy.uid)):
+            return  # it was not taken lately; a later check compares again
         self._queue.put(
             _key(policy.uid),
             lambda: self._patch(policy),

@@ -264,7 +264,7 @@ async def test_a_patch_that_got_409_is_not_taken_for_written(world: World) -> No
     await world.check()
     over = make_picture([(CLAIM, make_health(CLAIM, recovered=START))])
     world.api.refusals = [errors.Conflict("another field manager", status=409)]
-    await world.check(over)
+    await world.check(over, seconds=5)
     assert world.api.objects[PATH]["status"]["health"] == "Unhealthy"
     await world.check(over, seconds=5)
     assert world.api.objects[PATH]["status"]["health"] == "Recovered"
