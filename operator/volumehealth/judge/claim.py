@@ -143,7 +143,7 @@ def judge_claim(
     kept, cleared, closed = followed
     known = frozenset(origin for origin in past.confirmed_origins if not hearing.is_clean(origin))
     following = _follow_pending(past.pending, hearing, ended, known, tick)
-    pending = _take_up(following, kept, hearing, tick)
+    pending = _take_up(following, kept, hearing, known, tick)
     waiting, confirmed, known = _confirm(pending, kept, hearing, known, past.episodes, now)
     said = [wait for wait in waiting if _statement(hearing, wait) is not None]
     findings = tuple(sorted((*kept, *confirmed), key=_worst_first))
@@ -427,17 +427,25 @@ def _waits_on(wait: Pending, place: OriginStatements, tick: _Tick) -> Pending:
 
 
 def _take_up(
-    pending: list[Pending], findings: Sequence[Finding], hearing: Statements, tick: _Tick
+    pending: list[Pending],
+    findings: Sequence[Finding],
+    hearing: Statements,
+    known: frozenset[Origin],
+    tick: _Tick,
 ) -> list[Pending]:
-    """Add what is said for the first time, the worst first, and no more than a record can hold."""
+    """Add what is said for the first time, the worst first, and no more than a record can hold.
+
+    A finding waits, too, if its origin was clean in between: that shows for how long the origin is adverse again.
+    """
     confirmed = {finding.identity for finding in findings}
     waiting = {(wait.origin, wait.identity) for wait in pending}
     held = {wait.identity for wait in pending} | confirmed
     new = [
         (origin, identity)
         for origin, heard in hearing.origins.items()
-        for identity in heard.said
-        if identity not in confirmed and (origin, identity) not in waiting
+        for identity, statement in heard.said.items()
+        if (origin, identity) not in waiting
+        and (identity not in confirmed or (statement.after and origin not in known))
     ]
     for origin, identity in sorted(new, key=lambda found: (order(found[1]), found[0])):
         # A worse one always finds room; so there are at most 16 of each severity.
@@ -481,16 +489,17 @@ def _confirm(
     waiting = sorted(pending, key=_worst_first)
     ripe = [wait for wait in waiting if wait.waited.reaches(wait.after)]
     began = _began(waiting)
+    has = {finding.identity: finding for finding in findings}
     found: dict[Identity, Finding] = {}
     for wait in ripe:
-        if wait.identity not in found and _statement(hearing, wait) is not None:
+        if wait.identity not in found | has and _statement(hearing, wait) is not None:
             found[wait.identity] = _finding(wait.identity, wait.since, hearing, episodes, now)
     # What is confirmed without any wait, a loss of data, says nothing of how long its origin has been adverse.
     known |= {wait.origin for wait in ripe if wait.after and hearing.says_anything(wait.origin)}
     for origin in sorted(filter(hearing.says_anything, known)):
         identity, statement = hearing.worst_of(origin)
-        has = [one for one in (*findings, *found.values()) if origin in one.origins]
-        if all(severity(one.status) < severity(identity.status) for one in has):
+        bad = [one for one in (*findings, *found.values()) if origin in one.origins]
+        if identity not in has and all(severity(one.status) < severity(identity.status) for one in bad):
             since = began.get(origin, statement.first)
             found[identity] = _finding(identity, since, hearing, episodes, now)
     left = [

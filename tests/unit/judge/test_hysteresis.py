@@ -82,6 +82,16 @@ class TestInWhateverWords:
             court.hears((adverse(SLOW), adverse(LOST), healthy())[poll % 3], after=1)
         assert court.notified == []
 
+    def test_a_finding_that_is_said_again_after_a_clean_answer_lends_its_time_to_a_worse_word(self) -> None:
+        court = Court()
+        for _ in range(3):
+            court.hears(adverse(SLOW), after=1)
+        court.hears(healthy(), after=1)
+        for _ in range(3):
+            court.hears(adverse(SLOW), after=1)
+        court.hears(adverse(LOST), after=1)
+        assert court.notified == [(FOUND, "Slow", 1), (FOUND, "VolumeNotFound", 1)]
+
     def test_one_place_lends_no_time_to_another(self) -> None:
         court = Court()
         for node in ("n1", "n2", "n3", "n4"):
