@@ -355,12 +355,15 @@ def _since_at_rest(world: World, life: ClaimLife, record: Any) -> None:
 
 def check_rest(world: World, since: float) -> None:
     """After a fresh operator took over a world at rest: it wrote nothing but the heartbeat and due reminders."""
+    known = {one.name for one in world.seen.told if one.at < since}
     for at, user, plural, method, old, new in world.seen.writes:
         if at < since or user == "admin" or plural == "leases":
             continue
         if plural == "volumehealthpolicies" and _without_beat(old) == _without_beat(new):
             continue
-        if plural == "events" and method == "PATCH":
+        if plural == "events" and (method == "PATCH" or new["metadata"]["name"] in known):
+            continue  # a reminder; a user may have deleted the Event
+        if plural == "volumehealths" and _without_reminder(old) == _without_reminder(new):
             continue
         if world.jumped and _timeless(old) == _timeless(new):
             continue  # times that lie in the future by the new clock are set to now
@@ -372,6 +375,16 @@ def _without_beat(value: Any) -> Any:
         return None
     status = {name: one for name, one in value.get("status", {}).items() if name != "lastCheckTime"}
     return {**value, "metadata": None, "status": status}
+
+
+def _without_reminder(value: Any) -> Any:
+    if value is None:
+        return None
+    findings = [
+        {name: one for name, one in finding.items() if name != "lastNotifiedAt"}
+        for finding in value["status"].get("findings") or ()
+    ]
+    return {**value, "metadata": None, "status": {**value["status"], "findings": findings}}
 
 
 def _timeless(value: Any) -> Any:
