@@ -361,7 +361,9 @@ def check_rest(world: World, since: float) -> None:
             continue
         if plural == "volumehealthpolicies" and _without_beat(old) == _without_beat(new):
             continue
-        if plural == "events" and (method == "PATCH" or new["metadata"]["name"] in known):
+        if plural == "events" and (
+            method == "PATCH" or (new is not None and new["metadata"]["name"] in known)
+        ):
             continue  # a reminder; a user may have deleted the Event
         if plural == "volumehealths" and _without_reminder(old) == _without_reminder(new):
             continue
