@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import kopf
 
+from volumehealth.app.kopfsession import BACKOFFS
 from volumehealth.model.vocabulary import COMPONENT, GROUP, POLICIES, VERSION
 
 TICK_SECONDS = 0.1
@@ -22,7 +23,7 @@ class Turns(Protocol):
         """Wait until the policy is due and check it once; False if the policy is gone for good."""
 
 
-def make_registry(engine: Turns, connection: Callable[[], kopf.ConnectionInfo]) -> kopf.OperatorRegistry:
+def make_registry(engine: Turns, connection: Callable[[], kopf.AiohttpSession]) -> kopf.OperatorRegistry:
     """Make the handlers of one operator process.
 
     Args:
@@ -38,12 +39,13 @@ def make_registry(engine: Turns, connection: Callable[[], kopf.ConnectionInfo]) 
         settings.posting.enabled = False  # log lines are no events
         settings.posting.reporting_component = COMPONENT
         settings.scanning.disabled = True  # one known resource: no cluster-wide discovery rights
+        settings.networking.error_backoffs = BACKOFFS
         settings.execution.default_backoff = 5  # a turn that failed is tried again soon
         settings.queueing.exit_timeout = 0.1  # nothing waits in there: who takes over should not wait either
         settings.process.ultimate_exiting_timeout = 10
 
     @kopf.on.login(registry=registry)
-    def login(**_: Any) -> kopf.ConnectionInfo:
+    async def login(**_: Any) -> kopf.AiohttpSession:
         return connection()
 
     @kopf.timer(GROUP, VERSION, POLICIES, interval=TICK_SECONDS, registry=registry)

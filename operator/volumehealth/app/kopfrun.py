@@ -8,14 +8,17 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
+from functools import partial
 
 import kopf
 
 from volumehealth.app.engine import Engine
 from volumehealth.app.handlers import make_registry
+from volumehealth.app.kopfsession import session_of
 from volumehealth.errors import ApiError, NotServed
 from volumehealth.kube.access import Access
 from volumehealth.kube.api import Api
+from volumehealth.kube.discovery import serves
 from volumehealth.model.vocabulary import API_VERSION, GROUP, POLICIES
 from volumehealth.settings import identity
 
@@ -60,7 +63,9 @@ class KopfRun:
         self._flag, self._ready = asyncio.Event(), asyncio.Event()
         self._task = asyncio.create_task(
             kopf.operator(
-                registry=make_registry(engine, lambda: _connection(api.access)),
+                registry=make_registry(
+                    engine, lambda: session_of(_connection(api.access), partial(serves, api))
+                ),
                 clusterwide=True,
                 standalone=True,
                 ready_flag=self._ready,
