@@ -65,6 +65,7 @@ lint: $(STAMP) ## Check style, types, layers and generated code
 	@$(BIN)/mypy tests
 	@$(BIN)/mypy charts
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/vulture
 
 format: $(STAMP) ## Put the code in its form
 	@$(BIN)/ruff check --fix .

@@ -23,12 +23,8 @@ from volumehealth_sandbox.processes import Program
 from volumehealth_sandbox.tools import Say, find_or_build
 
 ADMIN = "sandbox-admin"
-BINDER = ("persistentvolume-binder-controller",)
-"""Controllers that bind claims as a cluster does."""
 COLLECTORS = ("garbage-collector-controller", "namespace-controller")
 """Controllers that remove what owners leave behind, and empty namespaces that are deleted."""
-NODE_WATCHER = ("node-lifecycle-controller",)
-"""The controller that says of a node whose kubelet is silent that it is not Ready."""
 _EVERYTHING = ("*",)
 
 
@@ -43,7 +39,7 @@ class ControlPlane:
         feature_gates: such as `CSIVolumeHealth=true`.
         apiserver_arguments: more arguments of kube-apiserver.
         users: more users than the admin, by name, with their groups; `token_of` gives their tokens.
-        controllers: of kube-controller-manager; none, and it is not started. See `BINDER` and `COLLECTORS`.
+        controllers: of kube-controller-manager; none, and it is not started. See `COLLECTORS`.
         whole: True for what a cluster has: every controller, the scheduler and all default admission plug-ins.
         network: the addresses of Services and Pods.
         detached: True if it shall outlive this process; else it dies with it, however that ends.

@@ -37,8 +37,6 @@ VOLUMES = 100
 MOST_MEMORY = 60 * 1000 * 1000 // 1024
 """KiB: what the agent may take with that many volumes."""
 
-Tokens = Callable[[str], Any]
-
 
 @pytest.fixture
 async def installed(

@@ -6,7 +6,7 @@ It is compared with the real one by `tests/integration/test_simulated_apiserver.
 import copy
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
@@ -202,11 +202,6 @@ class ApiServer:
         for table in self._tables.values():
             table.log.clear()
         self._pages.clear()
-
-    def expire_watches(self) -> Iterator[Watch]:
-        """Yield the open watches, to be cut."""
-        for table in self._tables.values():
-            yield from list(table.watches.values())
 
     def bookmark(self, watch: Watch, plural: str) -> None:
         """Send a bookmark."""

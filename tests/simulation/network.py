@@ -85,7 +85,6 @@ class Network:
         self.weather = Weather()
         self.drivers: dict[str, SimDriver] = {}
         self.latency = 0.005
-        self.quiet_watch_closed = 0
 
     def delay(self) -> float:
         """Return seconds of one way."""

@@ -46,8 +46,3 @@ def volume_paths(
         publish=f"{kubelet}/pods/{pod_uid}/volumes/kubernetes.io~csi/{volume}/mount",
         staging=f"{plugins}/{driver}/{name}/globalmount",
     )
-
-
-def pods_dir(kubelet: str) -> str:
-    """Return the directory below which every volume of every Pod is mounted."""
-    return f"{kubelet}/pods/"

@@ -262,11 +262,6 @@ class ClusterView:
             started=(self._started, self._started_at),
         )
 
-    def ages(self) -> Mapping[str, float]:
-        """Return, by resource, the seconds since it was last known to be current; infinite before its first list."""
-        now = self._clock.monotonic()
-        return {one.name: now - one.confirmed if one.synced else float("inf") for one in self._reflectors}
-
     async def _watch_state(self) -> None:
         """Tell when trust is lost or won: the one change that comes from time alone."""
         before = (False, False)

@@ -65,10 +65,9 @@ class Block:
         below: the devices it consists of.
         users: how many devices are made of it or of its partitions.
         parts: what it depends on, other than devices.
-        dm_name, dm_uuid: of a device mapper device.
+        dm_uuid: of a device mapper device.
         suspended: it is a device mapper device that was suspended.
         raid: its state if it is an md device.
-        backing: the file behind a loop device.
         serial: that an NVMe or virtio disk shows.
         image: name of the image behind an RBD device.
     """
@@ -86,11 +85,9 @@ class Block:
     below: tuple[str, ...] = ()
     users: int = 0
     parts: tuple[Part, ...] = ()
-    dm_name: str = ""
     dm_uuid: str = ""
     suspended: bool = False
     raid: Raid | None = None
-    backing: str = ""
     serial: str = ""
     image: str = ""
 
@@ -181,11 +178,9 @@ def gather_block(files: NodeFiles, name: str) -> Block:
         below=(disk,) if partition else _below(files, path, entries),
         users=_users(files, whole, own),
         parts=() if partition else _parts(files, path, entries),
-        dm_name=read_or(files, f"{path}/dm/name") if "dm" in entries else "",
         dm_uuid=read_or(files, f"{path}/dm/uuid") if "dm" in entries else "",
         suspended="dm" in entries and read_or(files, f"{path}/dm/suspended") == "1",
         raid=_raid(files, path) if "md" in entries else None,
-        backing=read_or(files, f"{path}/loop/backing_file") if "loop" in entries else "",
         serial="" if partition else _serial(files, path, entries),
         image=read_or(files, f"/sys/bus/rbd/devices/{rbd[1]}/name") if (rbd := _RBD.fullmatch(name)) else "",
     )

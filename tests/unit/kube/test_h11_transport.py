@@ -18,7 +18,6 @@ from volumehealth.kube.transport import HttpRequest
 
 GET = HttpRequest("GET", "/version", {"a": "b c"}, {"Accept": "application/json"}, None)
 PUT = HttpRequest("PUT", "/thing", None, {"Content-Type": "text/plain"}, b"body")
-PATCH = replace(PUT, method="PATCH")
 
 needs_openssl = pytest.mark.skipif(
     shutil.which("openssl") is None, reason="makes its certificate with openssl"
