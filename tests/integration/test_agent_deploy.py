@@ -248,10 +248,10 @@ async def test_an_agent_changes_nothing_else(
         await cluster_objects.delete(f"{POLICIES}/{namespace}")
 
 
-async def test_its_pod_goes_beyond_the_baseline_in_three_things_only(
+async def test_its_pod_goes_beyond_the_baseline_in_four_things_only(
     installed: ClusterObjects, control_plane: ControlPlane, namespace: str
 ) -> None:
-    """HostPID, hostPath and the SELinux type, each explained in the manifest; no capability, no privilege, no port or network of the node."""
+    """SYSLOG, hostPID, hostPath and the SELinux type, each explained in the manifest; no privilege, no port or network."""
     found = await installed.get(f"/apis/apps/v1/namespaces/{AGENT}/daemonsets/{AGENT}")
     assert found["spec"]["template"]["spec"]["containers"][0]["image"] == "volumehealth:0.1.0"
     enforce = {"pod-security.kubernetes.io/enforce": "baseline"}
@@ -268,6 +268,7 @@ async def test_its_pod_goes_beyond_the_baseline_in_three_things_only(
         control_plane.kubectl("create", "--dry-run=server", "-f", "-", input=json.dumps(pod))
     (reason,) = re.findall(r'violates PodSecurity "baseline:latest": (.*)', str(refused.value))
     assert reason.strip() == (
+        'non-default capabilities (container "agent" must not include "SYSLOG" in securityContext.capabilities.add), '
         'host namespaces (hostPID=true), hostPath volumes (volumes "registry", "plugins"), '
         'seLinuxOptions (pod set forbidden securityContext.seLinuxOptions: type "spc_t")'
     )

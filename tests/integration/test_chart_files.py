@@ -204,6 +204,17 @@ def test_each_system_priority_class_has_its_quota_in_its_namespace(helm: Helm, n
     }
 
 
+def test_on_openshift_the_agents_may_have_what_they_ask_for_and_no_more(helm: Helm) -> None:
+    for kernel_log in ("true", "false"):
+        objects = helm.render(f"--values={preset('openshift')}", f"--set=agent.kernelLog={kernel_log}")
+        allowed = named(objects, "SecurityContextConstraints")
+        pod = pod_of(objects, "DaemonSet")
+        asked = pod["containers"][0]["securityContext"]["capabilities"].get("add", [])
+        assert allowed["allowedCapabilities"] == asked
+        assert allowed["allowHostPID"] == pod["hostPID"]
+        assert {kind for one in pod["volumes"] for kind in one if kind != "name"} <= set(allowed["volumes"])
+
+
 def test_selinux_types_are_those_of_the_platforms(helm: Helm) -> None:
     types = {
         name: pod_of(helm.render(f"--values={preset(name)}"), "DaemonSet")["securityContext"]
