@@ -70,7 +70,7 @@ def test_its_pod_has_the_least_that_works() -> None:
         "privileged": False,
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
+        "capabilities": {"drop": ["ALL"], "add": ["SYSLOG"]},
     }
     assert pod()["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert {key for key in pod() if key.startswith("host")} == {"hostPID"}
