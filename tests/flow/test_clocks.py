@@ -9,6 +9,7 @@ from flow.test_check import World, policy
 from support.health import DRIVER
 from volumehealth.model.health import TransitionKind
 from volumehealth.model.policy import PolicySpec
+from volumehealth.report.outbox import episode_of
 
 PATIENT = policy(spec=PolicySpec(unhealthy_after=timedelta(minutes=2), healthy_after=timedelta(minutes=5)))
 ALL = ("handle-db", "handle-wal", "handle-cache")
@@ -73,3 +74,14 @@ def test_a_claim_that_changes_hands_is_looked_at_before_it_recovers(world: World
     world.says(healthy=ALL)
     assert world.checker.check(heir).judgement.transitions == ()
     assert world.checker.check(heir).drivers[DRIVER].name == DRIVER
+
+
+def test_an_episode_keeps_its_name_when_the_wall_clock_is_set_back(world: World) -> None:
+    minutes_until(world, TransitionKind.FOUND, bad=True)
+    (health,) = (one for one in world.checker.check(PATIENT).judgement.healths.values() if one.findings)
+    before = episode_of(health.uid, health.findings[0])
+    world.clock.set_wall(timedelta(hours=-1))
+    world.says(healthy=OTHERS, bad=ALL[:1])
+    (health,) = (one for one in world.checker.check(PATIENT).judgement.healths.values() if one.findings)
+    assert health.findings[0].since <= world.clock.now()
+    assert episode_of(health.uid, health.findings[0]) == before

@@ -297,6 +297,7 @@ def _times(finding: Finding) -> tuple[datetime | None, ...]:
 def _finding_not_after(finding: Finding, now: datetime) -> Finding:
     return replace(
         finding,
+        named=finding.named or (finding.since if finding.since > now else None),
         since=min(finding.since, now),
         confirmed=min(finding.confirmed, now),
         clear_since=_not_after(finding.clear_since, now),

@@ -355,6 +355,7 @@ class Finding:
         stale: True while its source is silent: frozen.
         clear_since: since when its source no longer says it; None while it does.
         clear: for how long the source answered without it.
+        named: what `since` was before the wall clock was set back; the episode keeps its name. None if it never was.
         last_notified_at: when people were last notified (event or reminder); None if not yet.
     """
 
@@ -370,6 +371,7 @@ class Finding:
     stale: bool = False
     clear_since: datetime | None = None
     clear: Answered = NOTHING_ANSWERED
+    named: datetime | None = None
     last_notified_at: datetime | None = None
     observers: tuple[Observer, ...] = (Observer.DRIVER,)
 

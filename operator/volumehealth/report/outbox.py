@@ -45,7 +45,7 @@ class Episode(NamedTuple):
 
 def episode_of(uid: str, finding: Finding) -> Episode:
     """Return the episode of a finding on the claim with this uid."""
-    return Episode(uid, finding.identity, finding.episode, rfc3339(finding.since))
+    return Episode(uid, finding.identity, finding.episode, rfc3339(finding.named or finding.since))
 
 
 @dataclass(frozen=True, slots=True)
