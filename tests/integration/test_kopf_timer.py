@@ -103,5 +103,5 @@ async def test_a_timer_leaves_no_trace_on_its_policy_and_ends_with_it(
         await cluster_objects.delete(policy_path("kopf-timer"))
         turns.gone.add(again)
     events = (await cluster_objects.get("/api/v1/namespaces/default/events"))["items"]
-    assert [one["message"] for one in events if one["involvedObject"]["name"] == "kopf-timer"] == []
+    assert [one["message"] for one in events if one["involvedObject"].get("name") == "kopf-timer"] == []
     assert [one.getMessage() for one in caplog.records if one.name == "kopf.objects"] == []

@@ -66,6 +66,7 @@ async def test_every_right_is_used_and_nothing_is_refused(installed: Installatio
         )
         unused = {"apiVersion": API_VERSION, "kind": DRIVER_KIND, "metadata": {"name": "gone.example.com"}}
         await installed.objects.post(f"/apis/{API_VERSION}/{DRIVERS}", unused)
+        await installed.objects.make_pod("rights", "waits", ["data"], node="worker-1", phase="Pending")
         operator = await installed.operator([driver.endpoint])
 
         async def recorded(health: str) -> bool:
@@ -76,6 +77,9 @@ async def test_every_right_is_used_and_nothing_is_refused(installed: Installatio
             events = await installed.events("default")
             return any(event["involvedObject"]["name"] == "rights" and event["count"] > 1 for event in events)
 
+        async def asked_why() -> bool:
+            return any(one.resource == "events" and one.verb == "list" for one in installed.audit.all())
+
         for health in ("Unhealthy", "Recovered", "Unhealthy"):
             if health == "Unhealthy":
                 driver.fault("vol-1", Fault.IO_ERRORS)
@@ -83,6 +87,7 @@ async def test_every_right_is_used_and_nothing_is_refused(installed: Installatio
                 driver.clear("vol-1")
             await until(lambda health=health: recorded(health), health)  # type: ignore[misc]  # bound now
         await until(raised, "the policy's own Event is told again, not made again")
+        await until(asked_why, "the Events of a Pod that waits for its volume are listed", within=60)
         await installed.kubectl("delete", "vhp", "rights")
 
         async def gone() -> bool:

@@ -19,9 +19,11 @@ from volumehealth.kube.reflector import Pace
 from volumehealth.model.clock import LONG_AGO, SystemClock, rfc3339
 from volumehealth.model.health import DriverAnswers, HealthAPI, SourceState
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer
 from volumehealth.model.policy import Checks, NodeFailureCheck, Policy, PolicySpec, Selector
 from volumehealth.model.report import (
     AGENT_LABEL,
+    Coverage,
     ReportedCondition,
     ReportedDriver,
     ReportedVolume,
@@ -249,7 +251,7 @@ async def test_a_report_and_a_lease_make_claims_healthy_and_unhealthy(
     control_plane: ControlPlane, cluster_objects: ClusterObjects, namespace: str
 ) -> None:
     bad, made = await in_use(cluster_objects, namespace)
-    well, _ = await in_use(cluster_objects, namespace, "well")
+    well, healthy = await in_use(cluster_objects, namespace, "well")
     node, driver = f"{namespace}-node", f"{namespace}.example.com"
     now = SystemClock().now()
     said = ReportedCondition("Inaccessible", "VolumeUnmounted", "it is not mounted", now)
@@ -262,6 +264,7 @@ async def test_a_report_and_a_lease_make_claims_healthy_and_unhealthy(
                 driver, f"{namespace}-db", namespace, "db", made["metadata"]["uid"], conditions=(said,)
             ),
         ),
+        coverage=(Coverage.of(Observer.DRIVER, [made["metadata"]["uid"], healthy["metadata"]["uid"]]),),
     )
     async with looking(control_plane.kubeconfig, driver, namespace) as eyes:
         await cluster_objects.post(REPORTS, report_manifest(report))
