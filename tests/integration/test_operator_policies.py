@@ -119,7 +119,7 @@ async def test_a_changed_spec_acts_at_once_and_a_suspended_one_lets_everything_b
         await installed.policy("changed", selector=selector, **AT_ONCE)
         await until(lambda: healthy(3), "three claims again")
         await installed.policy("changed", selector=selector, suspend=True, **AT_ONCE)
-        await until(lambda: says(installed, "changed", "Ready", "False", "Suspended"), "it is suspended")
+        await until(lambda: says(installed, "changed", "Ready", "True", "Suspended"), "it is suspended")
         assert await says(installed, "changed", "VolumesHealthy", "Unknown", "Suspended")
         calls = driver.calls["ListVolumes"]
         driver.fault("vol-1", Fault.IO_ERRORS)
