@@ -69,12 +69,12 @@ def status(namespace: str, all_namespaces: bool, watch: bool, output: str, kubec
 def drivers(output: str, kubeconfig: str | None) -> None:
     """Show what each CSI driver can tell, and what would make it tell more."""
     from volumehealth.cli.overviewoutput import show_drivers
-    from volumehealth.oneshot.overview import read_overview
+    from volumehealth.oneshot.overview import read_drivers
 
-    found = _read(kubeconfig, lambda api: read_overview(api, namespace="", now=SystemClock().now()))
-    if found.drivers is None:
+    found = _read(kubeconfig, read_drivers)
+    if found is None:
         raise click.ClickException("VolumeHealthDrivers cannot be read: ask for list on volumehealthdrivers")
-    click.echo(show_drivers(found.drivers, output, **_screen()), nl=False)
+    click.echo(show_drivers(found, output, **_screen()), nl=False)
 
 
 @click.command()

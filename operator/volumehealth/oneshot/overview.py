@@ -72,9 +72,18 @@ async def read_overview(api: Api, *, namespace: str, now: datetime) -> Overview:
     except NotFound:
         return Overview(None, None, (), installed=False, namespace=namespace, loud=(NOT_INSTALLED,))
     policies = await _list_if_allowed(api, f"{_BASE}/{POLICIES}")
-    drivers = await _list_if_allowed(api, f"{_BASE}/{DRIVERS}")
+    drivers = await read_drivers(api)
     loud = tuple(not_watched(policies, now)) if policies is not None else ()
     return Overview(policies, drivers, sorted(records, key=_worst_first), namespace=namespace, loud=loud)
+
+
+async def read_drivers(api: Api) -> list[Object] | None:
+    """Return the VolumeHealthDrivers, by name; None if they may not be read, or the API is not there.
+
+    Raises:
+        ApiError: if the API server cannot be reached.
+    """
+    return await _list_if_allowed(api, f"{_BASE}/{DRIVERS}")
 
 
 async def read_record(api: Api, namespace: str, name: str) -> Object | None:
