@@ -407,7 +407,7 @@ class DriverWatch:
                 return  # its health is known; how full it is stays as it was
             raise
         self._ledger.count(target.claim, counted=True)
-        self._usage.note(target.claim.ref, stats.usage, now=self._clock.monotonic())
+        self._usage.note(target.claim.ref, stats.usage, now=self._clock.monotonic(), check=target.capacity)
         self._take_stats(target, stats, legacy=legacy)
 
     def _take_errno(self, target: Target, error: CsiError) -> bool:

@@ -39,6 +39,7 @@ GAUGES = {
     "available_bytes": "Bytes that are free.",
     "capacity_inodes": "Inodes of the filesystem.",
     "available_inodes": "Inodes that are free.",
+    "warning_percent_free": "Percent that should be free by the policy; 0 if the space of this volume is not looked at.",
     "seconds_until_full": "When no byte is free any more if it grows as in the last hours; absent if it does not grow.",
     "filesystem_errors": "Errors that the filesystem counted, of all its mounts (ext4, btrfs).",
     "filesystem_warnings": "Warnings that the filesystem counted (ext4).",

@@ -32,6 +32,8 @@ def _usage(ref: ClaimRef, usage: UsageBook) -> dict[str, float]:
         if one.unit in _UNITS:
             values[f"capacity_{_UNITS[one.unit]}"] = one.total
             values[f"available_{_UNITS[one.unit]}"] = one.available
+    if values:
+        values["warning_percent_free"] = usage.warning_percent_free(ref)
     until = usage.seconds_until_full(ref)
     return values if until is None else values | {"seconds_until_full": until}
 

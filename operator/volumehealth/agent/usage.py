@@ -6,13 +6,17 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from statistics import median
 
+from volumehealth.agent.capacity import is_counted
 from volumehealth.csi.types import Unit, Usage
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.policy import CapacityCheck
 
 EVERY = 300.0
 """Seconds between two samples that are kept."""
 WINDOW = 6 * 3600.0
 """Seconds that samples are kept: growth is judged over the last hours."""
+WARNING_PERCENT = 10
+"""Percent that should be free where the policy gives no `warningPercentFree`; it is exported, and makes no finding."""
 _LEAST_SAMPLES, _LEAST_SECONDS = 6, 1800.0
 
 
@@ -21,6 +25,7 @@ class _Volume:
     """One volume: its usage, and samples of the bytes in use."""
 
     usage: tuple[Usage, ...] = ()
+    warning: int = 0
     samples: deque[tuple[float, int]] = field(default_factory=deque)
     growth: float = 0.0
 
@@ -31,16 +36,20 @@ class UsageBook:
     def __init__(self) -> None:
         self._volumes: dict[ClaimRef, _Volume] = {}
 
-    def note(self, ref: ClaimRef, usage: Iterable[Usage], *, now: float) -> None:
+    def note(
+        self, ref: ClaimRef, usage: Iterable[Usage], *, now: float, check: CapacityCheck | None = None
+    ) -> None:
         """Take what a driver counted.
 
         Args:
             ref: of the claim.
-            usage: by unit; a total of zero is a number that the driver does not know.
+            usage: by unit; what was not really counted (facts D8) is left out.
             now: monotonic seconds.
+            check: thresholds of the policy; None if the space of this volume is not looked at.
         """
         known = self._volumes.setdefault(ref, _Volume())
-        known.usage = tuple(one for one in usage if one.total > 0)
+        known.usage = tuple(one for one in usage if is_counted(one))
+        known.warning = 0 if check is None else check.warning_percent_free or WARNING_PERCENT
         used = next((one.used for one in known.usage if one.unit is Unit.BYTES), None)
         if used is None or (known.samples and now - known.samples[-1][0] < EVERY):
             return
@@ -58,6 +67,11 @@ class UsageBook:
         """Return what was counted last."""
         known = self._volumes.get(ref)
         return known.usage if known is not None else ()
+
+    def warning_percent_free(self, ref: ClaimRef) -> int:
+        """Return how many percent should be free; 0 if the space of this volume is not looked at."""
+        known = self._volumes.get(ref)
+        return known.warning if known is not None else 0
 
     def seconds_until_full(self, ref: ClaimRef) -> float | None:
         """Return after how many seconds no byte is available if growth goes on; None if it does not grow."""

@@ -17,7 +17,7 @@ from volumehealth import __version__
 from volumehealth.model.cluster import ViewState
 from volumehealth.model.health import Finding, SourceState, severity
 from volumehealth.model.ids import ClaimRef
-from volumehealth.report.picture import Picture
+from volumehealth.report.picture import Agents, Picture
 from volumehealth.report.text import clean, fit
 
 _SERIES = 1000
@@ -188,6 +188,16 @@ class _State(Collector):
             ),
         )
         yield _gauge(
+            "policy_agents",
+            "Node agents that a policy's claims need, by state.",
+            ("policy", "state"),
+            (
+                ((name, state), count)
+                for name, shown in self.policies.items()
+                for state, count in _agents(shown.picture.agents)
+            ),
+        )
+        yield _gauge(
             "policy_condition",
             "1 for the status that a condition of a policy has, 0 for the others.",
             ("policy", "type", "status"),
@@ -266,6 +276,14 @@ class _State(Collector):
                 if claim is not None:
                     for number, finding in enumerate(health.findings):
                         yield -severity(finding.status), ref, name, number, claim.driver, finding
+
+
+def _agents(agents: Agents) -> tuple[tuple[str, int], ...]:
+    return (
+        ("expected", agents.expected),
+        ("reporting", agents.reporting),
+        ("silent", len(agents.silent)),
+    )
 
 
 def _of(finding: Finding) -> tuple[str, str, str, str]:

@@ -12,6 +12,7 @@ from volumehealth.agent.numbers import node_numbers
 from volumehealth.agent.usage import UsageBook, robust_slope
 from volumehealth.csi.types import Unit, Usage
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.policy import CapacityCheck
 
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
 REF = ClaimRef("shop", "data")
@@ -84,5 +85,20 @@ def test_growth_is_not_judged_by_few_samples() -> None:
 
 def test_numbers_that_a_driver_does_not_know_are_not_exported() -> None:
     book = UsageBook()
-    book.note(REF, (Usage(Unit.BYTES, 0, 0, 0),), now=0)
+    unknown = (Usage(Unit.BYTES, 0, 0, 0), Usage(Unit.INODES, 1000, 0, 0))
+    book.note(REF, unknown, now=0, check=CapacityCheck())
     assert node_numbers([REF], book, {}, log_gaps=0).volumes[0].values == {}
+
+
+@pytest.mark.parametrize(
+    ("check", "percent"),
+    [
+        pytest.param(None, 0, id="of a volume whose space is not looked at"),
+        pytest.param(CapacityCheck(), 10, id="of a policy that gives none"),
+        pytest.param(CapacityCheck(warning_percent_free=25), 25, id="of a policy that gives one"),
+    ],
+)
+def test_the_threshold_of_a_warning_is_exported(check: CapacityCheck | None, percent: int) -> None:
+    book = UsageBook()
+    book.note(REF, full(GIB), now=0, check=check)
+    assert node_numbers([REF], book, {}, log_gaps=0).volumes[0].values["warning_percent_free"] == percent

@@ -11,7 +11,7 @@ from support.health import START, make_policy
 from unit.report.scenes import SCENES, three_bad, three_thousand_bad
 from volumehealth.model.cluster import ViewState
 from volumehealth.report.metrics import Metrics
-from volumehealth.report.picture import Picture
+from volumehealth.report.picture import Agents, Picture
 
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
 CONDITIONS = (("Ready", "True"), ("VolumesHealthy", "False"))
@@ -70,6 +70,14 @@ def test_counts_of_a_policy_are_those_of_its_status(metrics: Metrics) -> None:
     claims = samples(metrics, "policy_claims")
     assert claims[("policy", "storage"), ("state", "unhealthy")] == 3
     assert claims[("policy", "storage"), ("state", "unmonitored")] == 3115
+
+
+def test_agents_that_are_silent_are_counted(metrics: Metrics) -> None:
+    show(metrics, replace(three_bad(), agents=Agents(14, 12, ("worker-7", "worker-9"))))
+    agents = samples(metrics, "policy_agents")
+    assert [
+        agents[("policy", "storage"), ("state", state)] for state in ("expected", "reporting", "silent")
+    ] == [14, 12, 2]
 
 
 def test_a_condition_is_one_for_the_status_it_has(metrics: Metrics) -> None:
