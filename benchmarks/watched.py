@@ -120,9 +120,9 @@ def _watch_product() -> None:
 
         setattr(owner, method, call)
 
-    def reported(seconds: float, _: object, picture: Any, *rest: object) -> None:
+    def reported(seconds: float, _: object, result: Any, *rest: object) -> None:
         _seen.reports.append(seconds)
-        counts = picture.judgement.counts if picture.judgement else None
+        counts = result.judgement.counts if result.judgement else None
         if counts is not None and counts.selected and not counts.unknown and not _seen.verdict:
             _seen.verdict = time.monotonic()
 

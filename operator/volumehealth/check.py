@@ -5,7 +5,6 @@ what they say of importance wakes the policies that select them. So a driver tha
 """
 
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from operator import is_not
@@ -15,6 +14,7 @@ from volumehealth.judge.claim import JudgeSettings, hand_over, not_after, resume
 from volumehealth.judge.driver import answers_about
 from volumehealth.judge.explain import Explained, explain_claim
 from volumehealth.judge.policy import PolicyJudgement, judge_in_steps
+from volumehealth.judge.result import Agents, CheckResult
 from volumehealth.judge.rules import CompiledRules, compile_rules
 from volumehealth.judge.storage import Backend, StorageProblem, judge_storage
 from volumehealth.model.clock import Clock
@@ -36,7 +36,6 @@ from volumehealth.model.steps import Steps, at_once
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.policy.select import Members, Selection
 from volumehealth.probing.spec import ProbeSpec, Topology
-from volumehealth.report.picture import Agents
 from volumehealth.sources.drivers import NOT_CONNECTED, SWITCHED_OFF, through_agents
 from volumehealth.sources.observations import Observations, storage_silence
 from volumehealth.sources.origins import AllOrigins
@@ -85,20 +84,6 @@ class Planes(Protocol):
 
     def forget(self, policy_uid: str) -> None:
         """A policy is gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What one check found, for those who tell."""
-
-    policy: Policy
-    now: datetime
-    judgement: PolicyJudgement
-    drivers: Mapping[str, DriverState]
-    view: ViewState
-    agents: Agents = field(default_factory=Agents)
-    storage: tuple[StorageProblem, ...] = ()
-    unresolved: tuple[str, ...] = ()
 
 
 class Checker:
@@ -207,11 +192,11 @@ class Checker:
         """Return the uids of the policies that own claims of a driver."""
         return [uid for uid in self._policies if driver in self._selection.members(uid).by_driver]
 
-    def check(self, policy: Policy) -> Checked:
+    def check(self, policy: Policy) -> CheckResult:
         """Judge a policy's claims at once; see `check_in_steps`."""
         return at_once(self.check_in_steps(policy))
 
-    def check_in_steps(self, policy: Policy) -> Steps[Checked]:
+    def check_in_steps(self, policy: Policy) -> Steps[CheckResult]:
         """Judge a policy's claims by what is known now, and remember what was found.
 
         Nothing else may be asked of the checker between steps, but for `users_of`.
@@ -256,7 +241,17 @@ class Checker:
         )
         storage = self._judge_storage(policy, heard, view, now)
         unresolved = tuple(sorted(self._drivers.unresolved)) if policy.spec.checks.controller.enabled else ()
-        return Checked(policy, now, judgement, drivers, view, agents, storage, unresolved)
+        return CheckResult(
+            policy=policy,
+            now=now,
+            judgement=judgement,
+            claims=self._view.claims,
+            drivers=drivers,
+            view=view,
+            agents=agents,
+            storage=storage,
+            unresolved=unresolved,
+        )
 
     def _driver_of(self, ref: ClaimRef) -> str:
         claim = self._view.claims.get(ref)

@@ -101,8 +101,8 @@ def test_a_bad_volume_makes_its_claim_unhealthy_and_the_others_stay_healthy(worl
 
     checked = world.checker.check(policy())
 
-    assert (checked.judgement.counts.healthy, checked.judgement.counts.unhealthy) == (2, 1)
-    (turn,) = checked.judgement.transitions
+    assert (checked.counts.healthy, checked.counts.unhealthy) == (2, 1)
+    (turn,) = checked.transitions
     assert (turn.kind, turn.claim.name) == (TransitionKind.FOUND, "db")
     assert checked.drivers[DRIVER].state is SourceState.ANSWERING
 
@@ -132,12 +132,12 @@ def test_a_relabelled_namespace_changes_who_is_selected(world: World) -> None:
     picky = policy(spec=replace(AT_ONCE, selector=Selector(namespace_selector=labelled("ci"))))
     world.view.namespaces = {"ci": Namespace("ci", {}), "shop": Namespace("shop", {})}
     world.follow(picky)
-    assert world.checker.check(picky).judgement.counts.selected == 0
+    assert world.checker.check(picky).counts.selected == 0
 
     world.view.namespaces = {**world.view.namespaces, "ci": Namespace("ci", {"name": "ci"})}
     world.checker.follow({picky.uid: picky}, (), relabelled=True)
 
-    assert world.checker.check(picky).judgement.counts.selected == 1
+    assert world.checker.check(picky).counts.selected == 1
 
 
 def test_a_suspended_policy_wants_nothing(world: World) -> None:
@@ -154,7 +154,7 @@ def test_without_the_controller_plane_nothing_is_asked_and_the_hint_says_why(wor
     checked = world.checker.check(off)
 
     assert world.drivers.wanted == {}
-    assert checked.judgement.counts.unmonitored == 3
+    assert checked.counts.unmonitored == 3
     assert checked.drivers[DRIVER].hint == SWITCHED_OFF
 
 
@@ -165,7 +165,7 @@ def test_a_driver_that_nobody_hears_is_inventory_and_no_alarm(world: World) -> N
     world.clock.advance(seconds=60)
     second = world.checker.check(policy())
 
-    assert first.judgement.counts.unmonitored == 3
+    assert first.counts.unmonitored == 3
     assert first.drivers[DRIVER].hint == NOT_CONNECTED
     assert second.drivers[DRIVER] is first.drivers[DRIVER], "a state that stays must not be written again"
 
@@ -179,7 +179,7 @@ def test_a_driver_that_was_heard_before_the_restart_is_missed_while_an_endpoint_
 
     checked = world.checker.check(policy())
 
-    assert checked.judgement.counts.unknown == 3
+    assert checked.counts.unknown == 3
     assert checked.drivers[DRIVER].state is SourceState.UNREACHABLE
     assert "unix:///run/csi.sock" in checked.drivers[DRIVER].message
 
@@ -189,7 +189,7 @@ def test_a_stale_view_makes_nobody_healthy(world: World) -> None:
     world.says(healthy=("handle-db", "handle-wal", "handle-cache"))
     world.view.stale = "pods not confirmed since 03:02Z"
 
-    assert world.checker.check(policy()).judgement.counts.unknown == 3
+    assert world.checker.check(policy()).counts.unknown == 3
 
 
 def test_a_claim_that_changes_hands_keeps_its_finding_and_nobody_is_told(world: World) -> None:
@@ -202,11 +202,11 @@ def test_a_claim_that_changes_hands_keeps_its_finding_and_nobody_is_told(world: 
     world.clock.advance(seconds=60)
     checked = world.checker.check(strong)
 
-    assert checked.judgement.transitions == ()
-    health = checked.judgement.healths[ClaimRef("shop", "db")]
+    assert checked.transitions == ()
+    health = checked.healths[ClaimRef("shop", "db")]
     assert health.findings[0].since <= since
     assert "strong" in health.history[-1].what
-    assert world.checker.check(policy("old")).judgement.counts.overridden == 3
+    assert world.checker.check(policy("old")).counts.overridden == 3
 
 
 def test_a_live_finding_is_told_to_the_prober(world: World) -> None:
@@ -227,7 +227,7 @@ def test_a_deleted_policy_is_forgotten(world: World) -> None:
     world.follow()
     world.follow(policy())
 
-    (turn,) = world.checker.check(policy()).judgement.transitions
+    (turn,) = world.checker.check(policy()).transitions
     assert turn.kind is TransitionKind.FOUND
 
 
@@ -244,7 +244,7 @@ def test_what_was_found_is_gone_on_from_once_an_invalid_spec_is_mended(world: Wo
     db = ClaimRef("shop", "db")
     world.follow(policy())
     world.says(healthy=("handle-wal", "handle-cache"), bad=("handle-db",))
-    before = world.checker.check(policy()).judgement.healths[db]
+    before = world.checker.check(policy()).healths[db]
 
     world.checker = Checker(view=world.view, drivers=world.drivers, clock=world.clock)
     world.follow()
@@ -254,8 +254,8 @@ def test_what_was_found_is_gone_on_from_once_an_invalid_spec_is_mended(world: Wo
     world.says(healthy=("handle-wal", "handle-cache"), bad=("handle-db",))
     checked = world.checker.check(policy())
 
-    assert checked.judgement.transitions == ()
-    after = checked.judgement.healths[db]
+    assert checked.transitions == ()
+    after = checked.healths[db]
     assert (after.findings, after.episodes, after.history) == (
         before.findings,
         before.episodes,
@@ -267,11 +267,11 @@ def test_what_was_found_is_forgotten_with_its_record(world: World) -> None:
     db = ClaimRef("shop", "db")
     world.follow(policy())
     world.says(bad=("handle-db",))
-    before = world.checker.check(policy()).judgement.healths[db]
+    before = world.checker.check(policy()).healths[db]
     world.checker = Checker(view=world.view, drivers=world.drivers, clock=world.clock)
     world.follow()
     world.checker.resume({}, (), {db: before})
     world.checker.keep_unowned(())
     world.follow(policy())
     world.says(healthy=("handle-db",))
-    assert world.checker.check(policy()).judgement.healths == {}
+    assert world.checker.check(policy()).healths == {}

@@ -30,7 +30,7 @@ def minutes_until(world: World, kind: TransitionKind, *, bad: bool) -> int:
     """Let the driver say the same every minute until something is told; return after how many answers."""
     for minute in range(1, 100):
         world.says(healthy=OTHERS if bad else ALL, bad=ALL[:1] if bad else ())
-        turns = world.checker.check(PATIENT).judgement.transitions
+        turns = world.checker.check(PATIENT).transitions
         if any(turn.kind is kind for turn in turns):
             return minute
     raise AssertionError(f"no {kind} in 99 minutes")
@@ -72,16 +72,16 @@ def test_a_claim_that_changes_hands_is_looked_at_before_it_recovers(world: World
     world.follow(PATIENT, heir)
     world.clock.advance(hours=1)
     world.says(healthy=ALL)
-    assert world.checker.check(heir).judgement.transitions == ()
+    assert world.checker.check(heir).transitions == ()
     assert world.checker.check(heir).drivers[DRIVER].name == DRIVER
 
 
 def test_an_episode_keeps_its_name_when_the_wall_clock_is_set_back(world: World) -> None:
     minutes_until(world, TransitionKind.FOUND, bad=True)
-    (health,) = (one for one in world.checker.check(PATIENT).judgement.healths.values() if one.findings)
+    (health,) = (one for one in world.checker.check(PATIENT).healths.values() if one.findings)
     before = episode_of(health.uid, health.findings[0])
     world.clock.set_wall(timedelta(hours=-1))
     world.says(healthy=OTHERS, bad=ALL[:1])
-    (health,) = (one for one in world.checker.check(PATIENT).judgement.healths.values() if one.findings)
+    (health,) = (one for one in world.checker.check(PATIENT).healths.values() if one.findings)
     assert health.findings[0].since <= world.clock.now()
     assert episode_of(health.uid, health.findings[0]) == before

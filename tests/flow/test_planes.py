@@ -12,8 +12,9 @@ import pytest
 
 from support.health import DRIVER, START, SteppedClock, make_claim, make_driver, make_pod
 from support.planes import PlainCluster, make_entry, make_reported_driver, make_silent
-from volumehealth.check import Checked, Checker
+from volumehealth.check import Checker
 from volumehealth.cluster.resources import AGENT_PODS
+from volumehealth.judge.result import CheckResult
 from volumehealth.model.cluster import (
     ApiConditions,
     Attachment,
@@ -122,16 +123,16 @@ class World:
         handles = frozenset() if silent else frozenset(claim.handle for claim in healthy)
         self.drivers.said[DRIVER] = DriverAnswers(state, now, handles, {}, why)
 
-    def check(self) -> Checked:
+    def check(self) -> CheckResult:
         self.checker.follow({self.policy.uid: self.policy}, None)
         checked = self.checker.check(self.policy)
         self.notified += [
             f"{turn.kind} {turn.claim.name} {turn.finding.reason} {turn.finding.node}".strip()
-            for turn in checked.judgement.transitions
+            for turn in checked.transitions
         ]
         return checked
 
-    def after(self, *, renew: Iterable[str] = (), **by: float) -> Checked:
+    def after(self, *, renew: Iterable[str] = (), **by: float) -> CheckResult:
         """Let time pass, with a check every 30 s; agents on `renew` stay alive."""
         end = self.clock.now() + timedelta(**by)
         while (left := end - self.clock.now()) > timedelta(0):
@@ -140,8 +141,8 @@ class World:
             checked = self.check()
         return checked
 
-    def findings(self, checked: Checked, name: str) -> list[str]:
-        health = checked.judgement.healths.get(ClaimRef("shop", name))
+    def findings(self, checked: CheckResult, name: str) -> list[str]:
+        health = checked.healths.get(ClaimRef("shop", name))
         return [
             f"{finding.headline}{' (stale)' if finding.stale else ''}"
             for finding in (health.findings if health else ())
@@ -153,8 +154,8 @@ def world() -> World:
     return World()
 
 
-def counts(checked: Checked) -> dict[str, int]:
-    said = checked.judgement.counts
+def counts(checked: CheckResult) -> dict[str, int]:
+    said = checked.counts
     whole = {name: getattr(said, name) for name in ("healthy", "unhealthy", "unknown", "unmonitored")}
     return {name: number for name, number in whole.items() if number}
 
@@ -182,7 +183,7 @@ def test_the_finding_dates_from_the_nodes_own_transition_whenever_the_operator_s
     world.claims("db")
     world.cluster.set_node("a", "False", since=START - timedelta(minutes=6))
     checked = world.check()
-    (finding,) = checked.judgement.healths[ClaimRef("shop", "db")].findings
+    (finding,) = checked.healths[ClaimRef("shop", "db")].findings
     assert finding.since == START - timedelta(minutes=6)
     assert world.notified == ["Found db NodeFailed a"]
 
@@ -262,6 +263,7 @@ def test_twenty_nodes_at_once_are_one_story_with_an_event_for_each_claim(world: 
         world.cluster.set_node(f"n-{number}", "Unknown")
     checked = world.after(minutes=6)
     assert sorted(world.notified) == sorted(f"Found db-{n} NodeFailed n-{n}" for n in range(20))
+    assert checked.judgement is not None
     assert checked.judgement.driver_wide == (), "a story of nodes is no driver's"
 
 
@@ -355,7 +357,8 @@ def test_a_claim_stays_healthy_while_the_api_accuses_it_of_nothing(world: World)
     world.controller(*world.claims("db", "wal"))
     checked = world.after(minutes=3)
     assert counts(checked) == {"healthy": 2}
-    assert checked.judgement.healths == {}
+    assert checked.healths == {}
+    assert checked.judgement is not None
     assert checked.judgement.evidence.claims == {}, "a steady check hears nothing of claims that are well"
 
 
@@ -369,7 +372,7 @@ def test_agents_make_claims_healthy_that_no_controller_speaks_of(world: World) -
     checked = world.check()
     assert counts(checked) == {"healthy": 2, "unknown": 1}, "where no agent reports, nobody knows"
     assert (checked.agents.expected, checked.agents.reporting, checked.agents.silent) == (2, 1, ("b",))
-    assert [group.examples for group in checked.judgement.unknown] == [(ClaimRef("shop", "far"),)]
+    assert [group.examples for group in checked.unknown] == [(ClaimRef("shop", "far"),)]
     driver = checked.drivers[DRIVER]
     assert (driver.state, driver.health_api, driver.methods) == (
         SourceState.ANSWERING,
@@ -411,7 +414,7 @@ def test_a_silent_agent_freezes_its_findings_and_leaves_the_rest_unknown(world: 
     checked = world.after(minutes=20)
     assert counts(checked) == {"unhealthy": 1, "unknown": 1}
     assert world.findings(checked, "bad") == ["Inaccessible/VolumeUnmounted (Node a) (stale)"]
-    assert checked.judgement.unknown[0].reason == "AgentSilent"
+    assert checked.unknown[0].reason == "AgentSilent"
     assert checked.agents.silent == ("a",)
     world.cluster.renew("a")
     checked = world.after(minutes=1, renew=("a",))
@@ -505,7 +508,7 @@ def test_a_pod_that_has_just_begun_to_run_is_healthy_once_its_agent_covers_it(wo
     world.claims("new")
     checked = world.check()
     assert counts(checked) == {"healthy": 1, "unknown": 1}
-    assert checked.judgement.unknown[0].reason == "NotYetAsked"
+    assert checked.unknown[0].reason == "NotYetAsked"
     assert counts(world.after(minutes=60, renew=("a",))) == {"healthy": 1, "unknown": 1}
     world.cluster.report("a")
     assert counts(world.check()) == {"healthy": 2}
@@ -520,7 +523,7 @@ def test_a_new_pod_of_a_claim_is_not_covered_by_what_was_written_before_it_ran(w
     world.claims("db")
     checked = world.check()
     assert counts(checked) == {"unknown": 1}
-    assert checked.judgement.unknown[0].reason == "NotYetAsked"
+    assert checked.unknown[0].reason == "NotYetAsked"
     world.cluster.report("a")
     assert counts(world.check()) == {"healthy": 1}
 
@@ -548,7 +551,7 @@ def test_a_volume_that_gave_no_answer_is_unknown_and_others_are_not(world: World
     world.cluster.report("a", make_silent(silent))
     checked = world.check()
     assert counts(checked) == {"healthy": 1, "unknown": 1}
-    assert checked.judgement.unknown[0].reason == "CallFailed"
+    assert checked.unknown[0].reason == "CallFailed"
 
 
 def test_a_report_that_left_something_out_vouches_for_nobody(world: World) -> None:
@@ -556,7 +559,7 @@ def test_a_report_that_left_something_out_vouches_for_nobody(world: World) -> No
     world.cluster.report("a", omitted=Omitted(volumes=3))
     checked = world.check()
     assert counts(checked) == {"unknown": 1}
-    assert checked.judgement.unknown[0].reason == "ListIncomplete"
+    assert checked.unknown[0].reason == "ListIncomplete"
 
 
 def test_a_driver_that_does_not_answer_on_a_node_is_silent_there(world: World) -> None:
@@ -564,7 +567,7 @@ def test_a_driver_that_does_not_answer_on_a_node_is_silent_there(world: World) -
     world.cluster.report("a", drivers=[make_reported_driver(state=SourceState.UNREACHABLE)])
     checked = world.check()
     assert counts(checked) == {"unknown": 1}
-    assert checked.judgement.unknown[0].reason == "DriverUnreachable"
+    assert checked.unknown[0].reason == "DriverUnreachable"
 
 
 def test_the_mount_table_accuses_for_a_driver_without_a_health_call_and_acquits_nobody(world: World) -> None:
@@ -607,7 +610,7 @@ def test_what_agent_and_kubelet_say_alike_is_one_finding(world: World) -> None:
     world.cluster.run(told_by_kubelet)
     world.cluster.report("a", make_entry(claim))
     checked = world.after(minutes=3, renew=("a",))
-    (finding,) = checked.judgement.healths[claim.ref].findings
+    (finding,) = checked.healths[claim.ref].findings
     assert (finding.reason, finding.node, finding.via) == ("VolumeUnmounted", "a", Via.AGENT)
     assert world.notified == ["Found db VolumeUnmounted a"]
 
@@ -718,8 +721,8 @@ def test_an_agent_that_asked_nobody_makes_no_volume_healthy(world: World) -> Non
     world.cluster.report("a", covered=())
     checked = world.after(minutes=10, renew=("a",))
     assert counts(checked) == {"unknown": 5}
-    assert checked.judgement.unknown[0].reason == "NotYetAsked"
-    assert checked.judgement.unknown[0].claims == 5
+    assert checked.unknown[0].reason == "NotYetAsked"
+    assert checked.unknown[0].claims == 5
 
 
 def test_a_claim_is_healthy_on_its_nodes_word_and_counted_so(world: World) -> None:
@@ -728,7 +731,7 @@ def test_a_claim_is_healthy_on_its_nodes_word_and_counted_so(world: World) -> No
     world.cluster.report("a", drivers=[mute], complete=[db])
     checked = world.check()
     assert counts(checked) == {"healthy": 1, "unmonitored": 1}
-    assert checked.judgement.counts.healthy_by_node == 1
+    assert checked.counts.healthy_by_node == 1
     world.cluster.report("a", make_entry(db, origin=Observer.FILESYSTEM), drivers=[mute], complete=[db, wal])
     checked = world.after(minutes=3, renew=("a",))
     assert counts(checked) == {"healthy": 1, "unhealthy": 1}
@@ -742,7 +745,7 @@ def test_a_claim_that_was_healthy_on_its_nodes_word_is_unknown_without_its_agent
     world.check()
     checked = world.after(minutes=10)
     assert counts(checked) == {"unknown": 1}
-    assert checked.judgement.unknown[0].reason == "AgentSilent"
+    assert checked.unknown[0].reason == "AgentSilent"
 
 
 # ---- the end of a source ----
@@ -776,8 +779,8 @@ def test_a_check_that_is_switched_off_closes_its_findings_and_tells_nobody_that_
     world.spec = replace(SPEC, checks=SWITCHED_OFF[check])
     checked = world.after(minutes=1, renew=("a",))
     assert [word.split()[0] for word in world.notified] == ["Found", "Closed"]
-    assert checked.judgement.counts.unhealthy == 0
-    health = checked.judgement.healths[claim.ref]
+    assert checked.counts.unhealthy == 0
+    health = checked.healths[claim.ref]
     assert health.closed
     assert health.history[-1].what.endswith(f"no longer monitored: spec.checks.{check}.enabled is false")
     world.after(minutes=60, renew=("a",))

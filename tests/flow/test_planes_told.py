@@ -21,7 +21,6 @@ from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy, PolicySpec
 from volumehealth.probing.spec import ProbeSpec
 from volumehealth.report.metrics import Metrics
-from volumehealth.report.picture import Picture
 from volumehealth.report.reporter import Reporter
 from volumehealth.report.storagestate import read_storage
 from volumehealth.sources.planes import Planes
@@ -93,19 +92,7 @@ class World:
             self.clock.advance(seconds=min(30.0, left.total_seconds()))
             self.cluster.renew(*renew)
             self.checker.follow({POLICY.uid: POLICY}, None)
-            checked = self.checker.check(POLICY)
-            self.reporter.report(
-                Picture(
-                    policy=POLICY,
-                    now=checked.now,
-                    judgement=checked.judgement,
-                    claims=self.cluster.claims,
-                    drivers=checked.drivers,
-                    view=checked.view,
-                    agents=checked.agents,
-                    storage=checked.storage,
-                )
-            )
+            self.reporter.report(self.checker.check(POLICY))
             assert await self.reporter.drain(600) == 0
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

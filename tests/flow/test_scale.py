@@ -18,6 +18,7 @@ import pytest
 from support.fakeapi import FakeApi
 from support.health import DRIVER, START, SteppedClock, make_claim
 from volumehealth.check import Checker
+from volumehealth.judge.result import CheckResult
 from volumehealth.model.cluster import Claim, Namespace, Pod, ViewState
 from volumehealth.model.health import (
     Answer,
@@ -33,7 +34,6 @@ from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy, PolicySpec
 from volumehealth.probing.spec import ProbeSpec
 from volumehealth.report.metrics import Metrics
-from volumehealth.report.picture import Picture
 from volumehealth.report.reporter import Reporter
 
 pytestmark = pytest.mark.looptime
@@ -91,7 +91,7 @@ class World:
     def handles(self) -> list[str]:
         return [claim.handle for claim in self.cluster.claims.values()]
 
-    async def hears(self, bad: Iterable[str], conditions: tuple[Condition, ...] = ()) -> Picture:
+    async def hears(self, bad: Iterable[str], conditions: tuple[Condition, ...] = ()) -> CheckResult:
         """Let the driver accuse some volumes; check, and tell all of it."""
         self.clock.advance(seconds=60)
         now = self.clock.now()
@@ -107,22 +107,14 @@ class World:
             Answer(Source.CONTROLLER, Outcome.SILENT, now, reason="NotYetAsked"),
         )
         self.checker.follow({POLICY.uid: POLICY}, ())
-        checked = self.checker.check(POLICY)
-        picture = Picture(
-            policy=POLICY,
-            now=checked.now,
-            judgement=checked.judgement,
-            claims=self.cluster.claims,
-            drivers=checked.drivers,
-            view=checked.view,
-        )
+        result = self.checker.check(POLICY)
         task = asyncio.create_task(self.reporter.run())
-        self.reporter.report(picture)
+        self.reporter.report(result)
         await asyncio.sleep(60)  # what is taken back waits a while
         assert await self.reporter.drain(600) == 0
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        return picture
+        return result
 
 
 async def test_no_object_outgrows_a_quarter_of_a_mebibyte_however_many_volumes_are_bad() -> None:
@@ -175,9 +167,9 @@ async def test_a_driver_that_goes_on_accusing_all_volumes_causes_no_further_writ
     world = World()
     await world.hears(world.handles)
     world.api.requests.clear()
-    picture = await world.hears(world.handles)
-    assert picture.judgement is not None
-    assert picture.judgement.counts.unhealthy == CLAIMS
+    result = await world.hears(world.handles)
+    assert result.judgement is not None
+    assert result.counts.unhealthy == CLAIMS
     assert world.api.requests == []
 
 
@@ -205,8 +197,8 @@ async def test_fifty_claims_come_and_go_in_each_second_and_cost_what_they_are() 
         world.clock.advance(seconds=1)
         changed = {claim.ref for claim in (*come, *gone)}
         assert sum(1 for _ in world.checker.follow_in_steps(policies, changed)) <= 2 * len(changed) + 10
-        counts = world.checker.check(POLICY).judgement.counts
+        counts = world.checker.check(POLICY).counts
         assert (counts.selected, counts.healthy) == (len(world.cluster.claims), CLAIMS)
         assert counts.unknown == len(world.cluster.claims) - CLAIMS, "nobody was asked about them yet"
-    last = world.checker.check(POLICY).judgement
+    last = world.checker.check(POLICY)
     assert (last.counts.selected, last.counts.healthy, dict(last.healths)) == (CLAIMS, CLAIMS, {})

@@ -20,12 +20,12 @@ from support.health import DRIVER, START, SteppedClock, make_claim, make_driver,
 from support.planes import PlainCluster
 from volumehealth.check import Checker
 from volumehealth.cluster.objects import RawRecord
+from volumehealth.judge.result import CheckResult
 from volumehealth.model.health import Answer, Condition, DriverAnswers, Outcome, Source
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy, PolicySpec
 from volumehealth.probing.spec import ProbeSpec
 from volumehealth.report.metrics import Metrics
-from volumehealth.report.picture import Picture
 from volumehealth.report.reporter import Reporter
 
 pytestmark = pytest.mark.looptime
@@ -145,14 +145,7 @@ class World:
         self.reporter.sweep(self.records(), {"storage"})
         raw = self.api.objects[PATH]
         self.reporter.report(
-            Picture(
-                policy=self.policy,
-                now=checked.now,
-                judgement=checked.judgement,
-                claims=self.cluster.claims,
-                drivers=checked.drivers,
-                view=checked.view,
-            ),
+            checked,
             previous_status=raw.get("status"),
             version=int(raw["metadata"].get("resourceVersion", 0)),
         )
@@ -270,7 +263,7 @@ async def test_what_becomes_of_events_of_a_deleted_policy_is_nothing() -> None:
     world.clock.advance(seconds=30)
     checked = world.checker.check(world.policy)
     world.reporter.report(
-        Picture(
+        CheckResult(
             policy=world.policy,
             now=checked.now,
             judgement=checked.judgement,

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from support.installation import Installation, until
-from volumehealth.check import Checked, Checker
+from volumehealth.check import Checker
 from volumehealth.cluster.view import ClusterView
+from volumehealth.judge.result import CheckResult
 from volumehealth.kube.api import Api
 from volumehealth.kube.reflector import Pace
 from volumehealth.model.clock import LONG_AGO, SystemClock, rfc3339
@@ -63,12 +64,12 @@ class Eyes:
     checker: Checker
     policy: Policy
 
-    def check(self) -> Checked:
+    def check(self) -> CheckResult:
         self.checker.follow({self.policy.uid: self.policy}, None)
         return self.checker.check(self.policy)
 
     def findings(self, ref: ClaimRef) -> set[str]:
-        health = self.check().judgement.healths.get(ref)
+        health = self.check().healths.get(ref)
         return {finding.headline for finding in (health.findings if health else ())}
 
     async def until(self, condition: Callable[[], object], seconds: float = 15.0) -> None:
@@ -238,7 +239,7 @@ async def test_a_pod_that_waits_for_its_volume_is_told_with_the_words_of_its_eve
     async with looking(control_plane.kubeconfig, f"{namespace}.example.com", namespace) as eyes:
         expected = {f"Inaccessible/CannotMount (Kubernetes {node})"}
         await eyes.until(lambda: eyes.findings(ref) == expected, seconds=60)
-        [finding] = eyes.check().judgement.healths[ref].findings
+        [finding] = eyes.check().healths[ref].findings
         assert "no such device" in finding.message
         assert "S3cr3t" not in finding.message
         running = creating | {"ready": True, "state": {"running": {"startedAt": now}}}
@@ -275,8 +276,8 @@ async def test_a_report_and_a_lease_make_claims_healthy_and_unhealthy(
         await renew(cluster_objects, namespace, node)
         await eyes.until(lambda: eyes.findings(bad) == {f"Inaccessible/VolumeUnmounted (Node {node})"})
         checked = eyes.check()
-        assert (checked.judgement.counts.healthy, checked.judgement.counts.unhealthy) == (1, 1)
-        assert well not in checked.judgement.healths
+        assert (checked.counts.healthy, checked.counts.unhealthy) == (1, 1)
+        assert well not in checked.healths
         assert (checked.agents.expected, checked.agents.reporting) == (1, 1)
     await cluster_objects.delete(f"{REPORTS}/{node}")
 

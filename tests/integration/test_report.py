@@ -18,11 +18,12 @@ from support.health import (
     make_claim,
     make_finding,
     make_health,
-    make_picture,
     make_policy,
+    make_result,
 )
 from unit.report.scenes import SCENES
 from volumehealth.cluster.objects import RawRecord
+from volumehealth.judge.result import CheckResult
 from volumehealth.kube.api import Api
 from volumehealth.kube.writes import Limits
 from volumehealth.model.clock import SystemClock
@@ -31,7 +32,6 @@ from volumehealth.model.health import ClaimHealth
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy
 from volumehealth.report.metrics import Metrics
-from volumehealth.report.picture import Picture
 from volumehealth.report.reporter import Reporter
 from volumehealth_sandbox.controlplane import ControlPlane
 from volumehealth_sandbox.objects import ClusterObjects
@@ -74,12 +74,12 @@ class Telling:
         return [pod for pod in self.pods if pod.namespace == ref.namespace and ref.name in pod.claims]
 
     async def check(self, *healths: tuple[Claim, ClaimHealth], **changes: Any) -> None:
-        await self.show(make_picture(healths, now=self.clock.now(), **changes))
+        await self.show(make_result(healths, now=self.clock.now(), **changes))
 
-    async def show(self, picture: Picture, *, seconds: float = 60) -> None:
+    async def show(self, result: CheckResult, *, seconds: float = 60) -> None:
         """Report, and wait until it is written."""
         task = asyncio.create_task(self.reporter.run())
-        self.reporter.report(picture)
+        self.reporter.report(result)
         left = await self.reporter.drain(seconds)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -226,8 +226,8 @@ async def test_an_api_server_that_restarts_in_a_burst_loses_none_and_gets_none_t
         await objects.make_namespace("burst")
     claims = [make_claim(f"claim-{number}", namespace="burst") for number in range(1000)]
     async with telling_to(plane) as telling:
-        picture = make_picture([bad(claim, telling) for claim in claims], healthy=9000)
-        running = asyncio.create_task(telling.show(replace(picture, now=telling.clock.now()), seconds=90))
+        result = make_result([bad(claim, telling) for claim in claims], healthy=9000)
+        running = asyncio.create_task(telling.show(replace(result, now=telling.clock.now()), seconds=90))
         await asyncio.sleep(0.5)
         plane.kill_apiserver()
         written = len(telling.metrics.render())
@@ -252,15 +252,15 @@ def policy_on(kubectl: Kubectl, name: str, spec: str = "{}") -> Policy:
 @pytest.mark.parametrize("scene", SCENES)
 async def test_the_front_page_is_bounded(telling: Telling, kubectl: Kubectl, scene: str) -> None:
     policy = policy_on(kubectl, f"page-{scene.replace('_', '-')}")
-    picture = SCENES[scene]()
-    if picture.judgement is not None:
+    result = SCENES[scene]()
+    if result.judgement is not None:
         turns = [
-            found(picture.claims[ref], health.findings[0])
-            for ref, health in picture.judgement.healths.items()
+            found(result.claims[ref], health.findings[0])
+            for ref, health in result.judgement.healths.items()
             if health.findings
         ]
-        picture = replace(picture, judgement=replace(picture.judgement, transitions=tuple(turns)))
-    spec = replace(policy.spec, suspend=picture.policy.spec.suspend)
+        result = replace(result, judgement=replace(result.judgement, transitions=tuple(turns)))
+    spec = replace(policy.spec, suspend=result.policy.spec.suspend)
     silent = SilentClaims(telling.api)
     reporter = Reporter(
         silent,
@@ -271,7 +271,7 @@ async def test_the_front_page_is_bounded(telling: Telling, kubectl: Kubectl, sce
         limits=Limits(paced_per_second=10_000),
     )
     task = asyncio.create_task(reporter.run())
-    reporter.report(replace(picture, policy=replace(policy, spec=spec), now=telling.clock.now()))
+    reporter.report(replace(result, policy=replace(policy, spec=spec), now=telling.clock.now()))
     assert await reporter.drain(60) == 0
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -301,8 +301,8 @@ async def test_the_status_is_written_once_and_then_only_as_a_heartbeat(
         return read["metadata"]["resourceVersion"], read["status"]["lastCheckTime"]
 
     async def check() -> tuple[str, str]:
-        picture = replace(SCENES["all_healthy"](), policy=policy, now=telling.clock.now())
-        await telling.show(picture)
+        result = replace(SCENES["all_healthy"](), policy=policy, now=telling.clock.now())
+        await telling.show(result)
         return version()
 
     first = await check()

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from volumehealth.judge.policy import Counts, DriverCounts, DriverWide, PolicyJudgement
+from volumehealth.judge.result import CheckResult
 from volumehealth.model.cluster import Claim, Pod, ViewState
 from volumehealth.model.health import (
     INACCESSIBLE,
@@ -21,7 +22,6 @@ from volumehealth.model.health import (
 )
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy, PolicySpec
-from volumehealth.report.picture import Picture
 
 START = datetime(2026, 11, 23, 3, 2, 11, tzinfo=UTC)
 DRIVER = "csi-powerstore.dellemc.com"
@@ -123,7 +123,7 @@ def cleared(claim: Claim, finding: Finding, *, at: datetime = START) -> Transiti
     return Transition(TransitionKind.RECOVERED, claim.ref, claim.uid, finding, at)
 
 
-def make_picture(
+def make_result(
     healths: Iterable[tuple[Claim, ClaimHealth]] = (),
     *,
     others: Iterable[Claim] = (),
@@ -136,8 +136,8 @@ def make_picture(
     wide: Sequence[DriverWide] = (),
     judgement: Mapping[str, Any] | None = None,
     **changes: Any,
-) -> Picture:
-    """Build a check's picture; counts follow from `healths`, and from how many more are healthy or unmonitored.
+) -> CheckResult:
+    """Build a check's result; counts follow from `healths`, and from how many more are healthy or unmonitored.
 
     `others` are claims that have no health to remember; `judgement` and `changes` replace single fields.
     """
@@ -169,4 +169,4 @@ def make_picture(
         "drivers": states,
         "view": ViewState(complete=True, age=0.5),
     }
-    return Picture(**whole | changes)
+    return CheckResult(**whole | changes)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from volumehealth.app.policies import GONE_AFTER, Entry, PolicyBook
@@ -12,12 +12,12 @@ from volumehealth.check import View as CheckedView
 from volumehealth.cluster.changes import Changes
 from volumehealth.cluster.objects import RawDriver, RawPolicy, RawRecord
 from volumehealth.cluster.view import Listener, Part
+from volumehealth.judge.result import CheckResult
 from volumehealth.model.clock import Clock
 from volumehealth.model.health import ClaimHealth, HealthAPI, SourceState
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.steps import Result, Steps
 from volumehealth.report.metrics import Metrics
-from volumehealth.report.picture import Picture
 from volumehealth.report.reporter import Reporter
 from volumehealth.report.storagestate import read_storage
 
@@ -344,7 +344,7 @@ class Engine:
             await self._in_turns(
                 self._checker.follow_in_steps(self._book.usable(), changed, relabelled=relabelled)
             )
-            result = await self._picture(entry)
+            result = await self._result(entry)
         except BaseException:  # what changed must not be lost with the turn
             self._changes.put_back(changed)
             self._relabelled = self._relabelled or relabelled
@@ -369,9 +369,9 @@ class Engine:
                 await asyncio.sleep(0)
                 until = self._clock.monotonic() + _SLICE
 
-    async def _picture(self, entry: Entry) -> Picture:
+    async def _result(self, entry: Entry) -> CheckResult:
         if not entry.checks:
-            return Picture(
+            return CheckResult(
                 policy=entry.shown,
                 now=self._clock.now(),
                 judgement=None,
@@ -381,18 +381,7 @@ class Engine:
                 invalid=entry.faults,
             )
         checked = await self._in_turns(self._checker.check_in_steps(entry.shown))
-        return Picture(
-            policy=entry.shown,
-            now=checked.now,
-            judgement=checked.judgement,
-            claims=self._view.claims,
-            drivers=checked.drivers,
-            view=checked.view,
-            agents=checked.agents,
-            storage=checked.storage,
-            unresolved=checked.unresolved,
-            invalid=entry.faults,
-        )
+        return replace(checked, invalid=entry.faults) if entry.faults else checked
 
 
 def _first_answers(entry: Entry) -> float:

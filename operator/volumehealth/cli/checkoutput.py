@@ -21,29 +21,29 @@ _MOST_ROWS = 50
 _NO_CALL = {"Unsupported": "no health call"}
 
 
-def show(result: OneCheck, form: str) -> str:
+def show(found: OneCheck, form: str) -> str:
     """Return what to print.
 
     Args:
-        result: what was found.
+        found: what was found.
         form: `table`, `json` or `yaml`.
     """
     if form == "table":
-        return _explained(result) if result.explained else _overview(result)
-    data = _data(result)
+        return _explained(found) if found.explained else _overview(found)
+    data = _data(found)
     if form == "json":
         return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
 
 
-def _data(result: OneCheck) -> dict[str, Any]:
+def _data(found: OneCheck) -> dict[str, Any]:
     data: dict[str, Any] = {
-        "status": dict(result.status),
-        "drivers": _drivers(result),
-        "unhealthy": [_row(*one) for one in _findings(result)],
+        "status": dict(found.status),
+        "drivers": _drivers(found),
+        "unhealthy": [_row(*one) for one in _findings(found)],
     }
-    if result.explained:
-        claim, statements = result.explained
+    if found.explained:
+        claim, statements = found.explained
         data["explained"] = {
             "claim": str(claim.ref),
             "driver": claim.driver,
@@ -56,9 +56,9 @@ def _data(result: OneCheck) -> dict[str, Any]:
     return data
 
 
-def _drivers(result: OneCheck) -> list[dict[str, Any]]:
+def _drivers(found: OneCheck) -> list[dict[str, Any]]:
     """Return what is known of each driver of selected claims, by name."""
-    counts = result.checked.judgement.drivers
+    counts = found.result.driver_counts
     return [
         {
             "name": name,
@@ -69,12 +69,12 @@ def _drivers(result: OneCheck) -> list[dict[str, Any]]:
             "message": driver.message,
             "hint": driver.hint,
         }
-        for name, driver in sorted(result.checked.drivers.items())
+        for name, driver in sorted(found.result.drivers.items())
     ]
 
 
-def _findings(result: OneCheck) -> list[tuple[ClaimRef, Any]]:
-    healths = result.checked.judgement.healths
+def _findings(found: OneCheck) -> list[tuple[ClaimRef, Any]]:
+    healths = found.result.healths
     return [(ref, finding) for ref in sorted(healths) for finding in healths[ref].findings]
 
 
@@ -117,9 +117,9 @@ def _heard(heard: StatementTrace) -> dict[str, str]:
     }
 
 
-def _overview(result: OneCheck) -> str:
+def _overview(found: OneCheck) -> str:
     out = Console(file=io.StringIO(), width=160, highlight=False)
-    rows = [_row(*one) for one in _findings(result)]
+    rows = [_row(*one) for one in _findings(found)]
     if rows:
         table = Table(box=None, pad_edge=False, header_style="")
         for name in rows[0]:
@@ -130,7 +130,7 @@ def _overview(result: OneCheck) -> str:
         if len(rows) > _MOST_ROWS:
             out.print(f"... and {len(rows) - _MOST_ROWS} more (-o json shows all)")
         out.print()
-    for driver in _drivers(result):
+    for driver in _drivers(found):
         tail = "".join(f"; {part}" for part in (driver["message"], driver["hint"]) if part)
         methods = ", ".join(driver["methods"]) or _NO_CALL.get(driver["state"], "no call made")
         out.print(
@@ -138,15 +138,15 @@ def _overview(result: OneCheck) -> str:
             soft_wrap=True,
             markup=False,
         )
-    for line in result.status.get("summary", ()):
+    for line in found.status.get("summary", ()):
         if "kubectl get v" not in line:  # no records are written by this command
             out.print(line, soft_wrap=True, markup=False)
     return _text(out)
 
 
-def _explained(result: OneCheck) -> str:
-    assert result.explained is not None  # noqa: S101 - the caller looked
-    claim, statements = result.explained
+def _explained(found: OneCheck) -> str:
+    assert found.explained is not None  # noqa: S101 - the caller looked
+    claim, statements = found.explained
     out = Console(file=io.StringIO(), width=160, highlight=False)
     out.print(
         f"{claim.ref}: {claim.phase}, volume {claim.volume or 'none'}, {claim.driver or claim.unsupported}",

@@ -10,11 +10,12 @@ from random import Random
 from typing import Any
 
 from volumehealth.app.secrets import SecretFiles
-from volumehealth.check import Checked, Checker
+from volumehealth.check import Checker
 from volumehealth.cluster.view import ClusterView
 from volumehealth.csi.endpoint import parse_endpoint
 from volumehealth.errors import ApiError, NotFound, SettingsError, VolumeHealthError
 from volumehealth.judge.explain import Explained
+from volumehealth.judge.result import CheckResult
 from volumehealth.kube.api import Api
 from volumehealth.model.clock import LONG_AGO, SystemClock
 from volumehealth.model.cluster import Claim
@@ -25,7 +26,6 @@ from volumehealth.policy.files import policy_from_file
 from volumehealth.probing.probers import Probers
 from volumehealth.probing.spec import ProbeLimits
 from volumehealth.report.metrics import Metrics
-from volumehealth.report.picture import Picture
 from volumehealth.report.problems import find_problems
 from volumehealth.report.status import render_status
 from volumehealth.settings import Settings
@@ -60,28 +60,26 @@ class OneCheck:
     """The result.
 
     Attributes:
-        checked: the judgement.
-        claims: the view's rows.
+        result: of the pipeline.
         status: as a policy's status would tell it.
         explained: the claim to explain and what was said of it; None for the overview.
     """
 
-    checked: Checked
-    claims: Mapping[ClaimRef, Claim]
+    result: CheckResult
     status: Mapping[str, Any]
     explained: tuple[Claim, tuple[Explained, ...]] | None
 
     @property
     def exit_status(self) -> int:
         """0 healthy, 1 unhealthy, 3 nothing unhealthy but something unknown, or nothing monitored at all."""
-        counts = self.checked.judgement.counts
+        counts = self.result.counts
         if counts.selected == counts.unmonitored:
             return 3
         for condition in self.status["conditions"]:
             if condition["type"] == ConditionType.VOLUMES_HEALTHY and condition["status"] != "True":
                 return _EXIT[condition["status"]]
         # The condition waits for claims that were not asked about yet; who checks once waits no longer.
-        return _EXIT["Unknown" if self.checked.judgement.counts.unknown else "True"]
+        return _EXIT["Unknown" if counts.unknown else "True"]
 
 
 def parse_question(*, filename: str | None, explain: str | None, wait: str | None) -> Question:
@@ -160,7 +158,7 @@ async def _check(settings: Settings, question: Question) -> OneCheck:
             checker.follow({policy.uid: hurried}, None)
             await _settle(probers, checker, hurried, news, question.wait)
             explained = _explain(question, view, checker)
-            return _result(policy, checker.check(policy), view, explained)
+            return _result(checker.check(policy), view, explained)
         finally:
             for task in tasks:
                 task.cancel()
@@ -218,18 +216,8 @@ def _explain(
 
 
 def _result(
-    policy: Policy, checked: Checked, view: ClusterView, explained: tuple[Claim, tuple[Explained, ...]] | None
+    result: CheckResult, view: ClusterView, explained: tuple[Claim, tuple[Explained, ...]] | None
 ) -> OneCheck:
-    picture = Picture(
-        policy=policy,
-        now=checked.now,
-        judgement=checked.judgement,
-        claims=view.claims,
-        drivers=checked.drivers,
-        unresolved=checked.unresolved,
-        view=checked.view,
-        agents=checked.agents,
-        storage=checked.storage,
-    )
-    status = render_status(picture, find_problems(picture, view.pods_of), {})
-    return OneCheck(checked, view.claims, status, explained)
+    problems = tuple(find_problems(result, view.pods_of))
+    result = replace(result, problems=problems)
+    return OneCheck(result, render_status(result, problems, {}), explained)

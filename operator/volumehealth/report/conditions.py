@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from volumehealth.judge.policy import PolicyJudgement
+from volumehealth.judge.problem import Problem
+from volumehealth.judge.result import CheckResult
 from volumehealth.model.clock import date_and_time, rfc3339
 from volumehealth.model.health import HealthAPI, SourceState
 from volumehealth.model.vocabulary import (
@@ -27,8 +29,6 @@ from volumehealth.report.phrases import (
     unmonitored,
     where,
 )
-from volumehealth.report.picture import Picture
-from volumehealth.report.problems import Problem
 from volumehealth.report.text import count, fit, span
 
 _LONGEST = 1024
@@ -44,41 +44,40 @@ class _Condition:
 
 
 def conditions(
-    picture: Picture, problems: Sequence[Problem], previous: Mapping[str, Mapping[str, object]]
+    result: CheckResult, problems: Sequence[Problem], previous: Mapping[str, Mapping[str, object]]
 ) -> list[dict[str, object]]:
     """Write `status.conditions`.
 
     Args:
-        picture: the check.
+        result: the check.
         problems: worst first.
         previous: the conditions that are there, by type.
     """
     now = {
-        ConditionType.VOLUMES_HEALTHY: _volumes(picture, problems, previous),
-        ConditionType.SOURCES_AVAILABLE: _sources(picture)
-        or _kept(previous, ConditionType.SOURCES_AVAILABLE),
-        ConditionType.READY: _ready(picture),
+        ConditionType.VOLUMES_HEALTHY: _volumes(result, problems, previous),
+        ConditionType.SOURCES_AVAILABLE: _sources(result) or _kept(previous, ConditionType.SOURCES_AVAILABLE),
+        ConditionType.READY: _ready(result),
     }
-    if picture.invalid:
-        now[ConditionType.STALLED] = _Condition("True", StalledReason.INVALID_SPEC, _faults(picture))
+    if result.invalid:
+        now[ConditionType.STALLED] = _Condition("True", StalledReason.INVALID_SPEC, _faults(result))
     return [
         {
             "type": str(kind),
             "status": condition.status,
-            "observedGeneration": picture.observed_generation,
+            "observedGeneration": result.observed_generation,
             "reason": str(condition.reason),
             "message": fit(condition.message, _LONGEST),
-            "lastTransitionTime": _since(picture, condition, previous.get(kind, {})),
+            "lastTransitionTime": _since(result, condition, previous.get(kind, {})),
         }
         for kind, condition in now.items()
     ]
 
 
-def _since(picture: Picture, condition: _Condition, before: Mapping[str, object]) -> str:
+def _since(result: CheckResult, condition: _Condition, before: Mapping[str, object]) -> str:
     since = before.get("lastTransitionTime")
     if isinstance(since, str) and before.get("status") == condition.status:
         return since
-    return rfc3339(picture.now)
+    return rfc3339(result.now)
 
 
 def _kept(previous: Mapping[str, Mapping[str, object]], kind: ConditionType) -> _Condition:
@@ -89,54 +88,54 @@ def _kept(previous: Mapping[str, Mapping[str, object]], kind: ConditionType) -> 
     return _Condition(*(str(before.get(name, "")) for name in ("status", "reason", "message")))
 
 
-def _ready(picture: Picture) -> _Condition:
-    spec = picture.policy.spec
-    if picture.invalid:
-        kept = "; the last good spec stays in force" if picture.judgement is not None else ""
-        return _Condition("False", ReadyReason.INVALID_SPEC, _faults(picture) + kept)
+def _ready(result: CheckResult) -> _Condition:
+    spec = result.policy.spec
+    if result.invalid:
+        kept = "; the last good spec stays in force" if result.judgement is not None else ""
+        return _Condition("False", ReadyReason.INVALID_SPEC, _faults(result) + kept)
     if spec.suspend:
         return _Condition("True", ReadyReason.SUSPENDED, "spec.suspend is true: everything stays as it is")
-    if picture.judgement is None:
+    if result.judgement is None:
         return _Condition(
-            "Unknown", ReadyReason.NOT_YET_CHECKED, picture.view.stale or "no check has finished yet"
+            "Unknown", ReadyReason.NOT_YET_CHECKED, result.view.stale or "no check has finished yet"
         )
     return _Condition("True", ReadyReason.CHECKING, f"checked every {span(spec.interval)}")
 
 
-def _faults(picture: Picture) -> str:
-    return "; ".join(map(str, picture.invalid))
+def _faults(result: CheckResult) -> str:
+    return "; ".join(map(str, result.invalid))
 
 
-def _sources(picture: Picture) -> _Condition | None:
+def _sources(result: CheckResult) -> _Condition | None:
     """Say whether drivers, agents and the API server answer; None if there was no check."""
-    if picture.view.stale:
-        return _Condition("False", SourcesReason.VIEW_STALE, picture.view.stale)
-    if picture.judgement is None:
+    if result.view.stale:
+        return _Condition("False", SourcesReason.VIEW_STALE, result.view.stale)
+    if result.judgement is None:
         return None
-    if picture.silent_drivers:
-        return _Condition("False", SourcesReason.DRIVER_UNREACHABLE, silent_drivers(picture))
-    if picture.unresolved:
-        said = f"no answer since the operator started from {named(picture.unresolved, 'endpoint')}"
+    if result.silent_drivers:
+        return _Condition("False", SourcesReason.DRIVER_UNREACHABLE, silent_drivers(result))
+    if result.unresolved:
+        said = f"no answer since the operator started from {named(result.unresolved, 'endpoint')}"
         return _Condition("False", SourcesReason.DRIVER_UNREACHABLE, said)
-    if picture.agents.silent:
-        return _Condition("False", SourcesReason.AGENT_SILENT, silent_agents(picture))
-    if not (_asked(picture) or picture.agents.expected):
-        return _Condition("Unknown", SourcesReason.NO_SOURCES, _who_answers(picture))
-    return _Condition("True", SourcesReason.ALL_AVAILABLE, _who_answers(picture))
+    if result.agents.silent:
+        return _Condition("False", SourcesReason.AGENT_SILENT, silent_agents(result))
+    if not (_asked(result) or result.agents.expected):
+        return _Condition("Unknown", SourcesReason.NO_SOURCES, _who_answers(result))
+    return _Condition("True", SourcesReason.ALL_AVAILABLE, _who_answers(result))
 
 
-def _asked(picture: Picture) -> bool:
+def _asked(result: CheckResult) -> bool:
     """Tell whether there is a driver that can be asked about a selected claim."""
-    return any(driver.state is SourceState.ANSWERING for driver in picture.drivers.values())
+    return any(driver.state is SourceState.ANSWERING for driver in result.drivers.values())
 
 
-def _who_answers(picture: Picture) -> str:
+def _who_answers(result: CheckResult) -> str:
     by_state = {
-        state: sorted(name for name, driver in picture.drivers.items() if driver.state is state)
+        state: sorted(name for name, driver in result.drivers.items() if driver.state is state)
         for state in (SourceState.ANSWERING, SourceState.UNSUPPORTED, SourceState.NOT_CONNECTED)
     }
     connecting = [
-        name for name in by_state[SourceState.ANSWERING] if picture.drivers[name].health_api is HealthAPI.NONE
+        name for name in by_state[SourceState.ANSWERING] if result.drivers[name].health_api is HealthAPI.NONE
     ]
     said = []
     if answering := [name for name in by_state[SourceState.ANSWERING] if name not in connecting]:
@@ -151,34 +150,34 @@ def _who_answers(picture: Picture) -> str:
 
 
 def _volumes(
-    picture: Picture, problems: Sequence[Problem], previous: Mapping[str, Mapping[str, object]]
+    result: CheckResult, problems: Sequence[Problem], previous: Mapping[str, Mapping[str, object]]
 ) -> _Condition:
-    if picture.policy.spec.suspend:
-        return _suspended(picture, previous.get(ConditionType.VOLUMES_HEALTHY))
-    judgement = picture.judgement
+    if result.policy.spec.suspend:
+        return _suspended(result, previous.get(ConditionType.VOLUMES_HEALTHY))
+    judgement = result.judgement
     if judgement is None:
         if ConditionType.VOLUMES_HEALTHY in previous:
             return _kept(previous, ConditionType.VOLUMES_HEALTHY)
         return _Condition("Unknown", VolumesReason.NOT_YET_CHECKED, "no check has finished yet")
     counts = judgement.counts
     storage = _storage([problem for problem in problems if problem.storage])
-    rest = storage + (unmonitored(picture) or "0 not monitored")
+    rest = storage + (unmonitored(result) or "0 not monitored")
     if counts.unhealthy:
         wide = bool(judgement.driver_wide)
         reason = VolumesReason.DRIVER_WIDE_PROBLEM if wide else VolumesReason.VOLUMES_UNHEALTHY
         return _Condition(
-            "False", reason, f"{_unhealthy(picture, [one for one in problems if not one.storage])}; {rest}"
+            "False", reason, f"{_unhealthy(result, [one for one in problems if not one.storage])}; {rest}"
         )
     if not counts.selected:
-        return _Condition("Unknown", VolumesReason.NOTHING_SELECTED, nothing_selected(picture))
+        return _Condition("Unknown", VolumesReason.NOTHING_SELECTED, nothing_selected(result))
     new = _not_asked_yet(judgement)
     if counts.unknown > new or new > counts.healthy * _FEW:
-        words = f"{counts.unknown} of {count(monitored(picture), 'monitored claim')} unknown"
+        words = f"{counts.unknown} of {count(monitored(result), 'monitored claim')} unknown"
         why = f": {judgement.unknown[0].message or judgement.unknown[0].reason}" if judgement.unknown else ""
         return _Condition("Unknown", VolumesReason.SOME_UNKNOWN, f"{fit(words + why, 600)}; {rest}")
-    if not monitored(picture):
+    if not monitored(result):
         return _Condition("Unknown", VolumesReason.NOTHING_MONITORED, f"no claim is monitored; {rest}")
-    words = count(monitored(picture), "monitored claim")
+    words = count(monitored(result), "monitored claim")
     if new:
         words += f", {new} of them new and not asked about yet"
     return _Condition("True", VolumesReason.ALL_HEALTHY, f"{words}; {rest}")
@@ -193,19 +192,21 @@ def _not_asked_yet(judgement: PolicyJudgement) -> int:
     return sum(group.claims for group in judgement.unknown if group.reason == SilenceReason.NOT_YET_ASKED)
 
 
-def _suspended(picture: Picture, before: Mapping[str, object] | None) -> _Condition:
+def _suspended(result: CheckResult, before: Mapping[str, object] | None) -> _Condition:
     if before is None or before.get("reason") == VolumesReason.NOT_YET_CHECKED:
         return _Condition("Unknown", VolumesReason.SUSPENDED, "never checked")
     if before.get("reason") == VolumesReason.SUSPENDED:
         return _Condition("Unknown", VolumesReason.SUSPENDED, str(before.get("message", "")))
-    words = f"not checked since {date_and_time(picture.now)}; then {before.get('status')}: {before.get('message')}"
+    words = (
+        f"not checked since {date_and_time(result.now)}; then {before.get('status')}: {before.get('message')}"
+    )
     return _Condition("Unknown", VolumesReason.SUSPENDED, words)
 
 
-def _unhealthy(picture: Picture, problems: Sequence[Problem]) -> str:
-    counts = picture.judgement.counts if picture.judgement is not None else None
+def _unhealthy(result: CheckResult, problems: Sequence[Problem]) -> str:
+    counts = result.judgement.counts if result.judgement is not None else None
     number = counts.unhealthy if counts is not None else 0
-    words = f"{number} of {count(monitored(picture), 'monitored claim')} unhealthy"
+    words = f"{number} of {count(monitored(result), 'monitored claim')} unhealthy"
     if not problems:
         return words
     worst = problems[0]
@@ -219,9 +220,9 @@ def _storage(problems: Sequence[Problem]) -> str:
     return f"storage: {'; '.join(said)}; " if said else ""
 
 
-def nothing_selected(picture: Picture) -> str:
+def nothing_selected(result: CheckResult) -> str:
     """Say why a policy holds no claim."""
-    counts = picture.judgement.counts if picture.judgement is not None else None
+    counts = result.judgement.counts if result.judgement is not None else None
     words = "no bound claim of a CSI volume matches spec.selector"
     if counts is not None and counts.overridden:
         words += f"; {count(counts.overridden, 'matching claim')} held by other policies"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from volumehealth.cluster.objects import RawDriver
+from volumehealth.judge.result import CheckResult
 from volumehealth.kube.writes import Write, WriteQueue
 from volumehealth.model.clock import Clock, parse_rfc3339, rfc3339
 from volumehealth.model.cluster import Claim, LeftOut, NodeDrivers
@@ -21,7 +22,6 @@ from volumehealth.model.report import Plane, VolumeHealthReport
 from volumehealth.model.vocabulary import API_VERSION, COMPONENT, DRIVER_KIND, DRIVERS
 from volumehealth.report.outbox import StoredRecord
 from volumehealth.report.output import Output
-from volumehealth.report.picture import Picture
 from volumehealth.report.priorities import Priority
 from volumehealth.report.text import clean, fit
 
@@ -95,7 +95,7 @@ class DriverOutput(Output):
     def __init__(self, writer: "DriverWriter") -> None:
         self._writer = writer
 
-    def publish(self, result: Picture) -> Iterator[None]:
+    def publish(self, result: CheckResult) -> Iterator[None]:
         """Take what a check says of the drivers of its claims."""
         self._writer.publish(result)
         yield
@@ -126,17 +126,17 @@ class DriverWriter:
         self._numbers_at: dict[str, float] = {}
         self._swept = False
 
-    def publish(self, picture: Picture) -> None:
+    def publish(self, result: CheckResult) -> None:
         """After a check: take what it says of the drivers of its claims."""
-        judgement = picture.judgement
+        judgement = result.judgement
         if judgement is None:
             return
         shares = {}
-        for name, state in picture.drivers.items():
+        for name, state in result.drivers.items():
             counts = judgement.drivers.get(name)
             claims = tuple(getattr(counts, verdict) if counts is not None else 0 for verdict in _VERDICTS)
             shares[name] = _Share(state, claims, counts.healthy_by_node if counts is not None else 0)
-        self._shares[picture.policy.uid] = shares
+        self._shares[result.policy.uid] = shares
         for name in shares:
             self._keep(name)
 

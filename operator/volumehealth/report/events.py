@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
+from volumehealth.judge.problem import Group
+from volumehealth.judge.result import CheckResult
 from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import Claim, Pod
 from volumehealth.model.health import ClaimHealth, Finding, Transition, TransitionKind
@@ -21,9 +23,8 @@ from volumehealth.report import messages
 from volumehealth.report.eventobjects import About, EventDraft, EventSink, EventState, Receipt
 from volumehealth.report.outbox import Due, Edge, Episode, Outbox, episode_of
 from volumehealth.report.output import Output
-from volumehealth.report.picture import Picture
 from volumehealth.report.priorities import Priority
-from volumehealth.report.problems import Group, group_of, wide_groups
+from volumehealth.report.problems import group_of, wide_groups
 
 log = logging.getLogger(__name__)
 
@@ -124,11 +125,11 @@ class EventWriter(Output):
         self._told: dict[ClaimRef, _Kept] = {}
         self._closings: dict[ClaimRef, dict[Episode, _Closing]] = {}
         self._holders: dict[ClaimRef, str] = {}
-        self._newest: dict[str, Picture] = {}
+        self._newest: dict[str, CheckResult] = {}
         self._failed: set[ClaimRef] = set()
         outbox.join(self, self._recorded)
 
-    def dues(self, result: Picture) -> Iterator[tuple[ClaimRef, Due]]:
+    def dues(self, result: CheckResult) -> Iterator[tuple[ClaimRef, Due]]:
         """Return the recoveries of a check; that a finding has come needs no due, its record says whether it was told."""
         judgement = result.judgement
         if judgement is None:
@@ -141,7 +142,7 @@ class EventWriter(Output):
                 self._holders[turn.claim] = result.policy.name
                 yield turn.claim, self._due(claim, turn, result, on_pods=claim.driver not in together)
 
-    def publish(self, result: Picture) -> Iterator[None]:
+    def publish(self, result: CheckResult) -> Iterator[None]:
         """Tell what a check found and what it found to be over, claim by claim.
 
         Args:
@@ -183,7 +184,7 @@ class EventWriter(Output):
     # ---- findings ----
 
     def _tell_findings(
-        self, claim: Claim, health: ClaimHealth, result: Picture, wide: Collection[Group]
+        self, claim: Claim, health: ClaimHealth, result: CheckResult, wide: Collection[Group]
     ) -> None:
         for finding, episode, told in self._keep(claim, health):
             told.wide = group_of(claim.driver, finding) in wide
@@ -213,7 +214,9 @@ class EventWriter(Output):
         kept = self._told.get(claim)
         return kept.episodes if kept is not None else {}
 
-    def _tell(self, claim: Claim, finding: Finding, episode: Episode, told: _Told, result: Picture) -> None:
+    def _tell(
+        self, claim: Claim, finding: Finding, episode: Episode, told: _Told, result: CheckResult
+    ) -> None:
         users = tuple(_users(self._pods_of(claim.ref), finding))
         remind_every = result.policy.spec.events.remind_every
         if told.claim.due(result.now, remind_every):
@@ -240,7 +243,7 @@ class EventWriter(Output):
 
     def _write(
         self,
-        result: Picture,
+        result: CheckResult,
         line: _Notification,
         draft: EventDraft,
         priority: Priority,
@@ -271,9 +274,8 @@ class EventWriter(Output):
 
     # ---- recoveries ----
 
-    def _due(self, claim: Claim, turn: Transition, result: Picture, *, on_pods: bool) -> Due:
-        judgement = result.judgement
-        health = judgement.healths.get(claim.ref) if judgement is not None else None
+    def _due(self, claim: Claim, turn: Transition, result: CheckResult, *, on_pods: bool) -> Due:
+        health = result.healths.get(claim.ref)
         episode = episode_of(turn.uid, turn.finding)
         told = self._episodes(claim.ref).get(episode) or _Told(
             _Notification(last=turn.finding.last_notified_at)
@@ -293,7 +295,7 @@ class EventWriter(Output):
             remaining=len(health.findings) if health is not None else 0,
         )
 
-    def _tell_due(self, ref: ClaimRef, due: Due, result: Picture) -> None:
+    def _tell_due(self, ref: ClaimRef, due: Due, result: CheckResult) -> None:
         """Tell an episode's end, and its beginning to those who never heard of it."""
         claim = result.claims.get(ref)
         episode = episode_of(due.uid, due.finding)
@@ -317,7 +319,7 @@ class EventWriter(Output):
         self._tell_due_pods(claim, due, closing, users, result)
 
     def _tell_due_pods(
-        self, claim: Claim, due: Due, closing: _Closing, users: Sequence[Pod], result: Picture
+        self, claim: Claim, due: Due, closing: _Closing, users: Sequence[Pod], result: CheckResult
     ) -> None:
         episode = episode_of(due.uid, due.finding)
         owed = [pod for pod in users if due.all_pods or pod.name in due.pods]
@@ -375,9 +377,9 @@ class EventWriter(Output):
                 self._failed.add(ref)
                 log.exception("a claim's Events cannot be written", extra={"claim": str(ref)})
 
-    def _drop_healthy(self, result: Picture) -> None:
+    def _drop_healthy(self, result: CheckResult) -> None:
         """Forget claims that this policy holds no more, or that have no finding left and of which nothing is owed."""
-        healths = result.judgement.healths if result.judgement is not None else {}
+        healths = result.healths
         for claim, holder in list(self._holders.items()):
             if holder != result.policy.name:
                 continue
@@ -405,11 +407,11 @@ class EventWriter(Output):
         self._told.pop(claim, None)
 
 
-def _unhealthy(picture: Picture) -> Iterator[tuple[Claim, ClaimHealth]]:
-    if picture.judgement is None:
+def _unhealthy(result: CheckResult) -> Iterator[tuple[Claim, ClaimHealth]]:
+    if result.judgement is None:
         return
-    for ref, health in picture.judgement.healths.items():
-        claim = picture.claims.get(ref) if health.findings else None
+    for ref, health in result.judgement.healths.items():
+        claim = result.claims.get(ref) if health.findings else None
         if claim is not None and claim.uid == health.uid:
             yield claim, health
 
@@ -419,12 +421,12 @@ def _users(pods: Iterable[Pod], finding: Finding) -> Iterator[Pod]:
     return (pod for pod in pods if not pod.finished and (not finding.node or pod.node == finding.node))
 
 
-def _together(cleared: Sequence[Transition], picture: Picture) -> frozenset[str]:
+def _together(cleared: Sequence[Transition], result: CheckResult) -> frozenset[str]:
     """Return the drivers of which so many claims recovered at once that it is one story, not many."""
     drivers = Counter(
-        claim.driver for turn in cleared if (claim := picture.claims.get(turn.claim)) is not None
+        claim.driver for turn in cleared if (claim := result.claims.get(turn.claim)) is not None
     )
-    counts = picture.judgement.drivers if picture.judgement is not None else {}
+    counts = result.driver_counts
     return frozenset(
         driver
         for driver, number in drivers.items()

@@ -14,10 +14,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from volumehealth import __version__
+from volumehealth.judge.result import Agents, CheckResult
 from volumehealth.model.cluster import ViewState
 from volumehealth.model.health import Finding, SourceState, severity
 from volumehealth.model.ids import ClaimRef
-from volumehealth.report.picture import Agents, Picture
 from volumehealth.report.text import clean, fit
 
 _SERIES = 1000
@@ -35,7 +35,7 @@ _BAD = ("namespace", "persistentvolumeclaim", "driver", "policy", "source", "nod
 class _Shown:
     """What is exported of a policy: its newest check and its conditions' statuses."""
 
-    picture: Picture
+    result: CheckResult
     conditions: tuple[tuple[str, str], ...]
 
 
@@ -95,20 +95,20 @@ class Metrics:
         self._checks.labels(policy).observe(seconds)
         self._state.checked[policy] = at.timestamp()
 
-    def publish(self, picture: Picture, conditions: Iterable[tuple[str, str]]) -> None:
+    def publish(self, result: CheckResult, conditions: Iterable[tuple[str, str]]) -> None:
         """Show a policy's newest check; what it no longer says vanishes.
 
         Args:
-            picture: the check.
+            result: the check.
             conditions: type and status of each condition.
         """
-        name = picture.policy.name
+        name = result.policy.name
         before = self._state.policies.get(name)
-        if picture.policy.spec.suspend:
+        if result.policy.spec.suspend:
             self._state.checked.pop(name, None)  # it is not late: no check is due
-        if picture.judgement is None and before is not None:
-            picture = before.picture
-        self._state.policies[name] = _Shown(picture, tuple(conditions))
+        if result.judgement is None and before is not None:
+            result = before.result
+        self._state.policies[name] = _Shown(result, tuple(conditions))
 
     def forget(self, policy: str) -> None:
         """Let every series of a policy vanish."""
@@ -181,9 +181,9 @@ class _State(Collector):
             "Claims of a policy by state; the four verdicts add up to selected.",
             ("policy", "state"),
             (
-                ((name, state), getattr(shown.picture.judgement.counts, state))
+                ((name, state), getattr(shown.result.judgement.counts, state))
                 for name, shown in self.policies.items()
-                if shown.picture.judgement is not None
+                if shown.result.judgement is not None
                 for state in _COUNTS
             ),
         )
@@ -194,7 +194,7 @@ class _State(Collector):
             (
                 ((name, state), count)
                 for name, shown in self.policies.items()
-                for state, count in _agents(shown.picture.agents)
+                for state, count in _agents(shown.result.agents)
             ),
         )
         yield _gauge(
@@ -219,7 +219,7 @@ class _State(Collector):
             "How often a policy is to be checked.",
             ("policy",),
             (
-                ((name,), shown.picture.policy.spec.interval.total_seconds())
+                ((name,), shown.result.policy.spec.interval.total_seconds())
                 for name, shown in self.policies.items()
             ),
         )
@@ -232,13 +232,13 @@ class _State(Collector):
             (
                 ((name, driver, verdict), getattr(counts, verdict))
                 for name, shown in self.policies.items()
-                if shown.picture.judgement is not None
-                for driver, counts in shown.picture.judgement.drivers.items()
+                if shown.result.judgement is not None
+                for driver, counts in shown.result.judgement.drivers.items()
                 for verdict in _VERDICTS
             ),
         )
         drivers = {
-            name: driver for shown in self.policies.values() for name, driver in shown.picture.drivers.items()
+            name: driver for shown in self.policies.values() for name, driver in shown.result.drivers.items()
         }
         yield _gauge(
             "driver_state",
@@ -270,9 +270,8 @@ class _State(Collector):
     def _bad(self) -> Iterator[tuple[int, ClaimRef, str, int, str, Finding]]:
         """Yield every finding, with what puts it in order first: severity, claim, policy, place among its findings."""
         for name, shown in self.policies.items():
-            judgement = shown.picture.judgement
-            for ref, health in judgement.healths.items() if judgement is not None else ():
-                claim = shown.picture.claims.get(ref) if health.findings else None
+            for ref, health in shown.result.healths.items():
+                claim = shown.result.claims.get(ref) if health.findings else None
                 if claim is not None:
                     for number, finding in enumerate(health.findings):
                         yield -severity(finding.status), ref, name, number, claim.driver, finding

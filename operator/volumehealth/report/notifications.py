@@ -19,6 +19,8 @@ import msgspec
 from cloudevents.core.bindings.http import to_structured_event
 from cloudevents.core.v1.event import CloudEvent
 
+from volumehealth.judge.problem import Group
+from volumehealth.judge.result import CheckResult
 from volumehealth.kube.backoff import Backoffs, Cause, Growth
 from volumehealth.model.health import Transition, TransitionKind
 from volumehealth.model.ids import ClaimRef
@@ -26,8 +28,7 @@ from volumehealth.model.policy import Policy
 from volumehealth.model.vocabulary import GROUP
 from volumehealth.report.outbox import Due, Edge, Outbox, episode_of
 from volumehealth.report.output import Output
-from volumehealth.report.picture import Picture
-from volumehealth.report.problems import Group, group_of
+from volumehealth.report.problems import group_of
 from volumehealth.report.text import clean, fit
 
 log = logging.getLogger(__name__)
@@ -119,14 +120,14 @@ class Notifications(Output):
         self._send = send
         self._gather = gather
         self._backoffs = Backoffs(dict.fromkeys(Cause, _RETRY), random=random)
-        self._newest: dict[str, Picture] = {}
+        self._newest: dict[str, CheckResult] = {}
         self._holders: dict[ClaimRef, str] = {}
         self._tokens: dict[str, tuple[float, float]] = {}
         self._sending: set[str] = set()
         self._news = asyncio.Event()
         outbox.join(self, lambda _: self._news.set())
 
-    def dues(self, result: Picture) -> Iterator[tuple[ClaimRef, Due]]:
+    def dues(self, result: CheckResult) -> Iterator[tuple[ClaimRef, Due]]:
         """Return both ends of episodes, if the policy has a target."""
         judgement = result.judgement
         if judgement is None or not judgement.transitions or self._targets.of(result.policy.name) is None:
@@ -135,11 +136,11 @@ class Notifications(Output):
             self._holders[turn.claim] = result.policy.name
             yield turn.claim, _due(turn)
 
-    def publish(self, result: Picture) -> Iterator[None]:
+    def publish(self, result: CheckResult) -> Iterator[None]:
         """Take the newest check of a policy; `run` sends what is owed."""
         self._newest[result.policy.name] = result
         owed = self._outbox.dues_of(OUTPUT)
-        healths = result.judgement.healths if result.judgement is not None else {}
+        healths = result.healths
         for ref, _ in owed:
             if ref in healths:
                 self._holders[ref] = result.policy.name

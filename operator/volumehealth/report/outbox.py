@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from volumehealth.judge.result import CheckResult
 from volumehealth.model.clock import Clock, rfc3339
 from volumehealth.model.health import ClaimHealth, Finding, Identity, TransitionKind
 from volumehealth.model.ids import ClaimRef
-from volumehealth.report.picture import Picture
 
 PATIENCE = timedelta(seconds=10)
 """A turn whose record cannot be written is told after this time all the same: people come before bookkeeping."""
@@ -112,7 +112,7 @@ class StoredRecord(Protocol):
 class Debtor(Protocol):
     """An output whose words must not be lost."""
 
-    def dues(self, result: Picture, /) -> Iterable[tuple[ClaimRef, Due]]:
+    def dues(self, result: CheckResult, /) -> Iterable[tuple[ClaimRef, Due]]:
         """Return what the turns of a check oblige it to tell."""
 
 
@@ -157,10 +157,9 @@ class Outbox:
 
     # ---- turns ----
 
-    def enter(self, result: Picture) -> None:
+    def enter(self, result: CheckResult) -> None:
         """Take the turns of a check, before any output is given it."""
-        judgement = result.judgement
-        for turn in judgement.transitions if judgement is not None else ():
+        for turn in result.transitions:
             if turn.kind is TransitionKind.CLOSED:
                 continue  # nobody is told
             edge = Edge.ABNORMAL if turn.kind is TransitionKind.FOUND else Edge.NORMAL

@@ -13,10 +13,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from volumehealth.judge.result import CheckResult
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy
 from volumehealth.report.outbox import StoredRecord
-from volumehealth.report.picture import Picture
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Output(ABC):
     """For logs, metrics and the outbox, such as `Records`."""
 
     @abstractmethod
-    def publish(self, result: Picture) -> Iterator[None]:
+    def publish(self, result: CheckResult) -> Iterator[None]:
         """Tell the result of a check, in steps; never waits for anything. Yields where others may have a turn."""
 
     @abstractmethod
@@ -53,14 +53,13 @@ class Output(ABC):
 class _Job:
     """A result to be told; `dropped` once its policy is gone."""
 
-    result: Picture
+    result: CheckResult
     dropped: bool = False
 
     @property
     def turns(self) -> bool:
         """Whether the check found something to begin or to end, which must not be passed over."""
-        turned = self.result.judgement is not None and bool(self.result.judgement.transitions)
-        return turned or any(problem.new for problem in self.result.storage)
+        return bool(self.result.transitions) or any(problem.new for problem in self.result.storage)
 
 
 class Lane:
@@ -73,7 +72,7 @@ class Lane:
     """
 
     def __init__(
-        self, publish: Callable[[Picture], Iterator[None]], *, name: str, on_error: Callable[[str], None]
+        self, publish: Callable[[CheckResult], Iterator[None]], *, name: str, on_error: Callable[[str], None]
     ) -> None:
         self._publish = publish
         self._name = name
@@ -84,7 +83,7 @@ class Lane:
         self._idle = asyncio.Event()
         self._failed: str = ""
 
-    def put(self, result: Picture) -> None:
+    def put(self, result: CheckResult) -> None:
         """Have a result told. Does not wait."""
         for job in self._jobs:
             if job.result.policy.uid == result.policy.uid and not job.turns:

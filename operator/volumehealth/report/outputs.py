@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from random import Random
 
+from volumehealth.judge.result import CheckResult
 from volumehealth.kube.writes import WriteQueue
 from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import Pod
@@ -19,7 +20,6 @@ from volumehealth.report.events import EventWriter
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.outbox import Outbox
 from volumehealth.report.output import Output
-from volumehealth.report.picture import Picture
 from volumehealth.report.policyevents import PolicyEventOutput, PolicyEventWriter
 from volumehealth.report.recordwriter import RecordWriter
 from volumehealth.report.statuswriter import StatusOutput, StatusWriter
@@ -72,7 +72,7 @@ class MetricsOutput(Output):
         self._metrics = metrics
         self._queue = queue
 
-    def publish(self, result: Picture) -> Iterator[None]:
+    def publish(self, result: CheckResult) -> Iterator[None]:
         """Show a policy's newest check."""
         shown = conditions(result, result.problems, {})
         self._metrics.publish(result, [(str(one["type"]), str(one["status"])) for one in shown])

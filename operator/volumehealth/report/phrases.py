@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from volumehealth.judge.problem import Problem
+from volumehealth.judge.result import CheckResult
 from volumehealth.model.clock import date_and_time
 from volumehealth.model.health import DriverState, SourceState
-from volumehealth.report.picture import Picture
-from volumehealth.report.problems import Problem
 from volumehealth.report.text import clean, count, fit
 
 _NAMED = 2
@@ -13,48 +13,46 @@ _LOOK = (SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN, SourceState.NOT_CONN
 """States of a driver that a person should look at, worst first."""
 
 
-def monitored(picture: Picture) -> int:
+def monitored(result: CheckResult) -> int:
     """Return how many claims something here can give a health answer for."""
-    counts = picture.judgement.counts if picture.judgement is not None else None
-    return counts.selected - counts.unmonitored if counts is not None else 0
+    return result.counts.selected - result.counts.unmonitored
 
 
-def unmonitored(picture: Picture) -> str:
+def unmonitored(result: CheckResult) -> str:
     """`3115 not monitored: ebs.csi.aws.com has no health API`; empty if all are monitored."""
-    judgement = picture.judgement
-    if judgement is None or not judgement.counts.unmonitored:
+    if not result.counts.unmonitored:
         return ""
-    return f"{judgement.counts.unmonitored} not monitored: {why_unmonitored(picture)}".removesuffix(": ")
+    return f"{result.counts.unmonitored} not monitored: {why_unmonitored(result)}".removesuffix(": ")
 
 
-def why_unmonitored(picture: Picture) -> str:
+def why_unmonitored(result: CheckResult) -> str:
     """`ebs.csi.aws.com has no health API, 2 more drivers`."""
-    drivers = picture.judgement.unmonitored.items() if picture.judgement is not None else ()
+    drivers = result.judgement.unmonitored.items() if result.judgement is not None else ()
     worst = sorted((-number, name) for name, number in drivers if number)
-    reasons = [f"{name} {_why_not(picture, name)}" for _, name in worst[:_NAMED]]
+    reasons = [f"{name} {_why_not(result, name)}" for _, name in worst[:_NAMED]]
     more = len(worst) - len(reasons)
     return ", ".join([*reasons, count(more, "more driver")] if more else reasons)
 
 
-def _why_not(picture: Picture, driver: str) -> str:
-    state = picture.drivers.get(driver)
+def _why_not(result: CheckResult, driver: str) -> str:
+    state = result.drivers.get(driver)
     if state is not None and state.state is SourceState.UNSUPPORTED:
         return "has no health API"
     return "is not connected"
 
 
-def drivers_to_look_at(picture: Picture, *, most: int) -> list[str]:
+def drivers_to_look_at(result: CheckResult, *, most: int) -> list[str]:
     """Write a line for each driver that needs a look: `NAME: Unreachable since 23 Nov 03:02Z, 17 claims Unknown`."""
-    found = [driver for driver in picture.drivers.values() if driver.state in _LOOK]
+    found = [driver for driver in result.drivers.values() if driver.state in _LOOK]
     found.sort(key=lambda driver: (_LOOK.index(driver.state), driver.name))
-    lines = [_look_at(picture, driver) for driver in found[:most]]
-    lines += [f"{endpoint}: no answer since the operator started" for endpoint in picture.unresolved]
-    rest = len(found) + len(picture.unresolved) - most
+    lines = [_look_at(result, driver) for driver in found[:most]]
+    lines += [f"{endpoint}: no answer since the operator started" for endpoint in result.unresolved]
+    rest = len(found) + len(result.unresolved) - most
     return [*lines[: most - 1], f"{rest + 1} more: kubectl get vhd"] if rest > 0 else lines
 
 
-def _look_at(picture: Picture, driver: DriverState) -> str:
-    counts = picture.judgement.drivers.get(driver.name) if picture.judgement is not None else None
+def _look_at(result: CheckResult, driver: DriverState) -> str:
+    counts = result.driver_counts.get(driver.name)
     since = f"{driver.state} since {date_and_time(driver.since)}"
     if counts is None or not (counts.unknown or counts.unmonitored):
         return f"{driver.name}: {since}"
@@ -76,15 +74,15 @@ def where(problem: Problem) -> str:
     return f"{problem.group.driver} on {nodes}" if nodes else problem.group.driver
 
 
-def silent_agents(picture: Picture) -> str:
+def silent_agents(result: CheckResult) -> str:
     """Say which agents are silent."""
-    silent = picture.agents.silent
-    return f"{len(silent)} of {count(picture.agents.expected, 'agent')} silent: {named(silent, 'agent')}"
+    silent = result.agents.silent
+    return f"{len(silent)} of {count(result.agents.expected, 'agent')} silent: {named(silent, 'agent')}"
 
 
-def silent_drivers(picture: Picture) -> str:
+def silent_drivers(result: CheckResult) -> str:
     """Say which drivers do not answer and what they are known to say instead."""
-    drivers = picture.silent_drivers
+    drivers = result.silent_drivers
     said = [
         f"{driver.name}: {fit(clean(driver.message), 200)}"
         if driver.message

@@ -7,63 +7,20 @@ import heapq
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
 
 from volumehealth.judge.policy import PolicyJudgement
+from volumehealth.judge.problem import Group, Problem
+from volumehealth.judge.result import CheckResult
 from volumehealth.judge.storage import StorageProblem
 from volumehealth.model.cluster import Pod
 from volumehealth.model.health import Finding, Source, severity
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.vocabulary import Reason
-from volumehealth.report.picture import Picture
 from volumehealth.report.workloads import owners
 
 _EXAMPLES = 3
 
 PodsOf = Callable[[ClaimRef], Sequence[Pod]]
-
-
-class Group(NamedTuple):
-    """What findings have in common that make one problem."""
-
-    driver: str
-    """Empty for nodes that failed: that is no driver's story."""
-    source: Source
-    status: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One group of findings.
-
-    Attributes:
-        group: what they have in common.
-        claims: how many claims have such a finding.
-        stale: how many of those are stale.
-        examples: three at most, the oldest first.
-        users: what runs the Pods of each example, in their order; empty where nothing does.
-        message: what the source says of the first example.
-        since: when the oldest was first heard.
-        nodes: the nodes that findings name.
-        namespaces: how many namespaces these claims are in.
-        wide_of: if it is driver-wide, how many claims of the driver there are; else 0.
-        used_on: if it is driver-wide, on how many nodes Pods use these claims; else 0.
-        storage: it is about the storage behind the driver; the claims are those that it touches.
-    """
-
-    group: Group
-    claims: int
-    stale: int
-    examples: tuple[ClaimRef, ...]
-    message: str
-    since: datetime
-    nodes: frozenset[str]
-    namespaces: int
-    wide_of: int = 0
-    used_on: int = 0
-    storage: bool = False
-    users: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -83,20 +40,19 @@ class ProblemFinder:
     """Groups the findings of a policy's claims.
 
     Args:
-        picture: the check.
+        result: the check.
         pods_of: the Pods that use a claim.
     """
 
-    def __init__(self, picture: Picture, pods_of: PodsOf) -> None:
-        self._picture = picture
+    def __init__(self, result: CheckResult, pods_of: PodsOf) -> None:
+        self._result = result
         self._pods_of = pods_of
         self._gathered: dict[Group, _Gathered] = {}
 
     def gather(self) -> Iterator[None]:
         """Go through the claims; yields where others may have a turn."""
-        judgement = self._picture.judgement
-        for ref, health in judgement.healths.items() if judgement is not None else ():
-            claim = self._picture.claims.get(ref) if health.findings else None
+        for ref, health in self._result.healths.items():
+            claim = self._result.claims.get(ref) if health.findings else None
             if claim is not None:
                 for finding in health.findings:
                     group = self._gathered.setdefault(group_of(claim.driver, finding), _Gathered())
@@ -105,18 +61,18 @@ class ProblemFinder:
 
     def problems(self) -> tuple[Problem, ...]:
         """Return them, worst first: by severity, then by claims, then by age."""
-        judgement = self._picture.judgement
+        judgement = self._result.judgement
         wide = wide_groups(judgement) if judgement is not None else {}
         problems = (
             _problem(group, found, wide.get(group, 0), self._pods_of)
             for group, found in self._gathered.items()
         )
-        return tuple(sorted((*problems, *_storage_problems(self._picture)), key=_rank))
+        return tuple(sorted((*problems, *_storage_problems(self._result)), key=_rank))
 
 
-def find_problems(picture: Picture, pods_of: PodsOf) -> tuple[Problem, ...]:
+def find_problems(result: CheckResult, pods_of: PodsOf) -> tuple[Problem, ...]:
     """Group the findings of a policy's claims at once."""
-    finder = ProblemFinder(picture, pods_of)
+    finder = ProblemFinder(result, pods_of)
     for _ in finder.gather():
         pass
     return finder.problems()
@@ -155,10 +111,10 @@ def _problem(group: Group, found: _Gathered, wide_of: int, pods_of: PodsOf) -> P
     )
 
 
-def _storage_problems(picture: Picture) -> Iterator[Problem]:
+def _storage_problems(result: CheckResult) -> Iterator[Problem]:
     """Group what nodes say of the storage behind drivers."""
     groups: dict[Group, list[StorageProblem]] = {}
-    for one in picture.storage:
+    for one in result.storage:
         groups.setdefault(group_of(one.backend.driver, one.finding), []).append(one)
     for group, found in groups.items():
         first = min(found, key=lambda one: (one.finding.since, one.backend))

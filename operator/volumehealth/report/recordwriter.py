@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from volumehealth.judge.result import CheckResult
 from volumehealth.kube.bodies import UNREADABLE, version_number
 from volumehealth.kube.writes import Make, OnDone, Outcome, Result, Write, WriteQueue
 from volumehealth.model.clock import Clock
@@ -25,7 +26,6 @@ from volumehealth.model.vocabulary import API_VERSION, COMPONENT, RECORDS
 from volumehealth.report.merge import difference
 from volumehealth.report.outbox import Fact, Outbox, StoredRecord
 from volumehealth.report.output import Output
-from volumehealth.report.picture import Picture
 from volumehealth.report.priorities import Priority
 from volumehealth.report.records import (
     POLICY_LABEL,
@@ -143,7 +143,7 @@ class RecordWriter(Output):
                 self._outbox.restore(ref, read.owed)
         return resumed
 
-    def publish(self, result: Picture) -> Iterator[None]:
+    def publish(self, result: CheckResult) -> Iterator[None]:
         """After a check of a policy: write what differs, remove what is over; yields where others may have a turn."""
         if result.judgement is None:
             return
@@ -196,7 +196,7 @@ class RecordWriter(Output):
             self._report_error(ref)
             return None
 
-    def _keep_one(self, ref: ClaimRef, health: ClaimHealth, result: Picture, policy: str) -> None:
+    def _keep_one(self, ref: ClaimRef, health: ClaimHealth, result: CheckResult, policy: str) -> None:
         claim = result.claims.get(ref)
         if claim is not None and claim.uid == health.uid and deserves_record(health):
             pods, version, known = tuple(self._pods_of(ref)), self._outbox.version(ref), self._wanted.get(ref)

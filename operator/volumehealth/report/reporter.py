@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from volumehealth.judge.result import CheckResult
 from volumehealth.kube.writes import Limits, Requests, WriteQueue
 from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import Pod
@@ -18,7 +19,6 @@ from volumehealth.report.metrics import Metrics
 from volumehealth.report.outbox import Outbox, StoredRecord
 from volumehealth.report.output import Lane
 from volumehealth.report.outputs import Tools, make_outputs
-from volumehealth.report.picture import Picture
 from volumehealth.report.problems import ProblemFinder
 
 _RECEIPTS = 5.0
@@ -109,17 +109,17 @@ class Reporter:
         return healths
 
     def report(
-        self, picture: Picture, *, previous_status: Mapping[str, Any] | None = None, version: int = 0
+        self, result: CheckResult, *, previous_status: Mapping[str, Any] | None = None, version: int = 0
     ) -> None:
         """After each check (or instead of one, with `judgement=None`): have told what changed.
 
         Does not block: `run` tells it, claim by claim, while others have their turns.
         `previous_status` is the policy's raw status as the view has it, and `version` its resourceVersion.
         """
-        self._outputs.statuses.learn(picture.policy, previous_status, version=version)
-        self._metrics.view(picture.view)
-        self._outbox.enter(picture)
-        self._grouping.put(picture)
+        self._outputs.statuses.learn(result.policy, previous_status, version=version)
+        self._metrics.view(result.view)
+        self._outbox.enter(result)
+        self._grouping.put(result)
 
     def forget(self, policy: Policy) -> None:
         """A policy was deleted: take back its records and metrics; no Event says that anything recovered."""
@@ -136,11 +136,11 @@ class Reporter:
         for output in self._outputs.all:
             output.sweep(records, policy_names)
 
-    def _group(self, picture: Picture) -> Iterator[None]:
+    def _group(self, result: CheckResult) -> Iterator[None]:
         """Group findings into problems, once for all outputs, and hand the result on."""
-        finder = ProblemFinder(picture, self._pods_of)
+        finder = ProblemFinder(result, self._pods_of)
         yield from finder.gather()
-        result = replace(picture, problems=finder.problems())
+        result = replace(result, problems=finder.problems())
         for lane in self._lanes:
             lane.put(result)
 

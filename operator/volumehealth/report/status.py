@@ -8,11 +8,11 @@ problems `kubectl describe` prints 170 lines at most, and the summary comes last
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from volumehealth.judge.problem import Problem
+from volumehealth.judge.result import CheckResult
 from volumehealth.model.clock import rfc3339
 from volumehealth.report.conditions import conditions
 from volumehealth.report.phrases import drivers_to_look_at
-from volumehealth.report.picture import Picture
-from volumehealth.report.problems import Problem
 from volumehealth.report.summary import LINES, summarize
 from volumehealth.report.text import clean, fit
 
@@ -33,33 +33,33 @@ _IF_ANY = {
 
 
 def render_status(
-    picture: Picture, problems: Sequence[Problem], previous: Mapping[str, Any] | None
+    result: CheckResult, problems: Sequence[Problem], previous: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Write what a policy's status should be.
 
     Args:
-        picture: the check; without a judgement what was said before is kept, and only conditions change.
+        result: the check; without a judgement what was said before is kept, and only conditions change.
         problems: worst first.
         previous: the status that is there.
     """
     before = previous or {}
     known = {str(one.get("type")): one for one in before.get("conditions") or []}
     status: dict[str, Any] = {
-        "observedGeneration": picture.observed_generation,
-        "conditions": conditions(picture, problems, known),
+        "observedGeneration": result.observed_generation,
+        "conditions": conditions(result, problems, known),
     }
-    if picture.judgement is None:
-        return _carried_on(status, before, picture)
-    status |= _counts(picture)
+    if result.judgement is None:
+        return _carried_on(status, before, result)
+    status |= _counts(result)
     for name, lines in (
-        ("drivers", drivers_to_look_at(picture, most=_MOST)),
+        ("drivers", drivers_to_look_at(result, most=_MOST)),
         ("problems", [_problem(problem) for problem in problems[:_MOST]]),
     ):
         if lines:
             status[name] = lines
     if len(problems) > _MOST:
         status["problemsOmitted"] = len(problems) - _MOST
-    status["summary"] = summarize(picture, problems)
+    status["summary"] = summarize(result, problems)
     return status
 
 
@@ -85,36 +85,36 @@ def _news(status: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in status.items() if name != "lastCheckTime"}
 
 
-def _carried_on(status: dict[str, Any], before: Mapping[str, Any], picture: Picture) -> dict[str, Any]:
+def _carried_on(status: dict[str, Any], before: Mapping[str, Any], result: CheckResult) -> dict[str, Any]:
     """Keep what was said while no check runs, and say so."""
     carried = {name: value for name, value in before.items() if name not in status}
     lines = [line for line in carried.get("summary") or [] if not line.startswith((_SUSPENDED, "NOT YET"))]
-    if picture.policy.spec.suspend:
+    if result.policy.spec.suspend:
         last = carried.get("lastCheckTime")
         carried["summary"] = [f"{_SUSPENDED} as of {last}" if last else _SUSPENDED, *lines][:LINES]
     else:
-        carried["summary"] = lines or summarize(picture, ())
+        carried["summary"] = lines or summarize(result, ())
     return status | carried
 
 
-def _counts(picture: Picture) -> dict[str, Any]:
-    judgement = picture.judgement
+def _counts(result: CheckResult) -> dict[str, Any]:
+    judgement = result.judgement
     if judgement is None:
         return {}
     counts = judgement.counts
     claims = {name: getattr(counts, name) for name in _ALWAYS}
     claims |= {shown: number for name, shown in _IF_ANY.items() if (number := getattr(counts, name))}
-    told: dict[str, Any] = {"claims": claims, "lastCheckTime": rfc3339(picture.now)}
-    if picture.agents.expected:
-        told["agents"] = _agents(picture)
+    told: dict[str, Any] = {"claims": claims, "lastCheckTime": rfc3339(result.now)}
+    if result.agents.expected:
+        told["agents"] = _agents(result)
     if judgement.members.overridden:
         most = sorted(judgement.members.overridden.items(), key=lambda item: (-item[1], item[0]))
         told["overriddenBy"] = [{"policy": name, "claims": number} for name, number in most[:_MOST]]
     return told
 
 
-def _agents(picture: Picture) -> dict[str, Any]:
-    agents = picture.agents
+def _agents(result: CheckResult) -> dict[str, Any]:
+    agents = result.agents
     told: dict[str, Any] = {"expected": agents.expected, "reporting": agents.reporting}
     if agents.silent:
         told |= {"silent": len(agents.silent), "silentNames": sorted(agents.silent)[:_NAMES]}

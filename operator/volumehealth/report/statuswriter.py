@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from volumehealth.errors import ApiError
+from volumehealth.judge.result import CheckResult
 from volumehealth.kube.bodies import read_body, version_number
 from volumehealth.kube.writes import Outcome, Result, Write, WriteQueue
 from volumehealth.model.clock import Clock, moment_of
@@ -17,7 +18,6 @@ from volumehealth.model.policy import Policy
 from volumehealth.model.vocabulary import API_VERSION, POLICIES
 from volumehealth.report.merge import merge_patch, union
 from volumehealth.report.output import Output
-from volumehealth.report.picture import Picture
 from volumehealth.report.priorities import Priority
 from volumehealth.report.status import differs, render_status
 
@@ -54,7 +54,7 @@ class StatusOutput(Output):
     def __init__(self, writer: "StatusWriter") -> None:
         self._writer = writer
 
-    def publish(self, result: Picture) -> Iterator[None]:
+    def publish(self, result: CheckResult) -> Iterator[None]:
         """Render the status and write it if it says something new."""
         status = render_status(result, result.problems, self._writer.newest(result.policy))
         self._writer.publish(result.policy, status)

@@ -6,11 +6,11 @@ Times are absolute (UTC), so that a line changes only when what it tells has cha
 from collections.abc import Sequence
 
 from volumehealth.judge.policy import PolicyJudgement, UnknownGroup
+from volumehealth.judge.problem import Problem
+from volumehealth.judge.result import CheckResult
 from volumehealth.model.clock import date_and_time
 from volumehealth.report.conditions import nothing_selected
 from volumehealth.report.phrases import headline, monitored, unmonitored, why_unmonitored
-from volumehealth.report.picture import Picture
-from volumehealth.report.problems import Problem
 from volumehealth.report.text import clean, count, fit
 
 WIDTH = 140
@@ -20,27 +20,27 @@ LINES = 12
 _UNKNOWN_GROUPS = 3
 
 
-def summarize(picture: Picture, problems: Sequence[Problem], *, limit: int = LINES) -> list[str]:
+def summarize(result: CheckResult, problems: Sequence[Problem], *, limit: int = LINES) -> list[str]:
     """Write the summary of a check.
 
     Args:
-        picture: of a check, with a judgement.
+        result: of a check, with a judgement.
         problems: worst first.
         limit: lines at most; five at least.
     """
-    judgement = picture.judgement
+    judgement = result.judgement
     if judgement is None:
-        return [*_banners(picture), "NOT YET CHECKED"]
+        return [*_banners(result), "NOT YET CHECKED"]
     if not judgement.counts.selected:
-        return [*_banners(picture), _line("NOTHING SELECTED", nothing_selected(picture)), *_beside(judgement)]
-    banners, unknown, beside = _banners(picture), _unknown(judgement), _beside(judgement)
-    head = _head(picture, problems)
+        return [*_banners(result), _line("NOTHING SELECTED", nothing_selected(result)), *_beside(judgement)]
+    banners, unknown, beside = _banners(result), _unknown(judgement), _beside(judgement)
+    head = _head(result, problems)
     where = _where([problem for problem in problems if not problem.storage])  # storage has no records
     alone = len(problems) == 1 and problems[0].wide_of > 0
     if unknown and not problems:
         return [*banners, *unknown, *head, *beside][:limit]
     taken = sum(map(len, (banners, head, unknown, beside, where)))
-    rows = [] if alone else _rows(picture, problems, max(2, limit - taken))
+    rows = [] if alone else _rows(result, problems, max(2, limit - taken))
     return [*banners, *head, *rows, *unknown, *beside, *where][:limit]
 
 
@@ -48,48 +48,48 @@ def _line(word: str, text: str) -> str:
     return fit(f"{word:<9} {clean(text)}", WIDTH)
 
 
-def _banners(picture: Picture) -> list[str]:
+def _banners(result: CheckResult) -> list[str]:
     lines = []
-    if picture.invalid:
-        more = f" (and {len(picture.invalid) - 1} more)" if len(picture.invalid) > 1 else ""
-        lines.append(_line("INVALID SPEC", f"{fit(str(picture.invalid[0]), 90)}{more}"))
-    if picture.view.stale:
-        lines.append(_line("STALE VIEW", picture.view.stale))
+    if result.invalid:
+        more = f" (and {len(result.invalid) - 1} more)" if len(result.invalid) > 1 else ""
+        lines.append(_line("INVALID SPEC", f"{fit(str(result.invalid[0]), 90)}{more}"))
+    if result.view.stale:
+        lines.append(_line("STALE VIEW", result.view.stale))
     return lines
 
 
-def _head(picture: Picture, problems: Sequence[Problem]) -> list[str]:
+def _head(result: CheckResult, problems: Sequence[Problem]) -> list[str]:
     """Say how many are unhealthy, or how many are healthy, and how many nobody looks at."""
-    judgement = picture.judgement
+    judgement = result.judgement
     if judgement is None:
         return []
-    counts, total = judgement.counts, count(monitored(picture), "monitored claim")
+    counts, total = judgement.counts, count(monitored(result), "monitored claim")
     if counts.unhealthy and len(problems) == 1 and problems[0].wide_of:
-        return [fit(f"{'UNHEALTHY':<9} {_wide(picture, problems[0])}", _WIDE_WIDTH), *_aside(picture)]
+        return [fit(f"{'UNHEALTHY':<9} {_wide(result, problems[0])}", _WIDE_WIDTH), *_aside(result)]
     if counts.unhealthy:
-        return _with_aside(picture, "UNHEALTHY", f"{counts.unhealthy} of {total}")
+        return _with_aside(result, "UNHEALTHY", f"{counts.unhealthy} of {total}")
     if counts.healthy:
         number = f"{counts.healthy} of {total}" if counts.unknown else f"all of {total}"
-        return _with_aside(picture, "HEALTHY", number)
-    return _aside(picture)
+        return _with_aside(result, "HEALTHY", number)
+    return _aside(result)
 
 
-def _with_aside(picture: Picture, word: str, text: str) -> list[str]:
-    aside = unmonitored(picture)
+def _with_aside(result: CheckResult, word: str, text: str) -> list[str]:
+    aside = unmonitored(result)
     one = f"{word:<9} {text} ({aside})"
-    return [one] if aside and len(one) <= WIDTH else [_line(word, text), *_aside(picture)]
+    return [one] if aside and len(one) <= WIDTH else [_line(word, text), *_aside(result)]
 
 
-def _aside(picture: Picture) -> list[str]:
+def _aside(result: CheckResult) -> list[str]:
     """Say in a line of its own how many nobody looks at."""
-    judgement = picture.judgement
+    judgement = result.judgement
     if judgement is None or not judgement.counts.unmonitored:
         return []
     claims = count(judgement.counts.unmonitored, "claim")
-    return [_line("NOT MONITORED", f"{claims}: {why_unmonitored(picture)}".removesuffix(": "))]
+    return [_line("NOT MONITORED", f"{claims}: {why_unmonitored(result)}".removesuffix(": "))]
 
 
-def _wide(picture: Picture, problem: Problem) -> str:
+def _wide(result: CheckResult, problem: Problem) -> str:
     where = [count(problem.namespaces, "namespace")]
     if problem.used_on:
         where.append(count(problem.used_on, "node"))
@@ -99,10 +99,10 @@ def _wide(picture: Picture, problem: Problem) -> str:
     )
 
 
-def _rows(picture: Picture, problems: Sequence[Problem], room: int) -> list[str]:
+def _rows(result: CheckResult, problems: Sequence[Problem], room: int) -> list[str]:
     """Write a numbered line for each problem, and one for those that there is no room for."""
     shown = problems if len(problems) <= room else problems[: room - 1]
-    columns = [_columns(picture, problem) for problem in shown]
+    columns = [_columns(result, problem) for problem in shown]
     widths = [max(map(len, column)) for column in zip(*columns, strict=True)]
     lines = []
     for number, (problem, cells) in enumerate(zip(shown, columns, strict=True), 1):
@@ -115,7 +115,7 @@ def _rows(picture: Picture, problems: Sequence[Problem], room: int) -> list[str]
     return lines
 
 
-def _columns(picture: Picture, problem: Problem) -> tuple[str, str, str, str]:
+def _columns(result: CheckResult, problem: Problem) -> tuple[str, str, str, str]:
     wide = f"DRIVER-WIDE {headline(problem)}" if problem.wide_of else headline(problem)
     number = (
         f"{problem.claims} of {problem.wide_of} claims" if problem.wide_of else count(problem.claims, "claim")

@@ -11,16 +11,16 @@ import pytest
 import yaml
 
 from support.fakeapi import FakeApi
-from support.health import DRIVER, START, SteppedClock, make_claim, make_driver, make_picture, make_policy
+from support.health import DRIVER, START, SteppedClock, make_claim, make_driver, make_policy, make_result
 from unit.report.test_status import unknown_fields
 from volumehealth.cluster.objects import RawDriver
+from volumehealth.judge.result import CheckResult
 from volumehealth.kube.writes import WriteQueue
 from volumehealth.model.cluster import Claim, LeftOut, NodeDrivers
 from volumehealth.model.health import ControllerConnection, HealthAPI, SourceState
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.report import ReportedDriver, VolumeHealthReport
 from volumehealth.report.drivers import NUMBERS_EVERY, DriverWriter
-from volumehealth.report.picture import Picture
 
 PATH = f"/apis/volumehealth.dev/v1alpha1/volumehealthdrivers/{DRIVER}"
 CRD = Path(__file__).parents[3] / "crds" / "volumehealthdrivers.yaml"
@@ -55,9 +55,9 @@ class World:
             for path, body in self.api.objects.items()
         }
 
-    async def check(self, *pictures: Picture) -> None:
-        for picture in pictures:
-            self.writer.publish(picture)
+    async def check(self, *results: CheckResult) -> None:
+        for result in results:
+            self.writer.publish(result)
         await self.settle()
 
     @property
@@ -73,8 +73,8 @@ async def world(api: FakeApi, clock: SteppedClock, queue: WriteQueue) -> AsyncIt
     running.cancel()
 
 
-def seen(*, healthy: int = 3, policy: str = "storage", **changes: Any) -> Picture:
-    return make_picture(
+def seen(*, healthy: int = 3, policy: str = "storage", **changes: Any) -> CheckResult:
+    return make_result(
         policy=make_policy(policy), healthy=healthy, unmonitored={DRIVER: 2}, drivers=[make_driver(**changes)]
     )
 
@@ -155,14 +155,14 @@ async def test_a_driver_without_a_health_api_asks_for_the_node_agent_and_then_fo
     mute = make_driver(
         MUTE, SourceState.UNSUPPORTED, health_api=HealthAPI.NONE, hint="its nodes see mounts", methods=()
     )
-    picture = make_picture(unmonitored={MUTE: 2}, drivers=[mute])
-    await world.check(picture)
+    result = make_result(unmonitored={MUTE: 2}, drivers=[mute])
+    await world.check(result)
     path = PATH.replace(DRIVER, MUTE)
     assert "install the node agent" in world.api.objects[path]["status"]["hint"]
     world.view.csinodes["n1"] = NodeDrivers("n1", frozenset([MUTE]))
     reported = ReportedDriver(MUTE, SourceState.UNSUPPORTED, START)
     world.view.reports["n1"] = VolumeHealthReport("n1", node="n1", drivers=(reported,))
-    await world.check(picture)
+    await world.check(result)
     assert world.api.objects[path]["status"]["hint"] == "its nodes see mounts"
 
 

@@ -17,19 +17,19 @@ from support.health import (
     make_claim,
     make_finding,
     make_health,
-    make_picture,
     make_pod,
     make_policy,
+    make_result,
 )
 from volumehealth import errors
 from volumehealth.judge.policy import DriverCounts, DriverWide
+from volumehealth.judge.result import CheckResult
 from volumehealth.kube.writes import WriteQueue
 from volumehealth.model.cluster import Pod
 from volumehealth.model.health import INACCESSIBLE, Source
 from volumehealth.report.eventobjects import EventSink
 from volumehealth.report.events import EventWriter
 from volumehealth.report.outbox import Outbox
-from volumehealth.report.picture import Picture
 
 pytestmark = pytest.mark.looptime
 
@@ -65,17 +65,17 @@ class World:
             outbox=self.outbox,
         )
 
-    async def check(self, picture: Picture, *, seconds: float = 300) -> None:
+    async def check(self, result: CheckResult, *, seconds: float = 300) -> None:
         """Tell what a check found, and let the writes go out."""
-        self.publish(picture)
+        self.publish(result)
         await self.write(seconds)
 
-    def publish(self, picture: Picture) -> None:
+    def publish(self, result: CheckResult) -> None:
         """Publish a check whose record is on the server."""
-        self.outbox.enter(picture)
-        for ref in picture.claims:
+        self.outbox.enter(result)
+        for ref in result.claims:
             self.outbox.unrecordable(ref)
-        list(self.events.publish(picture))
+        list(self.events.publish(result))
 
     async def write(self, seconds: float = 300) -> None:
         task = asyncio.create_task(self.queue.run())
@@ -83,8 +83,8 @@ class World:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    def picture(self, *healths: object, **changes: object) -> Picture:
-        return make_picture(healths, now=self.clock.now(), **changes)  # type: ignore[arg-type]
+    def result(self, *healths: object, **changes: object) -> CheckResult:
+        return make_result(healths, now=self.clock.now(), **changes)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -94,14 +94,14 @@ async def world(api: FakeApi, clock: SteppedClock) -> World:
 
 async def test_a_finding_is_told_on_the_claim_and_on_each_of_its_pods(world: World) -> None:
     world.pods = [make_pod("orders-db-0"), make_pod("orders-db-1", node="worker-3")]
-    await world.check(world.picture(BAD, turns=[found(*BAD[:1], FINDING)]))
+    await world.check(world.result(BAD, turns=[found(*BAD[:1], FINDING)]))
     assert len(world.api.events("VolumeConditionAbnormal", about=PVC)) == 1
     pods = world.api.events("VolumeConditionAbnormal", about=POD)
     assert {event["involvedObject"]["name"] for event in pods} == {"orders-db-0", "orders-db-1"}
 
 
 async def test_an_event_is_one_that_kubernetes_takes_and_kubectl_shows_on_the_object(world: World) -> None:
-    await world.check(world.picture(BAD))
+    await world.check(world.result(BAD))
     (event,) = world.api.events()
     assert event == {
         "apiVersion": "v1",
@@ -131,7 +131,7 @@ async def test_an_event_is_one_that_kubernetes_takes_and_kubectl_shows_on_the_ob
 async def test_further_checks_that_say_the_same_write_nothing(world: World) -> None:
     world.pods = [make_pod()]
     for _ in range(10):
-        await world.check(world.picture(BAD))
+        await world.check(world.result(BAD))
         world.clock.advance(minutes=1)
     assert len(world.api.requests) == 2
 
@@ -139,7 +139,7 @@ async def test_further_checks_that_say_the_same_write_nothing(world: World) -> N
 async def test_a_reminder_raises_the_count_of_the_same_event_with_one_request(world: World) -> None:
     world.pods = [make_pod()]
     for _ in range(65):
-        await world.check(world.picture(BAD))
+        await world.check(world.result(BAD))
         world.clock.advance(minutes=1)
     assert [event["count"] for event in world.api.events()] == [3, 3]
     assert world.api.count("GET") == 0
@@ -148,72 +148,72 @@ async def test_a_reminder_raises_the_count_of_the_same_event_with_one_request(wo
 
 
 async def test_a_reminder_makes_an_expired_event_again_and_goes_on_counting(world: World) -> None:
-    await world.check(world.picture(BAD))
+    await world.check(world.result(BAD))
     world.api.objects.clear()
     world.clock.advance(minutes=31)
-    await world.check(world.picture(BAD))
+    await world.check(world.result(BAD))
     (event,) = world.api.events()
     assert event["count"] == 2
     assert event["firstTimestamp"] == "2026-11-23T03:02:11Z"
 
 
 async def test_after_a_restart_what_was_told_lately_is_not_asked_about(world: World) -> None:
-    await world.check(world.picture(BAD))
+    await world.check(world.result(BAD))
     world.restart()
     world.api.requests.clear()
     told = (CLAIM, make_health(CLAIM, make_finding(last_notified_at=START)))
     world.clock.advance(minutes=5)
-    await world.check(world.picture(told))
+    await world.check(world.result(told))
     assert world.api.requests == []
 
 
 async def test_after_a_restart_a_pod_that_knows_is_not_told_again(world: World) -> None:
     world.pods = [make_pod()]
-    await world.check(world.picture(BAD))
+    await world.check(world.result(BAD))
     world.restart()
     world.clock.advance(minutes=5)
-    await world.check(world.picture((CLAIM, make_health(CLAIM, make_finding(last_notified_at=START)))))
+    await world.check(world.result((CLAIM, make_health(CLAIM, make_finding(last_notified_at=START)))))
     assert [event["count"] for event in world.api.events()] == [1, 1]
 
 
 async def test_after_a_crash_before_the_record_was_written_nothing_is_told_twice(world: World) -> None:
-    await world.check(world.picture(BAD))
+    await world.check(world.result(BAD))
     world.restart()
     world.clock.advance(minutes=1)
-    await world.check(world.picture(BAD))
+    await world.check(world.result(BAD))
     assert [event["count"] for event in world.api.events()] == [1]
     assert world.outcomes[-1] == ("VolumeConditionAbnormal", "Existing")
 
 
 async def test_after_a_restart_the_next_reminder_raises_the_count_that_is_there(world: World) -> None:
-    await world.check(world.picture(BAD))
+    await world.check(world.result(BAD))
     world.restart()
     world.clock.advance(minutes=31)
-    await world.check(world.picture((CLAIM, make_health(CLAIM, make_finding(last_notified_at=START)))))
+    await world.check(world.result((CLAIM, make_health(CLAIM, make_finding(last_notified_at=START)))))
     assert [event["count"] for event in world.api.events()] == [2]
 
 
 async def test_an_answer_that_got_lost_makes_no_second_event(world: World) -> None:
     world.api.lose_answers = 1
-    await world.check(world.picture(BAD))
+    await world.check(world.result(BAD))
     assert [event["count"] for event in world.api.events()] == [1]
     assert world.api.count("POST") == 2
 
 
 async def test_a_reminder_whose_answer_got_lost_counts_once(world: World) -> None:
-    await world.check(world.picture(BAD))
+    await world.check(world.result(BAD))
     world.clock.advance(minutes=31)
     world.api.lose_answers = 1
-    await world.check(world.picture(BAD))
+    await world.check(world.result(BAD))
     assert [event["count"] for event in world.api.events()] == [2]
 
 
 async def test_recovery_is_told_as_a_normal_event_on_the_claim_and_its_pods(world: World) -> None:
     world.pods = [make_pod()]
-    await world.check(world.picture(BAD))
+    await world.check(world.result(BAD))
     world.clock.advance(minutes=41)
     turn = cleared(CLAIM, FINDING, at=world.clock.now())
-    await world.check(world.picture((CLAIM, make_health(CLAIM, recovered=world.clock.now())), turns=[turn]))
+    await world.check(world.result((CLAIM, make_health(CLAIM, recovered=world.clock.now())), turns=[turn]))
     normal = world.api.events("VolumeConditionNormal")
     assert {event["involvedObject"]["kind"] for event in normal} == {PVC, POD}
     assert {event["type"] for event in normal} == {"Normal"}
@@ -225,33 +225,33 @@ async def test_recovery_is_told_as_a_normal_event_on_the_claim_and_its_pods(worl
 
 
 async def test_a_new_episode_is_a_new_event(world: World) -> None:
-    await world.check(world.picture(BAD))
+    await world.check(world.result(BAD))
     gone = make_health(CLAIM, recovered=START)
-    await world.check(world.picture((CLAIM, gone), turns=[cleared(CLAIM, FINDING)]))
-    await world.check(world.picture((CLAIM, make_health(CLAIM, make_finding(episode=2)))))
+    await world.check(world.result((CLAIM, gone), turns=[cleared(CLAIM, FINDING)]))
+    await world.check(world.result((CLAIM, make_health(CLAIM, make_finding(episode=2)))))
     assert [event["count"] for event in world.api.events("VolumeConditionAbnormal")] == [1, 1]
 
 
 async def test_a_claim_made_anew_under_the_old_name_is_told_anew(world: World) -> None:
-    await world.check(world.picture(BAD))
+    await world.check(world.result(BAD))
     anew = replace(CLAIM, uid="another-uid")
-    await world.check(world.picture((anew, make_health(anew, FINDING))))
+    await world.check(world.result((anew, make_health(anew, FINDING))))
     assert len(world.api.events(about=PVC)) == 2
 
 
 async def test_a_pod_that_comes_to_an_unhealthy_claim_later_is_told_once(world: World) -> None:
-    await world.check(world.picture(BAD))
+    await world.check(world.result(BAD))
     world.pods = [make_pod("late")]
     world.clock.advance(minutes=3)
     for _ in range(3):
-        await world.check(world.picture(BAD))
+        await world.check(world.result(BAD))
     assert [event["involvedObject"]["name"] for event in world.api.events(about=POD)] == ["late"]
 
 
 async def test_a_nodes_finding_is_told_to_the_pods_on_that_node_only(world: World) -> None:
     world.pods = [make_pod("here", node="worker-2"), make_pod("there", node="worker-3")]
     finding = make_finding(source=Source.NODE, node="worker-2")
-    await world.check(world.picture((CLAIM, make_health(CLAIM, finding))))
+    await world.check(world.result((CLAIM, make_health(CLAIM, finding))))
     (event,) = world.api.events(about=POD)
     assert event["involvedObject"]["name"] == "here"
     assert event["message"].startswith("Inaccessible/VolumeNotFound (Node worker-2): ")
@@ -259,20 +259,20 @@ async def test_a_nodes_finding_is_told_to_the_pods_on_that_node_only(world: Worl
 
 async def test_a_finished_pod_is_told_nothing(world: World) -> None:
     world.pods = [replace(make_pod(), phase="Succeeded")]
-    await world.check(world.picture(BAD))
+    await world.check(world.result(BAD))
     assert world.api.events(about=POD) == []
 
 
 async def test_two_policies_that_hand_a_claim_over_tell_it_once(world: World) -> None:
-    await world.check(world.picture(BAD))
-    await world.check(world.picture(BAD, policy=make_policy("other")))
+    await world.check(world.result(BAD))
+    await world.check(world.result(BAD, policy=make_policy("other")))
     assert len(world.api.requests) == 1
 
 
 async def test_an_event_whose_namespace_is_going_is_let_go(world: World) -> None:
     world.api.refusals = [errors.Forbidden("because it is being terminated", status=403)]
     for _ in range(3):
-        await world.check(world.picture(BAD))
+        await world.check(world.result(BAD))
     assert len(world.api.requests) == 1
 
 
@@ -282,7 +282,7 @@ async def test_a_burst_over_an_api_server_that_is_away_loses_no_event_and_repeat
     world.api.away = True
     asyncio.get_running_loop().call_later(40, setattr, world.api, "away", False)
     for _ in range(5):
-        await world.check(world.picture(*bad, healthy=9000), seconds=10)
+        await world.check(world.result(*bad, healthy=9000), seconds=10)
         world.clock.advance(seconds=10)
     await world.write()
     assert len(world.api.events(about=PVC)) == 1000
@@ -308,7 +308,7 @@ async def test_a_driver_wide_problem_leaves_pods_alone_and_paces_the_claims(worl
     world.pods = [make_pod(f"pod-{number}", claim=f"claim-{number}") for number in range(100)]
     bad = [(claim, make_health(claim, FINDING)) for claim in claims]
     start = asyncio.get_running_loop().time()
-    await world.check(world.picture(*bad, wide=[_wide(100)]))
+    await world.check(world.result(*bad, wide=[_wide(100)]))
     assert len(world.api.events(about=PVC)) == 100
     assert world.api.events(about=POD) == []
     assert asyncio.get_running_loop().time() - start > 1
@@ -319,23 +319,23 @@ async def test_when_it_is_over_for_the_whole_driver_pods_are_left_alone_too(worl
     world.pods = [make_pod(f"pod-{number}", claim=f"claim-{number}") for number in range(100)]
     turns = [cleared(claim, FINDING) for claim in claims]
     counts = {DRIVER: DriverCounts(claims=100, healthy=100)}
-    await world.check(world.picture(others=claims, turns=turns, judgement={"drivers": counts}))
+    await world.check(world.result(others=claims, turns=turns, judgement={"drivers": counts}))
     assert len(world.api.events("VolumeConditionNormal", about=PVC)) == 100
     assert world.api.events(about=POD) == []
 
 
 async def test_the_record_learns_when_people_were_told_last(world: World) -> None:
     assert world.events.last_notified(CLAIM.ref, CLAIM.uid, FINDING) is None
-    await world.check(world.picture(BAD))
+    await world.check(world.result(BAD))
     assert world.events.last_notified(CLAIM.ref, CLAIM.uid, FINDING) == START
     for _ in range(40):
         world.clock.advance(minutes=1)
-        await world.check(world.picture(BAD))
+        await world.check(world.result(BAD))
     assert world.events.last_notified(CLAIM.ref, CLAIM.uid, FINDING) == START + timedelta(minutes=30)
 
 
 async def test_a_deleted_policys_claims_are_forgotten_in_silence(world: World) -> None:
-    await world.check(world.picture(BAD))
+    await world.check(world.result(BAD))
     world.events.forget(make_policy())
     await world.write()
     assert len(world.api.requests) == 1
@@ -343,12 +343,12 @@ async def test_a_deleted_policys_claims_are_forgotten_in_silence(world: World) -
 
 
 async def test_a_frozen_finding_says_in_its_reminder_that_it_is_not_confirmed(world: World) -> None:
-    await world.check(world.picture(BAD))
+    await world.check(world.result(BAD))
     world.clock.advance(minutes=31)
-    await world.check(world.picture((CLAIM, make_health(CLAIM, make_finding(stale=True)))))
+    await world.check(world.result((CLAIM, make_health(CLAIM, make_finding(stale=True)))))
     (event,) = world.api.events()
     assert "(not confirmed now: this source does not respond)" in event["message"]
 
 
 def test_reminders_are_shorter_than_the_life_of_an_event() -> None:
-    assert make_picture().policy.spec.events.remind_every < timedelta(hours=1)
+    assert make_result().policy.spec.events.remind_every < timedelta(hours=1)

@@ -9,9 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from support.health import START, make_policy
 from unit.report.scenes import SCENES, three_bad, three_thousand_bad
+from volumehealth.judge.result import Agents, CheckResult
 from volumehealth.model.cluster import ViewState
 from volumehealth.report.metrics import Metrics
-from volumehealth.report.picture import Agents, Picture
 
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
 CONDITIONS = (("Ready", "True"), ("VolumesHealthy", "False"))
@@ -32,8 +32,8 @@ def samples(metrics: Metrics, name: str) -> dict[tuple[tuple[str, str], ...], fl
     }
 
 
-def show(metrics: Metrics, picture: Picture) -> None:
-    metrics.publish(picture, CONDITIONS)
+def show(metrics: Metrics, result: CheckResult) -> None:
+    metrics.publish(result, CONDITIONS)
 
 
 def everything() -> Metrics:

@@ -21,14 +21,14 @@ from support.health import (
     make_claim,
     make_finding,
     make_health,
-    make_picture,
     make_policy,
+    make_result,
 )
+from volumehealth.judge.result import CheckResult
 from volumehealth.model.cluster import Claim
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.notifications import HttpSession, Notifications, Target, Targets
 from volumehealth.report.outbox import Outbox
-from volumehealth.report.picture import Picture
 from volumehealth.report.records import resume
 from volumehealth.report.reporter import Reporter
 
@@ -82,7 +82,7 @@ class World:
         text = json.dumps({"url": url, "headers": {"Authorization": SECRET}})
         (self.directory / f"{policy}.yaml").write_text(text)
 
-    def check(self, result: Picture, *, recorded: bool = True) -> None:
+    def check(self, result: CheckResult, *, recorded: bool = True) -> None:
         self.outbox.enter(result)
         list(self.output.publish(result))
         for ref in result.claims if recorded else ():
@@ -96,16 +96,16 @@ class World:
             await running
 
 
-def came(*claims: Claim, **changes: Any) -> Picture:
-    return make_picture(
+def came(*claims: Claim, **changes: Any) -> CheckResult:
+    return make_result(
         [(claim, make_health(claim, FINDING)) for claim in claims],
         turns=[found(claim, FINDING) for claim in claims],
         **changes,
     )
 
 
-def went(*claims: Claim) -> Picture:
-    return make_picture(
+def went(*claims: Claim) -> CheckResult:
+    return make_result(
         [(claim, make_health(claim, recovered=START)) for claim in claims],
         turns=[cleared(claim, FINDING) for claim in claims],
     )
@@ -121,7 +121,7 @@ async def test_both_ends_of_an_episode_are_sent_once(world: World) -> None:
     world.check(came(CLAIM))
     await world.live()
     world.check(went(CLAIM))
-    world.check(make_picture([(CLAIM, make_health(CLAIM, recovered=START))]))
+    world.check(make_result([(CLAIM, make_health(CLAIM, recovered=START))]))
     await world.live()
     first, second = world.receiver.messages
     assert first["id"].startswith(
@@ -160,7 +160,7 @@ async def test_many_different_problems_are_sent_at_a_bounded_rate(world: World) 
     claims = [make_claim(f"c{number}") for number in range(100)]
     for number, claim in enumerate(claims):
         finding = make_finding(reason=f"Reason{number}")
-        world.check(make_picture([(claim, make_health(claim, finding))], turns=[found(claim, finding)]))
+        world.check(make_result([(claim, make_health(claim, finding))], turns=[found(claim, finding)]))
     await world.live(10)
     assert 20 <= len(world.receiver.messages) <= 45
     await world.live(120)
@@ -230,7 +230,7 @@ async def test_what_was_owed_when_the_operator_died_is_sent_by_the_next_with_the
     world.start()
     world.receiver.answers = []
     world.outbox.restore(CLAIM.ref, owed)
-    world.check(make_picture([(CLAIM, make_health(CLAIM, FINDING))]))
+    world.check(make_result([(CLAIM, make_health(CLAIM, FINDING))]))
     await world.live()
     (message,) = world.receiver.messages
     assert message["id"].endswith("|1|2026-11-23T03:02:11Z|Abnormal")

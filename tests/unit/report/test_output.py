@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.health import cleared, make_claim, make_finding, make_health, make_picture, make_policy
+from support.health import cleared, make_claim, make_finding, make_health, make_policy, make_result
+from volumehealth.judge.result import CheckResult
 from volumehealth.report.output import Lane
-from volumehealth.report.picture import Picture
 
 pytestmark = pytest.mark.looptime
 
@@ -18,9 +18,9 @@ class Slow:
     """Takes a thousand steps for each result."""
 
     def __init__(self) -> None:
-        self.told: list[Picture] = []
+        self.told: list[CheckResult] = []
 
-    def publish(self, result: Picture) -> Iterator[None]:
+    def publish(self, result: CheckResult) -> Iterator[None]:
         for _ in range(1000):
             yield
         self.told.append(result)
@@ -30,9 +30,9 @@ class Broken:
     """Fails in every result of one policy."""
 
     def __init__(self) -> None:
-        self.told: list[Picture] = []
+        self.told: list[CheckResult] = []
 
-    def publish(self, result: Picture) -> Iterator[None]:
+    def publish(self, result: CheckResult) -> Iterator[None]:
         yield
         if result.policy.name == "broken":
             raise OverflowError("date value out of range")
@@ -52,8 +52,8 @@ async def test_an_error_costs_one_result_and_is_logged_once(caplog: pytest.LogCa
     output, errors = Broken(), list[str]()
     lane = Lane(output.publish, name="Broken", on_error=errors.append)
     for _ in range(3):
-        lane.put(make_picture(policy=make_policy("broken")))
-        lane.put(make_picture(policy=make_policy("fine")))
+        lane.put(make_result(policy=make_policy("broken")))
+        lane.put(make_result(policy=make_policy("fine")))
         await told(lane)
     assert len(output.told) == 3
     assert errors == ["Broken"] * 3
@@ -65,7 +65,7 @@ async def test_a_slow_output_delays_no_other() -> None:
     lanes = [Lane(one.publish, name="x", on_error=lambda _: None) for one in (slow, quick)]
     for number in range(50):
         for lane in lanes:
-            lane.put(make_picture(policy=make_policy(f"policy-{number}")))
+            lane.put(make_result(policy=make_policy(f"policy-{number}")))
     async with asyncio.TaskGroup() as group:
         running = [group.create_task(lane.run()) for lane in lanes]
         await lanes[1].idle()
@@ -80,11 +80,11 @@ async def test_of_one_policys_results_the_newest_is_told_and_none_with_a_turn_is
     output = Broken()
     lane = Lane(output.publish, name="x", on_error=lambda _: None)
     turn = cleared(CLAIM, make_finding())
-    with_turn = make_picture([(CLAIM, make_health(CLAIM))], turns=[turn])
-    lane.put(make_picture(healthy=1))
+    with_turn = make_result([(CLAIM, make_health(CLAIM))], turns=[turn])
+    lane.put(make_result(healthy=1))
     lane.put(with_turn)
-    lane.put(make_picture(healthy=2))
-    lane.put(make_picture(healthy=3))
+    lane.put(make_result(healthy=2))
+    lane.put(make_result(healthy=3))
     await told(lane)
     assert with_turn in output.told
     assert [result.judgement.counts.healthy for result in output.told if result.judgement] == [0, 3]
@@ -93,7 +93,7 @@ async def test_of_one_policys_results_the_newest_is_told_and_none_with_a_turn_is
 async def test_of_a_policy_that_is_gone_nothing_more_is_told() -> None:
     output = Broken()
     lane = Lane(output.publish, name="x", on_error=lambda _: None)
-    lane.put(make_picture())
-    lane.drop(make_picture().policy.uid)
+    lane.put(make_result())
+    lane.drop(make_result().policy.uid)
     await told(lane)
     assert output.told == []

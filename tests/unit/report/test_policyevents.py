@@ -15,15 +15,15 @@ from support.health import (
     make_driver,
     make_finding,
     make_health,
-    make_picture,
+    make_result,
 )
 from unit.report.scenes import pods_of, three_thousand_bad
 from volumehealth.judge.policy import DriverCounts
+from volumehealth.judge.result import CheckResult
 from volumehealth.kube.writes import WriteQueue
 from volumehealth.model.cluster import Claim
 from volumehealth.model.health import SourceState
 from volumehealth.report.eventobjects import EventSink
-from volumehealth.report.picture import Picture
 from volumehealth.report.policyevents import PolicyEventWriter
 from volumehealth.report.problems import find_problems
 
@@ -43,9 +43,9 @@ class World:
     def restart(self) -> None:
         self.writer = PolicyEventWriter(EventSink(self.queue, clock=self.clock, observe=lambda *_: None))
 
-    async def check(self, picture: Picture) -> None:
-        picture = replace(picture, now=self.clock.now())
-        self.writer.tell(picture, find_problems(picture, pods_of))
+    async def check(self, result: CheckResult) -> None:
+        result = replace(result, now=self.clock.now())
+        self.writer.tell(result, find_problems(result, pods_of))
         task = asyncio.create_task(self.queue.run())
         await self.queue.drain(60)
         task.cancel()
@@ -60,9 +60,9 @@ async def world(api: FakeApi, queue: WriteQueue, clock: SteppedClock) -> World:
     return World(api, queue, clock)
 
 
-def bad(number: int, *, new: int = 0) -> Picture:
+def bad(number: int, *, new: int = 0) -> CheckResult:
     claims = CLAIMS[:number]
-    return make_picture(
+    return make_result(
         [(claim, make_health(claim, FINDING)) for claim in claims],
         turns=[found(claim, FINDING) for claim in claims[number - new :]],
         healthy=100,
@@ -114,7 +114,7 @@ async def test_what_was_there_before_a_restart_is_not_told_again(world: World) -
 async def test_a_problem_that_comes_back_raises_its_event(world: World) -> None:
     await world.check(bad(1, new=1))
     world.clock.advance(minutes=5)
-    await world.check(make_picture(healthy=101))
+    await world.check(make_result(healthy=101))
     await world.check(bad(1, new=1))
     assert [event["count"] for event in world.api.events("VolumesUnhealthy")] == [2]
 
@@ -122,36 +122,36 @@ async def test_a_problem_that_comes_back_raises_its_event(world: World) -> None:
 async def test_when_no_claim_is_unhealthy_any_more_it_is_told(world: World) -> None:
     await world.check(bad(1, new=1))
     turns = [cleared(CLAIMS[0], FINDING)]
-    await world.check(make_picture(turns=turns, others=CLAIMS, healthy=101))
+    await world.check(make_result(turns=turns, others=CLAIMS, healthy=101))
     assert world.messages("VolumesHealthy") == ["none of 101 monitored claims is unhealthy any more"]
 
 
 async def test_while_others_are_unhealthy_a_recovery_is_not_told_on_the_policy(world: World) -> None:
     await world.check(bad(2, new=2))
-    picture = bad(1)
-    assert picture.judgement is not None
+    result = bad(1)
+    assert result.judgement is not None
     turns = (cleared(CLAIMS[1], FINDING),)
-    await world.check(replace(picture, judgement=replace(picture.judgement, transitions=turns)))
+    await world.check(replace(result, judgement=replace(result.judgement, transitions=turns)))
     assert world.messages("VolumesHealthy") == []
 
 
 async def test_many_problems_at_once_make_four_events(world: World) -> None:
-    picture = three_thousand_bad()
-    assert picture.judgement is not None
+    result = three_thousand_bad()
+    assert result.judgement is not None
     turns = tuple(
-        found(picture.claims[ref], health.findings[0]) for ref, health in picture.judgement.healths.items()
+        found(result.claims[ref], health.findings[0]) for ref, health in result.judgement.healths.items()
     )
-    await world.check(replace(picture, judgement=replace(picture.judgement, transitions=turns)))
+    await world.check(replace(result, judgement=replace(result.judgement, transitions=turns)))
     assert len(world.api.events()) == 4
     said = world.messages("VolumesUnhealthy")
     assert any(words.startswith("9 more problems on 2250 claims, worst ") for words in said)
 
 
-def silent(claim: Claim = CLAIMS[0]) -> Picture:
+def silent(claim: Claim = CLAIMS[0]) -> CheckResult:
     since = SteppedClock().now()
     driver = replace(make_driver(state=SourceState.CIRCUIT_OPEN, message="DEADLINE_EXCEEDED"), since=since)
     counts = {DRIVER: DriverCounts(claims=3000, unknown=3000)}
-    return make_picture(drivers=[driver], judgement={"drivers": counts})
+    return make_result(drivers=[driver], judgement={"drivers": counts})
 
 
 async def test_a_driver_that_fell_silent_is_told_after_unhealthy_after_and_its_return_at_once(
@@ -164,7 +164,7 @@ async def test_a_driver_that_fell_silent_is_told_after_unhealthy_after_and_its_r
         "csi-powerstore.dellemc.com has not answered since 23 Nov 03:02Z (DEADLINE_EXCEEDED); 3000 claims Unknown"
     ]
     assert len(world.api.requests) == 1
-    await world.check(make_picture(drivers=[make_driver()]))
+    await world.check(make_result(drivers=[make_driver()]))
     assert world.messages("SourceAnswering") == ["csi-powerstore.dellemc.com answers again"]
 
 
@@ -172,9 +172,9 @@ async def test_what_a_prober_says_of_a_silent_driver_is_not_said_twice(world: Wo
     said = "has not answered since 23 Nov 03:02Z (DEADLINE_EXCEEDED), next try 23 Nov 03:20Z"
     driver = replace(make_driver(state=SourceState.CIRCUIT_OPEN, message=said), since=world.clock.now())
     counts = {DRIVER: DriverCounts(claims=3000, unknown=2996, unhealthy=4)}
-    picture = make_picture(drivers=[driver], judgement={"drivers": counts})
+    result = make_result(drivers=[driver], judgement={"drivers": counts})
     for _ in range(5):
-        await world.check(picture)
+        await world.check(result)
         world.clock.advance(seconds=45)
     assert world.messages("SourceSilent") == [
         f"{DRIVER} {said}; 2996 claims Unknown; findings on 4 claims are stale"
@@ -184,7 +184,7 @@ async def test_what_a_prober_says_of_a_silent_driver_is_not_said_twice(world: Wo
 async def test_a_driver_that_was_silent_for_a_moment_is_not_told(world: World) -> None:
     await world.check(silent())
     world.clock.advance(seconds=45)
-    await world.check(make_picture(drivers=[make_driver()]))
+    await world.check(make_result(drivers=[make_driver()]))
     assert world.api.requests == []
 
 

@@ -15,16 +15,16 @@ from support.health import (
     make_claim,
     make_finding,
     make_health,
-    make_picture,
     make_pod,
     make_policy,
+    make_result,
 )
 from volumehealth import errors
+from volumehealth.judge.result import CheckResult
 from volumehealth.kube.writes import WriteQueue
 from volumehealth.model.cluster import Pod
 from volumehealth.model.ids import ClaimRef
 from volumehealth.report.outbox import Outbox
-from volumehealth.report.picture import Picture
 from volumehealth.report.recordwriter import RecordWriter
 
 pytestmark = pytest.mark.looptime
@@ -80,13 +80,13 @@ class World:
             for one in self.api.of_kind("VolumeHealth")
         }
 
-    async def check(self, picture: Picture | None = None, *, seconds: float = 1) -> None:
+    async def check(self, result: CheckResult | None = None, *, seconds: float = 1) -> None:
         """Keep records as a check does, with a view that shows the server as it is."""
         self.records.sweep(self.view(), {"storage"})
-        await self.keep(picture or make_picture([BAD]), seconds=seconds)
+        await self.keep(result or make_result([BAD]), seconds=seconds)
 
-    async def keep(self, picture: Picture, *, seconds: float = 1) -> None:
-        list(self.records.publish(picture))
+    async def keep(self, result: CheckResult, *, seconds: float = 1) -> None:
+        list(self.records.publish(result))
         await self.write(seconds)
 
     async def write(self, seconds: float = 1) -> None:
@@ -102,13 +102,13 @@ async def world(api: FakeApi, queue: WriteQueue, clock: SteppedClock) -> World:
 
 
 async def test_the_first_finding_makes_a_record(world: World) -> None:
-    await world.keep(make_picture([BAD]))
+    await world.keep(make_result([BAD]))
     assert world.api.objects[PATH]["status"]["health"] == "Unhealthy"
 
 
 async def test_a_check_that_finds_the_same_writes_nothing(world: World) -> None:
     for _ in range(5):
-        await world.keep(make_picture([(CLAIM, replace(HEALTH))]))
+        await world.keep(make_result([(CLAIM, replace(HEALTH))]))
     assert world.api.count("PATCH") == 1
 
 
@@ -121,63 +121,63 @@ async def test_a_check_that_finds_the_same_writes_nothing(world: World) -> None:
     ],
 )
 async def test_what_is_new_is_written(world: World, change: dict[str, Any]) -> None:
-    await world.keep(make_picture([BAD]))
-    await world.keep(make_picture([(CLAIM, replace(HEALTH, **change))]))
+    await world.keep(make_result([BAD]))
+    await world.keep(make_result([(CLAIM, replace(HEALTH, **change))]))
     assert world.api.count("PATCH") == 2
 
 
 async def test_a_change_that_the_record_does_not_show_is_not_written(world: World) -> None:
-    await world.keep(make_picture([BAD]))
-    await world.keep(make_picture([(CLAIM, replace(HEALTH, ignored=True))]))
+    await world.keep(make_result([BAD]))
+    await world.keep(make_result([(CLAIM, replace(HEALTH, ignored=True))]))
     assert world.api.count("PATCH") == 1
 
 
 async def test_pods_that_come_and_go_are_written(world: World) -> None:
-    await world.keep(make_picture([BAD]))
+    await world.keep(make_result([BAD]))
     world.pods = [make_pod()]
-    await world.keep(make_picture([BAD]))
+    await world.keep(make_result([BAD]))
     assert world.api.objects[PATH]["status"]["pods"] == ["orders-db-0"]
 
 
 async def test_when_retention_is_over_the_record_goes(world: World) -> None:
-    await world.keep(make_picture([BAD]))
-    await world.keep(make_picture([], others=[CLAIM]), seconds=20)
+    await world.keep(make_result([BAD]))
+    await world.keep(make_result([], others=[CLAIM]), seconds=20)
     assert PATH not in world.api.objects
 
 
 async def test_the_record_of_a_claim_that_is_gone_goes_at_once(world: World) -> None:
-    await world.keep(make_picture([BAD]))
-    await world.keep(make_picture([]))
+    await world.keep(make_result([BAD]))
+    await world.keep(make_result([]))
     assert PATH not in world.api.objects
 
 
 async def test_a_hand_over_between_policies_keeps_the_record(world: World) -> None:
     other = make_policy("other")
-    await world.keep(make_picture([BAD]))
-    await world.keep(make_picture([], others=[CLAIM]))
-    await world.keep(make_picture([BAD], policy=other), seconds=60)
+    await world.keep(make_result([BAD]))
+    await world.keep(make_result([], others=[CLAIM]))
+    await world.keep(make_result([BAD], policy=other), seconds=60)
     assert world.api.count("DELETE") == 0
     assert world.api.objects[PATH]["status"]["policy"] == "other"
 
 
 async def test_a_deleted_policy_takes_its_records_back(world: World) -> None:
-    await world.keep(make_picture([BAD]))
+    await world.keep(make_result([BAD]))
     world.records.forget(make_policy())
     await world.write(seconds=3)
     assert PATH not in world.api.objects
 
 
 async def test_a_deleted_policy_whose_claims_another_takes_over_leaves_their_records(world: World) -> None:
-    await world.keep(make_picture([BAD]))
+    await world.keep(make_result([BAD]))
     world.records.forget(make_policy())
     await world.write()
-    await world.keep(make_picture([BAD], policy=make_policy("other")), seconds=60)
+    await world.keep(make_result([BAD], policy=make_policy("other")), seconds=60)
     assert world.api.count("DELETE") == 0
     assert world.api.objects[PATH]["status"]["policy"] == "other"
 
 
 async def test_a_policy_deleted_while_the_operator_was_down_takes_its_records_back_too(world: World) -> None:
-    await world.keep(make_picture([BAD]))
+    await world.keep(make_result([BAD]))
     world.restart()
     world.records.learn(world.view())
     world.records.sweep(world.view(), {"other"})
@@ -186,29 +186,29 @@ async def test_a_policy_deleted_while_the_operator_was_down_takes_its_records_ba
 
 
 async def test_a_restart_writes_no_equal_record_again(world: World) -> None:
-    await world.keep(make_picture([BAD]))
+    await world.keep(make_result([BAD]))
     world.restart()
     world.clock.advance(minutes=10)
     resumed = world.records.learn(world.view())
     health = resumed[CLAIM.ref].health
     assert health.findings == (make_finding(last_notified_at=START),)
-    await world.keep(make_picture([(CLAIM, health)]))
+    await world.keep(make_result([(CLAIM, health)]))
     assert world.api.count("PATCH") == 1
 
 
 async def test_records_wait_for_a_crd_that_is_not_there(world: World) -> None:
     world.api.refuse = lambda *_: errors.NotServed("no such resource", status=404)
     for _ in range(40):
-        await world.keep(make_picture([BAD]), seconds=15)
+        await world.keep(make_result([BAD]), seconds=15)
     assert 2 <= len(world.api.requests) <= 30
     world.api.refuse = lambda *_: None
-    await world.keep(make_picture([BAD]), seconds=40)
+    await world.keep(make_result([BAD]), seconds=40)
     assert PATH in world.api.objects
 
 
 async def test_a_check_without_a_judgement_changes_nothing(world: World) -> None:
-    await world.keep(make_picture([BAD]))
-    await world.keep(replace(make_picture([]), judgement=None))
+    await world.keep(make_result([BAD]))
+    await world.keep(replace(make_result([]), judgement=None))
     assert PATH in world.api.objects
     assert len(world.api.requests) == 1
 
@@ -262,7 +262,7 @@ async def test_a_record_edited_by_hand_is_put_right_by_the_next_check(
 
 async def test_a_patch_that_got_409_is_not_taken_for_written(world: World) -> None:
     await world.check()
-    over = make_picture([(CLAIM, make_health(CLAIM, recovered=START))])
+    over = make_result([(CLAIM, make_health(CLAIM, recovered=START))])
     world.api.refusals = [errors.Conflict("another field manager", status=409)]
     await world.check(over, seconds=5)
     assert world.api.objects[PATH]["status"]["health"] == "Unhealthy"
@@ -298,7 +298,7 @@ async def test_a_record_that_was_deleted_before_the_view_ever_showed_it_comes_ba
 async def test_a_view_that_is_late_makes_no_second_write(world: World) -> None:
     world.records.sweep({}, {"storage"})
     for _ in range(4):
-        await world.keep(make_picture([BAD]))
+        await world.keep(make_result([BAD]))
         world.clock.advance(seconds=1)
     assert world.api.count("PATCH") == 1
 
@@ -321,11 +321,11 @@ async def test_a_record_goes_with_its_claim_to_the_next_policy_however_late_that
     await world.check()
     world.owners[CLAIM.ref] = "other"
     for _ in range(60):
-        await world.keep(make_picture([], others=[CLAIM]), seconds=10)
+        await world.keep(make_result([], others=[CLAIM]), seconds=10)
         assert PATH in world.api.objects
     world.records.forget(make_policy())
     await world.write(seconds=30)
-    await world.keep(make_picture([BAD], policy=make_policy("other")))
+    await world.keep(make_result([BAD], policy=make_policy("other")))
     assert world.api.count("DELETE") == 0
     assert world.api.objects[PATH]["status"]["policy"] == "other"
 
@@ -333,8 +333,8 @@ async def test_a_record_goes_with_its_claim_to_the_next_policy_however_late_that
 async def test_a_record_that_goes_to_a_policy_that_has_no_use_for_it_is_removed_by_that(world: World) -> None:
     await world.check()
     world.owners[CLAIM.ref] = "other"
-    await world.keep(make_picture([], others=[CLAIM]))
-    await world.keep(make_picture([], others=[CLAIM], policy=make_policy("other")))
+    await world.keep(make_result([], others=[CLAIM]))
+    await world.keep(make_result([], others=[CLAIM], policy=make_policy("other")))
     assert PATH not in world.api.objects
 
 
@@ -350,7 +350,7 @@ async def test_an_error_in_one_record_costs_that_record_only(
 
     world.records._pods_of = pods_of
     for _ in range(3):
-        await world.keep(make_picture([BAD, (other, make_health(other, FINDING))]))
+        await world.keep(make_result([BAD, (other, make_health(other, FINDING))]))
     assert PATH not in world.api.objects
     assert len(world.api.objects) == 1
     assert [one.message for one in caplog.records] == ["a record cannot be handled"]

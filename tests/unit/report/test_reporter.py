@@ -16,12 +16,12 @@ from support.health import (
     make_claim,
     make_finding,
     make_health,
-    make_picture,
     make_pod,
+    make_result,
 )
 from unit.report.scenes import three_thousand_bad
+from volumehealth.judge.result import CheckResult
 from volumehealth.report.metrics import Metrics
-from volumehealth.report.picture import Picture
 from volumehealth.report.reporter import Reporter
 
 pytestmark = pytest.mark.looptime
@@ -51,8 +51,8 @@ async def running(reporter: Reporter) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-def bad() -> Picture:
-    return make_picture([(CLAIM, make_health(CLAIM, FINDING))], turns=[found(CLAIM, FINDING)], healthy=9)
+def bad() -> CheckResult:
+    return make_result([(CLAIM, make_health(CLAIM, FINDING))], turns=[found(CLAIM, FINDING)], healthy=9)
 
 
 async def test_a_check_is_told_everywhere_with_one_write_for_each_object(
@@ -79,15 +79,15 @@ async def test_the_record_of_a_recovery_is_written_after_its_event(reporter: Rep
         await reporter.drain(30)
         api.requests.clear()
         over = (CLAIM, make_health(CLAIM, recovered=FINDING.confirmed))
-        reporter.report(make_picture([over], turns=[cleared(CLAIM, FINDING)], healthy=10))
+        reporter.report(make_result([over], turns=[cleared(CLAIM, FINDING)], healthy=10))
         await reporter.drain(30)
     paths = [path.split("/")[-2 if method == "PATCH" else -1] for method, path in api.requests]
     assert paths.index("events") < paths.index("volumehealths")
 
 
 async def test_of_equal_checks_that_wait_only_the_newest_is_told(reporter: Reporter, api: FakeApi) -> None:
-    reporter.report(make_picture(healthy=1))
-    reporter.report(make_picture(healthy=2))
+    reporter.report(make_result(healthy=1))
+    reporter.report(make_result(healthy=2))
     async with running(reporter):
         await reporter.drain(30)
     assert api.count("PATCH") == 1
@@ -96,8 +96,8 @@ async def test_of_equal_checks_that_wait_only_the_newest_is_told(reporter: Repor
 
 async def test_a_check_that_found_a_turn_is_never_passed_over(reporter: Reporter, api: FakeApi) -> None:
     over = (CLAIM, make_health(CLAIM, recovered=FINDING.confirmed))
-    reporter.report(make_picture([over], turns=[cleared(CLAIM, FINDING)], healthy=10))
-    reporter.report(make_picture([over], healthy=10))
+    reporter.report(make_result([over], turns=[cleared(CLAIM, FINDING)], healthy=10))
+    reporter.report(make_result([over], healthy=10))
     async with running(reporter):
         await reporter.drain(30)
     assert len(api.events("VolumeConditionNormal", about="PersistentVolumeClaim")) == 1
@@ -115,12 +115,12 @@ async def test_a_check_of_a_policy_that_is_gone_is_not_told(reporter: Reporter, 
 async def test_a_policy_that_goes_while_it_is_told_leaves_nothing_behind(
     reporter: Reporter, api: FakeApi, metrics: Metrics
 ) -> None:
-    picture = three_thousand_bad()
+    result = three_thousand_bad()
     async with running(reporter):
-        reporter.report(picture)
+        reporter.report(result)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        reporter.forget(picture.policy)
+        reporter.forget(result.policy)
         await reporter.drain(300)
     assert api.of_kind("VolumeHealth") == []
     assert b"volumehealth_policy_claims{" not in metrics.render()
@@ -130,6 +130,6 @@ async def test_a_suspended_policy_keeps_its_records_and_events(reporter: Reporte
     async with running(reporter):
         reporter.report(bad())
         await reporter.drain(30)
-        reporter.report(replace(make_picture(), judgement=None))
+        reporter.report(replace(make_result(), judgement=None))
         assert await reporter.drain(30) == 0
     assert len(api.of_kind("VolumeHealth")) == 1

@@ -19,11 +19,12 @@ from support.health import (
     make_driver,
     make_finding,
     make_health,
-    make_picture,
     make_pod,
+    make_result,
 )
 from unit.report.scenes import DRIVERS, SCENES, status_of
 from volumehealth.judge.policy import Counts, UnknownGroup
+from volumehealth.judge.result import Agents, CheckResult
 from volumehealth.model.clock import rfc3339
 from volumehealth.model.health import HealthAPI, SourceState
 from volumehealth.model.vocabulary import (
@@ -34,7 +35,6 @@ from volumehealth.model.vocabulary import (
     VolumesReason,
 )
 from volumehealth.report.merge import merge_patch
-from volumehealth.report.picture import Agents, Picture
 from volumehealth.report.records import render
 from volumehealth.report.status import differs, printed_lines
 
@@ -93,13 +93,13 @@ def test_volumes_healthy_always_names_the_unmonitored(scene: str) -> None:
 
 @pytest.mark.parametrize(("healthy", "volumes"), [(40, "True"), (10, "Unknown"), (0, "Unknown")])
 def test_new_claims_wait_in_peace_beside_healthy_ones(healthy: int, volumes: str) -> None:
-    picture = SCENES["all_healthy"]()
-    assert picture.judgement is not None
+    result = SCENES["all_healthy"]()
+    assert result.judgement is not None
     new = UnknownGroup(DRIVER, SilenceReason.NOT_YET_ASKED, "", 2, ())
     counts = Counts(selected=healthy + 2, healthy=healthy, unknown=2)
-    judgement = replace(picture.judgement, counts=counts, unknown=(new,))
+    judgement = replace(result.judgement, counts=counts, unknown=(new,))
 
-    told = condition(status_of(replace(picture, judgement=judgement)), "VolumesHealthy")
+    told = condition(status_of(replace(result, judgement=judgement)), "VolumesHealthy")
 
     assert told["status"] == volumes
     assert "2" in told["message"]
@@ -107,14 +107,14 @@ def test_new_claims_wait_in_peace_beside_healthy_ones(healthy: int, volumes: str
 
 def test_a_driver_that_was_not_reached_yet_is_not_said_to_answer() -> None:
     drivers = [make_driver("new.example.com", health_api=HealthAPI.NONE, methods=(), message="connecting")]
-    status = status_of(make_picture(healthy=1, drivers=[make_driver(), *drivers]))
+    status = status_of(make_result(healthy=1, drivers=[make_driver(), *drivers]))
     said = condition(status, "SourcesAvailable")["message"]
     assert said == f"answering: {DRIVER}; connecting: new.example.com"
 
 
 def test_a_silent_agent_makes_sources_unavailable() -> None:
-    picture = replace(SCENES["all_healthy"](), agents=Agents(14, 13, ("worker-7",)))
-    status = status_of(picture)
+    result = replace(SCENES["all_healthy"](), agents=Agents(14, 13, ("worker-7",)))
+    status = status_of(result)
     assert condition(status, "SourcesAvailable")["reason"] == "AgentSilent"
     assert status["agents"] == {"expected": 14, "reporting": 13, "silent": 1, "silentNames": ["worker-7"]}
 
@@ -124,7 +124,9 @@ scenes = st.sampled_from(sorted(SMALL)).map(SMALL.__getitem__)
 
 
 @given(scenes, scenes)
-def test_a_transition_time_changes_with_the_status_and_with_nothing_else(one: Picture, two: Picture) -> None:
+def test_a_transition_time_changes_with_the_status_and_with_nothing_else(
+    one: CheckResult, two: CheckResult
+) -> None:
     before = status_of(one)
     now = one.now + timedelta(minutes=1)
     after = status_of(replace(two, now=now), before)
@@ -136,14 +138,14 @@ def test_a_transition_time_changes_with_the_status_and_with_nothing_else(one: Pi
 
 
 @given(scenes)
-def test_the_same_check_a_minute_later_is_no_news(picture: Picture) -> None:
-    before = status_of(picture)
-    after = status_of(replace(picture, now=picture.now + timedelta(minutes=1)), before)
+def test_the_same_check_a_minute_later_is_no_news(result: CheckResult) -> None:
+    before = status_of(result)
+    after = status_of(replace(result, now=result.now + timedelta(minutes=1)), before)
     assert not differs(before, after)
 
 
 @given(scenes, scenes)
-def test_a_merge_patch_makes_the_new_status_of_the_old_one(one: Picture, two: Picture) -> None:
+def test_a_merge_patch_makes_the_new_status_of_the_old_one(one: CheckResult, two: CheckResult) -> None:
     before = status_of(one)
     after = status_of(two, before)
     assert merged(before, merge_patch(before, after)) == after
@@ -176,7 +178,7 @@ def test_four_problems_are_all_listed_however_many_drivers_there_are() -> None:
         (claim, make_health(claim, make_finding(reason=f"R{number}"))) for number, claim in enumerate(claims)
     ]
     drivers = [make_driver(f"d{number}.example.com", SourceState.NOT_CONNECTED) for number in range(6)]
-    status = status_of(make_picture(bad, drivers=drivers))
+    status = status_of(make_result(bad, drivers=drivers))
     assert len(status["problems"]) == 4
     assert len(status["drivers"]) == 6
 
@@ -189,14 +191,14 @@ def test_a_driver_that_needs_a_look_has_a_line_and_others_have_none() -> None:
 
 def test_more_drivers_than_ten_are_counted() -> None:
     drivers = [make_driver(f"d{number:02}.example.com", SourceState.UNREACHABLE) for number in range(14)]
-    told = status_of(make_picture(drivers=drivers))["drivers"]
+    told = status_of(make_result(drivers=drivers))["drivers"]
     assert len(told) == 10
     assert told[-1] == "5 more: kubectl get vhd"
 
 
 def test_an_endpoint_that_never_answered_makes_sources_unavailable_and_is_named() -> None:
-    picture = replace(SCENES["all_healthy"](), unresolved=("unix:///csi/dead.sock",))
-    status = status_of(picture)
+    result = replace(SCENES["all_healthy"](), unresolved=("unix:///csi/dead.sock",))
+    status = status_of(result)
     said = condition(status, "SourcesAvailable")
     assert (said["status"], said["reason"]) == ("False", "DriverUnreachable")
     assert "unix:///csi/dead.sock" in said["message"]
@@ -260,7 +262,7 @@ def test_a_status_stays_below_256_kib_whatever_drivers_say() -> None:
     drivers = [
         make_driver(claim.driver, SourceState.UNREACHABLE, message=huge, hint=huge) for claim in claims
     ]
-    status = status_of(make_picture(bad, drivers=drivers))
+    status = status_of(make_result(bad, drivers=drivers))
     assert len(msgspec.json.encode(status)) < 256 * 1024
 
 
@@ -304,6 +306,6 @@ def unknown_fields(value: Any, schema: Any, path: str = "status") -> list[str]:
 
 def test_claims_that_are_healthy_on_their_nodes_word_are_counted_apart() -> None:
     counts = Counts(selected=5, healthy=5, healthy_by_node=3)
-    claims = status_of(make_picture(healthy=5, judgement={"counts": counts}))["claims"]
+    claims = status_of(make_result(healthy=5, judgement={"counts": counts}))["claims"]
     assert (claims["healthy"], claims["healthyByNode"]) == (5, 3)
-    assert "healthyByNode" not in status_of(make_picture(healthy=5))["claims"]
+    assert "healthyByNode" not in status_of(make_result(healthy=5))["claims"]

@@ -10,8 +10,8 @@ from support.fakeapi import FakeApi
 from support.health import SteppedClock
 from unit.report.scenes import SCENES, status_of
 from volumehealth import errors
+from volumehealth.judge.result import CheckResult
 from volumehealth.kube.writes import WriteQueue
-from volumehealth.report.picture import Picture
 from volumehealth.report.statuswriter import StatusWriter
 
 pytestmark = pytest.mark.looptime
@@ -30,11 +30,11 @@ class World:
     def restart(self) -> None:
         self.statuses = StatusWriter(self.queue, clock=self.clock)
 
-    async def check(self, scene: str | Picture) -> None:
-        picture = SCENES[scene]() if isinstance(scene, str) else scene
-        self.statuses.learn(picture.policy, self.stored())
-        picture = replace(picture, now=self.clock.now())
-        self.statuses.publish(picture.policy, status_of(picture, dict(self.statuses.newest(picture.policy))))
+    async def check(self, scene: str | CheckResult) -> None:
+        result = SCENES[scene]() if isinstance(scene, str) else scene
+        self.statuses.learn(result.policy, self.stored())
+        result = replace(result, now=self.clock.now())
+        self.statuses.publish(result.policy, status_of(result, dict(self.statuses.newest(result.policy))))
         task = asyncio.create_task(self.queue.run())
         await self.queue.drain(60)
         task.cancel()

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from support.health import START, make_claim, make_finding, make_health, make_picture
+from support.health import START, make_claim, make_finding, make_health, make_result
 from unit.report.scenes import SCENES, summary_of
 
 DRIVER, OFFLINE = "csi-powerstore.dellemc.com", "Inaccessible/VolumeOffline"
@@ -70,7 +70,7 @@ def test_no_summary_has_more_than_twelve_lines_or_overlong_ones(scene: str) -> N
 def test_what_a_driver_says_cannot_break_a_line() -> None:
     claim = make_claim()
     finding = make_finding(status="Odd\nStatus", reason="R" * 300 + "\n\x1b[31m")
-    lines = summary_of(make_picture([(claim, make_health(claim, finding))]))
+    lines = summary_of(make_result([(claim, make_health(claim, finding))]))
     assert not any("\n" in line or "\x1b" in line for line in lines)
     assert all(len(line) <= 140 for line in lines)
 
@@ -78,26 +78,26 @@ def test_what_a_driver_says_cannot_break_a_line() -> None:
 def test_a_moment_of_another_day_bears_its_date() -> None:
     claim = make_claim()
     finding = make_finding(since=START - timedelta(days=2))
-    lines = summary_of(make_picture([(claim, make_health(claim, finding))]))
+    lines = summary_of(make_result([(claim, make_health(claim, finding))]))
     assert "since 21 Nov 03:02Z" in lines[1]
 
 
 def test_stale_findings_are_said_to_be_stale() -> None:
     claim = make_claim()
-    lines = summary_of(make_picture([(claim, make_health(claim, make_finding(stale=True)))]))
+    lines = summary_of(make_result([(claim, make_health(claim, make_finding(stale=True)))]))
     assert "1 claim (stale)" in lines[1]
 
 
 def test_the_summary_does_not_change_with_the_time_of_day() -> None:
-    picture = SCENES["three_bad"]()
-    assert summary_of(picture) == summary_of(replace(picture, now=picture.now + timedelta(hours=50)))
+    result = SCENES["three_bad"]()
+    assert summary_of(result) == summary_of(replace(result, now=result.now + timedelta(hours=50)))
 
 
 def test_what_matched_beside_is_told_in_one_line() -> None:
-    picture = SCENES["all_healthy"]()
-    assert picture.judgement is not None
-    counts = replace(picture.judgement.counts, overridden=40, not_csi=12, ignored=1)
-    lines = summary_of(replace(picture, judgement=replace(picture.judgement, counts=counts)))
+    result = SCENES["all_healthy"]()
+    assert result.judgement is not None
+    counts = replace(result.judgement.counts, overridden=40, not_csi=12, ignored=1)
+    lines = summary_of(replace(result, judgement=replace(result.judgement, counts=counts)))
     assert lines[-1] == (
         "ALSO      40 more held by other policies, 12 more not CSI, 1 claim with statements ignored by a rule"
     )

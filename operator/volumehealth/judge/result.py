@@ -1,19 +1,16 @@
-"""What one check hands to everything that tells."""
+"""The one result of a check: what the pipeline makes, and what outputs and `volumehealth check` take."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
 
-from volumehealth.judge.policy import PolicyJudgement
+from volumehealth.judge.policy import Counts, DriverCounts, PolicyJudgement, UnknownGroup
+from volumehealth.judge.problem import Problem
 from volumehealth.judge.storage import StorageProblem
 from volumehealth.model.cluster import Claim, ViewState
-from volumehealth.model.health import DriverState, SourceState
+from volumehealth.model.health import ClaimHealth, DriverState, SourceState, Transition
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import FieldError, Policy
-
-if TYPE_CHECKING:
-    from volumehealth.report.problems import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +24,7 @@ class Agents:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class CheckResult:
     """One policy as of one check.
 
     Attributes:
@@ -56,12 +53,37 @@ class Picture:
     invalid: tuple[FieldError, ...] = ()
     generation: int | None = None
     unresolved: tuple[str, ...] = ()
-    problems: tuple["Problem", ...] = ()
+    problems: tuple[Problem, ...] = ()
 
     @property
     def observed_generation(self) -> int:
         """The generation of the spec that this check speaks of."""
         return self.generation or self.policy.generation
+
+    @property
+    def counts(self) -> Counts:
+        """How many claims have which verdict; all are 0 if nothing was judged."""
+        return self.judgement.counts if self.judgement is not None else Counts()
+
+    @property
+    def healths(self) -> Mapping[ClaimRef, ClaimHealth]:
+        """What is remembered of claims; sparse, and empty if nothing was judged."""
+        return self.judgement.healths if self.judgement is not None else {}
+
+    @property
+    def driver_counts(self) -> Mapping[str, DriverCounts]:
+        """Claims of each driver by verdict; empty if nothing was judged."""
+        return self.judgement.drivers if self.judgement is not None else {}
+
+    @property
+    def unknown(self) -> tuple[UnknownGroup, ...]:
+        """Claims that are Unknown, grouped, largest group first."""
+        return self.judgement.unknown if self.judgement is not None else ()
+
+    @property
+    def transitions(self) -> tuple[Transition, ...]:
+        """What people are to be notified of."""
+        return self.judgement.transitions if self.judgement is not None else ()
 
     @property
     def silent_drivers(self) -> tuple[DriverState, ...]:
