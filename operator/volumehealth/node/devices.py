@@ -41,11 +41,17 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Raid:
-    """State of an md device: how many members are missing, its level and `array_state`."""
+    """State of an md device: how many members are missing, its level and `array_state`, how many members it should have."""
 
     degraded: int
     level: str
     state: str
+    members: int = 0
+
+    @property
+    def working(self) -> int:
+        """How many members work."""
+        return self.members - self.degraded
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +105,15 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A device and everything below it, uppermost first."""
+    """A device and everything below it, uppermost first.
+
+    Attributes:
+        blocks: the devices.
+        gone: names of devices below that are not there any more.
+    """
 
     blocks: tuple[Block, ...]
+    gone: frozenset[str] = frozenset()
 
     @property
     def top(self) -> Block:
@@ -135,6 +147,7 @@ def gather_stack(files: NodeFiles, name: str) -> Stack:
         OSError: if sysfs cannot be read.
     """
     found: dict[str, Block] = {}
+    gone: set[str] = set()
     layer = [name]
     for _ in range(DEPTH):
         for one in layer:
@@ -144,10 +157,11 @@ def gather_stack(files: NodeFiles, name: str) -> Stack:
                 except FileNotFoundError:
                     if one == name:
                         raise
+                    gone.add(one)
         layer = [below for one in layer if one in found for below in found[one].below if below not in found]
         if not layer:
             break
-    return Stack(tuple(found.values()))
+    return Stack(tuple(found.values()), frozenset(gone))
 
 
 def gather_block(files: NodeFiles, name: str) -> Block:
@@ -253,7 +267,14 @@ def _raid(files: NodeFiles, path: str) -> Raid:
         number_or(files, f"{path}/md/degraded"),
         read_or(files, f"{path}/md/level"),
         read_or(files, f"{path}/md/array_state"),
+        _first_number(read_or(files, f"{path}/md/raid_disks")),
     )
+
+
+def _first_number(text: str) -> int:
+    """Read `raid_disks`: `4`, or while an array is reshaped `4 (3)`."""
+    first = text.partition(" ")[0]
+    return int(first) if first.isdigit() else 0
 
 
 def _numbers(text: str) -> tuple[int, ...]:

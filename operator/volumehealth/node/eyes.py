@@ -26,6 +26,8 @@ _EXT = frozenset({"ext2", "ext3", "ext4"})
 _BY_DRIVER = frozenset({"ceph", "cifs", "smb3", "zfs", "lustre", "glusterfs", "9p", "virtiofs"})
 """Filesystems of which only the driver's own statfs shows whether they work."""
 _ANY_LOG = frozenset({"xfs"})
+_SHOW_READ_ONLY = frozenset({"btrfs"})
+"""Of these the mount table always shows that the kernel made them read-only: it is not latched by a line."""
 _LATE = 2.0
 """A round that comes after so many intervals says nothing of the time between: the node was paused."""
 _NOT_STARTED = 3600.0
@@ -255,7 +257,7 @@ class Eyes:
             facts = snapshot.devices.get(request) if request is not None else None
             below, numbers = self._of_device(use, mount, facts, counted, faults, moment)
             looked, missing = self._seen(use, mount, request, facts, counted, snapshot)
-        faults += self._of_log(use, below, faults, moment)
+        faults += self._of_log(use, mount, below, faults, moment)
         complete |= looked
         if self.book.complete:
             complete.add(Look.KERNEL_LOG)
@@ -324,6 +326,7 @@ class Eyes:
             counted=_counts_errors(facts),
             block=use.block,
             bad=bad,
+            since=_monotonic(use.since, moment) if use.block else -math.inf,
             wrote=max((one.wrote for one in known if one.wrote is not None), default=None),
             boot=self._boot,
             resource=use.volume,
@@ -367,10 +370,13 @@ class Eyes:
         text = f"the counters of the device {name} do not move although something seems to wait"
         return [Fault(Look.DEVICE, DEGRADED, Reason.IO_STALLED, text)]
 
-    def _of_log(self, use: VolumeUse, below: Below, faults: list[Fault], moment: _Moment) -> list[Fault]:
+    def _of_log(
+        self, use: VolumeUse, mount: Mount, below: Below, faults: list[Fault], moment: _Moment
+    ) -> list[Fault]:
         """Return what the log says, and what it said before this agent was started anew of the same mounting."""
+        shown = mount.kind in _SHOW_READ_ONLY
         found = list(log_faults(self.book, below, now=moment.monotonic))
-        if all(pod.read_only for pod in use.pods):
+        if all(pod.read_only for pod in use.pods) or shown:
             found = [one for one in found if one.reason is not Reason.FILESYSTEM_READ_ONLY]
         for said in self._earlier.get(use.uid, ()):
             if said.look is Look.KERNEL_LOG and said.instance and said.instance == below.instance:
@@ -548,6 +554,11 @@ class Eyes:
         self._counters.keep(keys)
         for key in self._instances.keys() - keys:
             del self._instances[key]
+
+
+def _monotonic(at: datetime, moment: _Moment) -> float:
+    """Return a time by the wall clock as one by the monotonic clock."""
+    return moment.monotonic - (moment.now - at).total_seconds()
 
 
 def _key_of(facts: DeviceFacts) -> str:

@@ -59,7 +59,7 @@ def mount_of(table: MountTable, use: VolumeUse, kubelet: str) -> Mount | None:
 def request_for(mount: Mount, *, block: bool) -> Request | None:
     """Return what to read for a mount; None for one without a device."""
     if block:
-        name = mount.root.strip("/")
+        name = mount.path.strip("/")
         return Request(name=name) if mount.kind == _DEVICE_FILESYSTEM and name else None
     if mount.device[0] > 0:
         return Request(number=mount.number, kind=mount.kind)

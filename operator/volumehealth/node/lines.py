@@ -107,9 +107,16 @@ _REASONS = {
     "recoverable transport": Says.PATH_ERROR,
 }
 """The words of the kernel's `blk_errors` that tell of a fault; all others are how a device says that it lacks something."""
-_NO_FAULT_OPS = frozenset({"DISCARD", "WRITE_ZEROES", "SECURE_ERASE"})
+_FAULT_OPS = frozenset({"", "READ", "WRITE", "FLUSH", "ZONE_APPEND"})
+"""What users of a volume ask for; older kernels do not say. Others (discards, zeroes, a tool's SCSI commands) may be unknown to
+a device that works."""
 _JOURNAL = re.compile(r"(?P<dev>.+?)-\d+")
 _NVME_PATH = re.compile(r"(nvme\d+)c\d+(n\d+(?:p\d+)?)")
+_OTHERS = re.compile(
+    r"kauditd|audit|net_|nf_|ip_|ip6|ipv|tcp_|udp_|icmp|neigh|arp_|br_|bond_|show_signal|show_unhandled|traps|perf_|mce|"
+    r"oom|cgroup|bpf|hid|input_|evdev|drm|acpi|thermal|kvm|selinux|avc|apparmor|fork|mmap|get_swap|x86_"
+)
+"""How places in the kernel are called that print too often and have nothing to do with storage."""
 _WHOLE_NAME = re.compile(r"(?:dm|md|drbd)-\d+")
 
 
@@ -122,7 +129,7 @@ def _device(says: Says, about: About = About.FILESYSTEM) -> _Reader:
 
 def _block_error(found: _Found) -> Sign | None:
     op = found["op"] or ""
-    if op in _NO_FAULT_OPS:
+    if op not in _FAULT_OPS:
         return None
     return Sign(_REASONS[found["why"]], About.DISK, found["dev"], op=op, sector=int(found["sector"]))
 
@@ -154,6 +161,12 @@ def _journal(says: Says) -> _Reader:
         return Sign(says, About.FILESYSTEM, inner["dev"] if inner else name)
 
     return read
+
+
+def _suppressed(found: _Found) -> Sign | None:
+    """Read that a place prints too often: what it did not print says nothing of volumes if it is no storage's."""
+    place = found["dev"] or "printk"
+    return None if _OTHERS.match(place) else Sign(Says.SUPPRESSED, About.LOG, place)
 
 
 def _xfs_metadata(found: _Found) -> Sign:
@@ -225,7 +238,9 @@ _PATTERNS: tuple[tuple[re.Pattern[str], _Reader], ...] = tuple(
         # -- ext4
         (rf"EXT4-fs error \(device {_DEV}\)(?: in |: )", _device(Says.FILESYSTEM_ERROR)),
         (rf"EXT4-fs \({_DEV}\): Remounting filesystem read-only", _device(Says.READ_ONLY)),
-        (rf"EXT4-fs \({_DEV}\): re-mounted \S+ r/w", _device(Says.WRITABLE)),  # 6.x
+        # 6.x prints "re-mounted UUID r/w" or "ro", older ones "re-mounted. Opts: ..."; a mount that takes no writes since
+        # is one that the mount table shows
+        (rf"EXT4-fs \({_DEV}\): re-mounted\b(?! \S+ ro\b)", _device(Says.WRITABLE)),
         (
             rf"EXT4-fs warning \(device {_DEV}\): ext4_end_bio:\d+: I/O error (?P<error>-?\d+) writing to inode \d+",
             _unless_full(
@@ -253,43 +268,54 @@ _PATTERNS: tuple[tuple[re.Pattern[str], _Reader], ...] = tuple(
             _journal(Says.FILESYSTEM_ERROR),
         ),
         (
+            rf"JBD2: Error -?\d+ detected when updating journal superblock for {_DEV}\.$",  # up to 6.0
+            _journal(Says.FILESYSTEM_ERROR),
+        ),
+        (
             rf"JBD2: Detected IO errors while flushing file data on {_DEV}$",
             _journal(Says.WRITES_LOST),
         ),
         # -- XFS: "Filesystem has been shut down due to", "Shutting down filesystem", and, up to 5.x, the function's name
         (rf"XFS \({_DEV}\): .*\b[Ss]hut(?:ting)? down", _device(Says.SHUT_DOWN)),
         (rf"XFS \({_DEV}\): xfs_do_force_shutdown\(0x[0-9a-f]+\) called from line", _device(Says.SHUT_DOWN)),
-        (rf"XFS \({_DEV}\): log I/O error -?\d+", _device(Says.IO_ERROR)),
+        # up to 5.x every half minute once it was shut down
+        (rf"XFS \({_DEV}\): xfs_log_force: error -?5 returned", _device(Says.SHUT_DOWN)),
+        (rf"XFS \({_DEV}\): log I/O error (?P<error>-?\d+)", _unless_full(Says.IO_ERROR)),
         (
             rf"XFS \({_DEV}\): metadata I/O error(?: in|:) .* error (?P<error>\d+)",
             _xfs_metadata,
         ),
         (
             (
-                rf"XFS \({_DEV}\): (?:Metadata CRC error|Metadata corruption) detected at|"
-                r"XFS \((?P<dev2>[^\s,():]+)\): Unmount and run xfs_repair"
+                rf"XFS \({_DEV}\): (?:Metadata CRC error detected at|Metadata corruption detected at|"
+                r"Unmount and run xfs_repair|Corruption detected\b|Corruption warning: |Internal error )"
             ),
-            lambda found: Sign(Says.FILESYSTEM_ERROR, About.FILESYSTEM, found["dev"] or found["dev2"]),
+            _device(Says.FILESYSTEM_ERROR),
         ),
         (rf"XFS \({_DEV}\): Failing async write on buffer block", _device(Says.IO_ERROR)),
-        (rf"XFS \({_DEV}\): Mounting (?:V\d )?Filesystem", _device(Says.MOUNTED)),
+        (rf"XFS \({_DEV}\): Mounting (?:V\d )?[Ff]ilesystem", _device(Says.MOUNTED)),
         (rf"XFS \({_DEV}\): Unmounting Filesystem", _device(Says.UNMOUNTED)),
-        # -- btrfs; letters of its state since 5.18
-        (rf"BTRFS:? error \(device {_DEV}(?: state \w+)?\).*forced readonly", _device(Says.READ_ONLY)),
-        (rf"BTRFS info \(device {_DEV}(?: state \w+)?\):? forced readonly", _device(Says.READ_ONLY)),
+        # -- btrfs; letters of its state since 5.18, with and without a colon before them
+        (rf"BTRFS:? error \(device {_DEV}(?::? state \w+)?\).*forced readonly", _device(Says.READ_ONLY)),
+        (rf"BTRFS info \(device {_DEV}(?::? state \w+)?\):? forced readonly", _device(Says.READ_ONLY)),
         (
-            rf"BTRFS:? (?:error|critical) \(device {_DEV}(?: state \w+)?\)",
+            rf"BTRFS:? (?:error|critical) \(device {_DEV}(?::? state \w+)?\)",
             _device(Says.FILESYSTEM_ERROR),
         ),
         (rf"BTRFS info \(device {_DEV}\): first mount of filesystem", _device(Says.MOUNTED)),
         (rf"BTRFS info \(device {_DEV}\): last unmount of filesystem", _device(Says.UNMOUNTED)),
+        # -- f2fs since 6.4
+        (rf"F2FS-fs \({_DEV}\): Stopped filesystem due to reason: \d+", _device(Says.SHUT_DOWN)),
+        (rf"F2FS-fs \({_DEV}\): Remounting filesystem read-only", _device(Says.READ_ONLY)),
+        (rf"F2FS-fs \({_DEV}\): Mounted with checkpoint version", _device(Says.MOUNTED)),
         # -- NVMe
         (
             rf"{_DEV}: .*I/O Error \(sct 0x(?P<type>[0-9a-f]+) / sc 0x[0-9a-f]+\)",
             _nvme_error,
         ),
         (
-            rf"nvme {_DEV}: Removing after probe failure status: -?\d+",
+            # since 6.x "Disabling device after reset failure"
+            rf"nvme {_DEV}: (?:Removing after probe failure status|Disabling device after reset failure): -?\d+",
             _device(Says.GONE, About.CONTROLLER),
         ),
         # -- device mapper
@@ -307,6 +333,11 @@ _PATTERNS: tuple[tuple[re.Pattern[str], _Reader], ...] = tuple(
                 r"(?P<mode>out-of-data-space|write|read-only|fail|out-of-metadata-space)"
             ),
             _pool,
+        ),
+        (
+            # checksums of dm-integrity and of dm-crypt with authentication; older ones do not name the device
+            rf"device-mapper: (?:integrity|crypt): {_DEV}: (?:Checksum failed at sector|INTEGRITY AEAD ERROR, sector) ",
+            lambda found: Sign(Says.IO_ERROR, About.DISK, found["dev"], op="READ"),
         ),
         # -- network block devices
         (
@@ -334,8 +365,9 @@ _PATTERNS: tuple[tuple[re.Pattern[str], _Reader], ...] = tuple(
         ),
         # -- the log itself
         (
-            r"(?P<dev>\S+): \d+ callbacks suppressed|\*\* \d+ printk messages dropped \*\*",
-            lambda found: Sign(Says.SUPPRESSED, About.LOG, found["dev"] or "printk"),
+            # ext4's call sites have names of two words: "EXT4-fs error: 12 callbacks suppressed"
+            r"(?P<dev>[\w.-]+(?: \w+)?): \d+ callbacks suppressed|\*\* \d+ printk messages dropped \*\*",
+            _suppressed,
         ),
     )
 )
@@ -347,14 +379,18 @@ def sign_of(text: str) -> Sign | None:
         found = pattern.match(text)
         if found is not None:
             sign = read(found)
-            return replace(sign, name=_head_of(sign.name), text=text) if sign is not None else None
+            return replace(sign, name=_kernel_name(sign.name), text=text) if sign is not None else None
     return None
 
 
-def _head_of(name: str) -> str:
-    """Return the namespace that is mounted: errors of a multipath NVMe namespace name one path to it (`nvme0c1n1`)."""
+def _kernel_name(name: str) -> str:
+    """Return a device's name as it is elsewhere.
+
+    `!` stands for `/`. Errors of a multipath NVMe namespace name one path to it (`nvme0c1n1`), not the namespace that is
+    mounted.
+    """
     found = _NVME_PATH.fullmatch(name)
-    return f"{found[1]}{found[2]}" if found else name
+    return f"{found[1]}{found[2]}" if found else name.replace("!", "/")
 
 
 def signs(lines: Iterable[Line]) -> Iterator[tuple[int, Line, Sign]]:

@@ -1,5 +1,6 @@
 """What the lines in force mean for one volume, given the devices it lies on; pure."""
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ _BY_FILESYSTEM: dict[Says, tuple[str, Reason, str]] = {
     Says.NO_SPACE: (DEGRADED, Reason.OUT_OF_CAPACITY, "the device under the volume has no space left"),
 }
 _FAILING = re.compile(r"path (\d+:\d+) is failing")
+_WITHOUT_ERRNO = frozenset({Says.PAGES_LOST, Says.WRITES_LOST, Says.IO_ERROR})
+"""Their lines may not say why; one that gives ENOSPC as the reason says `NO_SPACE`."""
 _LATCHED = frozenset({Says.SHUT_DOWN, Says.READ_ONLY, Says.JOURNAL_ABORTED})
 
 
@@ -55,6 +58,7 @@ class Below:
         counted: the filesystem's errors are counted, and the count decides, not the lines.
         block: it is used as a device: reads that fail may be a check of the filesystem on it.
         bad: its devices are known to be bad.
+        since: when the volume came into use, in monotonic seconds: what a disk's name said before may be of another disk.
         wrote: when a write was completed last, in monotonic seconds; None if none was.
         boot: names the boot; with it, what a terminal line says of anything but the filesystem is marked.
         resource: name of its PersistentVolume.
@@ -68,6 +72,7 @@ class Below:
     counted: bool = False
     block: bool = False
     bad: bool = False
+    since: float = -math.inf
     wrote: float | None = None
     boot: str = ""
     resource: str = ""
@@ -86,12 +91,21 @@ def log_faults(book: Logbook, below: Below, *, now: float) -> tuple[Fault, ...]:
     faults = [*_of_server(book, below, now), *_of_resource(book, below)]
     failing: list[Entry] = []
     for stack in below.stacks:
-        own = _own_entries(book, stack, below.after)
-        faults += _of_filesystem(own, below)
-        failing += [entry for entry in own if entry.sign.says is Says.IO_ERROR]
-        failing += _disk_errors(book, stack, below.after, named=bool(own))
-        faults += _of_devices(book, stack, below, now)
+        own = _own_entries(book, stack, below)
+        disks = _disk_errors(book, stack, below, named=bool(own))
+        of_devices = list(_of_devices(book, stack, below, now))
+        if not disks and _are_full(own, of_devices):
+            own = [one for one in own if one.sign.says not in _WITHOUT_ERRNO or one.sign.op == "READ"]
+        faults += [*_of_filesystem(own, below), *of_devices]
+        failing += [entry for entry in own if entry.sign.says is Says.IO_ERROR] + disks
     return (*faults, *_io_error(failing, below))
+
+
+def _are_full(own: Iterable[Entry], of_devices: Iterable[Fault]) -> bool:
+    """Tell whether a device below has no space left: then writes that are lost for no given reason are lost for that."""
+    return any(entry.sign.says is Says.NO_SPACE for entry in own) or any(
+        fault.reason is Reason.OUT_OF_CAPACITY for fault in of_devices
+    )
 
 
 def failed_paths(book: Logbook, stack: Stack) -> frozenset[str]:
@@ -118,10 +132,10 @@ def quoted_signs(message: str) -> Iterator[Sign]:
                 break
 
 
-def _own_entries(book: Logbook, stack: Stack, after: int) -> list[Entry]:
+def _own_entries(book: Logbook, stack: Stack, below: Below) -> list[Entry]:
     """Return what is said of the mounted device itself, without reads that were only probing."""
-    entries = book.about(About.FILESYSTEM, stack.top.name, after=after)
-    return [entry for entry in entries if not _probing(entry, stack.top)]
+    entries = book.about(About.FILESYSTEM, stack.top.name, after=below.after)
+    return [entry for entry in entries if entry.last >= below.since and not _probing(entry, stack.top)]
 
 
 def _probing(entry: Entry, block: Block, *, start: int = 0) -> bool:
@@ -151,7 +165,7 @@ def _of_filesystem(entries: Iterable[Entry], below: Below) -> Iterator[Fault]:
             yield Fault(Look.KERNEL_LOG, status, reason, f"{text}: {entry.sign.text}", instance)
 
 
-def _disk_errors(book: Logbook, stack: Stack, after: int, *, named: bool) -> list[Entry]:
+def _disk_errors(book: Logbook, stack: Stack, below: Below, *, named: bool) -> list[Entry]:
     """Return I/O errors of the disks below that hit this volume.
 
     Lines name a whole disk and a sector of it. Which part of a disk a volume of LVM lies on is not in sysfs, so where
@@ -170,8 +184,10 @@ def _disk_errors(book: Logbook, stack: Stack, after: int, *, named: bool) -> lis
         part = _partition_of(stack, block)
         found += [
             entry
-            for entry in book.about(About.DISK, block.name, after=after)
-            if entry.sign.says in (Says.IO_ERROR, Says.PATH_ERROR) and _hits(entry, block, part)
+            for entry in book.about(About.DISK, block.name, after=below.after)
+            if entry.last >= below.since
+            and entry.sign.says in (Says.IO_ERROR, Says.PATH_ERROR)
+            and _hits(entry, block, part)
         ]
     return found
 
@@ -193,6 +209,8 @@ def _hits(entry: Entry, disk: Block, part: Block | None) -> bool:
 def _of_devices(book: Logbook, stack: Stack, below: Below, now: float) -> Iterator[Fault]:
     for block in stack.blocks:
         for entry in book.about(About.DISK, block.name, after=below.after):
+            if entry.last < below.since:
+                continue
             yield from _of_disk(entry, block, below, now)
         for entry in book.about(About.NUMBER, block.number):
             yield from _of_pool(entry, below)

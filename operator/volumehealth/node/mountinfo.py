@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 _LEAST_FIELDS = 10
+_DELETED = "//deleted"
+"""What the kernel puts behind the root of a mount that was removed (d_path; no name of a file has a slash)."""
 _OF_KUBELET = "kubernetes.io"
 """Part of every mount point below which a kubelet mounts volumes: `kubernetes.io~csi`, `plugins/kubernetes.io`."""
 _POD = re.compile(r"^(?P<root>.*)/pods/(?P<uid>[^/]+)/volume(?:s|Devices|-subpaths)/")
@@ -40,6 +42,16 @@ class Mount:
     def number(self) -> str:
         """The device number as /sys/dev/block names it."""
         return f"{self.device[0]}:{self.device[1]}"
+
+    @property
+    def deleted(self) -> bool:
+        """Whether the directory or file that is mounted was removed: who has it open keeps what was in it."""
+        return self.root.endswith(_DELETED)
+
+    @property
+    def path(self) -> str:
+        """Which directory or file of the filesystem is mounted, or was before it was removed."""
+        return self.root.removesuffix(_DELETED)
 
     @property
     def read_only(self) -> bool:

@@ -26,6 +26,8 @@ _KUBELETS_OWN = re.compile(
 )
 """Directories that a kubelet makes for a volume to be mounted on, as they look from their own filesystem's root: who
 mounts from there has the node's disk, because the volume itself was not mounted."""
+_LOCAL_KINDS = frozenset({"btrfs", "tmpfs"})
+"""Filesystems without a device number that are the node's own."""
 _DEVICE_KINDS = frozenset({"devtmpfs", "tmpfs"})
 
 
@@ -209,7 +211,15 @@ def is_wrong(mount: Mount, *, block: bool) -> bool:
     """Tell whether what is mounted is a directory that the kubelet made, on the node's own disk."""
     if block and mount.kind in _DEVICE_KINDS:
         return False
-    return _KUBELETS_OWN.search(mount.root) is not None
+    return _KUBELETS_OWN.search(mount.path) is not None
+
+
+def _is_removed(mount: Mount) -> bool:
+    """Tell whether the directory that is mounted was removed.
+
+    Of network filesystems and FUSE the kernel also says so of a directory that it only has to look up again.
+    """
+    return mount.deleted and (mount.device[0] > 0 or mount.kind in _LOCAL_KINDS)
 
 
 def _is_frozen(mount: Mount, place: _Place, pod: PodUse) -> bool:
@@ -248,6 +258,12 @@ def _faults(
             f"the volume was mounted anew under {_pods(replaced)}, which still sees the old mount; restart it"
         )
         found.append(Fault(Look.MOUNTS, DEGRADED, Reason.MOUNT_REPLACED, text))
+    if not use.block and any(_is_removed(mount) for mount in mounts):
+        text = (
+            f"the directory that is mounted ({mounts[0].path}) was removed from its filesystem: the volume was deleted under "
+            "its Pods"
+        )
+        found.append(Fault(Look.MOUNTS, INACCESSIBLE, Reason.DEVICE_GONE, text))
     if any(mount.shut_down for mount in mounts):
         text = f"the filesystem ({mounts[0].kind}) was shut down; all access fails until it is mounted anew"
         found.append(Fault(Look.MOUNTS, INACCESSIBLE, Reason.FILESYSTEM_SHUTDOWN, text))

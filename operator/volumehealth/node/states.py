@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from volumehealth.model.health import DEGRADED, INACCESSIBLE
 from volumehealth.model.vocabulary import Reason
-from volumehealth.node.devices import Block, Part, Stack
+from volumehealth.node.devices import Block, Part, Raid, Stack
 from volumehealth.node.faults import Fault, Look
 
 PATIENCE = 60.0
@@ -28,12 +28,21 @@ class _Down:
     lost: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Array:
+    """An array at its best: which one it was, how few members it lacked, and how many worked."""
+
+    inode: int
+    lacking: int
+    working: int
+
+
 @dataclass(slots=True)
 class StateWatch:
     """Remembers since when states are bad, and how many members an array lacked at first sight."""
 
     _bad: dict[str, float] = field(default_factory=dict)
-    _lacking: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _arrays_seen: dict[str, "_Array"] = field(default_factory=dict)
     _suspended: dict[str, float] = field(default_factory=dict)
 
     def look(
@@ -60,7 +69,8 @@ class StateWatch:
         down = self._down(stack, stack.top, now, failed_paths)
         if down.dead:
             text = f"the device {stack.top.name} takes no I/O: {_listed(down.dead)}"
-            faults.append(Fault(Look.DEVICE, INACCESSIBLE, Reason.DEVICE_OFFLINE, text))
+            reason = Reason.DEVICE_GONE if stack.gone else Reason.DEVICE_OFFLINE
+            faults.append(Fault(Look.DEVICE, INACCESSIBLE, reason, text))
         elif down.lost:
             text = f"a path to the device {stack.top.name} is down: {_listed(down.lost)}"
             faults.append(Fault(Look.DEVICE, DEGRADED, Reason.PATH_DOWN, text))
@@ -78,9 +88,10 @@ class StateWatch:
 
     def keep(self, names: frozenset[str]) -> None:
         """Forget all but these devices."""
-        for table in (self._lacking, self._suspended):
-            for name in table.keys() - names:
-                del table[name]
+        for name in self._arrays_seen.keys() - names:
+            del self._arrays_seen[name]
+        for name in self._suspended.keys() - names:
+            del self._suspended[name]
         for key in [key for key in self._bad if key.partition(" ")[0] not in names]:
             del self._bad[key]
 
@@ -92,14 +103,26 @@ class StateWatch:
         below = [
             self._down(stack, lower, now, failed) for name in block.below if (lower := stack.block(name))
         ]
+        gone = self._gone(stack, block, now)
         if block.multipath:
-            return _of_paths(stack, block, below, failed)
+            return _of_paths(stack, block, below, gone, failed)
         if block.raid is not None and block.raid.level in _REDUNDANT:
             return _Down(dead=bad)  # what it lacks it counts itself
         return _Down(
-            dead=(*bad, *(why for one in below for why in one.dead)),
+            dead=(*bad, *gone, *(why for one in below for why in one.dead)),
             lost=tuple(why for one in below for why in one.lost),
         )
+
+    def _gone(self, stack: Stack, block: Block, now: float) -> tuple[str, ...]:
+        """Name the devices that a device consists of and that have not been there for long."""
+        found = []
+        for name in block.below:
+            key = f"{block.name} below {name}"
+            if name not in stack.gone:
+                self._bad.pop(key, None)
+            elif now - self._bad.setdefault(key, now) >= PATIENCE:
+                found.append(f"{name} is not there any more ({block.name})")
+        return tuple(found)
 
     def _way(self, block: Block, part: Part, now: float) -> str:
         """Say why nothing goes through a part; empty if it does, or has not been bad for long."""
@@ -114,16 +137,26 @@ class StateWatch:
         for block in stack.blocks:
             if block.raid is None:
                 continue
-            lacking = block.raid.degraded
-            inode, least = self._lacking.get(block.name, (block.inode, 0 if lost_before else lacking))
-            least = min(least, lacking) if inode == block.inode else lacking
-            self._lacking[block.name] = (block.inode, least)
-            if lacking > least:
+            best = self._best(block, block.raid, lost_before)
+            # A member that is added only now lacks until it is in step, and one that is given up on purpose lacks no more.
+            if block.raid.degraded > best.lacking and block.raid.working < best.working:
                 text = f"the array {block.name} ({block.raid.level}) has lost a member"
                 yield Fault(Look.DEVICE, DEGRADED, Reason.REPLICA_LOST, text)
             if block.raid.state == "broken":
                 text = f"the array {block.name} ({block.raid.level}) is broken"
                 yield Fault(Look.DEVICE, INACCESSIBLE, Reason.DEVICE_OFFLINE, text)
+
+    def _best(self, block: Block, raid: Raid, lost_before: bool) -> _Array:
+        """Note how well an array is; return how well it was at its best."""
+        known = self._arrays_seen.get(block.name)
+        if known is None or known.inode != block.inode:
+            whole = known is None and lost_before
+            known = _Array(
+                block.inode, 0 if whole else raid.degraded, raid.members if whole else raid.working
+            )
+        best = _Array(block.inode, min(known.lacking, raid.degraded), max(known.working, raid.working))
+        self._arrays_seen[block.name] = best
+        return best
 
     def _suspensions(self, stack: Stack, now: float) -> Iterable[Fault]:
         for block in stack.blocks:
@@ -142,9 +175,11 @@ def _without_capacity(stack: Stack) -> str:
     return ""
 
 
-def _of_paths(stack: Stack, block: Block, below: list[_Down], failed: frozenset[str]) -> _Down:
+def _of_paths(
+    stack: Stack, block: Block, below: list[_Down], gone: tuple[str, ...], failed: frozenset[str]
+) -> _Down:
     """Judge a multipath device: it works while one path does."""
-    lost: list[str] = []
+    lost = list(gone)
     lowers = [lower for name in block.below if (lower := stack.block(name))]
     for lower, down in zip(lowers, below, strict=True):
         if down.dead:
@@ -155,7 +190,7 @@ def _of_paths(stack: Stack, block: Block, below: list[_Down], failed: frozenset[
     alive = any(
         not down.dead and lower.number not in failed for lower, down in zip(lowers, below, strict=True)
     )
-    return _Down(lost=reasons) if alive or not lowers else _Down(dead=reasons)
+    return _Down(lost=reasons) if alive or not (lowers or reasons) else _Down(dead=reasons)
 
 
 def _listed(reasons: Iterable[str]) -> str:

@@ -384,6 +384,52 @@ def test_an_array_that_loses_a_member_while_it_is_watched_is_told() -> None:
     assert said(node.look()["data"]) == []
 
 
+@pytest.mark.parametrize(
+    ("degraded", "members", "expected"),
+    {
+        "a member is lost": (1, "3", ["Degraded/ReplicaLost"]),
+        "a member is added, and not in step yet": (1, "4", []),
+        "the same while it is reshaped": (1, "4 (3)", []),
+        "a member is added, and another one lost": (2, "4", ["Degraded/ReplicaLost"]),
+        "a member is given up on purpose": (0, "2", []),
+        "it is checked": (0, "3", []),
+    }.values(),
+)
+def test_an_array_is_judged_by_the_members_that_work(
+    degraded: int, members: str, expected: list[str]
+) -> None:
+    node = Node()
+    path = node.files.disk("md0", "9:0")
+    for file, text in (
+        ("degraded", 0),
+        ("level", "raid5"),
+        ("array_state", "clean"),
+        ("raid_disks", 3),
+        ("sync_action", "reshape"),
+    ):
+        node.files.write(f"{path}/md/{file}", text)
+    node.files.ext4("md0")
+    node.volume(number="9:0")
+    node.look(2)
+    node.files.write(f"{path}/md/degraded", degraded)
+    node.files.write(f"{path}/md/raid_disks", members)
+    assert said(node.look(2)["data"]) == expected
+
+
+def test_a_disk_that_goes_under_a_logical_volume_is_told_after_a_minute() -> None:
+    node = Node()
+    node.files.disk("sdb", "8:16")
+    node.files.disk("dm-3", "253:3", below=["sdb"])
+    node.files.ext4("dm-3")
+    node.volume(number="253:3")
+    node.look(2)
+    node.files.remove("/sys/class/block/sdb")
+    assert said(node.look()["data"]) == []
+    sight = node.look_for(75)["data"]
+    assert said(sight) == ["Inaccessible/DeviceGone"]
+    assert "sdb is not there any more (dm-3)" in sight.incidents[0].message
+
+
 def test_slow_io_is_told_only_where_a_limit_is_set() -> None:
     for limit, expected in ((None, []), (0.5, ["Degraded/SlowIO"])):
         node = Node()
@@ -456,6 +502,45 @@ def transport(node: Node, *, connects: int, sent: int, received: int) -> None:
     )
 
 
+def test_what_a_disks_name_said_before_the_device_came_is_of_another_disk() -> None:
+    node = Node()
+    node.files.disk("sda", "8:0")
+    node.print(WRITE_ERROR)
+    node.print("Buffer I/O error on dev sda, logical block 77, lost async page write")
+    node.pass_(60)
+    node.volume(kind="devtmpfs", number="0:6", root="/sda", block=True)
+    assert said(node.look(2)["data"]) == []
+    node.print("Buffer I/O error on dev sda, logical block 78, lost async page write")
+    assert said(node.look()["data"]) == ["DataLoss/IOError"]
+
+
+def test_a_device_without_space_loses_no_data() -> None:
+    node = ext4_node()
+    node.look(2)
+    node.print("critical space allocation error, dev sda, sector 294936 op 0x1:(WRITE) flags 0x9800")
+    node.print("Buffer I/O error on dev sda, logical block 36867, lost async page write")
+    node.print("sda: writeback error on inode 331, offset 0, sector 1160")
+    assert said(node.look()["data"]) == ["Degraded/OutOfCapacity"]
+
+
+def test_an_ext4_that_takes_writes_again_is_over_on_kernels_that_allow_it() -> None:
+    node = ext4_node()
+    node.look(2)
+    node.print("EXT4-fs (sda): Remounting filesystem read-only")
+    assert said(node.look()["data"]) == ["Degraded/FilesystemReadOnly"]
+    node.print("EXT4-fs (sda): re-mounted. Opts: errors=remount-ro", level=6)
+    assert said(node.look()["data"]) == []
+
+
+def test_a_btrfs_is_read_only_as_long_as_the_table_says_so() -> None:
+    node = btrfs_node()
+    node.look(2)
+    node.print("BTRFS info (device sda: state E): forced readonly", level=6)
+    assert said(node.look()["data"]) == []
+    node.mount("data", kind="btrfs", number="0:41", super_options="ro")
+    assert said(node.look()["data"]) == ["Degraded/FilesystemReadOnly"]
+
+
 def test_a_server_that_does_not_reply_is_told() -> None:
     node = nfs_node()
     assert node.look(2)["data"].healthy
@@ -491,6 +576,15 @@ def test_lines_that_were_suppressed_make_a_look_at_the_log_incomplete() -> None:
     node.print("blk_print_req_error: 51 callbacks suppressed")
     assert Look.KERNEL_LOG not in node.look()["data"].complete
     assert Look.KERNEL_LOG in node.look()["data"].complete
+
+
+def test_what_other_places_printed_too_often_is_no_gap() -> None:
+    node = ext4_node()
+    node.look(2)
+    node.print("kauditd_printk_skb: 51 callbacks suppressed")
+    assert Look.KERNEL_LOG in node.look()["data"].complete
+    node.print("EXT4-fs error: 51 callbacks suppressed")
+    assert Look.KERNEL_LOG not in node.look()["data"].complete
 
 
 def test_lines_that_were_lost_leave_an_xfs_unjudged_until_it_is_mounted_anew() -> None:

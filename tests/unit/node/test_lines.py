@@ -35,7 +35,13 @@ ACCUSING = {
     "reservation conflict error, dev sdc, sector 8 op 0x1:(WRITE)": (Says.RESERVED, About.DISK, "sdc"),
     "recoverable transport error, dev sdc, sector 8": (Says.PATH_ERROR, About.DISK, "sdc"),
     "I/O error, dev nvme0c1n2, sector 8 op 0x0:(READ) flags 0x0": (Says.IO_ERROR, About.DISK, "nvme0n2"),
-    "I/O error, dev pxd!pxd208, sector 8 op 0x0:(READ) flags 0x0": (Says.IO_ERROR, About.DISK, "pxd!pxd208"),
+    "I/O error, dev pxd!pxd208, sector 8 op 0x0:(READ) flags 0x0": (Says.IO_ERROR, About.DISK, "pxd/pxd208"),
+    "EXT4-fs (pxd!pxd208): Remounting filesystem read-only": (
+        Says.READ_ONLY,
+        About.FILESYSTEM,
+        "pxd/pxd208",
+    ),
+    "I/O error, dev sdc, sector 8 op 0x2:(FLUSH) flags 0x0": (Says.IO_ERROR, About.DISK, "sdc"),
     # the page cache
     "Buffer I/O error on dev loop0, logical block 77, async page read": (
         Says.IO_ERROR,
@@ -237,7 +243,57 @@ ACCUSING = {
     "XFS (loop0): Unmounting Filesystem 1-2": (Says.UNMOUNTED, About.FILESYSTEM, "loop0"),
     "BTRFS info (device loop0): first mount of filesystem 1-2": (Says.MOUNTED, About.FILESYSTEM, "loop0"),
     "BTRFS info (device loop0): last unmount of filesystem 1-2": (Says.UNMOUNTED, About.FILESYSTEM, "loop0"),
+    # the same in other generations
+    "XFS (dm-3): xfs_log_force: error -5 returned.": (Says.SHUT_DOWN, About.FILESYSTEM, "dm-3"),
+    "XFS (sdb1): xfs_log_force: error 5 returned.": (Says.SHUT_DOWN, About.FILESYSTEM, "sdb1"),
+    "XFS (sdb): I/O Error Detected. Shutting down filesystem": (Says.SHUT_DOWN, About.FILESYSTEM, "sdb"),
+    "XFS (sdb): log I/O error -28": (Says.NO_SPACE, About.FILESYSTEM, "sdb"),
+    "XFS (dm-1): Mounting V5 filesystem 1-2 in no-recovery mode. Filesystem will be inconsistent.": (
+        Says.MOUNTED,
+        About.FILESYSTEM,
+        "dm-1",
+    ),
+    "XFS (dm-1): Mounting Filesystem": (Says.MOUNTED, About.FILESYSTEM, "dm-1"),
+    "XFS (sdb): Corruption detected. Unmount and run xfs_repair": (
+        Says.FILESYSTEM_ERROR,
+        About.FILESYSTEM,
+        "sdb",
+    ),
+    (
+        "XFS (sdb): Corruption warning: Metadata has LSN (9:1) ahead of current LSN (1:2). Please unmount and run xfs_repair"
+    ): (Says.FILESYSTEM_ERROR, About.FILESYSTEM, "sdb"),
+    "XFS (sdb): Internal error xfs_trans_cancel at line 983 of file fs/xfs/xfs_trans.c.": (
+        Says.FILESYSTEM_ERROR,
+        About.FILESYSTEM,
+        "sdb",
+    ),
+    "EXT4-fs (sdb): re-mounted. Opts: errors=remount-ro": (Says.WRITABLE, About.FILESYSTEM, "sdb"),
+    "EXT4-fs (sdb): re-mounted 6e0d-11. Quota mode: none.": (Says.WRITABLE, About.FILESYSTEM, "sdb"),
+    "JBD2: Error -5 detected when updating journal superblock for dm-3-8.": (
+        Says.FILESYSTEM_ERROR,
+        About.FILESYSTEM,
+        "dm-3",
+    ),
+    "BTRFS: error (device dm-0: state A) in btrfs_run_delayed_refs:2151: errno=-5 IO failure": (
+        Says.FILESYSTEM_ERROR,
+        About.FILESYSTEM,
+        "dm-0",
+    ),
+    "BTRFS info (device dm-0: state EA): forced readonly": (Says.READ_ONLY, About.FILESYSTEM, "dm-0"),
+    "F2FS-fs (dm-2): Stopped filesystem due to reason: 3": (Says.SHUT_DOWN, About.FILESYSTEM, "dm-2"),
+    "nvme nvme0: Disabling device after reset failure: -19": (Says.GONE, About.CONTROLLER, "nvme0"),
+    "device-mapper: integrity: dm-1: Checksum failed at sector 0x4f0": (
+        Says.IO_ERROR,
+        About.DISK,
+        "dm-1",
+    ),
+    "device-mapper: crypt: dm-2: INTEGRITY AEAD ERROR, sector 77": (Says.IO_ERROR, About.DISK, "dm-2"),
     # the log itself
+    "EXT4-fs error: 12 callbacks suppressed": (Says.SUPPRESSED, About.LOG, "EXT4-fs error"),
+    "EXT4-fs warning: 3 callbacks suppressed": (Says.SUPPRESSED, About.LOG, "EXT4-fs warning"),
+    "quiet_error: 24 callbacks suppressed": (Says.SUPPRESSED, About.LOG, "quiet_error"),
+    "nfs_do_something: 24 callbacks suppressed": (Says.SUPPRESSED, About.LOG, "nfs_do_something"),
+    "brd_place: 24 callbacks suppressed": (Says.SUPPRESSED, About.LOG, "brd_place"),
     "blk_print_req_error: 51 callbacks suppressed": (Says.SUPPRESSED, About.LOG, "blk_print_req_error"),
     "** 12 printk messages dropped **": (Says.SUPPRESSED, About.LOG, "printk"),
 }
@@ -290,6 +346,35 @@ def test_a_line_says_what_of_which_device(text: str) -> None:
         "INFO: task dd:123 blocked for more than 120 seconds.",
         "connection1:0: detected conn error (1022)",
         "sd 2:0:0:0: [sdb] tag#0 FAILED Result: hostbyte=DID_NO_CONNECT driverbyte=DRIVER_OK cmd_age=77s",
+        "I/O error, dev sdc, sector 0 op 0x22:(DRV_IN) flags 0x0",
+        "I/O error, dev sdc, sector 0 op 0x20:(SCSI_IN) flags 0x0",
+        "critical target error, dev sdc, sector 8 op 0x7:(WRITE_SAME) flags 0x800",
+        "md/raid1:md0: Disk failure on sdb, disabling device.",
+        "md: recovery of RAID array md0",
+        "md: reshape of RAID array md0",
+        "device-mapper: thin: 253:4: reached low water mark for data device: sending event.",
+        "device-mapper: thin: Data device (dm-1) discard unsupported: Disabling discard passdown.",
+        "XFS (dm-3): Ending clean mount",
+        "XFS (dm-3): Quotacheck needed: Please wait.",
+        "XFS (dm-3): EXPERIMENTAL online scrub feature in use. Use at your own risk!",
+        "EXT4-fs (dm-3): INFO: recovery required on readonly filesystem",
+        "EXT4-fs (dm-3): write access will be enabled during recovery",
+        "EXT4-fs (dm-3): resizing filesystem from 26214400 to 52428800 blocks",
+        "EXT4-fs warning (device dm-3): ext4_multi_mount_protect:328: MMP interval 42 higher than expected, please wait.",
+        "BTRFS warning (device dm-3): checksum verify failed on 30457856 wanted 0x0 found 0xb6bde3e4 level 0",
+        "BTRFS info (device dm-3: state M): relocating block group 1 flags data",
+        "F2FS-fs (dm-2): Found nat_bits in checkpoint",
+        "overlayfs: upperdir is in-use as upperdir/workdir of another mount",
+        "ceph: mds0 hung",
+        "CIFS: VFS: Autodisabling the use of server inode numbers on \\\\srv\\x",
+        "nfs: RPC call returned error 13",
+        "lockd: server 10.0.0.1 not responding, timed out",
+        "drbd pvc-1/0 drbd1008: disk( Diskless -> Attaching )",
+        "drbd pvc-1/0 drbd1008: resync done (total 1 sec; paused 0 sec; 4096 K/sec)",
+        # what other places printed too often says nothing of volumes
+        "kauditd_printk_skb: 18 callbacks suppressed",
+        "net_ratelimit: 9 callbacks suppressed",
+        "show_signal_msg: 14 callbacks suppressed",
         # what comes from others stands inside a line
         'audit: comm="x" name="I/O error, dev sda, sector 1"',
         "process I/O error, dev sda, sector 1 said so",
@@ -324,6 +409,16 @@ def test_a_device_that_fails_loses_data() -> None:
         Line("EXT4-fs (dm-1): This should not happen!! Data will be lost"),
     ]
     assert {sign.says for _, _, sign in signs(lines)} == {Says.DATA_LOST}
+
+
+@given(st.text(max_size=15))
+def test_what_a_process_calls_itself_is_too_short_for_any_line(comm: str) -> None:
+    """A line break in it makes a line of its own of what the kernel prints behind it, which it may choose."""
+    assert sign_of(comm) is None
+
+
+def test_no_line_that_is_known_is_as_short_as_the_name_of_a_process() -> None:
+    assert min(map(len, ACCUSING)) > 15
 
 
 @given(st.text(max_size=200))

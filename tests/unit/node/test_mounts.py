@@ -111,6 +111,21 @@ def test_a_mount_that_was_told_before_the_agent_started_is_told_by_the_next_one_
     assert [fault.reason for fault in sights["data"].faults] == ["FilesystemReadOnly"]
 
 
+def test_a_directory_that_was_removed_under_its_pod_is_told() -> None:
+    node = mounted(number="259:1", root="/csi-hostpath-data/1-2")
+    node.look(2)
+    node.mount("data", number="259:1", root="/csi-hostpath-data/1-2//deleted")
+    assert said(node.look()["data"]) == ["Inaccessible/DeviceGone"]
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "ceph", "fuse.s3fs"])
+def test_a_directory_that_a_server_must_be_asked_for_again_is_not_removed(kind: str) -> None:
+    node = mounted(number="0:50", kind=kind, root="/exports/1", source="s:/exports")
+    node.look()
+    node.mount("data", number="0:50", kind=kind, root="/exports/1//deleted", source="s:/exports")
+    assert said(node.look()["data"]) == []
+
+
 # -- something else is mounted ----------------------------------------------------------------------------------
 
 
@@ -118,6 +133,7 @@ def test_a_mount_that_was_told_before_the_agent_started_is_told_by_the_next_one_
     "root",
     [
         f"{KUBELET}/plugins/kubernetes.io/csi/ebs.csi.aws.com/{SHA}/globalmount",
+        f"{KUBELET}/plugins/kubernetes.io/csi/ebs.csi.aws.com/{SHA}/globalmount//deleted",
         f"{KUBELET}/plugins/kubernetes.io/csi/ebs.csi.aws.com/{SHA}/globalmount/vol-1",
         f"/plugins/kubernetes.io/csi/ebs.csi.aws.com/{SHA}/globalmount",
         "/var/lib/kubelet/plugins/kubernetes.io/csi/pv/pvc-data/globalmount",
