@@ -37,7 +37,7 @@ from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.policy.select import Members, Selection
 from volumehealth.probing.spec import ProbeSpec, Topology
 from volumehealth.sources.drivers import NOT_CONNECTED, SWITCHED_OFF, through_agents
-from volumehealth.sources.observations import Observations, storage_silence
+from volumehealth.sources.observations import Observations
 from volumehealth.sources.origins import AllOrigins
 
 _NOT_ASKED = frozenset((SilenceReason.NOT_YET_ASKED,))
@@ -294,6 +294,7 @@ class Checker:
             record_retention=spec.record_retention,
             longest_gap=_LONGEST_GAP,
             longest_pause=max(_LONGEST_PAUSE, 2 * spec.interval + spec.timeout),
+            fresh=max(_LONGEST_PAUSE, 2 * spec.interval + spec.timeout),
         )
 
     def _move(self, policies: Mapping[str, Policy]) -> None:
@@ -395,18 +396,14 @@ class Checker:
         before = self._storage.get(policy.uid, {})
         if not (before or heard.storage):
             return ()
-        answers = {backend: storage_silence(heard, backend, now) for backend in before}
-        for backend, (said, _) in heard.storage.items():
-            spoke = {answer.observer for answer in said}
-            others = storage_silence(heard, backend, now)
-            answers[backend] = (*said, *(one for one in others if one.observer not in spoke))
         healths, new = judge_storage(
             before,
-            answers,
+            {backend: said for backend, (said, _) in heard.storage.items()},
             settings=self._settings(policy),
             now=now,
             monotonic=self._clock.monotonic(),
             stale_reason=view.stale,
+            origins_of=lambda backend: heard.storage_origins and heard.storage_origins(backend.driver),
         )
         touched = self._touched.get(policy.uid, {})
         touched |= {backend: claims for backend, (_, claims) in heard.storage.items()}

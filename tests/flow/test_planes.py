@@ -673,6 +673,63 @@ def test_unwell_storage_touches_only_volumes_of_its_kind(world: World) -> None:
     assert [claim.name for claim in problem.claims] == ["disk"]
 
 
+def _storage_is_found(world: World) -> StorageProblem:
+    """Let an agent report unwell storage until it is confirmed."""
+    world.claims("db")
+    said = StorageProblem("StorageUnreachable", "NoPath", "no path to the array", START)
+    methods = ("NodeGetVolumeHealth", "NodeGetStorageHealth")
+    world.cluster.report("a", drivers=[make_reported_driver(storage=(said,), methods=methods)])
+    assert world.after(minutes=3, renew=("a",)).storage != ()
+    return said
+
+
+def test_unwell_storage_stays_stale_while_the_driver_that_said_so_does_not_answer(world: World) -> None:
+    """Faults A1, of storage: silence clears nothing, and what an agent repeats of a silent driver is old."""
+    said = _storage_is_found(world)
+    for repeated in ((), (said,)):
+        silent = make_reported_driver(state=SourceState.UNREACHABLE, storage=repeated)
+        world.cluster.report("a", drivers=[silent])
+        (problem,) = world.after(minutes=30, renew=("a",)).storage
+        assert problem.finding.stale
+
+
+def test_unwell_storage_stays_stale_while_its_agent_is_silent(world: World) -> None:
+    _storage_is_found(world)
+    (problem,) = world.after(minutes=30).storage
+    assert problem.finding.stale
+
+
+def test_unwell_storage_stays_stale_while_csinodes_may_not_be_read(world: World) -> None:
+    """Faults F17, of storage."""
+    world.claims("db")
+    world.cluster.csinodes["a"] = NodeDrivers(
+        "a", frozenset([DRIVER]), ((DRIVER, StorageStatement(UNREACHABLE)),)
+    )
+    assert world.after(minutes=3).storage != ()
+    world.cluster.csinodes.clear()
+    world.cluster.unread.add("csinodes")
+    (problem,) = world.after(minutes=30).storage
+    assert problem.finding.stale
+
+
+def test_unwell_storage_is_closed_with_the_check_the_agent_or_the_call_that_it_came_from(
+    world: World,
+) -> None:
+    """Faults C8, of storage."""
+    _storage_is_found(world)
+    without_call = make_reported_driver(methods=("NodeGetVolumeHealth",))
+    world.cluster.report("a", drivers=[without_call])
+    assert world.after(minutes=6, renew=("a",)).storage == ()
+
+    _storage_is_found(world)
+    world.cluster.reports.clear()
+    assert world.after(minutes=6).storage == ()
+
+    _storage_is_found(world)
+    world.spec = replace(SPEC, checks=Checks(node=NodeCheck(enabled=False)))
+    assert world.after(seconds=30, renew=("a",)).storage == ()
+
+
 # ---- origins: whose word it is ----
 
 READ_ONLY = {"status": "Degraded", "reason": "FilesystemReadOnly", "message": "mounted read-only"}

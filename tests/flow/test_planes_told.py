@@ -13,12 +13,13 @@ import pytest
 
 from support.fakeapi import FakeApi
 from support.health import DRIVER, START, SteppedClock, make_claim, make_pod
-from support.planes import PlainCluster, make_entry
+from support.planes import PlainCluster, make_entry, make_reported_driver
 from volumehealth.check import Checker
 from volumehealth.model.cluster import Claim, NodeDrivers, StorageStatement
 from volumehealth.model.health import Condition, DriverAnswers
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.policy import Policy, PolicySpec
+from volumehealth.model.policy import Checks, NodeCheck, Policy, PolicySpec
+from volumehealth.model.report import StorageProblem
 from volumehealth.probing.spec import ProbeSpec
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.reporter import Reporter
@@ -57,6 +58,7 @@ class World:
         self.cluster = PlainCluster(self.clock)
         self.api = FakeApi()
         self.api.objects[PATH] = {"metadata": {"name": "storage", "uid": "uid-storage"}}
+        self.policy = POLICY
         self.start()
 
     def start(self) -> None:
@@ -91,8 +93,8 @@ class World:
         while (left := end - self.clock.now()) > timedelta(0):
             self.clock.advance(seconds=min(30.0, left.total_seconds()))
             self.cluster.renew(*renew)
-            self.checker.follow({POLICY.uid: POLICY}, None)
-            self.reporter.report(self.checker.check(POLICY))
+            self.checker.follow({POLICY.uid: self.policy}, None)
+            self.reporter.report(self.checker.check(self.policy))
             assert await self.reporter.drain(600) == 0
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -238,6 +240,27 @@ async def test_unwell_storage_is_told_once_with_the_claims_it_touches(world: Wor
     await world.after(minutes=6, renew=agents)
     assert len(world.api.events("StorageHealthy")) == 1
     assert "problems" not in world.status
+
+
+@pytest.mark.parametrize("end", ["its check is switched off", "its agent is uninstalled"])
+async def test_unwell_storage_that_is_no_longer_monitored_is_not_told_as_healthy(
+    world: World, end: str
+) -> None:
+    world.claim("db", "worker-1")
+    said = StorageProblem("StorageUnreachable", "NoPath", "no path to the array", START)
+    driver = make_reported_driver(storage=(said,), methods=("NodeGetVolumeHealth", "NodeGetStorageHealth"))
+    world.cluster.report("worker-1", drivers=[driver])
+    await world.after(minutes=3, renew=("worker-1",))
+    assert len(world.api.events("StorageUnhealthy")) == 1
+    if end == "its agent is uninstalled":
+        world.cluster.reports.clear()
+    else:
+        world.policy = replace(
+            POLICY, spec=replace(POLICY.spec, checks=Checks(node=NodeCheck(enabled=False)))
+        )
+    await world.after(minutes=10)
+    assert "problems" not in world.status
+    assert world.api.events("StorageHealthy") == []
 
 
 async def test_a_restart_in_the_middle_of_a_failure_writes_no_second_event(world: World) -> None:

@@ -38,6 +38,7 @@ from volumehealth.model.health import (
 )
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer, Origin
+from volumehealth.model.text import clean_message
 from volumehealth.model.vocabulary import SilenceReason
 
 _TURNS = 10
@@ -58,6 +59,7 @@ class JudgeSettings:
         record_retention: how long a recovered claim is remembered.
         longest_gap: two answers of a source that are further apart leave open what was in between.
         longest_pause: after a longer time without a check nobody knows what the sources said meanwhile.
+        fresh: how long a positive answer makes a claim Healthy while something adverse waits to be confirmed.
     """
 
     unhealthy_after: timedelta
@@ -66,6 +68,7 @@ class JudgeSettings:
     record_retention: timedelta
     longest_gap: timedelta = timedelta(minutes=15)
     longest_pause: timedelta = timedelta.max
+    fresh: timedelta = timedelta.max
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,8 @@ def judge_claim(
     waiting, confirmed, known = _confirm(pending, kept, hearing, known, past.episodes, now)
     said = [wait for wait in waiting if _statement(hearing, wait) is not None]
     findings = tuple(sorted((*kept, *confirmed), key=_worst_first))
-    verdict, basis = _verdict(findings, said, hearing, past.verdict, stale_reason, by_node=by_node)
+    was = past.verdict if _positive_is_fresh(waiting, hearing, settings.fresh) else Verdict.UNKNOWN
+    verdict, basis = _verdict(findings, said, hearing, was, stale_reason, by_node=by_node)
     reason, message = _why(verdict, said, hearing, stale_reason)
     over = bool(cleared or closed)
     health = ClaimHealth(
@@ -211,6 +215,31 @@ def _complete(
         elif identity is not None:
             ended[origin, identity] = answer
     return (*answers, *told.values()), ended
+
+
+def unjudged(previous: ClaimHealth | None, uid: str, error: Exception) -> Judgement:
+    """Return what becomes of a claim whose judging failed: what was found stays, stale, and nothing is told.
+
+    Args:
+        previous: what was remembered.
+        uid: of the claim; what was remembered of another uid is dropped.
+        error: what went wrong; shown as why the claim is Unknown.
+    """
+    reason = str(SilenceReason.JUDGING_FAILED)
+    words = clean_message(f"{type(error).__name__}: {error}")
+    if previous is None or previous.uid != uid:
+        return Judgement(None, Verdict.UNKNOWN, unknown_reason=reason, unknown_message=words)
+    past = stopped(previous)
+    health = replace(
+        past,
+        findings=tuple(replace(finding, stale=True) for finding in past.findings),
+        verdict=Verdict.UNHEALTHY if past.findings else Verdict.UNKNOWN,
+        unknown_reason=reason,
+        unknown_message=words,
+    )
+    return Judgement(
+        _memorable(health, previous), health.verdict, unknown_reason=reason, unknown_message=words
+    )
 
 
 def _unaccused(answers: Sequence[Answer], stale_reason: str, *, by_node: bool) -> Judgement:
@@ -560,6 +589,14 @@ def _verdict(
     if basis is not None:
         return (Verdict.UNKNOWN, None) if stale_reason else (Verdict.HEALTHY, basis)
     return (Verdict.UNKNOWN if hearing.answerable else Verdict.UNMONITORED), None
+
+
+def _positive_is_fresh(waiting: Iterable[Pending], hearing: Statements, fresh: timedelta) -> bool:
+    """Tell whether a positive answer that came before all that is said now would still be fresh.
+
+    An origin that goes on saying something adverse, in whatever words, has said nothing positive for as long.
+    """
+    return not any(wait.waited.reaches(fresh) for wait in waiting if hearing.says_anything(wait.origin))
 
 
 def _leaves_it_open(said: Sequence[Pending], hearing: Statements) -> bool:

@@ -7,7 +7,7 @@ from heapq import merge
 from itertools import islice
 from types import MappingProxyType
 
-from volumehealth.judge.claim import Judgement, JudgeSettings, judge_claim, stopped
+from volumehealth.judge.claim import Judgement, JudgeSettings, judge_claim, stopped, unjudged
 from volumehealth.judge.groups import DriverWide, driver_wide
 from volumehealth.judge.partition import Handles, Partition, Silence, Silent, partition, silent
 from volumehealth.judge.rules import CompiledRules
@@ -335,9 +335,17 @@ class DriverJudge:
 
     def _judge(self, ref: ClaimRef, claim: Claim) -> Judgement:
         previous = self._previous.get(ref)
+        try:
+            judgement = self._judge_said(previous, ref, claim)
+        except Exception as error:  # noqa: BLE001 - whatever is said of one claim costs that claim only
+            judgement = unjudged(previous, claim.uid, error)
+        self._keep(ref, claim, judgement)
+        return judgement
+
+    def _judge_said(self, previous: ClaimHealth | None, ref: ClaimRef, claim: Claim) -> Judgement:
         if previous is not None and not self._looked:
             previous = stopped(previous)
-        judgement = self._still_said(previous, ref, claim) or judge_claim(
+        return self._still_said(previous, ref, claim) or judge_claim(
             previous,
             answers_about(claim, self._evidence),
             ref=ref,
@@ -351,8 +359,6 @@ class DriverJudge:
             by_node=ref in self._complete,
             origins=self._evidence.origins,
         )
-        self._keep(ref, claim, judgement)
-        return judgement
 
     def _still_said(self, previous: ClaimHealth | None, ref: ClaimRef, claim: Claim) -> Judgement | None:
         """Return the judgement of a claim whose driver goes on saying no more and no less than is confirmed.

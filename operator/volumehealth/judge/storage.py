@@ -3,14 +3,26 @@
 It is no claim's finding: a node that lost its paths to an array is one story, with the names of the claims it touches.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
-from volumehealth.judge.claim import JudgeSettings, judge_claim
-from volumehealth.model.health import Answer, ClaimHealth, Finding, TransitionKind
+from volumehealth.judge.claim import JudgeSettings, judge_claim, unjudged
+from volumehealth.model.health import (
+    Answer,
+    ClaimHealth,
+    Finding,
+    Origins,
+    Outcome,
+    Source,
+    TransitionKind,
+)
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer, Origin
+
+_OBSERVERS = (Observer.API, Observer.DRIVER)
+"""Who tells of storage: the kubelet's object, and an agent that asks the driver."""
 
 
 class Backend(NamedTuple):
@@ -45,38 +57,92 @@ def judge_storage(
     now: datetime,
     monotonic: float | None = None,
     stale_reason: str = "",
+    origins_of: Callable[[Backend], Origins | None] | None = None,
 ) -> tuple[dict[Backend, ClaimHealth], frozenset[tuple[Backend, Finding]]]:
     """Judge all backends that anything is said of, or was.
 
     Args:
         previous: what was remembered.
-        answers: what is said now; without an answer a finding is frozen.
+        answers: what is said now.
         settings: the policy's.
         now: the moment, by the wall clock.
         monotonic: the moment in monotonic seconds; None if no clock was set meanwhile.
         stale_reason: why the cluster view must not be trusted.
+        origins_of: tells of a backend's origins that gave no answer why; without it they are silent.
 
     Returns:
         What is to be remembered (only backends with a statement that waits or is confirmed), and what was confirmed
         just now.
     """
+    previous = {
+        backend: _attributed(backend, health, answers.get(backend, ()), origins_of)
+        for backend, health in previous.items()
+    }
     healths: dict[Backend, ClaimHealth] = {}
     new: set[tuple[Backend, Finding]] = set()
     for backend in sorted(previous.keys() | answers.keys()):
-        judgement = judge_claim(
-            previous.get(backend),
-            answers.get(backend, ()),
-            ref=ClaimRef("", backend.node),
-            uid=backend.node,
-            driver=backend.driver,
-            settings=settings,
-            now=now,
-            monotonic=monotonic,
-            stale_reason=stale_reason,
-        )
+        try:
+            judgement = judge_claim(
+                previous.get(backend),
+                answers.get(backend, ()),
+                ref=ClaimRef("", backend.node),
+                uid=backend.node,
+                driver=backend.driver,
+                settings=settings,
+                now=now,
+                monotonic=monotonic,
+                stale_reason=stale_reason,
+                origins=origins_of(backend) if origins_of is not None else None,
+            )
+        except Exception as error:  # noqa: BLE001 - whatever is said of one backend costs that one only
+            judgement = unjudged(previous.get(backend), backend.node, error)
         if judgement.health is not None and (judgement.health.findings or judgement.health.pending):
             healths[backend] = judgement.health
         new |= {
             (backend, turn.finding) for turn in judgement.transitions if turn.kind is TransitionKind.FOUND
         }
     return healths, frozenset(new)
+
+
+def _attributed(
+    backend: Backend,
+    health: ClaimHealth,
+    answers: Iterable[Answer],
+    origins_of: Callable[[Backend], Origins | None] | None,
+) -> ClaimHealth:
+    """Say whose word a finding is that was read back from a status, which does not tell.
+
+    It is the word of whoever says it now; if nobody does, of whoever could.
+    """
+    if all(finding.observers for finding in health.findings):
+        return health
+    known = tuple(answers)
+    origins = origins_of(backend) if origins_of is not None else None
+
+    def says(observer: Observer, finding: Finding) -> bool:
+        return any(
+            (one.status, one.reason) == (finding.status, finding.reason)
+            for answer in known
+            if answer.observer is observer
+            for one in answer.conditions
+        )
+
+    def could_say(observer: Observer, finding: Finding) -> bool:
+        if origins is None:
+            return True
+        origin = Origin(Source.NODE, observer, backend.node)
+        state = origins.state_of(ClaimRef("", backend.node), origin, finding.reason)
+        return state.outcome is not Outcome.ENDED
+
+    def whose(finding: Finding) -> tuple[Observer, ...]:
+        for speaks in (says, could_say):
+            found = tuple(one for one in _OBSERVERS if speaks(one, finding))
+            if found:
+                return found
+        return _OBSERVERS
+
+    findings = (
+        finding if finding.observers else replace(finding, observers=whose(finding))
+        for finding in health.findings
+    )
+    return replace(health, findings=tuple(findings))

@@ -200,3 +200,7 @@ class SilenceReason(Described):
         "NotYetConfirmed",
         "The driver says something adverse that has not lasted long enough.",
     )
+    JUDGING_FAILED = (
+        "JudgingFailed",
+        "A fault of the operator: what is said of the claim could not be judged.",
+    )

@@ -1,7 +1,7 @@
 """Events on a policy: its own turns, grouped, never one for each claim."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from volumehealth.judge.problem import Group, Problem
@@ -44,6 +44,7 @@ class _Known:
     silent: set[str]
     agents: set[str]
     storage: dict[Group, frozenset[str]]
+    stale: set[Group] = field(default_factory=set)
 
 
 class PolicyEventOutput(Output):
@@ -153,12 +154,16 @@ class PolicyEventWriter:
                 words = _storage(result, problem)
                 self._write(result.policy, EventReason.STORAGE_UNHEALTHY, identity, words, _AT_ONCE)
             known.storage[problem.group] = problem.nodes
+        monitored_still = result.policy.spec.checks.node.enabled
         for group in known.storage.keys() - {problem.group for problem in problems}:
             del known.storage[group]
+            if group in known.stale or not monitored_still:
+                continue  # it is no longer monitored; nobody says that it is well
             words = (
                 f"{group.driver}: {fit(clean(f'{group.status}/{group.reason}'), 80)} is not reported any more"
             )
             self._write(result.policy, EventReason.STORAGE_HEALTHY, "|".join(group), words, _AT_ONCE)
+        known.stale = {problem.group for problem in problems if problem.stale}
 
     def _tell_agents(self, result: CheckResult, known: _Known) -> None:
         """Tell of agents that are silent for as long as it takes to believe a statement, and when they are back.

@@ -45,6 +45,7 @@ def read_storage(
                 confirmed=min(since, now),
                 node=node,
                 stale=True,
+                observers=(),  # the status does not say who said it
             )
             health = ClaimHealth(uid=node, findings=(finding,), verdict=Verdict.UNHEALTHY)
             found[Backend(driver, node)] = (health, _example(problem.get("example")))

@@ -1,6 +1,6 @@
 """What the planes need of the cluster view, and what they tell of a policy's claims."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -18,9 +18,8 @@ from volumehealth.model.cluster import (
     PodEvent,
     ViewState,
 )
-from volumehealth.model.health import Answer, HealthAPI, HealthyOnNodes, Origins, Outcome, Source
+from volumehealth.model.health import Answer, HealthAPI, HealthyOnNodes, Origins
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.origin import Observer
 from volumehealth.model.report import VolumeHealthReport
 
 
@@ -123,6 +122,7 @@ class Observations:
         storage: answers about the storage behind drivers, seen from nodes, and the claims that it touches.
         drivers: those that answer on nodes.
         origins: what origins of these planes are that gave no answer.
+        storage_origins: the same for what drivers say of the storage behind them, by driver.
     """
 
     claims: Mapping[ClaimRef, tuple[Answer, ...]] = field(default_factory=dict)
@@ -132,13 +132,4 @@ class Observations:
     storage: Mapping[Backend, tuple[tuple[Answer, ...], tuple[ClaimRef, ...]]] = field(default_factory=dict)
     drivers: Mapping[str, ObservedDriver] = field(default_factory=dict)
     origins: Origins | None = None
-
-
-def storage_silence(heard: Observations, backend: Backend, now: datetime) -> tuple[Answer, ...]:
-    """Return what to make of a backend that nobody speaks of any more: it is well, unless its node's agent is silent."""
-    if backend.node in heard.silent:
-        return ()
-    observers = (Observer.API, Observer.DRIVER)  # of the kubelet's object, and of the agent's report
-    return tuple(
-        Answer(Source.NODE, Outcome.HEALTHY, now, node=backend.node, observer=one) for one in observers
-    )
+    storage_origins: Callable[[str], Origins] | None = None

@@ -135,6 +135,56 @@ class PlaneOrigins:
 
 
 @dataclass(frozen=True, slots=True)
+class StorageOrigins:
+    """The origins of what one driver says of the storage behind it, as nodes see it, at one moment.
+
+    Attributes:
+        driver: its name.
+        planes: what is known of nodes and their agents.
+        registered: whether the driver is registered with the kubelet of a node.
+    """
+
+    driver: str
+    planes: PlaneOrigins
+    registered: Callable[[str], bool]
+
+    def state_of(self, claim: ClaimRef, origin: Origin, reason: str) -> Answer:
+        """Say what an origin is that says nothing of the storage any more; see `model.health.Origins`."""
+        now = self.planes.now
+        if not self.planes.checks.node.enabled:
+            return _switched_off(origin, now, "node")
+        if origin.observer is Observer.API:
+            return self._kubelet(origin)
+        if self.planes.agents is None:
+            return _silent(origin, now, SilenceReason.VIEW_STALE, "agents may not be read")
+        agent = self.planes.agents.get(origin.node)
+        if agent is None:
+            return _ended(origin, now, f"{_NO_LONGER}: no agent runs on {origin.node}")
+        if agent.live is None:
+            return _silent(origin, now, SilenceReason.AGENT_SILENT, silent_words(agent))
+        return self._agent(origin, agent)
+
+    def _kubelet(self, origin: Origin) -> Answer:
+        if not self.planes.follows("csinodes"):
+            return _silent(origin, self.planes.now, SilenceReason.VIEW_STALE, "CSINodes may not be read")
+        if not self.registered(origin.node):
+            return _ended(
+                origin, self.planes.now, f"{_NO_LONGER}: {self.driver} is not registered on {origin.node}"
+            )
+        return _speaks(origin, self.planes.now)
+
+    def _agent(self, origin: Origin, agent: NodeAgent) -> Answer:
+        driver, now = agent.driver(self.driver), self.planes.now
+        if driver is not None and driver.state in (SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN):
+            return _silent(origin, now, SilenceReason.DRIVER_UNREACHABLE, driver.message)
+        if driver is None or "NodeGetStorageHealth" not in driver.methods:
+            return _ended(
+                origin, now, f"{_NO_LONGER}: {self.driver} says nothing of its storage on {origin.node}"
+            )
+        return _speaks(origin, now)
+
+
+@dataclass(frozen=True, slots=True)
 class AllOrigins:
     """Every origin, for one policy at one moment.
 

@@ -8,6 +8,7 @@ from collections import ChainMap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import chain
 from math import inf
 
@@ -26,7 +27,7 @@ from volumehealth.policy.select import Members
 from volumehealth.sources import kubernetes, reports, waiting
 from volumehealth.sources.liveness import AgentLiveness
 from volumehealth.sources.observations import Observations, ObservedDriver, PlaneView
-from volumehealth.sources.origins import PlaneOrigins
+from volumehealth.sources.origins import PlaneOrigins, StorageOrigins
 from volumehealth.sources.usage import Place, Usage
 
 _GRACE = timedelta(seconds=30)
@@ -117,6 +118,14 @@ class Planes:
             for ref, answer in statements:
                 said.setdefault(ref, []).append(answer)
         yield
+        origins = PlaneOrigins(
+            checks=policy.spec.checks,
+            driver_of=self._driver_of,
+            usage=self._usage,
+            agents=everyone if self._view.follows("leases") else None,
+            follows=self._view.follows,
+            now=moment.wall,
+        )
         return Observations(
             claims={ref: tuple(answers) for ref, answers in said.items()},
             healthy_on_nodes=healthy_on_nodes,
@@ -124,15 +133,13 @@ class Planes:
             silent={agent.node: agent.silent_since for agent in agents if agent.silent_since is not None},
             storage=self._storage(policy, own, agents, moment),
             drivers=_drivers(agents, members.by_driver),
-            origins=PlaneOrigins(
-                checks=policy.spec.checks,
-                driver_of=self._driver_of,
-                usage=self._usage,
-                agents=everyone if self._view.follows("leases") else None,
-                follows=self._view.follows,
-                now=moment.wall,
-            ),
+            origins=origins,
+            storage_origins=lambda driver: StorageOrigins(driver, origins, partial(self._registers, driver)),
         )
+
+    def _registers(self, driver: str, node: str) -> bool:
+        csinode = self._view.csinodes.get(node)
+        return csinode is not None and driver in csinode.drivers
 
     def _driver_of(self, ref: ClaimRef) -> str:
         claim = self._view.claims.get(ref)

@@ -310,6 +310,8 @@ def _concerns(
 def storage_of(agent: NodeAgent) -> Iterator[tuple[str, StorageStatement]]:
     """Yield what drivers say, by name, of the storage behind them as it is seen from a node."""
     for driver in agent.live.drivers if agent.live is not None else ():
+        if driver.state in (SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN):
+            continue  # it repeats what the driver said last
         for problem in driver.storage:
             condition = Condition(problem.status, problem.reason, clean_message(problem.message))
             yield driver.name, StorageStatement(condition, problem.access_mode, problem.volume_mode)

@@ -66,6 +66,25 @@ class TestVerdict:
         assert court.hears(adverse(SLOW), after=1).verdict is Verdict.HEALTHY
         assert court.hears(adverse(SLOW), after=2).verdict is Verdict.UNHEALTHY
 
+    def test_a_claim_is_not_healthy_for_as_long_as_a_patient_rule_waits(self) -> None:
+        rule = Rule(RuleMatch(reason="Slow"), unhealthy_after=timedelta(hours=1))
+        court = Court(replace(settings(rules=[rule]), fresh=timedelta(minutes=3)))
+        court.hears(healthy())
+        said = [court.hears(adverse(SLOW), after=1).verdict for _ in range(65)]
+        assert said[:3] == [Verdict.HEALTHY] * 3, "its last healthy answer is fresh"
+        assert set(said[3:60]) == {Verdict.UNKNOWN}, "it is not, and what is said is not confirmed"
+        assert said[60:] == [Verdict.UNHEALTHY] * 5
+
+    def test_words_that_change_all_the_time_keep_no_claim_healthy(self) -> None:
+        court = Court(replace(settings(unhealthy_after=30), fresh=timedelta(minutes=3)))
+        court.hears(healthy())
+        said = [
+            court.hears(adverse(replace(SLOW, reason=f"Slow{minute}")), after=1).verdict
+            for minute in range(30)
+        ]
+        assert said[:3] == [Verdict.HEALTHY] * 3
+        assert set(said[3:]) == {Verdict.UNKNOWN}
+
     def test_a_healthy_claim_is_unknown_when_its_source_falls_silent_before_the_statement_lasted(
         self,
     ) -> None:

@@ -14,11 +14,13 @@ from volumehealth.judge.claim import JudgeSettings, judge_claim
 from volumehealth.judge.driver import answers_about
 from volumehealth.judge.explain import explain_claim
 from volumehealth.judge.policy import PolicyJudgement, judge_in_steps, judge_policy
+from volumehealth.judge.rules import CompiledRules, Ruled
 from volumehealth.model.cluster import Claim
 from volumehealth.model.health import (
     Answer,
     Basis,
     ClaimHealth,
+    Condition,
     DriverAnswers,
     DriverState,
     Evidence,
@@ -236,6 +238,47 @@ class TestMemory:
         bench.claims[ref] = replace(bench.claims[ref], uid="another")
         judgement = bench.judges(told, after=1)
         assert (judgement.healths[ref].uid, len(judgement.transitions)) == ("another", 1)
+
+
+class BrokenRules(CompiledRules):
+    """Rules with a fault that shows at one text only."""
+
+    def apply(self, driver: str, source: Source, condition: Condition) -> Ruled:
+        if condition.message == "the text that breaks them":
+            raise ZeroDivisionError("division by zero")
+        return super().apply(driver, source, condition)
+
+
+class TestABoundaryAroundEachClaim:
+    """Faults G: whatever is said of one claim costs that claim only, and is shown."""
+
+    BREAKS = replace(LOST, message="the text that breaks them")
+
+    def bench(self) -> Bench:
+        return Bench(claims_of(3), replace(AT_ONCE, rules=BrokenRules(())))
+
+    def test_a_claim_that_cannot_be_judged_is_unknown_and_the_others_are_judged(self) -> None:
+        said = {"v000": adverse(self.BREAKS), "v001": adverse(LOST)}
+        judgement = self.bench().judges(says({"v002"}, said))
+        assert verdicts(judgement) == (1, 1, 1, 0)
+        (group,) = judgement.unknown
+        assert (group.reason, group.claims) == ("JudgingFailed", 1)
+        assert "ZeroDivisionError" in group.message
+        assert [turn.claim.name for turn in judgement.transitions] == ["c001"]
+
+    def test_what_was_found_of_it_stays_stale_and_nothing_is_told(self) -> None:
+        bench = self.bench()
+        bench.judges(says({"v001", "v002"}, {"v000": adverse(LOST)}))
+        for _ in range(3):
+            said = {"v000": adverse(self.BREAKS)}
+            judgement = bench.judges(says({"v001", "v002"}, said, at=bench.now + MINUTE), after=1)
+            assert verdicts(judgement) == (2, 1, 0, 0)
+            assert judgement.transitions == ()
+            (finding,) = judgement.healths[ClaimRef("shop", "c000")].findings
+            assert (finding.reason, finding.stale) == ("VolumeNotFound", True)
+        judgement = bench.judges(says({"v000", "v001", "v002"}, at=bench.now + MINUTE), after=1)
+        judgement = bench.judges(says({"v000", "v001", "v002"}, at=bench.now + MINUTE), after=1)
+        assert verdicts(judgement) == (3, 0, 0, 0)
 
 
 class TestFreshness:
