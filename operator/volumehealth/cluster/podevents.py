@@ -140,5 +140,6 @@ class PodEvents:
         )
         found = read_body(body, _Events, what=f"the list of Events of {pod.namespace}/{pod.name}")
         events = tuple(event.read() for event in found.items or ())
-        if events or pod.uid not in self._events:
-            self._events[pod.uid] = events
+        told = {(event.reason, event.message) for event in events}
+        expired = (one for one in self._events.get(pod.uid, ()) if (one.reason, one.message) not in told)
+        self._events[pod.uid] = (*events, *expired)[:_MOST]

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from volumehealth.judge.claim import Judgement, JudgeSettings, judge_claim, stopped, unjudged
 from volumehealth.judge.groups import DriverWide, driver_wide
-from volumehealth.judge.partition import Handles, Partition, Silence, Silent, partition, silent
+from volumehealth.judge.partition import NO_HANDLE, Handles, Partition, Silence, Silent, partition, silent
 from volumehealth.judge.rules import CompiledRules
 from volumehealth.model.cluster import Claim
 from volumehealth.model.health import (
@@ -88,7 +88,7 @@ class DriverJudgement:
 def answers_about(claim: Claim, evidence: Evidence) -> tuple[Answer, ...]:
     """Return what every source says of one claim, as it is judged."""
     speaking = _speaking(evidence.drivers.get(claim.driver))
-    told = () if speaking is None else (_dated(speaking.about(claim.handle), speaking),)
+    told = () if speaking is None or not claim.handle else (_dated(speaking.about(claim.handle), speaking),)
     return (
         *told,
         *evidence.volumes.get(VolumeId(claim.driver, claim.handle), ()),
@@ -133,6 +133,7 @@ class DriverJudge:
         self._answers = _speaking(evidence.drivers.get(name))
         self._vouched = evidence.healthy_on_nodes.claims.get(name, _NOBODY)
         self._complete = evidence.healthy_on_nodes.complete.get(name, _NOBODY)
+        self._nameless = frozenset(handles.get(NO_HANDLE, ()))
         self._previous = previous
         self._claims = claims
         self._settings = settings
@@ -227,12 +228,14 @@ class DriverJudge:
         }
         seen = self._complete - self._vouched - single
         if self._answers is not None:
-            seen = frozenset().union(*(group.claims & seen for group in groups.values()))
+            askable = (group.claims for group in groups.values())
+            seen = frozenset().union(*(claims & seen for claims in (*askable, self._nameless)))
         unsaid = ((why, group.without(seen)) for why, group in groups.items())
         self._silent += [(why, group) for why, group in unsaid if group.claims]
         unknown = sum(len(group.claims) for _, group in self._silent)
         rest = count - len(single) - unknown
-        healthy = rest if self._answers is not None else len(self._vouched - single) + len(seen)
+        mute = self._nameless - single - self._vouched - seen
+        healthy = rest - len(mute) if self._answers is not None else len(self._vouched - single) + len(seen)
         unmonitored = rest - healthy
         if self._evidence.stale_reason and healthy:
             doubted = Silence(SilenceReason.VIEW_STALE, self._evidence.stale_reason)
@@ -256,7 +259,8 @@ class DriverJudge:
         """Return the claims that would be Healthy if the view were trusted."""
         if self._answers is None:
             return silent((self._vouched | self._complete) - single)
-        unsaid = single.union(*(group.claims for _, group in self._silent))
+        named = single | (self._nameless - self._vouched - self._complete)
+        unsaid = named.union(*(group.claims for _, group in self._silent))
         return silent(frozenset(ref for refs in self._handles.values() for ref in refs) - unsaid)
 
     # ---- claims that are as they were ----

@@ -13,6 +13,8 @@ from volumehealth.model.health import Answer, DriverAnswers, Outcome
 from volumehealth.model.ids import ClaimRef
 
 EXAMPLES = 3
+NO_HANDLE = ""
+"""The handle of volumes of which nobody knows how their driver calls them: it cannot be asked about them."""
 Handles = Mapping[str, tuple[ClaimRef, ...]]
 
 
@@ -88,6 +90,7 @@ def partition(handles: Handles, answers: DriverAnswers, last: Partition | None) 
     groups: dict[Silence, list[ClaimRef]] = {}
     unsaid = handles.keys() - answers.healthy
     unsaid -= answers.others.keys()
+    unsaid.discard(NO_HANDLE)
     _put(groups, answers.silence, [ref for handle in unsaid for ref in handles[handle]])
     for handle, answer in answers.others.items():
         refs = handles.get(handle, ())

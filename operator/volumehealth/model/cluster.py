@@ -92,6 +92,11 @@ class Pod:
         """True if its containers will never run again."""
         return self.phase in ("Succeeded", "Failed")
 
+    def wait_names(self, claim: str) -> tuple[str, ...]:
+        """Return by which names of its own volumes it waits for a claim; none if it does not wait."""
+        volumes = self.waits.volumes if self.waits is not None else ()
+        return tuple(volume for volume, name in volumes if name == claim)
+
 
 @dataclass(frozen=True, slots=True)
 class Namespace:

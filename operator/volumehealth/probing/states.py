@@ -46,6 +46,7 @@ class Inputs:
         plan: how the driver is asked.
         limits: when it is confirmed.
         wanted: the volumes.
+        findings: those of them with live findings.
         lists, gets: what it said.
         list_expired: whether its last list became too old.
         healthy_on_nodes: whether it answers otherwise than about this volume, since then.
@@ -55,6 +56,7 @@ class Inputs:
     plan: Plan
     limits: ProbeLimits
     wanted: frozenset[str]
+    findings: frozenset[str]
     lists: ListResults
     gets: GetResults
     list_expired: bool
@@ -148,16 +150,25 @@ class VolumeStatesBuilder:
     def _explicit(self) -> None:
         """Take what the driver explicitly said against a volume: that counts even in an outage."""
         newer = frozenset[str]() if self._heard.plan.lists else self._gets.healthy
+        # While the list fails, what other volumes answer by themselves says nothing of what it said last.
+        read = None if self._heard.plan.lists else self._lists.read
         for handle, conditions in self._lists.adverse.items():
             if handle not in newer:
-                self._accuse(handle, conditions)
+                self._accuse(handle, conditions, heard=read)
         for handle, record in self._gets.others.items():
             if record.said is GetOutcome.ADVERSE and handle not in self._lists.adverse:
                 self._accuse(handle, merged(record.conditions), heard=record.heard)
 
     def _acquit(self) -> None:
-        """Date what single volumes with findings said of themselves: `healthyAfter` counts from there to there."""
-        for handle, heard in self._gets.acquitted.items():
+        """Date what single volumes with findings said of themselves: `healthyAfter` counts from there to there.
+
+        While the list fails, what it said last of such a volume is as old as the list.
+        """
+        dated = dict(self._gets.acquitted)
+        if not self._heard.plan.lists and self._lists.read is not None:
+            for handle in self._heard.findings & self._healthy_by_last_list() - self._gets.healthy:
+                dated[handle] = self._lists.read
+        for handle, heard in dated.items():
             old = self._old.others.get(handle)
             new = Answer(Source.CONTROLLER, Outcome.HEALTHY, heard.wall)
             self._others[handle] = old if old is not None and old == new else new

@@ -200,6 +200,7 @@ class VolumeStore:
             plan=self._plan if self.by_list else replace(self._plan, lists=False),
             limits=self._limits,
             wanted=self._wanted,
+            findings=self._findings,
             lists=self._lists,
             gets=self.gets,
             list_expired=self._list_expired,

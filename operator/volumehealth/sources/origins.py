@@ -27,6 +27,7 @@ from volumehealth.sources.usage import Usage
 
 _AT_ONCE = timedelta(0)
 _OF_MOUNTS = (Reason.CANNOT_MOUNT, Reason.MULTI_ATTACH, Reason.ATTACH_STUCK)
+_OF_WAITING = (Reason.CANNOT_MOUNT, Reason.MULTI_ATTACH)
 _OF_USE = (Reason.NODE_FAILED, Reason.DRIVER_NOT_REGISTERED, Reason.CANNOT_MOUNT, Reason.MULTI_ATTACH)
 """What is said of a node because the claim is in use there."""
 _NO_LONGER = "no longer monitored"
@@ -70,6 +71,7 @@ class PlaneOrigins:
         agents: by node; None where agents may not be read now.
         follows: whether a resource may be read.
         now: the moment.
+        undecided: whether a Pod on a node may still wait for a claim, and nobody can say that it does not.
     """
 
     checks: Checks
@@ -78,6 +80,7 @@ class PlaneOrigins:
     agents: Mapping[str, NodeAgent] | None
     follows: Callable[[str], bool]
     now: datetime
+    undecided: Callable[[ClaimRef, str], bool] = lambda claim, node: False
 
     def state_of(self, claim: ClaimRef, origin: Origin, reason: str) -> Answer:
         """Say what an origin of these planes is that gave no answer; see `model.health.Origins`."""
@@ -94,6 +97,9 @@ class PlaneOrigins:
             return _silent(origin, self.now, SilenceReason.VIEW_STALE, "nodes may not be read")
         if reason in _OF_USE and not self._in_use(claim, origin):
             return self._unused(origin)
+        if reason in _OF_WAITING and self.undecided(claim, origin.node):
+            why = f"a Pod on {origin.node} still waits, and no Event says whether for this"
+            return _silent(origin, self.now, SilenceReason.NOT_YET_ASKED, why)
         return _speaks(origin, self.now)
 
     def _node(self, claim: ClaimRef, origin: Origin) -> Answer:

@@ -125,6 +125,7 @@ class Planes:
             agents=everyone if self._view.follows("leases") else None,
             follows=self._view.follows,
             now=moment.wall,
+            undecided=lambda ref, node: self._is_undecided(ref, node, troubles),
         )
         return Observations(
             claims={ref: tuple(answers) for ref, answers in said.items()},
@@ -135,6 +136,14 @@ class Planes:
             drivers=_drivers(agents, members.by_driver),
             origins=origins,
             storage_origins=lambda driver: StorageOrigins(driver, origins, partial(self._registers, driver)),
+        )
+
+    def _is_undecided(self, ref: ClaimRef, node: str, troubles: Collection[str]) -> bool:
+        view = self._view
+        return any(
+            waiting.is_undecided(pod, ref, view.pod_events, view.claims, troubled=troubles)
+            for pod in view.pods_of(ref)
+            if pod.node == node
         )
 
     def _registers(self, driver: str, node: str) -> bool:

@@ -11,13 +11,13 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from volumehealth.model.clock import rfc3339
+from volumehealth.model.clock import LONG_AGO, rfc3339
 from volumehealth.model.cluster import ApiConditions, Attachment, Claim, Pod, PodEvent
 from volumehealth.model.health import DEGRADED, INACCESSIBLE, Answer, Condition, Outcome, Source
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer
 from volumehealth.model.text import clean_message
-from volumehealth.model.vocabulary import Reason
+from volumehealth.model.vocabulary import EventReason, Reason
 
 MUTE_AFTER = timedelta(minutes=15)
 """A Pod that waits for so long without any Event that says why waits for its volumes: whatever comes after them is told
@@ -27,8 +27,38 @@ ATTACHING_AFTER = timedelta(minutes=15)
 SLOW_AFTER = timedelta(hours=1)
 """A resize may take long on large volumes."""
 _MOUNTING = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
-_NO_SIGN = ("Scheduled", "SuccessfulAttachVolume", "VolumePermissionChangeInProgress", *_MOUNTING)
-"""Reasons after which volumes may still be missing; every other one comes after they are there, or from elsewhere."""
+_ATTACHING = "FailedAttachVolume"
+_ATTACHED = "SuccessfulAttachVolume"
+_NO_SIGN = ("Scheduled", _ATTACHED, "VolumePermissionChangeInProgress", *_MOUNTING)
+"""What is told of a Pod before its volumes are there, and says nothing of why they are not."""
+_OF_HEALTH = tuple(
+    reason.value
+    for reason in (
+        EventReason.VOLUME_CONDITION_ABNORMAL,
+        EventReason.VOLUME_CONDITION_NORMAL,
+        EventReason.NODE_FAILED,
+        EventReason.NODE_RECOVERED,
+    )
+)
+"""What this operator, and other monitors, tell of a Pod's volumes; it says nothing of how far the Pod has come."""
+_AFTERWARDS = frozenset(
+    (
+        "AddedInterface",
+        "BackOff",
+        "Created",
+        "ErrImageNeverPull",
+        "Failed",
+        "FailedCreatePodSandBox",
+        "FailedPostStartHook",
+        "InspectFailed",
+        "Pulled",
+        "Pulling",
+        "SandboxChanged",
+        "Started",
+        "Unhealthy",
+    )
+)
+"""What kubelets and networks tell of a Pod once its volumes are there. Other programs may tell anything at any time."""
 _VOLUME = re.compile(r'\bvolume "([^"]{1,253})"')
 _UNMOUNTED = re.compile(r"\bunmounted volumes=\[([^\]]{0,4096})\]")
 _HELD = re.compile(r"(?i)multi-attach error|waiting for detach|already (exclusively attached|used by pod)")
@@ -72,6 +102,27 @@ def pods_that_cannot_mount(
                 yield ref, _answer(pod, ref, text, pods_of(ref), since=since, now=now)
 
 
+def is_undecided(
+    pod: Pod,
+    ref: ClaimRef,
+    events: Mapping[str, Sequence[PodEvent]],
+    claims: Mapping[ClaimRef, Claim],
+    *,
+    troubled: Collection[str],
+) -> bool:
+    """Tell whether a Pod still waits and nobody can say that it does not wait for a claim any more.
+
+    Its Events were not read yet, or have expired, or its node does nothing now.
+    """
+    if pod.wait_names(ref.name) == () or ref.namespace != pod.namespace:
+        return False
+    said, claim = events.get(pod.uid), claims.get(ref)
+    if said is None or pod.node in troubled:
+        return True
+    names = {*pod.wait_names(ref.name), claim.volume if claim is not None else ""}
+    return not any(_is_later_sign(event, LONG_AGO.timestamp(), names) for event in said)
+
+
 def _why(events: Sequence[PodEvent], names: Collection[str]) -> str | None:
     """Return what was said last of one of a volume's names; None if nothing was, or something later since."""
     named = [
@@ -80,9 +131,29 @@ def _why(events: Sequence[PodEvent], names: Collection[str]) -> str | None:
         if event.reason in _MOUNTING and not names_of(event.message).isdisjoint(names)
     ]
     newest = max(named, key=_rank, default=None)
-    if newest is None or any(_comes_later(event, newest) for event in events):
+    if newest is None:
+        return None
+    last = max(map(_when, named))
+    if any(_is_later_sign(event, last, names) for event in events):
+        return None
+    if newest.reason == _ATTACHING and any(_attaches(event, names, since=newest) for event in events):
         return None
     return newest.message.removeprefix("(combined from similar events): ")
+
+
+def _is_later_sign(event: PodEvent, than: float, names: Collection[str]) -> bool:
+    """Tell whether an Event says that a volume is there: what comes after all are, or a sum that leaves it out."""
+    if _when(event) <= than:
+        return False
+    if event.reason in _AFTERWARDS:
+        return True
+    sums_up = event.reason in _MOUNTING and _UNMOUNTED.search(event.message) is not None
+    return sums_up and names_of(event.message).isdisjoint(names)
+
+
+def _attaches(event: PodEvent, names: Collection[str], *, since: PodEvent) -> bool:
+    named = not names_of(event.message).isdisjoint(names)
+    return event.reason == _ATTACHED and named and _when(event) > _when(since)
 
 
 def names_of(message: str) -> set[str]:
@@ -98,16 +169,14 @@ def _rank(event: PodEvent) -> tuple[bool, float]:
     return _UNMOUNTED.search(event.message) is None, _when(event)
 
 
-def _comes_later(event: PodEvent, mount: PodEvent) -> bool:
-    return event.reason not in _NO_SIGN and _when(event) > _when(mount)
-
-
 def _when(event: PodEvent) -> float:
     return event.last.timestamp() if event.last is not None else 0.0
 
 
 def _is_mute(events: Sequence[PodEvent]) -> bool:
-    return all(event.reason in _NO_SIGN and event.reason not in _MOUNTING for event in events)
+    """Tell whether no Event says why a Pod waits."""
+    silent = (*_NO_SIGN, *_OF_HEALTH)
+    return all(event.reason in silent and event.reason not in _MOUNTING for event in events)
 
 
 def _answer(

@@ -240,6 +240,47 @@ class TestMemory:
         assert (judgement.healths[ref].uid, len(judgement.transitions)) == ("another", 1)
 
 
+class TestVolumesWithoutAHandle:
+    """Field case 19: of some migrated volumes nobody knows how their driver calls them."""
+
+    def bench(self) -> Bench:
+        claims = claims_of(4)
+        for name in ("c000", "c001"):
+            ref = ClaimRef("shop", name)
+            claims[ref] = replace(claims[ref], handle="")
+        return Bench(claims)
+
+    def test_a_driver_that_cannot_be_asked_about_them_leaves_them_unmonitored(self) -> None:
+        judgement = self.bench().judges(says({"v002", "v003"}))
+        assert verdicts(judgement) == (2, 0, 0, 2)
+        assert judgement.unknown == ()
+
+    def test_what_others_say_of_them_counts(self) -> None:
+        bench = self.bench()
+        ref = ClaimRef("shop", "c000")
+        bad = adverse(LOST, source=Source.KUBERNETES, observer=Observer.API)
+        assert verdicts(bench.judges(says({"v002", "v003"}), claims={ref: (bad,)})) == (2, 1, 0, 1)
+
+    def test_their_nodes_can_say_that_they_are_healthy(self) -> None:
+        bench = self.bench()
+        ref = ClaimRef("shop", "c001")
+        evidence = Evidence(
+            {DRIVER: says({"v002", "v003"})},
+            healthy_on_nodes=HealthyOnNodes(START, complete={DRIVER: frozenset([ref])}),
+        )
+        for stale, expected in (("", (3, 0, 0, 1)), ("watches are silent", (0, 0, 3, 1))):
+            judgement = judge_policy(
+                {},
+                bench.members,
+                bench.claims,
+                replace(evidence, stale_reason=stale),
+                settings=AT_ONCE,
+                now=START,
+            )
+            assert verdicts(judgement) == expected
+            assert judgement.counts.healthy_by_node == (0 if stale else 1)
+
+
 class BrokenRules(CompiledRules):
     """Rules with a fault that shows at one text only."""
 

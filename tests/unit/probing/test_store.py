@@ -228,3 +228,32 @@ def test_every_answer_is_the_controllers() -> None:
     answers: list[Answer] = list(known.view(NOW).others.values())
     assert {answer.source for answer in answers} == {"Controller"}
     assert {answer.outcome for answer in answers} == {Outcome.ADVERSE, Outcome.SILENT}
+
+
+def test_what_a_list_said_last_grows_no_older_by_what_other_volumes_answer_while_it_fails() -> None:
+    """Faults B5: only answered time counts, whichever call gave the answers."""
+    known = board(LIST_VOLUMES, GET_VOLUME)
+    known.listed(reading(adverse=("v00",)), NOW)
+    known.view(NOW)
+    known.list_failed()
+    for seconds in (60, 120, 180):
+        known.got("v01", (), NOW.later(seconds))
+        known.gets.failed("v00", NOW.later(seconds), "INTERNAL")
+        answer = known.view(NOW.later(seconds)).others["v00"]
+        assert (answer.outcome, answer.at, answer.since) == (Outcome.ADVERSE, NOW.wall, NOW.wall)
+    known.listed(reading(adverse=("v00",)), NOW.later(240))
+    answer = known.view(NOW.later(240)).others["v00"]
+    assert (answer.at, answer.since) == (NOW.wall, None), "the list's own time is that of all its answers"
+
+
+def test_what_a_list_cleared_last_stays_as_old_as_the_list_while_it_fails() -> None:
+    known = board(LIST_VOLUMES, GET_VOLUME)
+    known.want(HANDLES, frozenset({"v00"}))
+    known.listed(reading(), NOW)
+    known.view(NOW)
+    known.list_failed()
+    for seconds in (60, 120, 180):
+        known.got("v01", (), NOW.later(seconds))
+        known.gets.failed("v00", NOW.later(seconds), "INTERNAL")
+        answer = known.view(NOW.later(seconds)).others["v00"]
+        assert (answer.outcome, answer.at) == (Outcome.HEALTHY, NOW.wall)

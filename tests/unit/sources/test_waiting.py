@@ -11,6 +11,7 @@ from volumehealth.model.health import Answer, Condition
 from volumehealth.model.ids import ClaimRef
 from volumehealth.sources.waiting import (
     attachments_that_hang,
+    is_undecided,
     names_of,
     pods_that_cannot_mount,
     slow_conditions,
@@ -113,6 +114,58 @@ INNOCENT: dict[str, tuple[PodEvent, ...]] = {
 @pytest.mark.parametrize("events", INNOCENT.values(), ids=INNOCENT.keys())
 def test_what_is_not_the_volumes_fault(events: tuple[PodEvent, ...]) -> None:
     assert told(*events) == []
+
+
+NO_RECOVERY = {
+    "what this operator tells": "VolumeConditionAbnormal",
+    "what a monitor tells of another volume": "VolumeConditionNormal",
+    "a node that failed and came back": "NodeNotReady",
+    "an autoscaler": "NotTriggerScaleUp",
+    "an eviction that was put off": "EvictionBlocked",
+    "a word that nobody knows": "SomethingNew",
+}
+
+
+@pytest.mark.parametrize("reason", NO_RECOVERY.values(), ids=NO_RECOVERY.keys())
+def test_what_anybody_else_tells_of_the_pod_later_does_not_say_that_its_volume_came(reason: str) -> None:
+    """Field case 4: Multi-Attach is told once, and an Event of ours comes right after it."""
+    said = event("FailedAttachVolume", MULTI, 30), event(reason, "whatever", 1)
+    [answer] = told(*said)
+    assert answer.conditions[0].reason == "MultiAttach"
+
+
+def test_a_volume_that_the_sum_leaves_out_has_come() -> None:
+    summed = "Unable to attach or mount volumes: unmounted volumes=[wal], unattached volumes=[]: timed out"
+    assert told(event("FailedMount", MOUNT, 9), event("FailedMount", summed, 3)) == []
+    assert len(told(event("FailedMount", MOUNT, 3), event("FailedMount", summed, 9))) == 1
+
+
+def test_a_volume_that_could_be_attached_after_all_is_held_no_more() -> None:
+    attached = event("SuccessfulAttachVolume", f'AttachVolume.Attach succeeded for volume "{PV}" ', 3)
+    other = event("SuccessfulAttachVolume", 'AttachVolume.Attach succeeded for volume "pv-other" ', 3)
+    assert [one.conditions[0].reason for one in told(event("FailedAttachVolume", MULTI, 9), other)] == [
+        "MultiAttach"
+    ]
+    assert told(event("FailedAttachVolume", MULTI, 9), attached) == []
+    assert len(told(event("FailedMount", MOUNT, 9), attached)) == 1, "it is attached, and not mounted"
+
+
+def undecided(
+    *events: PodEvent, pod: Pod = WAITING, read: bool = True, troubled: tuple[str, ...] = ()
+) -> bool:
+    said = {pod.uid: events} if read else {}
+    return is_undecided(pod, CLAIM.ref, said, {CLAIM.ref: CLAIM}, troubled=troubled)
+
+
+def test_a_pod_that_waits_has_not_got_its_volume_until_an_event_says_so() -> None:
+    """Faults F17: what was not read, or has expired, is no recovery."""
+    assert undecided(read=False)
+    assert undecided(event("Scheduled", "Successfully assigned"))
+    assert undecided(event("VolumeConditionAbnormal", "ours"))
+    assert undecided(event("Pulling", "image"), troubled=("worker-1",))
+    assert not undecided(event("Pulling", "image"))
+    assert not undecided(event("FailedCreatePodSandBox", "cni"))
+    assert not undecided(pod=HOLDER)
 
 
 def test_silence_after_a_burst_is_no_recovery() -> None:
