@@ -81,7 +81,7 @@ lock: $(STAMP) ## Compile the lock files from pyproject.toml
 	@$(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --universal --python-version 3.11 \
 		--custom-compile-command "make lock" -o requirements.lock pyproject.toml > /dev/null
 	@$(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --universal --python-version 3.11 \
-		--custom-compile-command "make lock" --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml > /dev/null
+		--custom-compile-command "make lock" --group dev --group docs -c requirements.lock -o requirements-dev.lock pyproject.toml > /dev/null
 
 release: $(STAMP) ## Make a release's files in dist/, and publish nothing
 	@$(BIN)/python charts/release.py
