@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools image demo test test-versions e2e bench unit simulate nightly lint format protos deploy release lock clean
+.PHONY: help setup tools image demo test test-versions e2e bench unit simulate nightly lint format protos deploy dashboards release lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -76,6 +76,9 @@ protos: $(STAMP) ## Generate the code for protos/
 
 deploy: $(STAMP) ## Generate the manifests of deploy/ from charts/volumehealth
 	@$(BIN)/python charts/deploy.py
+
+dashboards: $(STAMP) ## Generate the Grafana dashboards of the chart from charts/dashboards.py
+	@$(BIN)/python charts/dashboards.py
 
 lock: $(STAMP) ## Compile the lock files from pyproject.toml
 	@$(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --universal --python-version 3.11 \

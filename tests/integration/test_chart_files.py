@@ -3,6 +3,7 @@
 Real helm 3 and 4 render; the schemas are those of Kubernetes 1.30 and 1.37.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ EVERYTHING: dict[str, Any] = {
             "enabled": True,
             "extraGroups": [{"name": "own", "rules": [{"alert": "A", "expr": "up == 0"}]}],
         },
+        "dashboards": {"enabled": True, "labels": {"grafana_dashboard": "1"}, "annotations": {"folder": "f"}},
     },
     "networkPolicy": {"enabled": True, "metricsFrom": [{"namespaceSelector": {}}]},
     "openshift": {"securityContextConstraints": True},
@@ -125,6 +127,10 @@ def test_a_preset_fits_the_schemas_of_the_oldest_and_the_newest_kubernetes(
 def test_every_value_at_once_fits_the_schemas(helm: Helm, version: str) -> None:
     objects = helm.render(f"--kube-version={version}.0", values=EVERYTHING)
     assert {"PodMonitor", "ServiceMonitor", "PrometheusRule", "NetworkPolicy"} < kinds(objects)
+    dashboards = [one for one in objects if "dashboard" in one["metadata"]["name"]]
+    assert {json.loads(text)["uid"] for one in dashboards for text in one["data"].values()} == {
+        f"volumehealth-{name}" for name in ("fleet", "cluster", "driver", "claim")
+    }
     assert faults(objects, version) == []
 
 
