@@ -164,6 +164,7 @@ class DriverState:
         next_try: when an open circuit is tried again.
         round_seconds: how long one round over all of its volumes takes by get; 0 for lists.
         controller: how its controller plugin is reached.
+        unseen: which of its claims their nodes cannot judge, and why; empty if there are none.
     """
 
     name: str
@@ -176,6 +177,7 @@ class DriverState:
     next_try: datetime | None = None
     round_seconds: float = 0.0
     controller: ControllerConnection = ControllerConnection.ENDPOINT
+    unseen: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,7 +214,7 @@ class DriverWriter:
             "basis": _basis(claims["healthy"], sum(share.by_node for share in found)),
             "roundSeconds": round(state.round_seconds),
             "nextTry": rfc3339(state.next_try) if state.next_try is not None else "",
-            "message": fit(clean(state.message), _TEXT),
+            "message": fit(clean("; ".join(filter(None, (state.message, state.unseen)))), _TEXT),
             "hint": fit(clean(self._hint(state, nodes)), _TEXT),
         }
         told["since"] = _since(told, before)

@@ -37,7 +37,7 @@ def why_unmonitored(result: CheckResult) -> str:
 def _why_not(result: CheckResult, driver: str) -> str:
     state = result.drivers.get(driver)
     if state is not None and state.state is SourceState.UNSUPPORTED:
-        return "has no health API"
+        return f"has no health API, and {state.unseen}" if state.unseen else "has no health API"
     return "is not connected"
 
 

@@ -1,5 +1,6 @@
 """How each driver is reached, as people are told: by an endpoint, by agents, or not at all."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from volumehealth.model.health import ControllerConnection, DriverState, HealthAPI, SourceState
@@ -24,7 +25,10 @@ def through_agents(driver: DriverState, observed: ObservedDriver | None) -> Driv
         Answering if its node plugin has a health call. Unsupported if no node has seen one: a controller agent cannot
         help there as far as is known, so nothing asks for one.
     """
-    if observed is None or driver.state is not SourceState.NOT_CONNECTED:
+    if observed is None:
+        return driver
+    driver = replace(driver, unseen=unseen(observed.unseen))
+    if driver.state is not SourceState.NOT_CONNECTED:
         return driver
     nodes = "1 node" if observed.nodes == 1 else f"{observed.nodes} nodes"
     if observed.health_api is HealthAPI.NONE:
@@ -33,7 +37,9 @@ def through_agents(driver: DriverState, observed: ObservedDriver | None) -> Driv
             state=SourceState.UNSUPPORTED,
             since=observed.since,
             message=f"its node plugin has no health API; the agents of {nodes} report what the nodes see",
-            hint=SEEN_BY_NODES,
+            hint=f"no health API; its nodes do not see all: {why}"
+            if (why := _commonest(observed.unseen))
+            else SEEN_BY_NODES,
         )
     return DriverState(
         driver.name,
@@ -44,4 +50,27 @@ def through_agents(driver: DriverState, observed: ObservedDriver | None) -> Driv
         message=f"the agents of {nodes} report; its controller is not connected",
         hint=driver.hint,
         controller=ControllerConnection.NOT_CONNECTED,
+        unseen=driver.unseen,
     )
+
+
+def unseen(reasons: Mapping[str, int]) -> str:
+    """Say of how many claims their nodes cannot say that they are healthy, and the commonest reason; empty if of none.
+
+    `2 claims cannot be judged by their nodes: fuse: nothing on the node shows whether it works (1 more reason)`.
+    """
+    if not reasons:
+        return ""
+    claims, why = sum(reasons.values()), _commonest(reasons)
+    who = (
+        "1 claim cannot be judged by its node"
+        if claims == 1
+        else f"{claims} claims cannot be judged by their nodes"
+    )
+    rest = len(reasons) - 1
+    more = f" ({rest} more reason{'s' if rest > 1 else ''})" if rest else ""
+    return f"{who}: {why}{more}"
+
+
+def _commonest(reasons: Mapping[str, int]) -> str:
+    return max(sorted(reasons), key=lambda one: reasons[one], default="")

@@ -102,12 +102,14 @@ class ObservedDriver:
         health_api: the generation that it speaks there; None if it has no health call.
         methods: what is called there.
         since: since when the first of them answers.
+        unseen: of how many claims its nodes cannot say that they are healthy, by why.
     """
 
     nodes: int
     health_api: HealthAPI
     methods: tuple[str, ...]
     since: datetime
+    unseen: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -396,7 +396,7 @@ def _grace_of(policy: Policy) -> float:
     return (policy.spec.interval + policy.spec.timeout + _GRACE).total_seconds()
 
 
-def _drivers(agents: Iterable[reports.NodeAgent], wanted: Collection[str]) -> dict[str, ObservedDriver]:
+def _drivers(agents: Collection[reports.NodeAgent], wanted: Collection[str]) -> dict[str, ObservedDriver]:
     """Return what live agents report of each driver; a node where it has a health call outweighs those without."""
     found: dict[str, ObservedDriver] = {}
     for agent in agents:
@@ -405,6 +405,20 @@ def _drivers(agents: Iterable[reports.NodeAgent], wanted: Collection[str]) -> di
                 here = ObservedDriver(1, driver.health_api, driver.methods, driver.since)
                 known = found.get(driver.name)
                 found[driver.name] = here if known is None else _together(known, here)
+    unseen = _unseen(agents)
+    return {
+        name: replace(driver, unseen=unseen[name]) if name in unseen else driver
+        for name, driver in found.items()
+    }
+
+
+def _unseen(agents: Iterable[reports.NodeAgent]) -> dict[str, dict[str, int]]:
+    """Count by driver, and by why, the claims of which their nodes cannot say that they are healthy."""
+    found: dict[str, dict[str, int]] = {}
+    for agent in agents:
+        for one in agent.live.missing if agent.live is not None else ():
+            reasons = found.setdefault(one.driver, {})
+            reasons[one.why] = reasons.get(one.why, 0) + 1
     return found
 
 
