@@ -1,8 +1,9 @@
-"""The story: a healthy shop, two faults, what kubectl shows of them, recovery."""
+"""The story: a healthy shop, two faults, what kubectl shows of them, recovery; then a disk that really breaks."""
 
 import time
 
 from volumehealth.errors import VolumeHealthError
+from volumehealth_sandbox.demo_node import BreakableNode, why_no_disk
 from volumehealth_sandbox.demo_objects import CLAIMS, FILES, MEDIA, NAMESPACE, NVME, ORDERS_DB, POLICY
 from volumehealth_sandbox.hints import fault_command, how_to_play
 from volumehealth_sandbox.interrupts import interruptible
@@ -64,6 +65,7 @@ class Demo:
         self._faults()
         self._shown()
         self._recovery()
+        self._mute()
 
     # The steps.
 
@@ -131,6 +133,46 @@ class Demo:
         self._run(f"kubectl describe volumehealth media -n {NAMESPACE}")
         self._run(f"kubectl describe pvc media -n {NAMESPACE} | {_EVENTS_ONLY}")
         self._run(f"kubectl describe pod web-0 -n {NAMESPACE} | {_EVENTS_ONLY}")
+
+    def _mute(self) -> None:
+        """Break a disk for real, below a driver that tells nothing."""
+        self._screen.step("A driver that tells nothing: its node sees the volume")
+        if why := why_no_disk():
+            self._screen.say(f"Left out: a disk that really breaks under claim invoices; {why}.")
+            return
+        with BreakableNode(self._sandbox, self._look.uid_of("invoices-0")) as node:
+            self._broken(node)
+
+    def _broken(self, node: BreakableNode) -> None:
+        look = self._look
+        self._screen.say(
+            "Claim invoices is an ext4 on a real disk now, and an agent looks at its node. The driver still has no health call."
+        )
+        self._wait("the node says that all is well", lambda: look.healthy_by_node(1))
+        self._run("kubectl get vhd -o wide")
+        self._screen.say("The disk hangs. Somebody writes, and waits; no error is said anywhere:")
+        self._run(f"echo 'reads=hang writes=hang' > {node.disk}/faults")
+        self._run(f"(dd if=/dev/zero of={node.path}/ledger bs=4k count=16 conv=fsync >/dev/null 2>&1 &)")
+        touched = ("PersistentVolumeClaim/invoices", "Pod/invoices-0")
+        self._wait(
+            "record and events tell of the volume",
+            first_missing(
+                lambda: look.record_says("invoices", "Unhealthy"),
+                lambda: look.events_tell("VolumeConditionAbnormal", touched),
+            ),
+        )
+        self._run("kubectl get vhp")
+        self._run(f"kubectl describe pvc invoices -n {NAMESPACE} | {_EVENTS_ONLY}")
+        self._screen.say("The disk works again:")
+        self._run(f"echo 'reads=work writes=work' > {node.disk}/faults")
+        self._wait(
+            "record and events tell of the recovery",
+            first_missing(
+                lambda: look.record_says("invoices", "Recovered"),
+                lambda: look.events_tell("VolumeConditionNormal", touched),
+            ),
+        )
+        self._run(f"kubectl describe pvc invoices -n {NAMESPACE} | {_EVENTS_ONLY}")
 
     def _stay(self) -> None:
         self._screen.step("Your turn")

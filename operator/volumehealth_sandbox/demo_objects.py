@@ -8,7 +8,7 @@ from volumehealth_sandbox.objects import ClaimSpec, ClusterObjects
 
 NAMESPACE = "shop"
 POLICY = "shop"
-NODES = ("worker-1", "worker-2")
+NODES = ("worker-1", "worker-2", "worker-3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ DRIVERS = (NVME, FILES, TAPE)
 
 MEDIA = ClaimSpec(NAMESPACE, "media", FILES.volume(1), storage_class="shared", access_mode="ReadWriteMany")
 ORDERS_DB = ClaimSpec(NAMESPACE, "orders-db", NVME.volume(1))
+INVOICES = ClaimSpec(NAMESPACE, "invoices", TAPE.volume(1), storage_class="archive")
 CLAIMS = (
     ORDERS_DB,
     ClaimSpec(NAMESPACE, "orders-wal", NVME.volume(2)),
@@ -51,7 +52,7 @@ CLAIMS = (
     MEDIA,
     ClaimSpec(NAMESPACE, "sessions", FILES.volume(2), storage_class="shared"),
     ClaimSpec(NAMESPACE, "exports", FILES.volume(3), storage_class="shared"),
-    ClaimSpec(NAMESPACE, "invoices", TAPE.volume(1), storage_class="archive"),
+    INVOICES,
 )
 
 
@@ -70,7 +71,7 @@ PODS = (
     PodSpec("web-0", ("media", "sessions"), "worker-1"),
     PodSpec("web-1", ("media",), "worker-2"),
     PodSpec("exporter-0", ("exports",), "worker-2"),
-    PodSpec("invoices-0", ("invoices",), "worker-1"),
+    PodSpec("invoices-0", ("invoices",), "worker-3"),
 )
 
 POLICY_TEXT = f"""\
@@ -82,9 +83,11 @@ spec:
   selector:
     namespaceSelector:
       matchLabels: {{kubernetes.io/metadata.name: {NAMESPACE}}}
-  interval: 5s              # all three are far shorter than in production,
+  interval: 5s              # all of these are far shorter than in production,
   unhealthyAfter: 5s        # so that you need not wait
   healthyAfter: 5s
+  checks:
+    node: {{ioStalledAfter: 10s}}
 """
 
 

@@ -59,6 +59,15 @@ class Look:
             return ""
         return f"VolumesHealthy is {now} with {count} unhealthy claims (wanted: {healthy} with {unhealthy})"
 
+    def healthy_by_node(self, claims: int) -> str:
+        """How many claims are healthy on their nodes' word."""
+        now = self._read("get", "vhp", POLICY).get("status", {}).get("claims", {}).get("healthyByNode", 0)
+        return "" if now == claims else f"{now} claims are healthy on their nodes' word (wanted: {claims})"
+
+    def uid_of(self, pod: str) -> str:
+        """The uid of a Pod of the shop."""
+        return str(self._read("get", "pod", pod, "-n", NAMESPACE)["metadata"]["uid"])
+
     def record_says(self, claim: str, health: str) -> str:
         """The health of a claim's record."""
         records = self._read("get", "volumehealth", "-n", NAMESPACE)["items"]

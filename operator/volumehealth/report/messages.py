@@ -7,6 +7,7 @@ from volumehealth.model.clock import date_and_time
 from volumehealth.model.cluster import Pod
 from volumehealth.model.health import Finding, Source, TransitionKind
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer
 from volumehealth.model.vocabulary import EventReason
 from volumehealth.report.text import clean, count, fit, span
 from volumehealth.report.workloads import workloads
@@ -52,8 +53,13 @@ def _compose(finding: Finding, words: str, end: str) -> str:
 
 def _words(finding: Finding, driver: str) -> str:
     said = clean(finding.message) or "no further words"
-    words = said if finding.source is Source.KUBERNETES else f"{driver} says: {said}"
+    words = f"{driver} says: {said}" if _is_drivers_word(finding) else said
     return f"{words} (not confirmed now: this source does not respond)" if finding.stale else words
+
+
+def _is_drivers_word(finding: Finding) -> bool:
+    """Tell whether the driver said it, not what the node itself sees, nor Kubernetes."""
+    return finding.source is not Source.KUBERNETES and Observer.DRIVER in finding.observers
 
 
 def _users(pods: Sequence[Pod]) -> str:

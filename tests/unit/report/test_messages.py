@@ -10,6 +10,7 @@ from support.health import DRIVER, START, make_claim, make_finding, make_pod
 from volumehealth.model.clock import date_and_time
 from volumehealth.model.health import Source, TransitionKind
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer
 from volumehealth.model.vocabulary import EventReason
 from volumehealth.report.eventobjects import About, EventDraft
 from volumehealth.report.messages import cleared, event_reason, found_on_claim, found_on_pod
@@ -45,6 +46,21 @@ def test_a_pods_event_names_the_claim() -> None:
         "Inaccessible/VolumeNotFound (Controller): PVC orders-db: csi-powerstore.dellemc.com says: no further words"
         + END
     )
+
+
+def test_what_the_node_sees_is_not_said_by_the_driver() -> None:
+    seen = make_finding(
+        source=Source.NODE,
+        node="n1",
+        reason="IOStalled",
+        message="I/O of the device sdb waits and does not end",
+        observers=(Observer.BLOCK_DEVICE, Observer.KERNEL_LOG),
+    )
+    assert found_on_pod(seen, DRIVER, CLAIM) == (
+        "Inaccessible/IOStalled (Node n1): PVC orders-db: I/O of the device sdb waits and does not end" + END
+    )
+    both = replace(seen, observers=(Observer.DRIVER, Observer.BLOCK_DEVICE))
+    assert "csi-powerstore.dellemc.com says: I/O" in found_on_pod(both, DRIVER, CLAIM)
 
 
 def test_a_failed_node_does_not_sound_as_if_the_claim_were_a_node() -> None:
