@@ -24,6 +24,7 @@ from volumehealth.report.phrases import (
     headline,
     monitored,
     named,
+    on_nodes_word,
     silent_agents,
     silent_drivers,
     unmonitored,
@@ -161,7 +162,7 @@ def _volumes(
         return _Condition("Unknown", VolumesReason.NOT_YET_CHECKED, "no check has finished yet")
     counts = judgement.counts
     storage = _storage([problem for problem in problems if problem.storage])
-    rest = storage + (unmonitored(result) or "0 not monitored")
+    rest = f"{storage}{on_nodes_word(result)}; {unmonitored(result) or '0 not monitored'}"
     if counts.unhealthy:
         wide = bool(judgement.driver_wide)
         reason = VolumesReason.DRIVER_WIDE_PROBLEM if wide else VolumesReason.VOLUMES_UNHEALTHY

@@ -20,6 +20,7 @@ from volumehealth.model.known_drivers import known_driver
 from volumehealth.model.policy import Policy
 from volumehealth.model.report import Plane, VolumeHealthReport
 from volumehealth.model.vocabulary import API_VERSION, COMPONENT, DRIVER_KIND, DRIVERS
+from volumehealth.report.merge import difference
 from volumehealth.report.outbox import StoredRecord
 from volumehealth.report.output import Output
 from volumehealth.report.priorities import Priority
@@ -28,6 +29,7 @@ from volumehealth.report.text import clean, fit
 NUMBERS_EVERY = 300.0
 """Seconds between two writes of a driver of which only numbers changed."""
 _APPLY = "application/apply-patch+yaml"
+_MERGE = "application/merge-patch+json"
 _TEXT = 1024
 _VERDICTS = ("healthy", "unhealthy", "unknown", "unmonitored")
 _NUMBERS = ("claims", "basis", "plugins", "roundSeconds", "nextTry", "message")
@@ -166,19 +168,8 @@ class DriverWriter:
         if not news and (status == before or not self._numbers_due(name)):
             return
         self._numbers_at[name] = self._clock.monotonic()
-        body = {
-            "apiVersion": API_VERSION,
-            "kind": DRIVER_KIND,
-            "metadata": {"name": object_name(name)},
-            "status": status,
-        }
-        query = {"fieldManager": COMPONENT, "force": "true"}
-        self._queue.put(
-            ("driver", name),
-            lambda: Write("PATCH", _path(name), body, query=query, content_type=_APPLY),
-            kind="driver",
-            priority=Priority.STATUS,
-        )
+        write = _corrected(name, before, status) if _has_more(before, status) else _applied(name, status)
+        self._queue.put(("driver", name), lambda: write, kind="driver", priority=Priority.STATUS)
 
     def _remove(self, name: str) -> None:
         self._numbers_at.pop(name, None)
@@ -240,6 +231,30 @@ class DriverWriter:
             if report.plane is Plane.NODE
         )
         return f"{reporting}/{max(registered, reporting)}" if registered or reporting else ""
+
+
+def _applied(name: str, status: Mapping[str, Any]) -> Write:
+    body = {
+        "apiVersion": API_VERSION,
+        "kind": DRIVER_KIND,
+        "metadata": {"name": object_name(name)},
+        "status": status,
+    }
+    query = {"fieldManager": COMPONENT, "force": "true"}
+    return Write("PATCH", _path(name), body, query=query, content_type=_APPLY)
+
+
+def _corrected(name: str, before: Mapping[str, Any], status: Mapping[str, Any]) -> Write:
+    """Make the write that also takes away what somebody else added, which a server-side apply leaves there."""
+    patch = {"status": difference(before, status)}
+    return Write("PATCH", _path(name), patch, query={"fieldManager": COMPONENT}, content_type=_MERGE)
+
+
+def _has_more(there: object, wanted: object) -> bool:
+    """Tell whether there are fields, at any depth, that are not wanted."""
+    if not (isinstance(there, Mapping) and isinstance(wanted, Mapping)):
+        return False
+    return any(name not in wanted or _has_more(value, wanted[name]) for name, value in there.items())
 
 
 def _without_numbers(status: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from volumehealth.judge.problem import Problem
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.clock import date_and_time
-from volumehealth.model.health import DriverState, SourceState
+from volumehealth.model.health import ControllerConnection, DriverState, SourceState
 from volumehealth.report.text import clean, count, fit
 
 _NAMED = 2
@@ -38,7 +38,16 @@ def _why_not(result: CheckResult, driver: str) -> str:
     state = result.drivers.get(driver)
     if state is not None and state.state is SourceState.UNSUPPORTED:
         return f"has no health API, and {state.unseen}" if state.unseen else "has no health API"
+    if state is not None and state.state is SourceState.ANSWERING:
+        by_nodes = state.controller is ControllerConnection.NOT_CONNECTED
+        return "is heard on nodes, and they are not in use" if by_nodes else "cannot be asked about them"
     return "is not connected"
+
+
+def on_nodes_word(result: CheckResult) -> str:
+    """`3094 on their nodes' word`: how many claims only their nodes say are healthy."""
+    counts = result.judgement.counts if result.judgement is not None else None
+    return f"{counts.healthy_by_node if counts is not None else 0} on their nodes' word"
 
 
 def drivers_to_look_at(result: CheckResult, *, most: int) -> list[str]:

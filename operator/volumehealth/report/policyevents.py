@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from volumehealth.judge.problem import Group, Problem
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.clock import date_and_time
-from volumehealth.model.health import DriverState, TransitionKind
+from volumehealth.model.health import DriverState, HealthAPI, SourceState, TransitionKind
 from volumehealth.model.policy import Policy
 from volumehealth.model.vocabulary import API_VERSION, POLICY_KIND, EventReason
 from volumehealth.report.eventobjects import About, EventDraft, EventSink
@@ -22,7 +22,10 @@ _SEPARATE = 3
 _GROWING = timedelta(minutes=1)
 """A problem that grows is told again after this long at the earliest."""
 _AT_ONCE = timedelta(0)
+_NEVER = timedelta.max
 _HOUR = timedelta(hours=1)
+_FIRST_CHECKS = timedelta(minutes=1)
+"""Around the first check of a process, in which it notices what was missing before."""
 _SILENT = "has not answered since"
 """How a driver's own message begins while it is silent (`probing.breaker`)."""
 
@@ -38,13 +41,22 @@ class _Story:
 
 @dataclass(eq=False, slots=True)
 class _Known:
-    """What a policy's readers know."""
+    """What a policy's readers know.
+
+    Attributes:
+        aggregates, silent, agents, storage: what was told.
+        stale: storage problems that were stale in the last check.
+        answered: drivers that have answered in this process.
+        begun: when this process told of the policy first.
+    """
 
     aggregates: dict[Group, _Story]
     silent: set[str]
     agents: set[str]
     storage: dict[Group, frozenset[str]]
     stale: set[Group] = field(default_factory=set)
+    answered: set[str] = field(default_factory=set)
+    begun: datetime | None = None
 
 
 class PolicyEventOutput(Output):
@@ -85,6 +97,7 @@ class PolicyEventWriter:
         if result.judgement is None:
             return
         known = self._known.setdefault(result.policy.uid, _Known({}, set(), set(), {}))
+        known.begun = known.begun or result.now
         self._tell_problems(result, [problem for problem in problems if not problem.storage], known)
         self._tell_storage(result, [problem for problem in problems if problem.storage], known)
         self._tell_drivers(result, known)
@@ -178,7 +191,9 @@ class PolicyEventWriter:
         back = known.agents - silent.keys()
         known.agents = (known.agents | new) - back
         if new:
-            age = result.now - max(silent[name] for name in new)
+            # Those that were missing as this process began may have been told of by the one before.
+            fresh = [silent[name] for name in new if not _since_start(silent[name], known, result)]
+            age = result.now - max(fresh) if fresh else _NEVER
             words = _silent_agents(result, sorted(known.agents))
             self._write(result.policy, EventReason.AGENT_SILENT, "", words, age)
         if back:
@@ -190,11 +205,18 @@ class PolicyEventWriter:
         """Tell of drivers that are silent for as long as it takes to believe a statement, and when they are back."""
         silent = {driver.name: driver for driver in result.silent_drivers}
         wait = result.policy.spec.unhealthy_after
+        known.answered |= {
+            name
+            for name, driver in result.drivers.items()
+            if driver.state is SourceState.ANSWERING and driver.health_api is not HealthAPI.NONE
+        }
         for name, driver in silent.items():
             if name not in known.silent and result.now - driver.since >= wait:
                 known.silent.add(name)
                 words = _silent(result, driver)
-                self._write(result.policy, EventReason.SOURCE_SILENT, name, words, _HOUR / 2)
+                # It may have been silent before this process began: what was told of that is not told again.
+                older = _HOUR / 2 if name in known.answered else _NEVER
+                self._write(result.policy, EventReason.SOURCE_SILENT, name, words, older)
         for name in known.silent - silent.keys():
             known.silent.discard(name)
             if name in result.drivers:
@@ -244,6 +266,12 @@ def _silent_agents(result: CheckResult, names: Sequence[str]) -> str:
         f"{named(names, 'agent')} {verb} not reported since {date_and_time(since)}; "
         f"{count(unknown, 'claim')} Unknown, findings there are stale"
     )
+
+
+def _since_start(silent_since: datetime, known: _Known, result: CheckResult) -> bool:
+    """Tell whether an agent's silence counts from the start of this process, because nothing older is known of it."""
+    begun = known.begun or result.now
+    return abs(silent_since - begun) <= _FIRST_CHECKS
 
 
 def _recovered(result: CheckResult) -> str:

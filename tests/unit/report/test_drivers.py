@@ -171,6 +171,24 @@ async def test_a_known_driver_is_given_its_own_next_step(world: World) -> None:
     assert world.status["hint"].startswith("first turn on the driver's health monitor")
 
 
+async def test_what_somebody_else_added_is_taken_away_and_a_steady_driver_writes_nothing(
+    world: World,
+) -> None:
+    """Faults D10: compared by content, field by field, whoever wrote it last."""
+    await world.check(seen())
+    wanted = dict(world.status)
+    world.api.foreign |= {"note", "nextTry"}
+    world.api.objects[PATH]["status"] = {**wanted, "note": "by hand", "nextTry": "2026-11-24T04:00:00Z"}
+    world.api.objects[PATH]["status"]["claims"] = {**wanted["claims"], "guessed": 7}
+    await world.settle()
+    await world.check(seen())
+    assert world.status == wanted
+    writes = world.api.count("PATCH")
+    for _ in range(5):
+        await world.check(seen())
+    assert world.api.count("PATCH") == writes
+
+
 async def test_a_driver_that_no_claim_uses_any_more_is_removed(world: World) -> None:
     await world.check(seen())
     world.view.claims.clear()

@@ -19,7 +19,7 @@ from support.health import (
 )
 from unit.report.scenes import pods_of, three_thousand_bad
 from volumehealth.judge.policy import DriverCounts
-from volumehealth.judge.result import CheckResult
+from volumehealth.judge.result import Agents, CheckResult
 from volumehealth.kube.writes import WriteQueue
 from volumehealth.model.cluster import Claim
 from volumehealth.model.health import SourceState
@@ -194,3 +194,60 @@ async def test_a_driver_that_is_still_silent_after_a_restart_is_not_told_again(w
     world.restart()
     await world.check(silent())
     assert [event["count"] for event in world.api.events()] == [1]
+
+
+@pytest.mark.parametrize("minutes", [3, 29, 45, 600])
+async def test_a_driver_that_stays_silent_is_told_once_however_often_the_operator_restarts(
+    world: World, minutes: int
+) -> None:
+    """Faults E15: what was silent before a process began is no news of it."""
+    world.clock.advance(minutes=3)
+    await world.check(silent())
+    for _ in range(3):
+        world.restart()
+        world.clock.advance(minutes=minutes)
+        since = world.clock.now()  # a process that begins anew does not know since when
+        for _ in range(4):
+            again = silent()
+            driver = replace(again.drivers[DRIVER], since=since)
+            await world.check(replace(again, drivers={DRIVER: driver}))
+            world.clock.advance(seconds=60)
+    assert [event["count"] for event in world.api.events("SourceSilent")] == [1]
+
+
+async def test_a_driver_that_answered_in_between_is_told_again(world: World) -> None:
+    world.clock.advance(minutes=3)
+    await world.check(silent())
+    world.restart()
+    await world.check(make_result(drivers=[make_driver()]))
+    world.clock.advance(minutes=45)
+    await world.check(silent())
+    assert [event["count"] for event in world.api.events("SourceSilent")] == [2]
+
+
+async def test_an_agent_that_stays_missing_is_told_once_however_often_the_operator_restarts(
+    world: World,
+) -> None:
+    for _ in range(4):
+        world.restart()
+        since = world.clock.now()  # of an agent that never reported nothing older is known
+        for _ in range(5):
+            missing = Agents(2, 1, ("worker-1",), {"worker-1": since})
+            await world.check(make_result(agents=missing))
+            world.clock.advance(minutes=1)
+    assert [event["count"] for event in world.api.events("AgentSilent")] == [1]
+
+
+async def test_an_agent_that_falls_silent_after_a_restart_is_told_beside_one_that_was_silent(
+    world: World,
+) -> None:
+    long_ago = world.clock.now()
+    world.clock.advance(minutes=10)
+    await world.check(make_result(agents=Agents(2, 1, ("worker-1",), {"worker-1": long_ago})))
+    world.restart()
+    await world.check(make_result(agents=Agents(2, 1, ("worker-1",), {"worker-1": long_ago})))
+    world.clock.advance(minutes=10)
+    now_silent = {"worker-1": long_ago, "worker-2": world.clock.now()}
+    world.clock.advance(minutes=3)
+    await world.check(make_result(agents=Agents(2, 0, tuple(now_silent), now_silent)))
+    assert [event["count"] for event in world.api.events("AgentSilent")] == [2]

@@ -91,6 +91,15 @@ def test_volumes_healthy_always_names_the_unmonitored(scene: str) -> None:
     assert "not monitored" in condition(status_of(SCENES[scene]()), "VolumesHealthy")["message"]
 
 
+def test_volumes_healthy_always_names_how_many_are_healthy_on_their_nodes_word() -> None:
+    result = SCENES["all_healthy"]()
+    assert "; 0 on their nodes' word; " in condition(status_of(result), "VolumesHealthy")["message"]
+    assert result.judgement is not None
+    counts = replace(result.judgement.counts, healthy_by_node=290)
+    result = replace(result, judgement=replace(result.judgement, counts=counts))
+    assert "; 290 on their nodes' word; " in condition(status_of(result), "VolumesHealthy")["message"]
+
+
 @pytest.mark.parametrize(("healthy", "volumes"), [(40, "True"), (10, "Unknown"), (0, "Unknown")])
 def test_new_claims_wait_in_peace_beside_healthy_ones(healthy: int, volumes: str) -> None:
     result = SCENES["all_healthy"]()
