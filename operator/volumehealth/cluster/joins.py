@@ -110,6 +110,7 @@ class ClaimJoin:
         self._naming: dict[str, tuple[ClaimRef, ...]] = {}
         self._on_volume: dict[VolumeId, tuple[ClaimRef, ...]] = {}
         self._recalled: dict[ClaimRef, Known] = {}
+        self._handles: dict[str, frozenset[str]] = {}
         self._complaints: dict[ClaimRef, ApiConditions] = {}
         self.claims: Mapping[ClaimRef, Claim] = MappingProxyType(self._joined)
         self.api_conditions: Mapping[ClaimRef, ApiConditions] = MappingProxyType(self._complaints)
@@ -121,6 +122,17 @@ class ClaimJoin:
     def claims_of(self, volume: str) -> tuple[ClaimRef, ...]:
         """Return the claims that name a PersistentVolume."""
         return self._naming.get(volume, ())
+
+    def handles_of(self, driver: str) -> frozenset[str]:
+        """Return the handles of a driver's volumes that belong to a claim; the same object while no volume changes."""
+        known = self._handles.get(driver)
+        if known is None:
+            known = self._handles[driver] = frozenset(
+                row.id.handle
+                for row in self._volumes.values()
+                if row.id is not None and row.id.driver == driver and row.claim is not None
+            )
+        return known
 
     def recall(self, ref: ClaimRef, known: Known | None) -> None:
         """Take from a claim's record what it was bound to, in case that its PersistentVolume is gone."""
@@ -156,11 +168,13 @@ class ClaimJoin:
         """Take a volume as it is now."""
         if self._volumes.get(row.name) != row:
             self._volumes[row.name] = row
+            self._handles.clear()
             self._rejoin_all(row.name)
 
     def drop_volume(self, name: str) -> None:
         """A volume is gone."""
         if self._volumes.pop(name, None) is not None:
+            self._handles.clear()
             self._rejoin_all(name)
 
     def volume_keys(self) -> Collection[str]:

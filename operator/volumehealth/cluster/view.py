@@ -233,6 +233,10 @@ class ClusterView:
         """Return the claims that name a PersistentVolume."""
         return self._join.claims_of(volume)
 
+    def handles_of(self, driver: str) -> frozenset[str]:
+        """Return the handles of a driver's volumes that belong to a claim."""
+        return self._join.handles_of(driver)
+
     def follows(self, resource: str) -> bool:
         """Tell whether a resource (`nodes`) is followed: asked for, there, read once, and ours to read."""
         return any(one.name == resource and one.synced and not one.absent for one in self._reflectors)

@@ -30,6 +30,7 @@ from volumehealth.model.report import (
     ReportedDriver,
     VolumeHealthReport,
     controller_report_name,
+    coverage_digest,
 )
 from volumehealth.model.text import clean_message
 from volumehealth.model.vocabulary import SilenceReason
@@ -39,7 +40,9 @@ from volumehealth.sources.reports import NodeAgent
 
 GRACE = 30.0
 """Seconds that an agent has to ask about a volume that somebody began to want, and to write what it heard."""
-
+SETTLED = 60.0
+"""Seconds after a volume came or went in which the digest of what an agent covers may be of another set than ours."""
+_OTHERS = "the agent's report covers other volumes of this driver than there are"
 
 _DEAD = (SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN)
 
@@ -53,6 +56,9 @@ class AgentView(Protocol):
 
     @property
     def leases(self) -> Mapping[str, LeaseLiveness]:
+        """See there."""
+
+    def handles_of(self, driver: str) -> frozenset[str]:
         """See there."""
 
     def state(self) -> ViewState:
@@ -79,8 +85,25 @@ class _Read:
 
     report: VolumeHealthReport
     volumes: frozenset[str]
-    fresh: frozenset[str]
+    covered: frozenset[str] | None
     answers: DriverAnswers
+
+
+@dataclass(slots=True)
+class _Digested:
+    """All volumes of a driver, and whether a report covers just these.
+
+    Attributes:
+        handles: of the volumes.
+        since: monotonic seconds since when they are these.
+        report: that was compared.
+        same: whether its digest is theirs.
+    """
+
+    handles: frozenset[str]
+    since: float
+    report: VolumeHealthReport | None = None
+    same: bool = False
 
 
 class ControllerAnswers:
@@ -100,6 +123,8 @@ class ControllerAnswers:
         self._wanted: Mapping[str, ProbeSpec] = {}
         self._fresh: dict[str, dict[str, float]] = {}
         self._read: dict[str, _Read] = {}
+        self._digested: dict[str, _Digested] = {}
+        self._silences: dict[str, tuple[NodeAgent, DriverAnswers]] = {}
         self._stale_since: float | None = None
 
     @property
@@ -112,9 +137,10 @@ class ControllerAnswers:
         now = self._clock.monotonic()
         for driver, demand in wanted.items():
             before = self._wanted.get(driver)
-            if before is not None and before.volumes is not demand.volumes:
+            known = before.volumes if before is not None else frozenset[str]()
+            if known is not demand.volumes:
                 fresh = self._fresh.setdefault(driver, {})
-                fresh.update(dict.fromkeys(demand.volumes - before.volumes, now))
+                fresh.update(dict.fromkeys(demand.volumes - known, now))
         self._wanted = wanted
         self._own.demand(wanted)
 
@@ -150,19 +176,58 @@ class ControllerAnswers:
         report = agent.live
         told = agent.driver(driver)
         if report is None or report.plane is not Plane.CONTROLLER or told is None:
-            return _silent(driver, agent, told, now)
-        volumes, fresh = self._wanted[driver].volumes, self._unasked(driver)
+            return self._silence_of(driver, agent, told, now)
+        volumes, covered = self._wanted[driver].volumes, self._covered(driver, report)
         known = self._read.get(driver)
         if (
             known is None
             or known.report is not report
             or known.volumes is not volumes
-            or known.fresh != fresh
+            or known.covered != covered
         ):
             before = known.answers if known is not None else None
-            answers = _read(report, told, volumes, fresh=fresh, before=before, now=now)
-            known = self._read[driver] = _Read(report, volumes, fresh, answers)
+            answers = _read(report, told, volumes, covered=covered, before=before, now=now)
+            known = self._read[driver] = _Read(report, volumes, covered, answers)
         return replace(known.answers, at=now)
+
+    def _silence_of(
+        self, driver: str, agent: NodeAgent, told: ReportedDriver | None, now: datetime
+    ) -> DriverAnswers:
+        """Answer for an agent that should speak and does not; the same object while it is the same silence."""
+        known = self._silences.get(driver)
+        if known is not None and known[0].report is agent.report and _same_moment(known[0], agent):
+            return known[1]
+        answers = _silent(driver, agent, told, now)
+        self._silences[driver] = (agent, answers)
+        return answers
+
+    def _covered(self, driver: str, report: VolumeHealthReport) -> frozenset[str] | None:
+        """Return the volumes that the driver has answered about since they were wanted; None if nobody can tell which.
+
+        Where they are too many to be listed by name, their digest tells whether they are the volumes that there are.
+        While volumes come and go it may be of others for a moment: then an agent has answered about all that it was told
+        of for long enough.
+        """
+        coverage = next((one for one in report.coverage if one.observer is Observer.DRIVER), None)
+        if coverage is None:
+            return frozenset()
+        if not coverage.digest:
+            return coverage.names
+        every = self._digested_now(driver)
+        if every.report is not report:
+            silent = {one.handle for one in report.silent if one.driver == driver}
+            every.report, every.same = report, coverage.digest == coverage_digest(every.handles - silent)
+        if every.same:
+            return every.handles
+        if self._clock.monotonic() - every.since >= SETTLED:
+            return None
+        return every.handles - self._unasked(driver)
+
+    def _digested_now(self, driver: str) -> _Digested:
+        handles, known = self._view.handles_of(driver), self._digested.get(driver)
+        if known is None or (known.handles is not handles and known.handles != handles):
+            known = self._digested[driver] = _Digested(handles, self._clock.monotonic())
+        return known
 
     def _unasked(self, driver: str) -> frozenset[str]:
         """Return the volumes that its agent may not have heard of yet."""
@@ -204,7 +269,7 @@ def _read(
     told: ReportedDriver,
     wanted: frozenset[str],
     *,
-    fresh: frozenset[str],
+    covered: frozenset[str] | None,
     before: DriverAnswers | None,
     now: datetime,
 ) -> DriverAnswers:
@@ -240,6 +305,8 @@ def _read(
             "the agent's report is too long: it leaves volumes out, and those it does not name are unknown"
         )
         silence = _silence(SilenceReason.LIST_INCOMPLETE, words, now)
+    elif covered is None:
+        silence = _silence(SilenceReason.LIST_INCOMPLETE, _OTHERS, now)
     else:
         silence = _silence(
             SilenceReason.NOT_YET_ASKED,
@@ -247,21 +314,17 @@ def _read(
             now,
         )
         if told.health_api is not HealthAPI.NONE:
-            healthy = _covered(report, wanted, fresh) - others.keys()
+            healthy = (wanted & covered) - others.keys()
             if before is not None and before.healthy == healthy:
                 healthy = before.healthy
     return DriverAnswers(state, now, healthy, others, silence)
 
 
-def _covered(report: VolumeHealthReport, wanted: frozenset[str], fresh: frozenset[str]) -> frozenset[str]:
-    """Return the volumes that the driver has answered about since they were wanted.
-
-    Where they are too many to be listed by name, the agent has answered about all that it was told of for long enough.
-    """
-    for one in report.coverage:
-        if one.observer is Observer.DRIVER:
-            return wanted - fresh if one.digest else wanted & one.names
-    return frozenset()
+def _same_moment(one: NodeAgent, other: NodeAgent) -> bool:
+    """Tell whether two agents fell silent at the same time, give or take the reading of two clocks."""
+    if one.silent_since is None or other.silent_since is None:
+        return one.silent_since is other.silent_since
+    return abs(one.silent_since - other.silent_since) < timedelta(seconds=1)
 
 
 def _same(answer: Answer, before: DriverAnswers | None, handle: str) -> Answer:

@@ -22,9 +22,10 @@ from volumehealth.model.report import (
     VolumeHealthReport,
     agent_lease_name,
     controller_report_name,
+    coverage_digest,
 )
 from volumehealth.probing.spec import ProbeSpec
-from volumehealth.sources.controllers import GRACE, ControllerAnswers
+from volumehealth.sources.controllers import GRACE, SETTLED, ControllerAnswers
 
 DRIVER = "d.example.com"
 NAME = controller_report_name(DRIVER)
@@ -47,6 +48,10 @@ class FakeView:
 
     reports: dict[str, VolumeHealthReport] = field(default_factory=dict)
     leases: dict[str, LeaseLiveness] = field(default_factory=dict)
+    handles: frozenset[str] = frozenset({"well", "bad", "mute"})
+
+    def handles_of(self, driver: str) -> frozenset[str]:
+        return self.handles
 
     def state(self) -> ViewState:
         return ViewState(complete=True, age=0.0)
@@ -151,13 +156,53 @@ def test_an_agent_that_asked_nobody_makes_no_volume_healthy() -> None:
         assert Scene(replace(REPORT, coverage=coverage)).outcomes("well") == [Outcome.SILENT]
 
 
-def test_of_volumes_too_many_to_be_listed_a_new_one_waits_until_its_agent_can_have_asked() -> None:
-    many = (Coverage(Observer.DRIVER, count=100_000, digest="0123"),)
-    scene = Scene(replace(REPORT, coverage=many))
+def digested(*handles: str) -> VolumeHealthReport:
+    """Return a report that covers so many volumes that only their digest is told."""
+    many = Coverage(Observer.DRIVER, count=100_000, digest=coverage_digest(handles))
+    return replace(REPORT, coverage=(many,))
+
+
+def test_of_volumes_too_many_to_be_listed_all_are_covered_if_their_digest_is_that_of_all() -> None:
+    scene = Scene(digested("well", "bad"))  # it was not answered about the third, and says so
+    assert scene.outcomes("well", "bad", "mute") == [Outcome.HEALTHY, Outcome.ADVERSE, Outcome.SILENT]
+
+
+def test_a_new_one_of_these_is_healthy_as_soon_as_the_digest_covers_it_and_not_before() -> None:
+    """Faults A2: also where volumes come and go, so that the digest is never that of all."""
+    scene = Scene(digested("well", "bad"))
+    scene.clock.advance(GRACE + 1)
+    scene.outcomes("well")
+    scene.view.handles |= {"new"}
     scene.want("well", "bad", "mute", "new")
     assert scene.outcomes("well", "new") == [Outcome.HEALTHY, Outcome.SILENT]
+    scene.view.reports[NAME] = digested("well", "bad", "new")
+    assert scene.outcomes("well", "new") == [Outcome.HEALTHY, Outcome.HEALTHY]
+
+
+def test_an_operator_that_starts_takes_no_digest_of_other_volumes_for_an_answer_about_its_own() -> None:
+    scene = Scene(digested("others", "of", "yesterday"))
+    assert scene.outcomes("well", "bad") == [Outcome.SILENT, Outcome.ADVERSE]
+
+
+def test_a_digest_that_stays_another_than_that_of_all_covers_nobody() -> None:
+    scene = Scene(digested("well", "bad"))
+    scene.view.handles |= {"forgotten"}
+    scene.want("well", "bad", "mute", "forgotten")
+    scene.outcomes("well")
     scene.clock.advance(GRACE + 1)
-    assert scene.outcomes("new") == [Outcome.HEALTHY]
+    assert scene.outcomes("well") == [Outcome.HEALTHY], "it may only just have come"
+    scene.clock.advance(SETTLED)
+    assert scene.outcomes("well", "forgotten") == [Outcome.SILENT, Outcome.SILENT]
+    assert scene.controllers.answers()[DRIVER].silence.reason == "ListIncomplete"
+
+
+def test_a_silence_stays_the_same_object() -> None:
+    scene = Scene()
+    scene.clock.advance(181)
+    before = scene.controllers.answers()[DRIVER]
+    for _ in range(5):
+        scene.clock.advance(30)
+        assert scene.controllers.answers()[DRIVER] is before
 
 
 def test_an_agent_says_nothing_of_another_driver() -> None:
