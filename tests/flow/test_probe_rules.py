@@ -695,6 +695,52 @@ async def test_a_controller_that_is_local_to_a_node_says_nothing_of_other_nodes_
         assert rig.state.state == "Answering"
 
 
+async def test_a_local_controller_of_csi_1_13_makes_no_volume_of_other_nodes_healthy_by_leaving_it_out() -> (
+    None
+):
+    """Field case 14: its list names what is bad on its own node, and leaves out all of the other nodes as well."""
+    async with (
+        SimulatedDriver(volumes=NINE[:3], generation=Generation.V1_13) as driver,
+        ProberRig(driver) as rig,
+    ):
+        driver.fault("vol-1", Fault.IO_ERRORS)
+        await rig.want(NINE, topology=ON_NODES)
+        await rig.after(600)
+        assert rig.answers.healthy == {"vol-0", "vol-2"}
+        assert rig.says("vol-1") == "Inaccessible/IOError"
+        assert {rig.says(handle) for handle in NINE[3:]} == {"NotListed"}
+        assert rig.state.state == "Answering"
+
+
+async def test_a_controller_of_csi_1_13_that_knows_volumes_of_several_zones_speaks_for_all() -> None:
+    async with SimulatedDriver(volumes=NINE, generation=Generation.V1_13) as driver, ProberRig(driver) as rig:
+        zones = {
+            handle: f"topology.kubernetes.io/zone In z{number % 3}" for number, handle in enumerate(NINE)
+        }
+        await rig.want(NINE, topology=zones)
+        assert rig.answers.healthy == set(NINE)
+        await rig.after(600)
+        assert rig.answers.healthy == set(NINE)
+        assert driver.calls["ControllerGetVolumeHealth"] <= 60, "a few in each round"
+
+
+MANY = [f"vol-{number:03}" for number in range(40)]
+
+
+@pytest.mark.parametrize("generation", list(Generation))
+async def test_many_volumes_of_other_nodes_are_no_outage_of_a_local_controller(
+    generation: Generation,
+) -> None:
+    """Field case 14 with more volumes than make an outage."""
+    async with SimulatedDriver(volumes=MANY[:4], generation=generation) as driver, ProberRig(driver) as rig:
+        nodes = {handle: f"kubernetes.io/hostname In n{number // 4}" for number, handle in enumerate(MANY)}
+        await rig.want(MANY, topology=nodes)
+        await rig.after(900)
+        assert rig.answers.healthy == set(MANY[:4])
+        assert {rig.says(handle) for handle in MANY[4:]} == {"NotListed"}
+        assert rig.state.state == "Answering"
+
+
 async def test_a_local_controller_still_tells_of_a_volume_of_its_own_node_that_is_gone() -> None:
     async with SimulatedDriver(volumes=NINE[:2]) as driver, ProberRig(driver) as rig:
         await rig.want(NINE, topology=ON_NODES)

@@ -22,6 +22,7 @@ class ListResults:
     Attributes:
         healthy: volumes that are healthy by it.
         adverse: volumes that are bad by it, with their conditions.
+        presumed: of the healthy ones those that are so because a CSI 1.13 list does not name them.
         missing: volumes that are confirmed not to be in it any more: a legacy list, and no get to ask.
         open: volumes that it leaves open, with the reason.
         named: how many entries it had.
@@ -39,6 +40,7 @@ class ListResults:
 
     def _clear(self) -> None:
         self.healthy: frozenset[str] = _NONE
+        self.presumed: frozenset[str] = _NONE
         self.adverse: Mapping[str, tuple[Condition, ...]] = {}
         self.missing: frozenset[str] = _NONE
         self.open: dict[str, SilenceReason] = {}
@@ -51,6 +53,7 @@ class ListResults:
         """Forget whoever is not wanted any more; `findings` are volumes with live findings."""
         self._findings = findings
         self.healthy = self.healthy if self.healthy <= volumes else self.healthy & volumes
+        self.presumed &= volumes
         self.missing &= volumes
         self.adverse = {handle: said for handle, said in self.adverse.items() if handle in volumes}
         self.open = {handle: why for handle, why in self.open.items() if handle in volumes}
@@ -80,7 +83,7 @@ class ListResults:
             self.healthy, self.missing = reading.healthy, confirmed
         else:
             absent = reading.absent - (doubtful - confirmed) if reading.whole else _NONE
-            self.healthy, self.missing = reading.healthy | absent, _NONE
+            self.healthy, self.presumed, self.missing = reading.healthy | absent, absent, _NONE
             self._acquit(confirmed)
         self.adverse = reading.adverse
         self.open = dict.fromkeys(reading.silent, SilenceReason.NO_CONDITION)

@@ -51,6 +51,7 @@ class Inputs:
         list_expired: whether its last list became too old.
         healthy_on_nodes: whether it answers otherwise than about this volume, since then.
         speaks_for: whether its word that this volume is not there counts.
+        unsure: volumes that its list leaves out, and of which it may know nothing.
     """
 
     plan: Plan
@@ -62,6 +63,7 @@ class Inputs:
     list_expired: bool
     healthy_on_nodes: Callable[[str, Moment], bool]
     speaks_for: Callable[[str], bool]
+    unsure: frozenset[str] = frozenset()
 
 
 class VolumeStatesBuilder:
@@ -113,10 +115,13 @@ class VolumeStatesBuilder:
         return len(self._heard.wanted) if self._heard.plan.lists else self._gets.known
 
     def _failing(self) -> int:
-        failed = sum(
-            record.said in (GetOutcome.FAILED, GetOutcome.NOT_FOUND) for record in self._gets.others.values()
-        )
-        return failed + len(self._lists.missing) + (0 if self._heard.plan.gets else self._unresolved())
+        failed = sum(record.said is GetOutcome.FAILED for record in self._gets.others.values())
+        denied = [
+            handle for handle, record in self._gets.others.items() if record.said is GetOutcome.NOT_FOUND
+        ]
+        # What it cannot know speaks neither against the volumes nor against the source.
+        lost = sum(map(self._heard.speaks_for, (*denied, *self._lists.missing)))
+        return failed + lost + (0 if self._heard.plan.gets else self._unresolved())
 
     def _unresolved(self) -> int:
         """Count absences from a legacy list that are not confirmed either way."""
@@ -124,7 +129,7 @@ class VolumeStatesBuilder:
             return 0
         resolved = self._gets.others.keys() | self._gets.healthy
         return sum(
-            reason is SilenceReason.NOT_LISTED and handle not in resolved
+            reason is SilenceReason.NOT_LISTED and handle not in resolved and self._heard.speaks_for(handle)
             for handle, reason in self._lists.open.items()
         )
 
@@ -133,8 +138,10 @@ class VolumeStatesBuilder:
     def _healthy(self) -> frozenset[str]:
         if not self._heard.plan.lists:
             return frozenset(self._gets.healthy) | self._healthy_by_last_list()
-        confirmed = self._lists.open.keys() & self._gets.healthy
-        return self._lists.healthy | confirmed if confirmed else self._lists.healthy
+        unsure = self._heard.unsure
+        confirmed = (self._lists.open.keys() | unsure) & self._gets.healthy
+        listed = self._lists.healthy - unsure if unsure else self._lists.healthy
+        return listed | confirmed if confirmed else listed
 
     def _healthy_by_last_list(self) -> frozenset[str]:
         """Return what a list that fails now said last; until it is too old, no answer to a get changes nothing."""
@@ -181,6 +188,8 @@ class VolumeStatesBuilder:
                 self._record(handle, record, hold=hold)
         for handle in self._lists.open.keys() - self._gets.healthy - self._others.keys():
             self._leave_open(handle, self._lists.open[handle])
+        for handle in self._heard.unsure - self._gets.healthy - self._others.keys():
+            self._leave_open(handle, SilenceReason.NOT_LISTED)
 
     def _missing(self, handle: str) -> None:
         if self._heard.healthy_on_nodes(handle, self._now):

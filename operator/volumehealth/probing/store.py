@@ -17,6 +17,11 @@ from volumehealth.probing.results import ListResult
 from volumehealth.probing.spec import ProbeLimits, Topology, from_anywhere
 from volumehealth.probing.states import Inputs, VolumeStates, VolumeStatesBuilder
 
+_WITNESSES = 2
+"""Volumes of each place that a controller is asked about, to find out whether it knows those of that place."""
+_PLACES = 2
+"""Who knows volumes of so many places knows those of all."""
+
 
 class VolumeStore:
     """The answers about the volumes of one driver that are wanted.
@@ -36,6 +41,9 @@ class VolumeStore:
         self._list_expired = False
         self._list_fails = False
         self._probed: Moment | None = None
+        self._placed: frozenset[str] = frozenset()
+        self._known_places: dict[str, float] = {}
+        self._heard_places: tuple[int, frozenset[str]] = (-1, frozenset())
         self._changes = 0
         self._built = (-1, False)
         self._view = VolumeStates()
@@ -52,7 +60,9 @@ class VolumeStore:
         """The volumes to ask about by get: all without a list, or while it fails; else those that it leaves open."""
         if not self._plan.gets:
             return frozenset()
-        return self._lists.open.keys() if self.by_list else self._wanted
+        if not self.by_list:
+            return self._wanted
+        return self._lists.open.keys() | self._witnesses() if self._placed else self._lists.open.keys()
 
     @property
     def by_list(self) -> bool:
@@ -64,6 +74,8 @@ class VolumeStore:
     ) -> None:
         """Set which volumes are wanted, which of them have live findings, and from which nodes they can be reached."""
         self._changes += 1
+        if volumes is not self._wanted or topology is not self._topology:
+            self._placed = frozenset(handle for handle in volumes if topology(handle))
         self._topology = topology
         self._wanted = volumes
         self._findings = findings & volumes
@@ -78,6 +90,8 @@ class VolumeStore:
         self._changes += 1
         self._list_expired = self._list_fails = False
         self._lists.take(reading, now, confirmable=self._plan.gets)
+        for handle in self._placed & (reading.healthy | reading.adverse.keys()):
+            self._known_places[self._topology(handle)] = now.mono
         self._lists.want(self._wanted, self._findings)
         self.gets.keep(self.targets)
         self.heard = now
@@ -94,6 +108,9 @@ class VolumeStore:
     def got(self, handle: str, conditions: tuple[Condition, ...] | None, now: Moment) -> None:
         """Take the answer about one volume; None is an answer without any health (facts D4)."""
         self.heard = now
+        if conditions is not None and handle in self._placed:
+            self._changes += 1
+            self._known_places[self._topology(handle)] = now.mono
         if handle not in self.targets:
             return
         if conditions is None:
@@ -158,13 +175,20 @@ class VolumeStore:
         here = self._topology(handle)
         if not here or len(self._wanted) == 1:
             return True
-        known: set[str] = set()
-        for other in self._known():
-            if other != handle:
-                known.add(self._topology(other))
-                if here in known or len(known) > 1:
-                    return True
-        return False
+        known = self._heard_of()
+        return here in known or len(known) > 1
+
+    def _heard_of(self) -> frozenset[str]:
+        """Return the places of volumes that the driver knows something of: all if there is one, else two of them."""
+        changes = self._changes + self.gets.changes
+        if self._heard_places[0] != changes:
+            places: set[str] = set()
+            for handle in self._known():
+                places.add(self._topology(handle))
+                if len(places) > 1:
+                    break
+            self._heard_places = (changes, frozenset(places))
+        return self._heard_places[1]
 
     def _known(self) -> Iterator[str]:
         """Yield the volumes that the driver knows something of."""
@@ -172,8 +196,51 @@ class VolumeStore:
         for handle, record in self.gets.others.items():
             if record.said in (GetOutcome.ADVERSE, GetOutcome.NOTHING):
                 yield handle
-        yield from self._lists.healthy
+        yield from self._lists.healthy - self._lists.presumed
         yield from self._lists.adverse
+
+    # ---- whether a CSI 1.13 list that leaves a volume out speaks of it ----
+
+    def unsure(self) -> frozenset[str]:
+        """Return volumes that a list leaves out, and of which the driver may know nothing.
+
+        A list of CSI 1.13 names what is bad. A controller that is local to a node leaves out the volumes of all other
+        nodes as well; so it speaks for those only that are reached from where it is known to know a volume, or for all if
+        it knows volumes of different places.
+        """
+        presumed = self._lists.presumed & self._placed
+        if not (presumed and self._plan.gets):
+            return frozenset()
+        known = self._places()
+        if len(known) > 1:
+            return frozenset()
+        return frozenset(handle for handle in presumed if self._topology(handle) not in known)
+
+    def _places(self) -> set[str]:
+        """Return the places of which the driver is known to know a volume; what it denies to know takes that back."""
+        denied = {
+            self._topology(handle)
+            for handle, record in self.gets.others.items()
+            if record.said is GetOutcome.NOT_FOUND and handle in self._lists.presumed
+        }
+        confirmed = {self._topology(handle) for handle in self.gets.healthy}
+        return self._known_places.keys() - (denied - confirmed)
+
+    def _witnesses(self) -> set[str]:
+        """Return a few volumes of each place to ask about: whether the driver knows them still, or at all."""
+        if not self._lists.presumed or self._lists.read is None:
+            return set()
+        unsure, known = self.unsure(), self._places()
+        stale = {place for place in known if self._known_places[place] < self._lists.read.mono}
+        ask = unsure or frozenset[str]()
+        if stale and len(known) <= _PLACES:
+            ask |= {one for one in self._lists.presumed & self._placed if self._topology(one) in stale}
+        found: dict[str, list[str]] = {}
+        for handle in sorted(ask):
+            chosen = found.setdefault(self._topology(handle), [])
+            if len(chosen) < _WITNESSES:
+                chosen.append(handle)
+        return {handle for chosen in found.values() for handle in chosen}
 
     def witness(self, handle: str) -> str | None:
         """Return another volume that should answer if the driver does; None if none is known to."""
@@ -206,4 +273,5 @@ class VolumeStore:
             list_expired=self._list_expired,
             healthy_on_nodes=self.is_vouched,
             speaks_for=self.speaks_for,
+            unsure=self.unsure() if self.by_list else frozenset(),
         )
