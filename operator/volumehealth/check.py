@@ -30,13 +30,13 @@ from volumehealth.model.health import (
     Source,
     SourceState,
 )
-from volumehealth.model.ids import ClaimRef
+from volumehealth.model.ids import LOCAL_VOLUMES, ClaimRef
 from volumehealth.model.policy import Policy, PolicySpec
 from volumehealth.model.steps import Steps, at_once
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.policy.select import Members, Selection
 from volumehealth.probing.spec import ProbeSpec, Topology
-from volumehealth.sources.drivers import NOT_CONNECTED, SWITCHED_OFF, through_agents
+from volumehealth.sources.drivers import NOT_CONNECTED, SWITCHED_OFF, kubelets_own, through_agents
 from volumehealth.sources.observations import Observations
 from volumehealth.sources.origins import AllOrigins
 
@@ -420,8 +420,18 @@ class Checker:
         hint = NOT_CONNECTED if policy.spec.checks.controller.enabled else SWITCHED_OFF
         return {name: heard.get(name) or self._unheard(name, hint, now) for name in members.by_driver}
 
+    def _kubelets_own(self, now: datetime) -> DriverAnswers:
+        known = self._stand_ins.get((LOCAL_VOLUMES, ""))
+        if known is None:
+            silence = Answer(Source.CONTROLLER, Outcome.SILENT, now, reason=SilenceReason.DRIVER_UNREACHABLE)
+            known = DriverAnswers(kubelets_own(now), now, frozenset(), {}, silence)
+            self._stand_ins[LOCAL_VOLUMES, ""] = known
+        return known
+
     def _unheard(self, driver: str, hint: str, now: datetime) -> DriverAnswers:
         """Stand in for a driver that no endpoint is known to belong to."""
+        if driver == LOCAL_VOLUMES:
+            return self._kubelets_own(now)
         if driver in self._once_heard and self._drivers.unresolved and hint is NOT_CONNECTED:
             endpoints = ", ".join(sorted(self._drivers.unresolved))
             state, message = (

@@ -33,7 +33,7 @@ from volumehealth.model.health import (
     SourceState,
     Via,
 )
-from volumehealth.model.ids import ClaimRef
+from volumehealth.model.ids import LOCAL_VOLUMES, ClaimRef
 from volumehealth.model.origin import Observer
 from volumehealth.model.policy import (
     Checks,
@@ -297,6 +297,20 @@ def test_node_failures_can_be_switched_off(world: World) -> None:
     world.cluster.set_node("a", "Unknown")
     world.after(minutes=30)
     assert world.notified == []
+
+
+def test_a_local_volume_is_lost_with_its_node_and_is_no_business_of_any_driver(world: World) -> None:
+    """Field case 19: node loss is exactly the risk of `local` volumes; no CSINode ever lists the kubelet's own plugin."""
+    (claim,) = world.claims("db", driver=LOCAL_VOLUMES, handle="pv-db")
+    world.cluster.csinodes["a"] = NodeDrivers("a", frozenset())
+    checked = world.after(minutes=10)
+    assert (counts(checked), world.notified) == ({"unmonitored": 1}, [])
+    assert checked.drivers[LOCAL_VOLUMES].state is SourceState.UNSUPPORTED
+    world.cluster.report("a", drivers=[], complete=[claim])
+    assert counts(world.after(minutes=1, renew=("a",))) == {"healthy": 1}
+    world.cluster.set_node("a", "Unknown")
+    world.after(minutes=6, renew=("a",))
+    assert world.notified == ["Found db NodeFailed a"]
 
 
 # ---- what the API says ----

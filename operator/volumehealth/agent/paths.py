@@ -6,6 +6,8 @@ They are those of the kubelet's CSI plugin (`pkg/volume/csi`: csi_mounter, csi_a
 from dataclasses import dataclass
 from hashlib import sha256
 
+from volumehealth.model.ids import LOCAL_VOLUMES
+
 DEFAULT_KUBELET_DIR = "/var/lib/kubelet"
 
 
@@ -35,6 +37,8 @@ def volume_paths(
         pod_uid: of the Pod that uses it.
         block: whether its `volumeMode` is Block.
     """
+    if driver == LOCAL_VOLUMES:
+        return _local(kubelet, volume, pod_uid, block=block)
     plugins = f"{kubelet}/plugins/kubernetes.io/csi"
     if block:
         devices = f"{plugins}/volumeDevices"
@@ -45,4 +49,16 @@ def volume_paths(
     return VolumePaths(
         publish=f"{kubelet}/pods/{pod_uid}/volumes/kubernetes.io~csi/{volume}/mount",
         staging=f"{plugins}/{driver}/{name}/globalmount",
+    )
+
+
+def _local(kubelet: str, volume: str, pod_uid: str, *, block: bool) -> VolumePaths:
+    """Return where a `local` volume is (`pkg/volume/local`, and `pkg/volume/util` for devices)."""
+    plugins = f"{kubelet}/plugins/{LOCAL_VOLUMES}"
+    if block:
+        devices = f"{plugins}/volumeDevices/{volume}"
+        return VolumePaths(publish=f"{devices}/{pod_uid}", staging=devices)
+    plugin = LOCAL_VOLUMES.replace("/", "~")
+    return VolumePaths(
+        publish=f"{kubelet}/pods/{pod_uid}/volumes/{plugin}/{volume}", staging=f"{plugins}/mounts/{volume}"
     )

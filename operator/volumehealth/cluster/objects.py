@@ -19,7 +19,7 @@ from volumehealth.kube.bodies import version_number, without_nulls
 from volumehealth.model.clock import moment_of
 from volumehealth.model.cluster import ApiConditions, Namespace, Pod, PodWait
 from volumehealth.model.health import Condition
-from volumehealth.model.ids import ClaimRef, VolumeId
+from volumehealth.model.ids import LOCAL_VOLUMES, ClaimRef, VolumeId
 
 Item = TypeVar("Item")
 
@@ -109,10 +109,15 @@ class _Affinity(msgspec.Struct, gc=False):
     required: _Terms | None = None
 
 
+class _There(msgspec.Struct, gc=False):
+    """That it is there is all that matters."""
+
+
 class _VolumeSpec(msgspec.Struct, rename="camel", gc=False):
     node_affinity: _Affinity | None = None
     persistent_volume_reclaim_policy: str = ""
     csi: CsiSource | None = None
+    local: _There | None = None
     claim_ref: ClaimReference | None = None
     storage_class_name: str = ""
 
@@ -170,14 +175,10 @@ class _ClaimVolume(msgspec.Struct, rename="camel", gc=False):
     claim_name: str
 
 
-class _Ephemeral(msgspec.Struct, gc=False):
-    """That it is there is all that matters."""
-
-
 class _PodVolume(msgspec.Struct, rename="camel", gc=False):
     name: str
     persistent_volume_claim: _ClaimVolume | None = None
-    ephemeral: _Ephemeral | None = None
+    ephemeral: _There | None = None
 
 
 class _PodSpec(msgspec.Struct, rename="camel", gc=False):
@@ -244,7 +245,7 @@ class VolumeRow(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         name: of the object.
-        id: driver and handle; None if the volume is not CSI.
+        id: driver and handle; None if the volume is neither CSI nor `local`.
         unsupported: the in-tree plugin's field name, if it is not.
         storage_class: `spec.storageClassName`.
         claim, claim_uid: of `spec.claimRef`; the uid is empty while nobody is bound.
@@ -349,7 +350,7 @@ def volume_row(volume: PersistentVolume) -> VolumeRow:
     """Reduce a PersistentVolume."""
     spec = _volume_spec.decode(volume.spec)
     claim = spec.claim_ref
-    found = VolumeId(intern(spec.csi.driver), spec.csi.volume_handle) if spec.csi else _migrated(volume)
+    found = _id_of(volume, spec)
     deleting = volume.metadata.deletion_timestamp is not None
     return VolumeRow(
         name=intern(volume.metadata.name),
@@ -362,6 +363,15 @@ def volume_row(volume: PersistentVolume) -> VolumeRow:
         topology=_topology(spec.node_affinity),
         deleting=intern(spec.persistent_volume_reclaim_policy or "Retain") if deleting else "",
     )
+
+
+def _id_of(volume: PersistentVolume, spec: _VolumeSpec) -> VolumeId | None:
+    """Return by what a volume is known; None if nothing here can watch it."""
+    if spec.csi is not None:
+        return VolumeId(intern(spec.csi.driver), spec.csi.volume_handle)
+    if spec.local is not None:
+        return VolumeId(LOCAL_VOLUMES, intern(volume.metadata.name))
+    return _migrated(volume)
 
 
 def _topology(affinity: _Affinity | None) -> str:

@@ -2,6 +2,10 @@
 
 from typing import NamedTuple
 
+LOCAL_VOLUMES = "kubernetes.io/local-volume"
+"""The kubelet's own plugin for `local` PersistentVolumes, named as in the kubelet's directories. It is no CSI driver: nobody can
+be asked about its volumes, and all that nodes and Kubernetes say of them counts."""
+
 
 class ClaimRef(NamedTuple):
     """A PersistentVolumeClaim by namespace and name; prints as `namespace/name`."""

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 
 from volumehealth.model.health import ControllerConnection, DriverState, HealthAPI, SourceState
+from volumehealth.model.ids import LOCAL_VOLUMES
 from volumehealth.sources.observations import ObservedDriver
 
 NOT_CONNECTED = (
@@ -12,6 +14,18 @@ NOT_CONNECTED = (
 )
 SWITCHED_OFF = "spec.checks.controller.enabled is false"
 SEEN_BY_NODES = "no health API; its nodes see mounts, devices, filesystems and free space"
+
+
+def kubelets_own(observed_since: datetime) -> DriverState:
+    """Return the state of the kubelet's plugin for `local` volumes: there is nobody who could be asked."""
+    return DriverState(
+        LOCAL_VOLUMES,
+        SourceState.UNSUPPORTED,
+        observed_since,
+        message="it is the kubelet's own, and only nodes see its volumes",
+        hint=SEEN_BY_NODES,
+        controller=ControllerConnection.NOT_CONNECTED,
+    )
 
 
 def through_agents(driver: DriverState, observed: ObservedDriver | None) -> DriverState:

@@ -2,6 +2,7 @@
 
 from support.agent import KUBELET
 from volumehealth.agent.paths import volume_paths
+from volumehealth.model.ids import LOCAL_VOLUMES
 
 
 def test_paths_are_the_kubelets() -> None:
@@ -15,3 +16,14 @@ def test_paths_are_the_kubelets() -> None:
     block = volume_paths(KUBELET, volume="pv-1", driver="d", handle="vol-1", pod_uid="u", block=True)
     assert block.publish == "/var/lib/kubelet/plugins/kubernetes.io/csi/volumeDevices/publish/pv-1/u"
     assert block.staging == "/var/lib/kubelet/plugins/kubernetes.io/csi/volumeDevices/staging/pv-1"
+
+
+def test_paths_of_local_volumes_are_those_of_the_kubelets_own_plugin() -> None:
+    for block, publish in (
+        (False, "/var/lib/kubelet/pods/u/volumes/kubernetes.io~local-volume/pv-1"),
+        (True, "/var/lib/kubelet/plugins/kubernetes.io/local-volume/volumeDevices/pv-1/u"),
+    ):
+        paths = volume_paths(
+            KUBELET, volume="pv-1", driver=LOCAL_VOLUMES, handle="pv-1", pod_uid="u", block=block
+        )
+        assert paths.publish == publish

@@ -7,7 +7,7 @@ import pytest
 
 from volumehealth.cluster import objects
 from volumehealth.cluster.objects import LabelPool
-from volumehealth.model.ids import ClaimRef, VolumeId
+from volumehealth.model.ids import LOCAL_VOLUMES, ClaimRef, VolumeId
 
 
 def volume(**spec: Any) -> objects.VolumeRow:
@@ -36,9 +36,7 @@ def test_a_csi_volume() -> None:
     assert (row.storage_class, row.unsupported) == ("fast", "")
 
 
-@pytest.mark.parametrize(
-    "source", ["nfs", "hostPath", "awsElasticBlockStore", "local", "aSourceThatIsNotInventedYet"]
-)
+@pytest.mark.parametrize("source", ["nfs", "hostPath", "awsElasticBlockStore", "aSourceThatIsNotInventedYet"])
 def test_a_volume_of_any_other_source_is_named_after_it(source: str) -> None:
     row = volume(
         accessModes=["ReadWriteOnce"],
@@ -50,6 +48,12 @@ def test_a_volume_of_any_other_source_is_named_after_it(source: str) -> None:
         **{source: {"path": "/x"}},
     )
     assert (row.id, row.unsupported) == (None, source)
+
+
+def test_a_local_volume_is_watched_as_what_the_kubelets_own_plugin_mounts() -> None:
+    """Field case 19: node loss is exactly the risk of `local` volumes."""
+    row = volume(local={"path": "/mnt/disks/ssd1"}, nodeAffinity={"required": {"nodeSelectorTerms": []}})
+    assert (row.id, row.unsupported) == (VolumeId(LOCAL_VOLUMES, row.name), "")
 
 
 def test_a_volume_that_says_nothing_of_its_source_is_still_unsupported() -> None:

@@ -18,7 +18,7 @@ from volumehealth.judge.result import CheckResult
 from volumehealth.kube.writes import WriteQueue
 from volumehealth.model.cluster import Claim, LeftOut, NodeDrivers
 from volumehealth.model.health import ControllerConnection, HealthAPI, SourceState
-from volumehealth.model.ids import ClaimRef
+from volumehealth.model.ids import LOCAL_VOLUMES, ClaimRef
 from volumehealth.model.report import ReportedDriver, VolumeHealthReport
 from volumehealth.report.drivers import NUMBERS_EVERY, DriverWriter
 
@@ -187,6 +187,18 @@ async def test_what_somebody_else_added_is_taken_away_and_a_steady_driver_writes
     for _ in range(5):
         await world.check(seen())
     assert world.api.count("PATCH") == writes
+
+
+async def test_the_kubelets_own_plugin_for_local_volumes_has_no_object(world: World) -> None:
+    local = replace(make_claim("local"), driver=LOCAL_VOLUMES)
+    world.view.claims[local.ref] = local
+    state = make_driver(LOCAL_VOLUMES, SourceState.UNSUPPORTED)
+    result = seen()
+    await world.check(replace(result, drivers={**result.drivers, LOCAL_VOLUMES: state}))
+    world.writer.sweep()
+    world.writer.sweep()
+    await world.settle()
+    assert list(world.api.objects) == [PATH]
 
 
 async def test_a_driver_that_no_claim_uses_any_more_is_removed(world: World) -> None:
