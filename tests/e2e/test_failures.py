@@ -8,6 +8,7 @@ import pytest
 from e2e.scenes import await_recovery, dead_mount, driver_says
 from support.product import AGENT_SPACE
 from support.realnode import RealNode
+from support.releases import HEALTH_FIELDS
 from volumehealth_sandbox.driver_faults import Fault, Plane
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -105,6 +106,7 @@ def test_a_stopped_kubelet_is_a_failed_node_and_back_it_has_recovered(well: Real
     assert {event["count"] for event in well.events("NodeFailed")} == {1}
 
 
+@pytest.mark.kubernetes(HEALTH_FIELDS)
 def test_storage_in_trouble_behind_a_node_is_one_story(well: RealNode) -> None:
     """The kubelet writes csinode.status.storageHealth, the agent reports it; claims get no alarm each."""
     before = _told(well)

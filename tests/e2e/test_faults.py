@@ -14,6 +14,7 @@ from e2e.scenes import (
     unmount_one,
 )
 from support.realnode import SPACE, RealNode
+from support.releases import HEALTH_FIELDS
 from volumehealth_sandbox.driver_faults import Fault, Plane
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -59,6 +60,7 @@ def test_a_fault_is_told_and_so_is_its_end(real_node: RealNode, scene: Scene) ->
     play(real_node, scene)
 
 
+@pytest.mark.kubernetes(HEALTH_FIELDS)
 def test_what_the_kubelet_says_too_is_one_finding(real_node: RealNode) -> None:
     """With the gate CSIVolumeHealth the kubelet writes pod.status.volumeHealth: one fault, heard twice, told once."""
     claim = "heard-twice"

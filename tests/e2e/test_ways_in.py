@@ -24,6 +24,7 @@ from support.controllers import (
     write_kustomization,
 )
 from support.realnode import RealNode
+from support.releases import INJECTION
 from volumehealth_sandbox.assets import asset
 from volumehealth_sandbox.image import NAME
 from volumehealth_sandbox.tools import Say
@@ -97,6 +98,7 @@ def test_by_the_component(
     look(real_node, show, driver, kind, place, f"component, {kind}")
 
 
+@pytest.mark.kubernetes(INJECTION)
 @pytest.mark.parametrize("place", [*PLACES.values(), UNKNOWN_USER], ids=[*PLACES, "restricted-unknown-user"])
 def test_by_the_admission_policy(
     injecting: RealNode, show: Say, tmp_path: Path, place: Place, request: pytest.FixtureRequest
@@ -114,6 +116,7 @@ def test_by_the_admission_policy(
     look(injecting, show, driver, "Deployment", place, "admission policy")
 
 
+@pytest.mark.kubernetes(INJECTION)
 def test_a_quota_without_room_refuses_the_pod_and_a_trial_says_so_before(injecting: RealNode) -> None:
     """The check of docs/controller-agent.md: a copy of the driver's Pod, with `--dry-run=server`."""
     driver = "no-room.csi.volumehealth.test"

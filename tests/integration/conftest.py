@@ -14,7 +14,6 @@ import pytest
 import yaml
 
 from support.installation import Installation
-from support.releases import serves
 from volumehealth.errors import SandboxError
 from volumehealth.model.vocabulary import API_VERSION, POLICIES
 from volumehealth_sandbox.assets import asset
@@ -28,14 +27,6 @@ _TOOLS = ("etcd", "kube-apiserver", "kubectl", "kube-controller-manager", "helm3
 
 _numbers = itertools.count(1)
 _started: list[ControlPlane] = []
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a later Kubernetes than the one that is tested with."""
-    for item in items:
-        needed = item.get_closest_marker("kubernetes")
-        if needed and not serves(needed.args[0]):
-            item.add_marker(pytest.mark.skip(reason=f"Kubernetes {needed.args[0]} and later"))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from support.helm import CHART, NAMESPACE, RELEASE, Helm, HelmError, named, preset, previous_chart
-from support.releases import serves
+from support.releases import INJECTION, serves
 from volumehealth.errors import SandboxError
 from volumehealth_sandbox.controlplane import COLLECTORS, ControlPlane
 
@@ -173,7 +173,7 @@ def test_a_release_lives_from_install_to_uninstall(
         for what in ("vhp all", "vhr controller.ebs.csi.example.com", "crd volumehealths.volumehealth.dev")
     }
     assert all(kept.values())
-    if serves("1.36"):
+    if serves(INJECTION):
         assert identity(plane, "mutatingadmissionpolicy", "volumehealth-controller-agent")
     record = record_of_a_sick_volume(plane)
     before = columns(plane)
@@ -205,7 +205,7 @@ def test_a_release_lives_from_install_to_uninstall(
     objects = "clusterrole,clusterrolebinding,validatingadmissionpolicy,deployment,daemonset,lease"
     left = plane.kubectl(
         "get",
-        f"{objects},mutatingadmissionpolicy" if serves("1.36") else objects,
+        f"{objects},mutatingadmissionpolicy" if serves(INJECTION) else objects,
         "-A",
         "-o",
         "name",

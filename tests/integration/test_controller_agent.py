@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from support.installation import Installation, until
+from support.releases import INJECTION
 from volumehealth.errors import Forbidden
 from volumehealth.kube.api import Api
 from volumehealth.model.ids import ClaimRef, VolumeId
@@ -262,7 +263,7 @@ async def test_the_component_adds_the_sidecar_to_a_controllers_deployment(
     assert_sidecar(found["spec"]["template"]["spec"], "component.example.com")
 
 
-@pytest.mark.kubernetes("1.36")
+@pytest.mark.kubernetes(INJECTION)
 async def test_the_admission_policy_adds_the_sidecar_to_a_controllers_pods(installed: Installation) -> None:
     """Second way in: Pods of that ServiceAccount, with that socket, when they are created; no other."""
     namespace = f"csi-{next(_numbers)}"

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -168,9 +169,10 @@ class Product:
 
     def memory(self, namespace: str) -> dict[str, float]:
         """Return the resident megabytes of each Pod's first process."""
-        return {pod["metadata"]["name"]: _resident(self._process(pod)) for pod in self.pods(namespace)}
+        return {pod["metadata"]["name"]: _resident(self.process(pod)) for pod in self.pods(namespace)}
 
-    def _process(self, pod: Object) -> int:
+    def process(self, pod: Mapping[str, Any]) -> int:
+        """Return the number of the first process of a Pod's first container."""
         identity = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
         rows = (line.split() for line in self._node.ctr("tasks", "ls").splitlines())
         return next(int(row[1]) for row in rows if row[0] == identity)

@@ -17,6 +17,7 @@ from typing import Any, Self
 from support.controllers import controller_on_host, rights_of_a_provisioner, settings, write_kustomization
 from support.installation import policy_text
 from support.product import AGENT_SPACE, OPERATOR_SPACE, Product
+from support.releases import HEALTH_FIELDS, serves
 from volumehealth.model.ids import VolumeId
 from volumehealth_sandbox import image, node
 from volumehealth_sandbox.assets import checkout
@@ -53,7 +54,7 @@ class NodeDriver:
         name: of the driver.
         generation: which health calls it speaks.
         claims: their names; the handle of the first one's volume is `vol-1`, and so on.
-        controller: the kind of its controller, `Deployment` or `StatefulSet`.
+        controller: the kind of its controller, `Deployment` or `StatefulSet`; empty for none that can be reached.
         disks: kinds of filesystems on real block devices that break on demand; empty for tmpfs.
         mute: it has no health call.
     """
@@ -84,8 +85,8 @@ class RealNode:
             sessions take turns.
         drivers: what is to run on it.
         pods: names of Pods; each mounts every claim.
-        policy: spec of the one policy.
-        gate: the feature gate CSIVolumeHealth of API server and kubelet.
+        policy: spec of the one policy; None if the test applies its own.
+        gate: the feature gate CSIVolumeHealth of API server and kubelet, where this Kubernetes has it.
         network: number of the cluster's network; nodes that run at the same time need different ones.
         product: how it is installed.
         say: is told what takes long.
@@ -98,7 +99,7 @@ class RealNode:
         *,
         drivers: Iterable[NodeDriver],
         pods: Iterable[str],
-        policy: Mapping[str, Any],
+        policy: Mapping[str, Any] | None,
         gate: bool,
         network: int = 1,
         product: type[Product] = Product,
@@ -110,13 +111,15 @@ class RealNode:
         self._policy = policy
         self._say = say
         self._exit = ExitStack()
-        gates = (f"CSIVolumeHealth={str(gate).lower()}",)
+        gates = {"CSIVolumeHealth": gate} if serves(HEALTH_FIELDS) else {}
         self.plane = ControlPlane(
-            home / "plane", feature_gates=gates, whole=True, network=ClusterNetwork(network), say=say
+            home / "plane",
+            feature_gates=[f"{name}={str(on).lower()}" for name, on in gates.items()],
+            whole=True,
+            network=ClusterNetwork(network),
+            say=say,
         )
-        self.node = NodeSandbox(
-            node_home, self.plane, name="real-node", feature_gates={"CSIVolumeHealth": gate}, say=say
-        )
+        self.node = NodeSandbox(node_home, self.plane, name="real-node", feature_gates=gates, say=say)
         self.product = product(self.plane, self.node, home)
         """The operator and the agents."""
         self._drivers: dict[str, Program] = {}
@@ -184,13 +187,13 @@ class RealNode:
     def install(self) -> None:
         """Install the product again after everything was removed: the agents' rights and the policy as well."""
         self.product.install()
-        for driver in self.drivers.values():
+        for driver in self._controlled():
             self.kubectl("apply", "-k", str(self.home / driver.namespace))
         self._watch()
 
     def _start_controllers(self) -> None:
         """Apply each driver's controller with the agent beside it, by the components of docs/controller-agent.md."""
-        for driver in self.drivers.values():
+        for driver in self._controlled():
             self.kubectl("create", "namespace", driver.namespace)
             socket_dir = Path(self.endpoint(driver.name).removeprefix("unix://")).parent
             resources = [
@@ -204,8 +207,12 @@ class RealNode:
 
     def await_controllers(self) -> None:
         """Return when every driver's controller runs."""
-        for driver in self.drivers.values():
+        for driver in self._controlled():
             self.product.await_rollout(f"{driver.controller}/csi-controller", driver.namespace)
+
+    def _controlled(self) -> list[NodeDriver]:
+        """Return the drivers whose controllers run as Pods."""
+        return [driver for driver in self.drivers.values() if driver.controller]
 
     def _make_claims(self) -> None:
         async def make() -> None:
@@ -238,6 +245,8 @@ class RealNode:
         return {pod["metadata"]["name"] for pod in pods if pod["status"]["phase"] == "Running"}
 
     def _watch(self) -> None:
+        if self._policy is None:
+            return
         self.kubectl("apply", "-f", "-", text=policy_text("e2e", self._policy))
         self.until(lambda: self.count("healthy") or self._seen_whole(), "a claim is healthy", within=90.0)
 
@@ -387,7 +396,7 @@ class RealNode:
     def _logs(self) -> str:
         programs = [*self._drivers.values(), self.node.kubelet]
         ends = [f"{program.name}:\n{program.tail(8)}" for program in programs]
-        spaces = [OPERATOR_SPACE, AGENT_SPACE, *(driver.namespace for driver in self.drivers.values())]
+        spaces = [OPERATOR_SPACE, AGENT_SPACE, *(driver.namespace for driver in self._controlled())]
         return "\n".join([*ends, *(self.product.logs(space) for space in spaces)])
 
 
