@@ -27,7 +27,7 @@ FILES = {
     "agent/admission.yaml": "agent/admission.yaml",
     "agent/daemonset.yaml": "agent/daemonset.yaml",
     "agent/quota.yaml": "agent/quota.yaml",
-    "controller-agents/injection.yaml": "controller-agent-injection/injection.yaml",
+    "controller-agents/injection.yaml": "components/controller-agent-injection/injection.yaml",
     "controller-agents/rights.yaml": "components/controller-agent-rights/rights.yaml",
 }
 """Which template makes which file; the kustomizations beside these files are written by hand."""

@@ -174,7 +174,7 @@ def test_a_release_lives_from_install_to_uninstall(
     }
     assert all(kept.values())
     if serves(INJECTION):
-        assert identity(plane, "mutatingadmissionpolicy", "volumehealth-controller-agent")
+        assert identity(plane, "mutatingadmissionpolicy", "volumehealth-controller-agent.ebs.csi.example.com")
     record = record_of_a_sick_volume(plane)
     before = columns(plane)
 

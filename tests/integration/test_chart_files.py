@@ -266,7 +266,7 @@ def test_without_agents_nothing_of_theirs_is_there(helm: Helm) -> None:
 
 
 def test_injection_is_rendered_only_where_its_api_is_served(helm: Helm) -> None:
-    injecting = {"MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding", "ConfigMap"}
+    injecting = {"MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"}
     assert injecting < kinds(helm.render(*SERVED, values=EVERYTHING))
     without = helm.render("--kube-version=1.30.0", values=EVERYTHING)
     assert kinds(without).isdisjoint(injecting)
@@ -277,7 +277,8 @@ def test_injection_is_opt_in_for_each_driver(helm: Helm) -> None:
     quiet = {"driver": "nfs.csi.example.com", "namespace": "kube-system", "serviceAccount": "nfs"}
     values = {"controllerAgents": [*EVERYTHING["controllerAgents"], quiet]}
     objects = helm.render(*SERVED, values=values)
-    assert named(objects, "ConfigMap")["data"]["driver"] == "ebs.csi.example.com"
+    assert named(objects, "MutatingAdmissionPolicy", "volumehealth-controller-agent.ebs.csi.example.com")
+    assert named(objects, "MutatingAdmissionPolicy")
     assert named(objects, "ClusterRole", "volumehealth-controller.nfs.csi.example.com")
     alone = helm.render(*SERVED, values={"controllerAgents": [quiet]})
     assert "MutatingAdmissionPolicy" not in kinds(alone)

@@ -1,9 +1,10 @@
 """The agent beside a driver's controller: both ways in, its rights, and the operator's verdict from its report."""
 
 import asyncio
+import functools
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 SYSTEM = "volumehealth-system"
+Inject = Callable[[str, str], Awaitable[None]]
+"""Installs the admission policy of a driver, given its name and namespace."""
 REPORTS = "/apis/volumehealth.dev/v1alpha1/volumehealthreports"
 LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases"
 APPLY: dict[str, Any] = {
@@ -45,21 +48,20 @@ async def rights_end_with_their_test(installed: Installation) -> AsyncIterator[N
         await installed.kubectl("delete", *ours)
 
 
-def settings_of(driver: str, namespace: str, *, local: bool = True) -> dict[str, Any]:
+def settings_of(driver: str, namespace: str, *, user: str = "0") -> dict[str, Any]:
     """Describe a driver as docs/controller-agent.md says."""
-    metadata: dict[str, Any] = {"name": "volumehealth-controller-agent", "namespace": SYSTEM}
-    if local:
-        metadata["annotations"] = {"config.kubernetes.io/local-config": "true"}
-    else:
-        metadata["name"] = f"agent-{driver}"
-        metadata["labels"] = {"volumehealth.dev/controller-agent": "true"}
+    metadata = {
+        "name": "volumehealth-controller-agent",
+        "namespace": SYSTEM,
+        "annotations": {"config.kubernetes.io/local-config": "true"},
+    }
     data = {
         "driver": driver,
         "namespace": namespace,
         "serviceAccount": "csi-controller",
         "socketVolume": "socket-dir",
         "socketFile": "csi.sock",
-        "runAsUser": "0",
+        "runAsUser": user,
         "runAsNonRoot": "false",
         "image": "volumehealth:0.1.0",
     }
@@ -263,56 +265,94 @@ async def test_the_component_adds_the_sidecar_to_a_controllers_deployment(
     assert_sidecar(found["spec"]["template"]["spec"], "component.example.com")
 
 
-@pytest.mark.kubernetes(INJECTION)
-async def test_the_admission_policy_adds_the_sidecar_to_a_controllers_pods(installed: Installation) -> None:
-    """Second way in: Pods of that ServiceAccount, with that socket, when they are created; no other."""
+@pytest.fixture
+async def injecting(installed: Installation, tmp_path: Path) -> AsyncIterator[Inject]:
+    """Install admission policies by the component of docs/controller-agent.md, and remove them."""
+    homes: list[Path] = []
+
+    async def inject(driver: str, namespace: str) -> None:
+        settings = settings_of(driver, namespace, user="auto")
+        home = tmp_path / f"injection-{len(homes)}"
+        homes.append(write_overlay(home, components=["controller-agent-injection"], resources=[settings]))
+        await installed.kubectl("apply", "-k", str(home))
+
+    yield inject
+    for home in homes:
+        await installed.kubectl("delete", "-k", str(home), "--ignore-not-found")
+
+
+async def namespace_with_accounts(installed: Installation, *names: str) -> str:
+    """Make a namespace with these ServiceAccounts."""
     namespace = f"csi-{next(_numbers)}"
     await installed.objects.make_namespace(namespace)
-    settings = settings_of("injected.example.com", namespace, local=False)
-    await installed.kubectl("apply", "-f", "-", text=yaml.safe_dump(settings))
-    account = {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": {"name": "csi-controller", "namespace": namespace},
-    }
-    await installed.kubectl("apply", "-f", "-", text=yaml.safe_dump(account))
-    await installed.kubectl("apply", "-k", str(DEPLOY / "controller-agent-injection"))
-
-    async def created(name: str, **changes: Any) -> dict[str, Any]:
-        pod = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": name, "namespace": namespace},
-            "spec": {**pod_spec(), **changes},
-        }
-        made = await installed.kubectl(
-            "create", "--dry-run=server", "-o", "json", "-f", "-", text=json.dumps(pod)
+    for name in names:
+        await installed.objects.post(
+            f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": name}}
         )
-        spec: dict[str, Any] = json.loads(made)["spec"]
-        return spec
+    return namespace
 
-    try:
 
-        async def injected() -> bool:
-            return len((await created("controller"))["containers"]) == 2
+async def created(installed: Installation, namespace: str, **changes: Any) -> dict[str, Any]:
+    """Return the spec that a controller's Pod would have, without making it."""
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "controller", "namespace": namespace},
+        "spec": {**pod_spec(), **changes},
+    }
+    made = await installed.kubectl(
+        "create", "--dry-run=server", "-o", "json", "-f", "-", text=json.dumps(pod)
+    )
+    spec: dict[str, Any] = json.loads(made)["spec"]
+    return spec
 
-        await until(injected, "the policy is in force")
-        assert_sidecar(await created("controller"), "injected.example.com")
-        default = {
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": {"name": "another", "namespace": namespace},
-        }
-        await installed.kubectl("apply", "-f", "-", text=yaml.safe_dump(default))
-        assert len((await created("other", serviceAccountName="another"))["containers"]) == 1
-        renamed = {"volumes": [{"name": "socket-dir-2", "emptyDir": {}}]}
-        plain = [{"name": "csi-driver", "image": "example.invalid/driver"}]
-        assert len((await created("no-socket", containers=plain, **renamed))["containers"]) == 1
-        already = [*pod_spec()["containers"], {"name": "volumehealth", "image": "mine"}]
-        kept = (await created("has-it", containers=already))["containers"]
-        assert [one["image"] for one in kept] == ["example.invalid/driver", "mine"]
-    finally:
-        await installed.kubectl("delete", "-k", str(DEPLOY / "controller-agent-injection"))
+
+@pytest.mark.kubernetes(INJECTION)
+async def test_the_admission_policy_adds_the_sidecar_to_a_controllers_pods(
+    installed: Installation, injecting: Inject
+) -> None:
+    """Second way in: Pods of that ServiceAccount, with that socket, when they are created; no other."""
+    namespace = await namespace_with_accounts(installed, "csi-controller", "another")
+    elsewhere = await namespace_with_accounts(installed, "csi-controller")
+    await injecting("injected.example.com", namespace)
+
+    async def injected() -> bool:
+        return len((await created(installed, namespace))["containers"]) == 2
+
+    await until(injected, "the policy is in force")
+    assert_sidecar(await created(installed, namespace), "injected.example.com")
+    assert len((await created(installed, elsewhere))["containers"]) == 1
+    assert len((await created(installed, namespace, serviceAccountName="another"))["containers"]) == 1
+    renamed = {"volumes": [{"name": "socket-dir-2", "emptyDir": {}}]}
+    plain = [{"name": "csi-driver", "image": "example.invalid/driver"}]
+    assert len((await created(installed, namespace, containers=plain, **renamed))["containers"]) == 1
+    already = [*pod_spec()["containers"], {"name": "volumehealth", "image": "mine"}]
+    kept = (await created(installed, namespace, containers=already))["containers"]
+    assert [one["image"] for one in kept] == ["example.invalid/driver", "mine"]
+
+
+@pytest.mark.kubernetes(INJECTION)
+async def test_an_admission_policy_that_was_deleted_and_made_again_takes_effect_with_what_it_says_now(
+    installed: Installation, injecting: Inject
+) -> None:
+    """As after `helm uninstall` and `helm install`: nothing is remembered of the one that is gone."""
+    namespace = await namespace_with_accounts(installed, "csi-controller")
+
+    async def drivers() -> list[str]:
+        containers = (await created(installed, namespace))["containers"]
+        found = [one for container in containers for one in container.get("env") or ()]
+        return [one["value"].partition("=")[0] for one in found if one["name"] == "VOLUMEHEALTH_CSI_ENDPOINT"]
+
+    async def are(*expected: str) -> bool:
+        return await drivers() == list(expected)
+
+    for driver in ("first.example.com", "second.example.com", "third.example.com"):
+        await injecting(driver, namespace)
+        await until(functools.partial(are, driver), f"the policy of {driver} is in force")
+        policy = f"volumehealth-controller-agent.{driver}"
+        kinds = "mutatingadmissionpolicy,mutatingadmissionpolicybinding"
+        await installed.kubectl("delete", kinds, policy)
+        await until(are, "no policy is in force")
 
 
 def assert_sidecar(spec: dict[str, Any], driver: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+import volumehealth_sandbox
 from volumehealth_sandbox.assets import asset
 from volumehealth_sandbox.image import NAME
 from volumehealth_sandbox.node_files import IMAGE
@@ -14,8 +15,14 @@ from volumehealth_sandbox.node_files import IMAGE
 Manifest = dict[str, Any]
 SYSTEM = "volumehealth-system"
 ACCOUNT = "csi-controller"
+SOURCE = Path(volumehealth_sandbox.__file__).parent
+"""The simulated driver, which is not in the image."""
+SOURCE_MAP = "source"
+"""Name of the ConfigMap with it."""
 COMPONENTS = ("controller-agent", "controller-agent-rights")
-"""Both components of docs/controller-agent.md."""
+"""The sidecar, and its rights: components of docs/controller-agent.md."""
+INJECTING = ("controller-agent-injection", "controller-agent-rights")
+"""The sidecar by admission, and its rights."""
 
 
 def settings(driver: str, namespace: str, **data: str) -> Manifest:
@@ -79,6 +86,49 @@ def controller_on_host(kind: str, namespace: str, socket_dir: Path) -> Manifest:
         "volumes": [{"name": "socket-dir", "hostPath": {"path": str(socket_dir), "type": "Directory"}}],
     }
     return workload(kind, namespace, pod)
+
+
+def driver_pod(
+    driver: str, *, user: int | None = 0, volumes: int = 2, resources: Manifest | None = None
+) -> Manifest:
+    """Write the Pod of a controller that serves its socket in an emptyDir, as most vendors ship it.
+
+    Args:
+        driver: its name.
+        user: its `runAsUser`; None if its image decides.
+        volumes: how many it has.
+        resources: of its container.
+    """
+    as_user = {"runAsUser": user} if user is not None else {}
+    nonroot = {} if user == 0 else {"runAsNonRoot": True}
+    container: Manifest = {
+        "name": "csi-driver",
+        "image": NAME,
+        "args": [
+            "sandbox",
+            "driver",
+            "--endpoint=unix:///csi/csi.sock",
+            f"--name={driver}",
+            f"--volumes={volumes}",
+        ],
+        "env": [{"name": "PYTHONPATH", "value": "/source"}],
+        "resources": resources or {},
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": [
+            {"name": "socket-dir", "mountPath": "/csi"},
+            {"name": "source", "mountPath": "/source/volumehealth_sandbox"},
+        ],
+    }
+    return {
+        "serviceAccountName": ACCOUNT,
+        "terminationGracePeriodSeconds": 1,
+        "securityContext": {**as_user, **nonroot, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [container],
+        "volumes": [
+            {"name": "socket-dir", "emptyDir": {}},
+            {"name": "source", "configMap": {"name": SOURCE_MAP}},
+        ],
+    }
 
 
 def workload(kind: str, namespace: str, pod: Mapping[str, Any], *, replicas: int = 1) -> Manifest:
