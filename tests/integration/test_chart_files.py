@@ -162,7 +162,8 @@ def test_the_image_is_named_once(helm: Helm) -> None:
         (container,) = pod["containers"]
         assert (container["image"], container["imagePullPolicy"]) == (wanted, "Always")
         assert pod["imagePullSecrets"] == [{"name": "pull"}]
-    assert named(objects, "ConfigMap")["data"]["image"] == wanted
+    injected = {one["name"]: one for one in named(objects, "MutatingAdmissionPolicy")["spec"]["variables"]}
+    assert injected["image"]["expression"] == f"'{wanted}'"
     assert "volumehealth:0" not in text
 
 

@@ -1,7 +1,8 @@
 """How to reach the API server and who we are to it, wherever that was read from."""
 
-import os
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 
 class NoCredentials(Exception):  # noqa: N818 - named as those of `errors`
@@ -31,7 +32,14 @@ class Access:
     server_name: str = ""
     proxy: str = ""
 
-    def files(self) -> tuple[tuple[str, int], ...]:
-        """Return the files a connection is made with and when each was changed."""
+    def files(self) -> tuple[tuple[str, bytes], ...]:
+        """Return the files a connection is made with, each with a digest of what is in it.
+
+        When it was changed says nothing: with each new token of a Pod, and after its own restart, the kubelet writes
+        all files of the volume anew.
+
+        Raises:
+            OSError: if one cannot be read.
+        """
         paths = (self.ca_file, self.cert_file, self.key_file)
-        return tuple((path, os.stat(path).st_mtime_ns) for path in paths if path)
+        return tuple((path, hashlib.sha256(Path(path).read_bytes()).digest()) for path in paths if path)

@@ -31,6 +31,7 @@ class AiohttpTransport:
         # trust_env would read ~/.netrc and look for a proxy before each request, in a thread; and a .netrc that names
         # the server would end in an error beside our own Authorization.
         self._session = aiohttp.ClientSession(connector=connector, trust_env=False, read_bufsize=_BUFFER)
+        self._unread: set[aiohttp.ClientResponse] = set()
 
     async def send(self, request: HttpRequest, access: Access) -> HttpAnswer:
         """See `Transport.send`."""
@@ -51,18 +52,24 @@ class AiohttpTransport:
             raise
         except _BROKEN as error:
             raise _broken(error) from error
-        return _AiohttpAnswer(answer)
+        self._unread.add(answer)
+        return _AiohttpAnswer(answer, self._unread)
 
     async def aclose(self) -> None:
         """See `Transport.aclose`."""
+        # aiohttp (3.14.5) forgets who reads when it closes a connection: such a reader would wait for ever.
+        for answer in self._unread:
+            answer.content.set_exception(ConnectionAbortedError("the connection was closed from here"))
+        self._unread.clear()
         await self._session.close()
 
 
 class _AiohttpAnswer:
     """See `HttpAnswer`."""
 
-    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+    def __init__(self, answer: aiohttp.ClientResponse, unread: set[aiohttp.ClientResponse]) -> None:
         self._answer = answer
+        self._unread = unread
 
     @property
     def status(self) -> int:
@@ -81,6 +88,7 @@ class _AiohttpAnswer:
             raise _broken(error) from error
 
     def abort(self) -> None:
+        self._unread.discard(self._answer)
         # Without a farewell: a polite end of TLS waits for the other side, up to 30 seconds.
         connection = self._answer.connection
         if connection is not None and connection.transport is not None:

@@ -63,7 +63,7 @@ class Api:
         self._connect = connect
         self._lock = asyncio.Lock()
         self._access = Access("")
-        self._files: tuple[tuple[str, int], ...] = ()
+        self._files: tuple[tuple[str, bytes], ...] = ()
         self._transport: Transport | None = None
         self._loaded = 0.0
         self._renewed = float("-inf")
@@ -173,7 +173,7 @@ class Api:
             with _aborting(answer):
                 yield b""
                 rest = b""
-                while chunk := await _next_chunk(answer):
+                while chunk := await _next_chunk(answer, idle_timeout):
                     *lines, rest = (rest + chunk).split(b"\n")
                     for line in lines:
                         yield line
@@ -238,7 +238,7 @@ class Api:
             self._loaded = self._clock.monotonic()
             try:
                 await self._take(await self._source.refresh())
-            except errors.ApiError as error:  # what we have may still be good; the server decides
+            except (errors.ApiError, OSError) as error:  # what we have may still be good; the server decides
                 log.warning("credentials not refreshed", extra={"error": str(error)})
 
     async def _renew(self, refused: Access) -> bool:
@@ -277,10 +277,11 @@ async def _body(answer: HttpAnswer) -> bytes:
         return b"".join(chunks)
 
 
-async def _next_chunk(answer: HttpAnswer) -> bytes:
-    """Read what has come; nothing at the end, or if nothing comes for too long."""
+async def _next_chunk(answer: HttpAnswer, idle_timeout: float) -> bytes:
+    """Read what has come; nothing at the end, or if nothing comes for too long, whatever became of the connection."""
     try:
-        return await answer.chunk()
+        async with asyncio.timeout(idle_timeout):
+            return await answer.chunk()
     except TimeoutError:
         return b""
 

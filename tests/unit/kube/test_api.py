@@ -1,19 +1,26 @@
 """Requests and streams over real HTTP, to a server in this process that behaves as the test says."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
+import certifi
 import pytest
 import yaml
 from aiohttp import web
 
 from volumehealth import errors
+from volumehealth.kube.access import Access
 from volumehealth.kube.api import Api, over_aiohttp
 from volumehealth.kube.credentials import CredentialSource
 from volumehealth.kube.h11_transport import H11Transport
+from volumehealth.kube.transport import Connect, HttpAnswer, HttpRequest
+from volumehealth.model.clock import SystemClock
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -89,14 +96,19 @@ def clock() -> MovableClock:
 
 
 @pytest.fixture(params=[over_aiohttp, H11Transport], ids=["the operator's", "the agents'"])
-async def api(
-    server: Server, tmp_path: Path, clock: MovableClock, request: pytest.FixtureRequest
-) -> AsyncIterator[Api]:
+def connect(request: pytest.FixtureRequest) -> Connect:
+    """Each transport."""
+    chosen: Connect = request.param
+    return chosen
+
+
+@pytest.fixture
+async def api(server: Server, tmp_path: Path, clock: MovableClock, connect: Connect) -> AsyncIterator[Api]:
     """Logged in by a token file `token`, which ends in a newline; over each transport."""
     token = tmp_path / "token"
     token.write_text("first\n")
     path = kubeconfig(tmp_path / "kubeconfig", server.url, {"tokenFile": str(token)})
-    api = Api(CredentialSource(str(path)), clock=clock, connect=request.param)  # type: ignore[arg-type]  # nobody asks for the wall clock
+    api = Api(CredentialSource(str(path)), clock=clock, connect=connect)  # type: ignore[arg-type]  # nobody asks for the wall clock
     await api.open()
     async with api:
         yield api
@@ -224,7 +236,7 @@ async def test_nobody_listens(tmp_path: Path) -> None:
             await api.request("GET", "/x")
 
 
-@pytest.mark.parametrize("api", [over_aiohttp], indirect=True, ids=["the operator's"])
+@pytest.mark.parametrize("connect", [over_aiohttp], indirect=True, ids=["the operator's"])
 async def test_an_answer_without_headers_is_a_broken_connection(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -350,6 +362,95 @@ async def test_a_stream_that_breaks(api: Api, server: Server) -> None:
 async def test_a_stream_that_falls_silent_ends_without_an_error(api: Api, server: Server) -> None:
     server.handler = streaming(b"one\n", 5.0)
     assert await lines_of(api, idle_timeout=0.2) == [b"", b"one"]
+
+
+async def test_a_stream_ends_when_its_connection_is_made_anew(
+    server: Server, clock: MovableClock, connect: Connect
+) -> None:
+    """As when a cluster's CA is another one: whoever reads must begin anew, and is told so."""
+    server.handler = streaming(b"one\n", 60.0)
+    source = Source(Access(server.url))
+    async with connected(source, clock, connect) as api:
+        lines = api.stream("/x", query={}, idle_timeout=60)
+        assert [await anext(lines), await anext(lines)] == [b"", b"one"]
+        waiting = asyncio.ensure_future(anext(lines))
+        source.access = Access(server.url.replace("127.0.0.1", "localhost"))
+        await later(api, server, clock)
+        async with asyncio.timeout(5):
+            with pytest.raises(errors.ApiUnreachable):
+                await waiting
+
+
+async def test_files_that_are_written_anew_and_say_the_same_leave_streams_alone(
+    server: Server, clock: MovableClock, connect: Connect, tmp_path: Path
+) -> None:
+    """As the kubelet writes all files of a Pod's credentials whenever the token is a new one."""
+    ca = tmp_path / "ca.crt"
+    shutil.copy(certifi.where(), ca)
+    server.handler = streaming(b"one\n", 0.5, b"two\n")
+    async with connected(Source(Access(server.url, ca_file=str(ca))), clock, connect) as api:
+        lines = api.stream("/x", query={}, idle_timeout=60)
+        assert [await anext(lines), await anext(lines)] == [b"", b"one"]
+        ca.unlink()
+        shutil.copy(certifi.where(), ca)
+        os.utime(ca, (1, 1))
+        await later(api, server, clock)
+        assert await anext(lines) == b"two"
+
+
+class Source:
+    """Credentials that a test changes."""
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+
+    async def load(self) -> Access:
+        return self.access
+
+    refresh = load
+
+
+@asynccontextmanager
+async def connected(source: Source, clock: MovableClock, connect: Connect) -> AsyncIterator[Api]:
+    api = Api(source, clock=clock, connect=connect)  # type: ignore[arg-type]  # nobody asks for the wall clock
+    await api.open()
+    async with api:
+        yield api
+
+
+async def later(api: Api, server: Server, clock: MovableClock) -> None:
+    """Send a request after so long that the credentials are read again."""
+    server.handler = None
+    clock.seconds += 61
+    await api.request("GET", "/x")
+
+
+async def test_a_stream_whose_answer_never_ends_by_itself_ends_for_us() -> None:
+    """Whatever becomes of a connection: after the time without a byte the stream is over."""
+    api = Api(Source(Access("http://127.0.0.1:1")), clock=SystemClock(), connect=lambda _: _Forgetful())
+    await api.open()
+    async with api, asyncio.timeout(5):
+        assert [line async for line in api.stream("/x", query={}, idle_timeout=0.1)] == [b""]
+
+
+class _Forgetful:
+    """A transport that never wakes who reads."""
+
+    status = 200
+    headers: Mapping[str, str] = {}
+
+    async def send(self, request: HttpRequest, access: Access) -> HttpAnswer:
+        return self
+
+    async def chunk(self) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    def abort(self) -> None:
+        """Nothing is there to be dropped."""
+
+    async def aclose(self) -> None:
+        """Nothing is there to be closed."""
 
 
 async def test_a_stream_that_never_begins(api: Api, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
