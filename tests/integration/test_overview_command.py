@@ -1,4 +1,4 @@
-"""`volumehealth status`, `drivers` and `history` against a real API server, as an admin and as a tenant."""
+"""`volumehealth status`, `drivers`, `history` and `report` against a real API server, as an admin and as a tenant."""
 
 import asyncio
 import sys
@@ -26,7 +26,7 @@ async def run(kubeconfig: Path, *arguments: str) -> tuple[int, str]:
 
 
 async def test_a_fault_is_seen_by_the_admin_and_by_the_tenant_of_its_namespace(
-    installed: Installation,
+    installed: Installation, tmp_path: Path
 ) -> None:
     async with SimulatedDriver(name="seen.example.com", volumes=["v1", "v2"]) as driver:
         await installed.objects.make_namespace("tenant")
@@ -49,6 +49,14 @@ async def test_a_fault_is_seen_by_the_admin_and_by_the_tenant_of_its_namespace(
         assert (status, "seen.example.com" in page, "Answering" in page) == (0, True, True), page
         status, page = await run(installed.plane.kubeconfig, "history", "tenant/claim-v1")
         assert (status, "VolumeConditionAbnormal" in page) == (0, True), page
+
+        file = tmp_path / "report.html"
+        status, page = await run(installed.plane.kubeconfig, "report", "-o", str(file))
+        assert (status, "VolumeConditionAbnormal" in file.read_text(), "tenant/" in file.read_text()) == (
+            0,
+            True,
+            True,
+        ), page
 
         await installed.kubectl("create", "serviceaccount", "viewer", "-n", "tenant")
         await installed.kubectl(
@@ -82,6 +90,8 @@ async def test_a_fault_is_seen_by_the_admin_and_by_the_tenant_of_its_namespace(
         status, page = await run(mine, "status", "-n", "tenant")
         assert "Policies are out of your sight" in page
         assert "claim-v1" in page
+        status, page = await run(mine, "report", "-n", "tenant", "-o", str(file))
+        assert (status, "Out of your sight" in file.read_text()) == (0, True), page
         status, page = await run(mine, "status")
         assert status == 2
         assert "forbidden" in page

@@ -14,6 +14,7 @@ _COMMANDS = {
     "status": "volumehealth.cli.overview",
     "drivers": "volumehealth.cli.overview",
     "history": "volumehealth.cli.overview",
+    "report": "volumehealth.cli.report",
     "sandbox": "volumehealth_sandbox.cli",
 }
 

@@ -8,12 +8,9 @@ from itertools import chain
 
 from volumehealth.judge.partition import EXAMPLES, Silence, Silent
 from volumehealth.judge.text import normalise
-from volumehealth.model.health import ClaimHealth, Finding, Source, severity
+from volumehealth.model.health import WIDE_CLAIMS, ClaimHealth, Finding, Source, severity
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.vocabulary import Reason
-
-_WIDE_CLAIMS = 20
-"""So many claims at least, and half of the driver's, make one story (vocabulary: DriverWideProblem)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +83,7 @@ def driver_wide(driver: str, healths: Mapping[ClaimRef, ClaimHealth], claims: in
         healths: what is remembered of its claims.
         claims: how many it has.
     """
-    return tuple(_stories(driver, healths, claims)) if len(healths) >= _WIDE_CLAIMS else ()
+    return tuple(_stories(driver, healths, claims)) if len(healths) >= WIDE_CLAIMS else ()
 
 
 def worst_first(aggregates: Iterable[Iterable[DriverWide]]) -> tuple[DriverWide, ...]:
@@ -107,7 +104,7 @@ def _stories(driver: str, known: Mapping[ClaimRef, ClaimHealth], of: int) -> Ite
                 continue  # a story of nodes, whatever drivers their Pods use
             shared.setdefault((finding.source, finding.status, finding.reason), {}).setdefault(ref, finding)
     for (source, status, reason), found in shared.items():
-        if len(found) >= _WIDE_CLAIMS and 2 * len(found) >= of:
+        if len(found) >= WIDE_CLAIMS and 2 * len(found) >= of:
             _, finding = min(found.items(), key=lambda item: (item[1].since, item[0]))
             yield DriverWide(
                 driver=driver,

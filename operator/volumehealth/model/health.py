@@ -36,6 +36,10 @@ STORAGE_DEGRADED = "StorageDegraded"
 _SEVERITIES = {DATA_LOSS: 3, INACCESSIBLE: 2, STORAGE_UNREACHABLE: 2, DEGRADED: 0, STORAGE_DEGRADED: 0}
 
 
+WIDE_CLAIMS = 20
+"""So many claims at least, and half of the driver's, make one incident (vocabulary: DriverWideProblem)."""
+
+
 def severity(status: str) -> int:
     """Rank a status, worst highest: DataLoss 3, Inaccessible 2, a value we do not know 1, Degraded 0."""
     return _SEVERITIES.get(status, 1)

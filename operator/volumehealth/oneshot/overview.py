@@ -71,7 +71,7 @@ async def read_overview(api: Api, *, namespace: str, now: datetime) -> Overview:
         records = await _list(api, f"{_BASE}{where}/{RECORDS}")
     except NotFound:
         return Overview(None, None, (), installed=False, namespace=namespace, loud=(NOT_INSTALLED,))
-    policies = await _list_if_allowed(api, f"{_BASE}/{POLICIES}")
+    policies = await list_if_allowed(api, f"{_BASE}/{POLICIES}")
     drivers = await read_drivers(api)
     loud = tuple(not_watched(policies, now)) if policies is not None else ()
     return Overview(policies, drivers, sorted(records, key=_worst_first), namespace=namespace, loud=loud)
@@ -83,7 +83,7 @@ async def read_drivers(api: Api) -> list[Object] | None:
     Raises:
         ApiError: if the API server cannot be reached.
     """
-    return await _list_if_allowed(api, f"{_BASE}/{DRIVERS}")
+    return await list_if_allowed(api, f"{_BASE}/{DRIVERS}")
 
 
 async def read_record(api: Api, namespace: str, name: str) -> Object | None:
@@ -155,7 +155,12 @@ async def _list(api: Api, path: str) -> list[Object]:
             return items
 
 
-async def _list_if_allowed(api: Api, path: str) -> list[Object] | None:
+async def list_if_allowed(api: Api, path: str) -> list[Object] | None:
+    """Return the objects of a collection by name; None if they may not be read, or are not served.
+
+    Raises:
+        ApiError: if the API server cannot be reached.
+    """
     try:
         return sorted(await _list(api, path), key=lambda one: str(one["metadata"]["name"]))
     except (Forbidden, NotFound):
