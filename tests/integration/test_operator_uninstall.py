@@ -107,9 +107,14 @@ async def test_an_operator_starts_over_once_when_its_apis_vanish_and_waits_until
 
         lines = operator.log_length
         await operator.start()  # as a kubelet would
+
+        async def alive() -> bool:
+            return (await operator.page("/healthz"))[0] == 200
+
+        await until(alive, "it is alive, and waits")
         await asyncio.sleep(8)
         operator.program.check_alive()
-        assert (await operator.page("/healthz"))[0] == 200
+        assert await alive()
         said = [line["message"] for line in operator.log(after=lines)]
         assert said.count("waiting for the CustomResourceDefinition") == 1
         assert installed.log_problems() == []

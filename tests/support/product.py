@@ -167,13 +167,18 @@ class Product:
         address: str = self._pod(namespace, name)["status"]["podIP"]
         return address
 
-    def memory(self, namespace: str) -> dict[str, float]:
-        """Return the resident megabytes of each Pod's first process."""
-        return {pod["metadata"]["name"]: _resident(self.process(pod)) for pod in self.pods(namespace)}
+    def memory(self, namespace: str, *, container: str = "") -> dict[str, float]:
+        """Return the resident megabytes of the first process of each Pod's container: of the first one, or of a name."""
+        return {
+            pod["metadata"]["name"]: _resident(self.process(pod, container=container))
+            for pod in self.pods(namespace)
+        }
 
-    def process(self, pod: Mapping[str, Any]) -> int:
-        """Return the number of the first process of a Pod's first container."""
-        identity = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
+    def process(self, pod: Mapping[str, Any], *, container: str = "") -> int:
+        """Return the number of the first process of a Pod's container: of the first one, or of a name."""
+        statuses = pod["status"]["containerStatuses"]
+        wanted = next(one for one in statuses if container in ("", one["name"]))
+        identity = wanted["containerID"].removeprefix("containerd://")
         rows = (line.split() for line in self._node.ctr("tasks", "ls").splitlines())
         return next(int(row[1]) for row in rows if row[0] == identity)
 
