@@ -6,6 +6,7 @@ broke, so that they may be played in any order. Where a node cannot run, all of 
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,13 @@ def _terminal(config: pytest.Config) -> Say:
 @pytest.fixture
 def show(request: pytest.FixtureRequest) -> Say:
     """Write to the terminal, whether the test fails or not."""
-    return lambda line: _terminal(request.config)(f"\n{line}")
+    capture = request.config.pluginmanager.get_plugin("capturemanager")
+
+    def write(line: str) -> None:
+        with nullcontext() if capture is None else capture.global_and_fixture_disabled():
+            _terminal(request.config)(f"\n{line}")
+
+    return write
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
