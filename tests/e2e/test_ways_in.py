@@ -5,6 +5,7 @@ image, with the simulated driver's source in a ConfigMap. Out: a table, on the t
 """
 
 import asyncio
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -45,6 +46,8 @@ QUOTA = {
 ROOM = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}}
 CLAIM = "volume"
 """Name of the claim that makes a driver one that is in use, so that the operator has a hint for it."""
+
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +110,8 @@ REFUSING = {
 @pytest.fixture
 def driver(real_node: RealNode, request: pytest.FixtureRequest) -> Iterator[str]:
     """A driver's name for each test; what was made for it is removed afterwards."""
-    words = request.node.name.removeprefix("test_").lower()
-    name = "".join(one if one.isalnum() else "-" for one in words).strip("-")[-55:].strip("-")
-    driver = f"{name}.csi.volumehealth.test"
+    place = request.node.callspec.id.lower()
+    driver = f"way-{next(_numbers)}-{place}"[:40] + ".csi.volumehealth.test"  # 63 bytes at most
     yield driver
     real_node.kubectl("delete", "namespace", _space(driver), "--ignore-not-found", "--wait=false")
     switch_off(real_node, driver)
@@ -135,7 +137,7 @@ def test_by_the_component_a_pod_without_room_is_refused(
     make_namespace(real_node, driver, place)
     apply_component(real_node, tmp_path, driver, "Deployment", place)
     real_node.until(lambda: place.refusal in _not_made(real_node, driver), f"refused: {place.refusal}")
-    show(f"{'component, Deployment':24} {_space(driver):56} refused: {_not_made(real_node, driver)}")
+    show(f"{'component, Deployment':24} {_space(driver):42} refused: {_not_made(real_node, driver)}")
     assert real_node.product.pods(_space(driver)) == []
     assert _trial(real_node, driver, place) == ["csi-driver"]
 
@@ -164,7 +166,7 @@ def test_by_the_admission_policy_a_trial_tells_of_a_refusal_before(
     assert _trial(real_node, driver, place) == ["csi-driver"]
     switch_on(real_node, tmp_path, driver)
     real_node.until(lambda: place.refusal in _refused(real_node, driver, place), f"refused: {place.refusal}")
-    show(f"{'admission policy':24} {_space(driver):56} refused: {_refused(real_node, driver, place)}")
+    show(f"{'admission policy':24} {_space(driver):42} refused: {_refused(real_node, driver, place)}")
     switch_off(real_node, driver)
     real_node.until(lambda: not _refused(real_node, driver, place), "without the policy the Pod is taken")
     deployment = workload("Deployment", _space(driver), place.pod(driver))
@@ -270,7 +272,7 @@ def look(node: RealNode, show: Say, driver: str, kind: str, place: Place, way: s
     found = _driver(node, driver)
     beside = "left out" if place.hint else "beside"
     show(
-        f"{way:24} {_space(driver):56} Pod Ready after {took:4.1f} s; agent {beside}; vhd says {found['state']}"
+        f"{way:24} {_space(driver):42} Pod Ready after {took:4.1f} s; agent {beside}; vhd says {found['state']}"
         f"{', hint: ' + found['hint'] if found.get('hint') else ''}"
     )
 
