@@ -1,7 +1,7 @@
 """What operator and agents take in their Pods, at the sizes that docs/performance.md names.
 
-In: a node of its own. `make memory` makes 10,000 claims with Pods and a driver for them, which takes minutes; `make e2e`
-leaves that out. Out: megabytes of each Pod's first process, on the terminal.
+In: a node of its own, and 10,000 claims with Pods and a driver for them, which takes minutes: `make memory` runs this,
+`make e2e` leaves it out. Out: megabytes of each Pod's first process, on the terminal.
 """
 
 import asyncio
@@ -29,14 +29,18 @@ from volumehealth_sandbox.driver_state import Generation
 from volumehealth_sandbox.objects import ClaimSpec, ClusterObjects, pod_object
 from volumehealth_sandbox.tools import Say
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+SIZE = "VOLUMEHEALTH_CLAIMS"
+"""Environment variable: how many claims the operator is measured with."""
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(SIZE not in os.environ, reason="takes minutes: see `make memory`"),
+]
 
 VOLUMES = 100
 """Volumes on the node."""
 AGENT_AT_MOST, OPERATOR_AT_MOST = 60.0, 160.0
 """Megabytes."""
-SIZE = "VOLUMEHEALTH_CLAIMS"
-"""Environment variable: how many claims the operator is measured with."""
 BULK, BULK_SPACE = "bulk.csi.volumehealth.test", "bulk"
 DRIVER = NodeDriver(
     "many.csi.volumehealth.test",
@@ -75,7 +79,6 @@ def test_a_node_agent_with_a_hundred_volumes(crowded: RealNode, show: Say) -> No
     assert megabytes <= AGENT_AT_MOST
 
 
-@pytest.mark.skipif(SIZE not in os.environ, reason=f"takes minutes: `make memory` sets {SIZE}")
 def test_an_operator_with_many_claims(crowded: RealNode, show: Say, tmp_path: Path) -> None:
     """Each claim with a volume and a Pod; the driver's controller has the agent beside it, which answers for all."""
     claims = int(os.environ[SIZE])
