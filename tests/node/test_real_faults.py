@@ -72,6 +72,15 @@ def test_reads_that_fail_are_told(make_node: Make) -> None:
     assert node.said("neighbour") == []
 
 
+def write_device(path: Path) -> None:
+    """Write to a device; its errors are the application's."""
+    subprocess.run(
+        ["dd", "if=/dev/urandom", f"of={path}", "bs=4k", "count=4", "seek=100", "conv=fsync"],
+        capture_output=True,
+        check=False,
+    )
+
+
 def test_writes_to_a_raw_device_that_fail_are_told(make_node: Make) -> None:
     node = make_node()
     volume = node.volume(kind="block")
@@ -80,15 +89,37 @@ def test_writes_to_a_raw_device_that_fail_are_told(make_node: Make) -> None:
     assert node.sight().note == "device only"
     volume.disk.behave(writes="fail")
     for _ in range(6):
-        subprocess.run(
-            ["dd", "if=/dev/urandom", f"of={volume.point}", "bs=4k", "count=4", "seek=100", "conv=fsync"],
-            capture_output=True,
-            check=False,
-        )
+        write_device(volume.point)
         node.look(2)
         if node.said():
             break
     assert node.said() == ["DataLoss/IOError"]
+    assert node.said("neighbour") == []
+
+
+@pytest.mark.parametrize("kind", ["ext4", "block"])
+def test_a_disk_whose_storage_is_full_is_told_to_be_full(make_node: Make, kind: str) -> None:
+    """A thin array or a thin file without space: writes are lost for a reason that is no damage."""
+    node = make_node()
+    volume = node.volume(kind=kind)
+    node.volume("neighbour", kind)
+    healthy(node)
+    volume.disk.behave(writes="full")
+    for number in range(6):
+        if kind == "block":
+            write_device(volume.point)
+        else:
+            volume.write(f"lost{number}")
+        node.look(2)
+        if node.said():
+            break
+    # ext4 gives its journal up when a write to that fails, for whatever reason.
+    assert node.said()[0] in (
+        "Degraded/OutOfCapacity",
+        "Degraded/FilesystemReadOnly",
+        "Degraded/FilesystemError",
+    )
+    assert not [one for one in node.said() if one.startswith("DataLoss")]
     assert node.said("neighbour") == []
 
 

@@ -185,6 +185,31 @@ def test_an_xfs_shut_down_an_hour_ago_is_told_by_an_agent_that_was_started_since
     assert (said(sight), sight.healthy) == ([], True)
 
 
+def test_a_line_between_two_agents_is_told_by_the_second_and_expires_by_its_own_time() -> None:
+    node = ext4_node()
+    assert node.look(2)["data"].healthy
+    node.pass_(60)
+    node.print(WRITE_ERROR)
+    node.pass_(60)
+    node.restart()
+    assert said(node.look(2)["data"]) == ["Degraded/IOError"]
+    node.pass_(600)
+    node.restart()
+    assert said(node.look(2)["data"]) == ["Degraded/IOError"]
+    node.look_for(300)
+    assert said(node.look()["data"]) == []
+
+
+def test_an_agent_that_comes_after_the_log_wrapped_names_what_it_cannot_judge() -> None:
+    node = xfs_node()
+    assert node.look(2)["data"].healthy
+    node.log[:] = [f"<6>[{node.passed:12.6f}] the ring begins here now"]
+    node.restart()
+    sight = node.look(2)["data"]
+    assert (sight.healthy, said(sight)) == (False, [])
+    assert "does not reach back" in sight.missing
+
+
 def test_a_filesystem_that_is_mounted_anew_leaves_its_log_behind_even_if_the_log_does_not_say_so() -> None:
     node = xfs_node()
     node.look(2)

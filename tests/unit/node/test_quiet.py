@@ -1,0 +1,256 @@
+"""Situations in which nothing is wrong with a volume, whatever they look like: nothing is told, for as long as they last.
+
+The numbers are those of the shared list of harmless situations; what is not here is in test_eyes, test_mounts and test_lines.
+"""
+
+from dataclasses import replace
+
+import pytest
+
+from support.nodetree import KUBELET, Node, said
+from unit.node.test_eyes import SHUT, ext4_node, multipath_node, nvme_node, xfs_node
+from volumehealth.node.eyes import Earlier
+from volumehealth.node.faults import Look
+
+ERROR = "I/O error, dev sda, sector {} op 0x1:(WRITE) flags 0x9800 phys_seg 13 prio class 2"
+
+
+def quiet_for(node: Node, minutes: float) -> None:
+    """Look for so long and expect nothing at any look."""
+    for _ in range(int(minutes * 60 / node.interval)):
+        for name, sight in node.look().items():
+            assert said(sight) == [], name
+
+
+def btrfs(errors: int) -> Node:
+    node = Node()
+    node.files.disk("sda", "8:0")
+    node.files.link("/sys/fs/btrfs/uuid-1/devices/sda", "/sys/class/block/sda")
+    stats = f"write_errs {errors}\nread_errs 3\ncorruption_errs 7\ngeneration_errs 0\nflush_errs 0"
+    node.files.write("/sys/fs/btrfs/uuid-1/devinfo/1/error_stats", stats)
+    node.volume(kind="btrfs", number="0:41")
+    return node
+
+
+def test_2_errors_that_btrfs_has_counted_for_years() -> None:
+    node = btrfs(5)
+    node.print("BTRFS info (device sda): bdev /dev/sda errs: wr 5, rd 3, flush 0, corrupt 7, gen 0", level=6)
+    quiet_for(node, 30)
+    node.restart()
+    quiet_for(node, 30)
+
+
+def test_9_a_logical_volume_is_moved_for_nine_minutes() -> None:
+    node = Node()
+    node.files.disk("sdb", "8:16")
+    path = node.files.disk("dm-3", "253:3", below=["sdb"])
+    node.files.write(f"{path}/dm/uuid", "LVM-1")
+    node.files.ext4("dm-3")
+    node.volume(number="253:3")
+    node.look(2)
+    node.files.write(f"{path}/dm/suspended", 1)
+    node.files.count("dm-3", waiting=40, started="0 0")
+    quiet_for(node, 9)
+    node.files.write(f"{path}/dm/suspended", 0)
+    node.files.count("dm-3", writes=4000)
+    quiet_for(node, 2)
+
+
+def test_a_logical_volume_that_is_never_resumed_is_told() -> None:
+    node = ext4_node()
+    node.files.write("/sys/devices/virtual/block/sda/dm/suspended", 1)
+    assert said(node.look_for(700)["data"]) == ["Inaccessible/IOStalled"]
+
+
+def test_12_a_disk_that_ends_one_request_in_half_a_minute() -> None:
+    node = ext4_node()
+    node.look(2)
+    for number in range(40):
+        node.files.count("sda", writes=20 + number // 2, waiting=128, started="0 1")
+        assert said(node.look()["data"]) == []
+
+
+def test_13_a_count_of_what_waits_that_an_old_kernel_never_takes_back() -> None:
+    node = Node(kernel=(4, 19))
+    node.files.disk("sda", "8:0")
+    node.files.ext4("sda")
+    node.volume()
+    node.files.count("sda", waiting=1, started="0 0")
+    quiet_for(node, 55)
+
+
+@pytest.mark.parametrize("action", ["check", "resync", "repair", "reshape"])
+def test_15_an_array_that_is_checked_or_reshaped(action: str) -> None:
+    node = Node()
+    path = node.files.disk("md0", "9:0")
+    for file, text in (("degraded", 0), ("level", "raid6"), ("array_state", "active"), ("raid_disks", 4)):
+        node.files.write(f"{path}/md/{file}", text)
+    node.files.ext4("md0")
+    node.volume(number="9:0")
+    node.look(2)
+    node.files.write(f"{path}/md/sync_action", action)
+    node.print(f"md: {action} of RAID array md0", level=6)
+    quiet_for(node, 20)
+
+
+def test_16_a_controller_of_a_disk_that_no_volume_is_on() -> None:
+    node = nvme_node()
+    node.look(2)
+    node.files.write("/sys/class/nvme/nvme7/state", "dead")
+    node.print("nvme nvme7: Removing after probe failure status: -19")
+    quiet_for(node, 5)
+
+
+def test_17_a_standby_path() -> None:
+    node = Node()
+    path = node.files.scsi("sdb", "8:16", "2:0:0:1")
+    node.files.ext4("sdb")
+    node.volume(number="8:16")
+    node.files.write(f"{path}/device/access_state", "standby")
+    node.files.write(f"{path}/device/ioerr_cnt", "0x2f")
+    quiet_for(node, 10)
+    node.files.write(f"{path}/device/ioerr_cnt", "0xff")
+    quiet_for(node, 10)
+
+
+def test_19_an_iscsi_session_of_another_target() -> None:
+    node = Node()
+    node.files.scsi("sdb", "8:16", "2:0:0:1", session="session1")
+    node.files.ext4("sdb")
+    node.volume(number="8:16")
+    node.files.write("/sys/class/iscsi_session/session2/state", "FAILED")
+    node.print("session2: session recovery timed out after 120 secs", level=6)
+    quiet_for(node, 10)
+
+
+@pytest.mark.parametrize("state", ["blocked", "quiesce", "transport-offline"])
+def test_20_a_state_that_error_handling_takes_for_less_than_a_minute(state: str) -> None:
+    node = Node()
+    path = node.files.scsi("sdb", "8:16", "2:0:0:1")
+    node.files.ext4("sdb")
+    node.volume(number="8:16")
+    node.look(2)
+    for _ in range(5):
+        node.files.write(f"{path}/device/state", state)
+        quiet_for(node, 0.75)
+        node.files.write(f"{path}/device/state", "running")
+        quiet_for(node, 0.5)
+
+
+def test_22_lines_about_a_disk_that_was_taken_away_after_it_was_unmounted() -> None:
+    node = ext4_node()
+    for text in (
+        ERROR.format(100_000),
+        "Buffer I/O error on dev sdx, logical block 12500, lost async page write",
+        "EXT4-fs error (device sdx): ext4_find_entry:1683: inode #2: comm x: reading directory lblock 0",
+        "XFS (sdx): Filesystem has been shut down due to log error (0x2).",
+    ):
+        node.print(text.replace("sda", "sdx"))
+    quiet_for(node, 5)
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "ceph", "fuse.s3fs", "overlay", "tmpfs", "zfs", "cifs", "9p"])
+def test_23_a_filesystem_without_a_device(kind: str) -> None:
+    node = Node()
+    node.volume(number="0:77", kind=kind, source="x:/y")
+    quiet_for(node, 10)
+
+
+def test_31_a_filesystem_that_is_read_only_under_pods_that_all_end() -> None:
+    node = ext4_node()
+    node.look(2)
+    node.uses[0] = replace(node.uses[0], pods=())
+    node.mount("data", super_options="rw,emergency_ro")
+    quiet_for(node, 2)
+
+
+def test_36_what_was_said_before_the_node_was_booted() -> None:
+    node = xfs_node()
+    instance = "b0/xfs/sda/23074"  # the same as now, but of the boot before
+    said_then = Earlier(
+        Look.KERNEL_LOG, "Inaccessible", "FilesystemShutdown", f"shut down: {SHUT}", instance, node.now
+    )
+    node.restart({"claim-data": [said_then]})
+    quiet_for(node, 5)
+
+
+def test_37_a_kernel_that_lacks_memory_for_a_while() -> None:
+    node = xfs_node()
+    for number in range(20):
+        node.print(
+            f"XFS: shut down({number}) possible memory allocation deadlock size 32 in kmem_alloc (mode:0x2400240)"
+        )
+        node.print(
+            f"XFS: java({number}) possible memory allocation deadlock size 32 in kmem_alloc (mode:0x2400240)"
+        )
+    quiet_for(node, 5)
+
+
+# -- others of their kinds ---------------------------------------------------------------------------------------
+
+
+def test_errors_of_a_disk_that_several_logical_volumes_lie_on_accuse_none_that_is_not_named() -> None:
+    node = Node()
+    node.files.disk("sda", "8:0")
+    for number in (3, 4):
+        node.files.disk(f"dm-{number}", f"253:{number}", below=["sda"])
+        node.files.ext4(f"dm-{number}")
+        node.volume(f"data-{number}", number=f"253:{number}")
+    node.look(2)
+    node.print(ERROR.format(100_000))
+    quiet_for(node, 5)
+    node.print("Buffer I/O error on dev dm-4, logical block 7000, lost async page write")
+    sights = node.look()
+    assert said(sights["data-3"]) == []
+    assert said(sights["data-4"]) == ["DataLoss/IOError"]
+
+
+def test_errors_of_another_partition_do_not_accuse_what_is_encrypted_on_this_one() -> None:
+    node = Node()
+    node.files.disk("sda", "8:0", size=4_194_304)
+    node.files.partition("sda", "sda1", "8:1", start=2048, size=2_000_000)
+    node.files.partition("sda", "sda2", "8:2", start=2_002_048, size=2_000_000)
+    node.files.disk("dm-0", "253:0", below=["sda2"])
+    node.files.ext4("dm-0")
+    node.volume(number="253:0")
+    node.look(2)
+    node.print(ERROR.format(1_000_000))
+    quiet_for(node, 2)
+    node.print(ERROR.format(3_000_000))
+    assert said(node.look()["data"]) == ["Degraded/IOError"]
+
+
+def test_a_path_that_multipath_was_told_to_give_up_and_that_is_gone_from_its_table() -> None:
+    node = multipath_node()
+    node.look(2)
+    node.files.remove("/sys/devices/virtual/block/dm-0/slaves/sdb")
+    node.files.remove("/sys/class/block/sdb")
+    quiet_for(node, 5)
+
+
+@pytest.mark.parametrize(
+    "options", ["ro,norecovery", "ro,noload", "ro,relatime,nouuid,norecovery", "ro,noatime"]
+)
+def test_30_a_snapshot_that_is_mounted_to_be_read(options: str) -> None:
+    node = Node()
+    node.files.disk("dm-7", "253:7")
+    node.files.ext4("dm-7")
+    node.volume(number="253:7", options="ro,relatime", super_options=options)
+    quiet_for(node, 5)
+    node.restart()
+    quiet_for(node, 5)
+
+
+def test_a_mount_of_another_pod_of_the_same_volume_that_only_reads() -> None:
+    node = ext4_node()
+    node.volume("reader", options="ro,relatime")
+    quiet_for(node, 5)
+
+
+def test_mounts_of_subdirectories_and_of_other_pods_are_not_looked_at() -> None:
+    node = ext4_node()
+    below = f"{KUBELET}/pods/uid-data/volume-subpaths/pvc-data/main/0"
+    node.mounts[below] = f"47 30 8:0 /sub//deleted {below} ro - ext4 /dev/sda ro,emergency_ro"
+    other = f"{KUBELET}/pods/uid-x/volumes/kubernetes.io~csi/pvc-x/mount"
+    node.mounts[other] = f"48 30 8:64 / {other} ro - ext4 /dev/sde ro,shutdown"
+    quiet_for(node, 5)
