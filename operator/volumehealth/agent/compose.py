@@ -13,6 +13,7 @@ from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer
 from volumehealth.model.report import (
     Coverage,
+    LimitedLook,
     MissingLook,
     Omitted,
     ReportedDriver,
@@ -22,6 +23,7 @@ from volumehealth.model.report import (
 )
 from volumehealth.model.report_json import encode_report
 
+LIMIT_BYTES = 16 * 1024
 PODS = 20
 """As many Pods are named with a volume."""
 DRIVER_BYTES, VOLUME_BYTES, SILENT_BYTES, MISSING_BYTES = 40 * 1024, 112 * 1024, 32 * 1024, 32 * 1024
@@ -46,6 +48,7 @@ def compose(
     heard = {driver.name for driver in known if driver.state is SourceState.ANSWERING}
     volumes, silent = [], []
     missing: list[MissingLook] = []
+    limits: set[LimitedLook] = set()
     complete: set[str] = set()
     covered: dict[Observer, set[str]] = {}
     for ref, target in targets.items():
@@ -54,6 +57,8 @@ def compose(
             covered.setdefault(observer, set()).add(claim.uid)
         if ledger.complete(ref):
             complete.add(claim.uid)
+            if note := ledger.note(ref):
+                limits.add(LimitedLook(claim.driver, note))
         elif why := ledger.missing(ref):
             missing.append(MissingLook(claim.driver, ref.namespace, ref.name, claim.uid, why))
         conditions = ledger.accused(ref, heard=claim.driver in heard)
@@ -90,6 +95,7 @@ def compose(
         coverage=tuple(Coverage.of(observer, covered[observer]) for observer in sorted(covered)),
         complete=frozenset(complete),
         missing=tuple(sorted(missing, key=lambda one: (one.namespace, one.claim))),
+        limits=tuple(sorted(limits)),
         volumes=tuple(sorted(volumes, key=_worst_first)),
         silent=tuple(sorted(silent, key=lambda one: (one.since, one.namespace, one.claim))),
         capacity_warnings=ledger.warnings,
@@ -107,6 +113,7 @@ def bounded(report: VolumeHealthReport) -> VolumeHealthReport:
         report,
         drivers=drivers,
         missing=_fitting(report.missing, whole.get("missing", ()), MISSING_BYTES),
+        limits=_fitting(report.limits, whole.get("limits", ()), LIMIT_BYTES),
         volumes=volumes,
         silent=silent,
         omitted=Omitted(

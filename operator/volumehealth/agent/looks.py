@@ -171,6 +171,7 @@ class NodeLooks:
                 seen=frozenset(_OBSERVERS[look] for look in sight.complete),
                 complete=sight.required,
                 missing=sight.missing,
+                note=sight.note,
             )
         for one in self._targets:
             if not one.health:

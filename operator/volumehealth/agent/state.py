@@ -39,6 +39,7 @@ class _Page:
     covered: frozenset[Observer] = frozenset()
     complete: bool = False
     missing: str = ""
+    note: str = ""
 
 
 class ReportState:
@@ -162,6 +163,7 @@ class ReportState:
         seen: frozenset[Observer],
         complete: bool,
         missing: str,
+        note: str = "",
     ) -> bool:
         """Note how much of a claim's volume the node's own looks saw in the last round.
 
@@ -171,14 +173,16 @@ class ReportState:
             seen: those of them that completed their look.
             complete: whether every look that this kind of volume requires was completed.
             missing: why that will not be so, for people; empty if it is, or takes only another round.
+            note: what is not seen although nothing is missing; may be empty.
 
         Returns:
             Whether that is news.
         """
         page = self._page(claim)
         covered = page.covered - (wanted - seen)
-        news = (covered, complete, missing) != (page.covered, page.complete, page.missing)
-        page.covered, page.complete, page.missing = covered, complete, missing
+        now = (covered, complete, missing, note)
+        news = now != (page.covered, page.complete, page.missing, page.note)
+        page.covered, page.complete, page.missing, page.note = now
         return news
 
     def covered(self, ref: ClaimRef, *, heard: bool = True) -> frozenset[Observer]:
@@ -198,6 +202,11 @@ class ReportState:
         """Return which look is missing for that; empty if none is."""
         page = self._pages.get(ref)
         return page.missing if page is not None else ""
+
+    def note(self, ref: ClaimRef) -> str:
+        """Return what is not seen of a claim's volume although nothing is missing; may be empty."""
+        page = self._pages.get(ref)
+        return page.note if page is not None else ""
 
     def count(self, claim: Claim, *, counted: bool) -> None:
         """Note whether the driver told how full a volume is when it was asked last."""

@@ -169,6 +169,7 @@ class DriverState:
         round_seconds: how long one round over all of its volumes takes by get; 0 for lists.
         controller: how its controller plugin is reached.
         unseen: which of its claims their nodes cannot judge, and why; empty if there are none.
+        limits: what nodes do not see of the claims that they can judge; may be empty.
     """
 
     name: str
@@ -182,6 +183,7 @@ class DriverState:
     round_seconds: float = 0.0
     controller: ControllerConnection = ControllerConnection.ENDPOINT
     unseen: str = ""
+    limits: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,6 +197,19 @@ class MissingLook:
     why: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class LimitedLook:
+    """What the looks do not see of some claims of a driver although every look that is required was completed.
+
+    Attributes:
+        driver: of the claims.
+        what: a person's words.
+    """
+
+    driver: str
+    what: str
+
+
 @dataclass(frozen=True, slots=True)
 class Omitted:
     """How many entries are not in the report, the mildest ones, because it would be too big."""
@@ -222,6 +235,7 @@ class VolumeHealthReport:
         complete: uids of claims at which every look was completed that their kind of volume requires, since they were
             wanted; if none of these observers says anything against such a claim, it is healthy on the node's word.
         missing: claims of which that cannot be said, and why.
+        limits: what is not seen of claims although that can be said, by driver.
         volumes: adverse entries only, worst first.
         silent: volumes that were asked and gave no answer.
         capacity_warnings: how many claims have less free than some policy's `warningPercentFree`.
@@ -235,6 +249,7 @@ class VolumeHealthReport:
     coverage: tuple[Coverage, ...] = ()
     complete: frozenset[str] = frozenset()
     missing: tuple[MissingLook, ...] = ()
+    limits: tuple[LimitedLook, ...] = ()
     volumes: tuple[ReportedVolume, ...] = ()
     silent: tuple[SilentVolume, ...] = ()
     capacity_warnings: int = 0

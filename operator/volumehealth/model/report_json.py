@@ -13,6 +13,7 @@ from volumehealth.model.health import HealthAPI, SourceState
 from volumehealth.model.origin import Observer
 from volumehealth.model.report import (
     Coverage,
+    LimitedLook,
     MissingLook,
     Omitted,
     Plane,
@@ -47,6 +48,7 @@ def encode_report(report: VolumeHealthReport) -> dict[str, Any]:
         coverage=[_coverage(one, report.plane) for one in report.coverage],
         complete=sorted(report.complete),
         missing=[_missing(one) for one in report.missing],
+        limits=[_filled(driver=one.driver, message=one.what) for one in report.limits],
         volumes=[_volume(volume) for volume in report.volumes],
         silent=[_silent(volume) for volume in report.silent],
         capacityWarnings=report.capacity_warnings,
@@ -91,6 +93,7 @@ def decode_report(name: str, status: object) -> VolumeHealthReport:
         coverage=_each(raw.get("coverage"), _read_coverage)[0],
         complete=frozenset(_texts(raw, "complete")),
         missing=_each(raw.get("missing"), _read_missing)[0],
+        limits=_each(raw.get("limits"), _read_limit)[0],
         volumes=volumes,
         silent=silent,
         capacity_warnings=_number(raw, "capacityWarnings"),
@@ -232,6 +235,10 @@ def _read_coverage(raw: Entry) -> Coverage:
         raise ValueError("coverage of an unknown observer")
     names = frozenset((*_texts(raw, "claims"), *_texts(raw, "volumes")))
     return Coverage(observer, names, max(_number(raw, "count"), len(names)), _text(raw, "digest"))
+
+
+def _read_limit(raw: Entry) -> LimitedLook:
+    return LimitedLook(driver=_needed(raw, "driver"), what=_needed(raw, "message"))
 
 
 def _read_missing(raw: Entry) -> MissingLook:

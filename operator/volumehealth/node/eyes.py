@@ -270,7 +270,7 @@ class Eyes:
             required=required,
             missing=mounted.why or missing,
             kind=kind,
-            note=self._note(kind, snapshot),
+            note=self._note(kind, below, snapshot),
             numbers=numbers,
         )
 
@@ -457,7 +457,10 @@ class Eyes:
             return ""
         return f"{where}: the kernel log does not reach back to when it was mounted"
 
-    def _note(self, kind: str, snapshot: Snapshot) -> str:
+    def _note(self, kind: str, below: Below, snapshot: Snapshot) -> str:
+        """Say what cannot be seen of this kind of volume on this node."""
+        if snapshot.log is None and any(block.multipath for stack in below.stacks for block in stack.blocks):
+            return "paths that multipath gave up are not seen"
         if kind == "block":
             return "device only"
         if kind in _EXT and snapshot.log is None:

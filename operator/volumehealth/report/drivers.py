@@ -85,6 +85,16 @@ class _Share:
     by_node: int = 0
 
 
+def _told_of(state: DriverState) -> Iterator[str]:
+    """Say how a driver answers, which claims its nodes cannot judge, and what they do not see of the others."""
+    if state.message:
+        yield state.message
+    if state.unseen:
+        yield state.unseen
+    if state.limits:
+        yield f"of some claims less is seen: {state.limits}"
+
+
 class DriverOutput(Output):
     """Shows what checks learn of drivers in their VolumeHealthDrivers.
 
@@ -207,7 +217,7 @@ class DriverWriter:
             "basis": _basis(claims["healthy"], sum(share.by_node for share in found)),
             "roundSeconds": round(state.round_seconds),
             "nextTry": rfc3339(state.next_try) if state.next_try is not None else "",
-            "message": fit(clean("; ".join(filter(None, (state.message, state.unseen)))), _TEXT),
+            "message": fit(clean("; ".join(_told_of(state))), _TEXT),
             "hint": fit(clean(self._hint(state, nodes)), _TEXT),
         }
         told["since"] = _since(told, before)

@@ -12,6 +12,8 @@ NOT_CONNECTED = (
     "connect its controller: add the controller agent to the driver's controller Pod, or start the operator with "
     "--csi-endpoint"
 )
+_LIMITS = 4
+"""As many things that nodes do not see are named."""
 SWITCHED_OFF = "spec.checks.controller.enabled is false"
 SEEN_BY_NODES = "no health API; its nodes see mounts, devices, filesystems and free space"
 
@@ -41,7 +43,9 @@ def through_agents(driver: DriverState, observed: ObservedDriver | None) -> Driv
     """
     if observed is None:
         return driver
-    driver = replace(driver, unseen=unseen(observed.unseen))
+    driver = replace(
+        driver, unseen=unseen(observed.unseen), limits="; ".join(sorted(observed.limits)[:_LIMITS])
+    )
     if driver.state is not SourceState.NOT_CONNECTED:
         return driver
     nodes = "1 node" if observed.nodes == 1 else f"{observed.nodes} nodes"
@@ -65,6 +69,7 @@ def through_agents(driver: DriverState, observed: ObservedDriver | None) -> Driv
         hint=driver.hint,
         controller=ControllerConnection.NOT_CONNECTED,
         unseen=driver.unseen,
+        limits=driver.limits,
     )
 
 

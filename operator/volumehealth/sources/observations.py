@@ -102,6 +102,7 @@ class ObservedDriver:
         health_api: the generation that it speaks there; None if it has no health call.
         methods: what is called there.
         since: since when the first of them answers.
+        limits: what its nodes do not see of claims that they can judge.
         unseen: of how many claims its nodes cannot say that they are healthy, by why.
     """
 
@@ -110,6 +111,7 @@ class ObservedDriver:
     methods: tuple[str, ...]
     since: datetime
     unseen: Mapping[str, int] = field(default_factory=dict)
+    limits: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

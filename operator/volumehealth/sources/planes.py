@@ -405,11 +405,20 @@ def _drivers(agents: Collection[reports.NodeAgent], wanted: Collection[str]) -> 
                 here = ObservedDriver(1, driver.health_api, driver.methods, driver.since)
                 known = found.get(driver.name)
                 found[driver.name] = here if known is None else _together(known, here)
-    unseen = _unseen(agents)
+    unseen, limits = _unseen(agents), _limits(agents)
     return {
-        name: replace(driver, unseen=unseen[name]) if name in unseen else driver
+        name: replace(driver, unseen=unseen.get(name, {}), limits=frozenset(limits.get(name, ())))
         for name, driver in found.items()
     }
+
+
+def _limits(agents: Iterable[reports.NodeAgent]) -> dict[str, set[str]]:
+    """Return by driver what nodes do not see of claims that they can judge."""
+    found: dict[str, set[str]] = {}
+    for agent in agents:
+        for one in agent.live.limits if agent.live is not None else ():
+            found.setdefault(one.driver, set()).add(one.what)
+    return found
 
 
 def _unseen(agents: Iterable[reports.NodeAgent]) -> dict[str, dict[str, int]]:

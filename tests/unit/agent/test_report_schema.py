@@ -12,6 +12,7 @@ from volumehealth.model.health import HealthAPI, SourceState
 from volumehealth.model.origin import Observer
 from volumehealth.model.report import (
     Coverage,
+    LimitedLook,
     MissingLook,
     Omitted,
     Plane,
@@ -39,6 +40,7 @@ FULL = VolumeHealthReport(
     coverage=(Coverage(Observer.DRIVER, frozenset({"uid"}), 1, "digest"),),
     complete=frozenset({"uid"}),
     missing=(MissingLook("d", "shop", "data", "uid", "m"),),
+    limits=(LimitedLook("d", "device only"),),
     volumes=(
         ReportedVolume("d", "v", "shop", "data", "uid", ("p",), (ReportedCondition("Degraded", "X", "m", NOW, instance="i"),)),
     ),

@@ -39,6 +39,12 @@ def test_the_hint_of_a_mute_driver_says_what_its_nodes_do_not_see_without_a_numb
     )
 
 
+def test_what_nodes_do_not_see_of_claims_that_they_can_judge_is_named() -> None:
+    observed = ObservedDriver(1, HealthAPI.NONE, (), START, limits=frozenset({"device only", "lost writes"}))
+    driver = through_agents(DriverState("d.example.com", SourceState.NOT_CONNECTED, START), observed)
+    assert driver.limits == "device only; lost writes"
+
+
 def test_a_driver_that_answers_on_its_nodes_says_it_too() -> None:
     driver = told({BLIND: 1}, health_api=HealthAPI.VOLUME_CONDITION)
     assert (driver.state, driver.unseen) == (
