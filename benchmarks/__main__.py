@@ -40,7 +40,9 @@ def groups(*, quick: bool = False, soak: bool = False) -> dict[str, Group]:
         ),
         "churn": lambda b: scale.churn(b, MAIN, first=CLAIMS, seconds=10 if quick else 20),
         "flat": lambda b: scale.flat(b, MAIN, checks=50 if quick else 200),
-        "nodes": lambda b: nodes.nodes(b, MAIN, number=1000, changing=50, rounds=3 if quick else 6),
+        "nodes": lambda b: nodes.nodes(
+            b, MAIN, number=1000, claims=CLAIMS, changing=50, rounds=3 if quick else 6
+        ),
         "agent": lambda b: agent.agent(b, MAIN, claims=CLAIMS, seconds=30 if quick else 60),
         "hung": lambda b: _hung(b, seconds=12 if quick else 30),
         **({} if quick else {"huge": _huge}),

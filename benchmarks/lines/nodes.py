@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from benchmarks.bench import NAMESPACE, Bench, Driver, Object
-from benchmarks.etcd import Placed
+from benchmarks.etcd import NODES, Placed
 from benchmarks.table import Line, spread
 from volumehealth.model.clock import SystemClock, rfc3339
 from volumehealth.model.report import AGENT_LABEL, AGENT_RENEW_SECONDS, AGENT_SILENT_SECONDS, agent_lease_name
@@ -16,7 +16,10 @@ _LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
 _CLOCK = SystemClock()
 
 
-def _report(node: str, placed: Placed, driver: Driver, *, bad: bool) -> Object:
+def _report(node: str, here: Sequence[Placed], driver: Driver, *, bad: bool) -> Object:
+    """Write a report as an agent does that has asked about every claim of its node; of the first it may say something."""
+    placed = here[0]
+    covered = sorted(one.claim_uid for one in here)
     now = rfc3339(_CLOCK.now())
     condition = {
         "status": "Degraded",
@@ -49,6 +52,7 @@ def _report(node: str, placed: Placed, driver: Driver, *, bad: bool) -> Object:
             "plane": "Node",
             "node": node,
             "drivers": [told],
+            "coverage": [{"origin": "Driver", "claims": covered, "count": len(covered)}],
             "volumes": [volume] if bad else [],
         },
     }
@@ -78,11 +82,13 @@ async def _apply(bench: Bench, path: str, bodies: Iterable[Object]) -> int:
     return sum(len(json.dumps(body)) for body in made)
 
 
-async def nodes(bench: Bench, driver: Driver, *, number: int, changing: int, rounds: int) -> list[Line]:
+async def nodes(
+    bench: Bench, driver: Driver, *, number: int, claims: int, changing: int, rounds: int
+) -> list[Line]:
     """Let so many of the nodes' reports change in each interval of 5 seconds, and Leases be renewed as agents do."""
     names = [f"node-{index:03}" for index in range(number)]
     await bench.objects.all_of(bench.ensure_node(name) for name in names)
-    placed = {name: Placed(index) for index, name in enumerate(names)}
+    placed = {name: [Placed(one) for one in range(index, claims, NODES)] for index, name in enumerate(names)}
     await _apply(bench, _REPORTS, (_report(name, placed[name], driver, bad=False) for name in names))
     await _apply(bench, _LEASES, map(_lease, names))
     await bench.policy("all", interval=f"{_INTERVAL:.0f}s")

@@ -270,10 +270,14 @@ def _named(report: VolumeHealthReport | None, driver: str, *, adverse: bool) -> 
 
 def unasked(covered: Covered, drivers: Iterable[str], now: datetime) -> ClaimAnswers:
     """Tell of claims that their driver was not asked about since they were wanted."""
-    words = "the driver was not asked about it on {} since it was wanted"
+    answers: dict[str, Answer] = {}  # one for each node: after a start they are about every claim
     for driver in drivers:
         for ref, node in covered.unasked.get(driver, ()):
-            yield ref, silence(str(SilenceReason.NOT_YET_ASKED), words.format(node), node, now)
+            answer = answers.get(node)
+            if answer is None:
+                words = f"the driver was not asked about it on {node} since it was wanted"
+                answer = answers[node] = silence(str(SilenceReason.NOT_YET_ASKED), words, node, now)
+            yield ref, answer
 
 
 def silence(reason: str, message: str, node: str, now: datetime) -> Answer:
