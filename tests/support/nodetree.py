@@ -73,6 +73,11 @@ class FakeFiles:
 
     # -- the tree -----------------------------------------------------------------------------------------------
 
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The files that are there."""
+        return tuple(self._files)
+
     def write(self, path: str, text: object) -> None:
         """Put a file there, or change it."""
         self._errors.pop(path, None)

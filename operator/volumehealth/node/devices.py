@@ -7,7 +7,7 @@ controllers, a SCSI disk to its iSCSI session or Fibre Channel port, a loop devi
 import re
 from dataclasses import dataclass
 
-from volumehealth.node.files import NodeFiles, names_or, number_or, read_or
+from volumehealth.node.files import NodeFiles, is_number, names_or, number_or, read_or
 
 DEPTH = 8
 """Layers that are followed at most: partition, LVM, crypt, multipath, disk are five."""
@@ -274,11 +274,11 @@ def _raid(files: NodeFiles, path: str) -> Raid:
 def _first_number(text: str) -> int:
     """Read `raid_disks`: `4`, or while an array is reshaped `4 (3)`."""
     first = text.partition(" ")[0]
-    return int(first) if first.isdigit() else 0
+    return int(first) if is_number(first) else 0
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(field) for field in text.split() if field.isdigit())
+    return tuple(int(field) for field in text.split() if is_number(field))
 
 
 def _pair(numbers: tuple[int, ...]) -> tuple[int, int]:

@@ -225,7 +225,10 @@ class Eyes:
         counted = self._count(snapshot, moment)
         found = {}
         for use in uses:
-            found[use.key] = self._volume(use, sights[use.key], snapshot, replies, counted, moment)
+            try:
+                found[use.key] = self._volume(use, sights[use.key], snapshot, replies, counted, moment)
+            except Exception as error:  # noqa: BLE001 - what nobody thought of, of one volume, must not end all looks
+                found[use.key] = Sight(missing=f"its device cannot be understood: {error!r}")
         self._forget(uses, snapshot)
         return found
 

@@ -72,6 +72,11 @@ def number_or(files: NodeFiles, path: str, default: int = 0) -> int:
         return default
 
 
+def is_number(text: str) -> bool:
+    """Tell whether a text is a number as the kernel prints one: `²` is a digit to Python, too, and no number."""
+    return text.isascii() and text.isdigit()
+
+
 def names_or(files: NodeFiles, path: str) -> tuple[str, ...]:
     """Return the names in a directory, or none where there is no such directory."""
     try:

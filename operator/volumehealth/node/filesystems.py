@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from volumehealth.node.files import NodeFiles, names_or, number_or, read_or
+from volumehealth.node.files import NodeFiles, is_number, names_or, number_or, read_or
 
 _BTRFS = "/sys/fs/btrfs"
 _NO_FILESYSTEM = frozenset({"features"})
@@ -130,7 +130,7 @@ def _btrfs(files: NodeFiles, uuid: str) -> Btrfs | None:
         missing += number_or(files, f"{place}/devinfo/{device}/missing")
         for line in read_or(files, f"{place}/devinfo/{device}/error_stats").splitlines():
             kind, _, count = line.partition(" ")
-            if count.strip().isdigit():
+            if is_number(count.strip()):
                 counts[kind] = counts.get(kind, 0) + int(count)
     devices = tuple(name.replace("!", "/") for name in names_or(files, f"{place}/devices"))
     return Btrfs(uuid, devices, counts, missing) if infos else None

@@ -122,4 +122,6 @@ def _gather_btrfs(files: NodeFiles, name: str, btrfs: Mapping[str, str]) -> Devi
             stacks.append(gather_stack(files, device))
         except FileNotFoundError:
             gone = device
+    if not stacks and not gone:
+        return DeviceFacts(error=f"no device of the btrfs filesystem on {name} is in sysfs")
     return DeviceFacts(tuple(stacks), filesystem, gone)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from volumehealth.node.files import is_number
 from volumehealth.node.mountinfo import unescaped
 
 PATIENCE = 60.0
@@ -57,7 +58,7 @@ def parse_mountstats(text: str) -> dict[str, NfsMount]:
 
 def _added(known: Transport, fields: list[str]) -> Transport:
     columns = _COLUMNS.get(fields[0] if fields else "")
-    if columns is None or len(fields) <= max(columns) + 1 or not all(one.isdigit() for one in fields[1:]):
+    if columns is None or len(fields) <= max(columns) + 1 or not all(map(is_number, fields[1:])):
         return known
     numbers = [int(one) for one in fields[1:]]
     connects, sent, received = (numbers[column] if column >= 0 else 0 for column in columns)

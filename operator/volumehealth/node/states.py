@@ -1,6 +1,6 @@
 """States of devices below a volume: gone, offline, a path or a replica lost; pure, time is an argument."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from volumehealth.model.health import DEGRADED, INACCESSIBLE
@@ -95,22 +95,27 @@ class StateWatch:
         for key in [key for key in self._bad if key.partition(" ")[0] not in names]:
             del self._bad[key]
 
-    def _down(self, stack: Stack, block: Block, now: float, failed: frozenset[str]) -> _Down:
+    def _down(
+        self, stack: Stack, block: Block, now: float, failed: frozenset[str], above: tuple[str, ...] = ()
+    ) -> _Down:
+        """Judge a device by what it consists of; one that seems to consist of itself is a misreading."""
         ways = [self._way(block, part, now) for part in block.parts]
         bad = tuple(why for why in ways if why)
         if block.parts and block.parts[0].what == "NVMe controller":
             return _Down(dead=bad) if len(bad) == len(ways) else _Down(lost=bad)
-        below = [
-            self._down(stack, lower, now, failed) for name in block.below if (lower := stack.block(name))
+        pairs = [
+            (lower, self._down(stack, lower, now, failed, (*above, block.name)))
+            for name in block.below
+            if name not in above and (lower := stack.block(name))
         ]
         gone = self._gone(stack, block, now)
         if block.multipath:
-            return _of_paths(stack, block, below, gone, failed)
+            return _of_paths(pairs, gone, failed)
         if block.raid is not None and block.raid.level in _REDUNDANT:
             return _Down(dead=bad)  # what it lacks it counts itself
         return _Down(
-            dead=(*bad, *gone, *(why for one in below for why in one.dead)),
-            lost=tuple(why for one in below for why in one.lost),
+            dead=(*bad, *gone, *(why for _, one in pairs for why in one.dead)),
+            lost=tuple(why for _, one in pairs for why in one.lost),
         )
 
     def _gone(self, stack: Stack, block: Block, now: float) -> tuple[str, ...]:
@@ -175,22 +180,17 @@ def _without_capacity(stack: Stack) -> str:
     return ""
 
 
-def _of_paths(
-    stack: Stack, block: Block, below: list[_Down], gone: tuple[str, ...], failed: frozenset[str]
-) -> _Down:
+def _of_paths(paths: Sequence[tuple[Block, _Down]], gone: tuple[str, ...], failed: frozenset[str]) -> _Down:
     """Judge a multipath device: it works while one path does."""
-    lost = list(gone)
-    lowers = [lower for name in block.below if (lower := stack.block(name))]
-    for lower, down in zip(lowers, below, strict=True):
+    lost, alive = list(gone), False
+    for path, down in paths:
         if down.dead:
             lost += down.dead
-        elif lower.number in failed:
-            lost.append(f"path {lower.number} is failing ({lower.name})")
-    reasons = tuple(lost)
-    alive = any(
-        not down.dead and lower.number not in failed for lower, down in zip(lowers, below, strict=True)
-    )
-    return _Down(lost=reasons) if alive or not (lowers or reasons) else _Down(dead=reasons)
+        elif path.number in failed:
+            lost.append(f"path {path.number} is failing ({path.name})")
+        else:
+            alive = True
+    return _Down(lost=tuple(lost)) if alive or not (paths or lost) else _Down(dead=tuple(lost))
 
 
 def _listed(reasons: Iterable[str]) -> str:

@@ -1,6 +1,8 @@
 """What all looks together say of volumes: the loud cases, each with its one incident, and who stays quiet."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from support.nodetree import KUBELET, Node, remembered, said
 from volumehealth.node.faults import Look
@@ -810,3 +812,30 @@ def test_one_device_under_two_claims_is_told_for_both_with_the_same_words() -> N
     first, second = node.look().values()
     assert first.incidents == second.incidents
     assert KUBELET not in first.incidents[0].message
+
+
+JUNK = ("", "-1", "x", "9" * 30, "1 2 3", "\x00", "\u0663", "\u00b2", "8:0", "0x1f", "nan", "running")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_whatever_sysfs_shows_the_looks_at_other_volumes_go_on(data: st.DataObject) -> None:
+    node = data.draw(st.sampled_from((multipath_node, nvme_node, btrfs_node, xfs_node)))()
+    node.files.disk("vdz", "252:400")
+    node.files.ext4("vdz")
+    node.volume("other", number="252:400")
+    node.look(2)
+    paths = sorted(path for path in node.files.known if "vdz" not in path)
+    for path in data.draw(st.lists(st.sampled_from(paths), max_size=6)):
+        node.files.write(path, data.draw(st.sampled_from(JUNK)))
+    for path in data.draw(st.lists(st.sampled_from(paths), max_size=2)):
+        node.files.remove(path)
+    node.files.ext4("vdz", errors=1, at=int(node.now.timestamp()))
+    assert said(node.look(2)["other"]) == ["Degraded/FilesystemError"]
+
+
+def test_a_device_that_seems_to_consist_of_itself_is_not_followed_for_ever() -> None:
+    node = multipath_node()
+    node.files.link("/sys/class/block/sda", "/sys/devices/virtual/block/dm-0")
+    node.files.link("/sys/devices/virtual/block/dm-0/slaves/dm-0", "/sys/devices/virtual/block/dm-0")
+    assert node.look(2)["data"].missing == ""
