@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools image demo test test-versions e2e memory bench unit simulate nightly lint format protos deploy dashboards release lock clean
+.PHONY: help setup tools image demo test test-versions e2e first-verdict memory bench unit simulate nightly lint format protos deploy dashboards release lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,9 @@ test-versions: $(STAMP) ## Run the core of the tests on each Kubernetes of VERSI
 
 e2e: $(STAMP) ## Run the deployed product on a real kubelet (root; the Debian packages that docs/e2e.md names)
 	@$(BIN)/python -m pytest -q -m e2e tests/e2e $(ARGS)
+
+first-verdict: $(STAMP) ## Show what an admin types and sees from `helm install` to a sick volume told, on a real kubelet; as two users
+	@VOLUMEHEALTH_EACH_USER=yes $(BIN)/python -m pytest -q -m e2e tests/e2e/test_first_verdict.py $(ARGS)
 
 memory: $(STAMP) ## Measure operator and agents in their Pods on a real kubelet, with CLAIMS=n (10,000) claims; needs what e2e needs
 	@VOLUMEHEALTH_CLAIMS=$(or $(CLAIMS),10000) $(BIN)/python -m pytest -q -m e2e tests/e2e/test_memory.py $(ARGS)
