@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools image demo test test-versions e2e first-verdict memory bench unit simulate nightly lint format protos deploy dashboards release lock clean
+.PHONY: help setup tools image demo test test-versions e2e first-verdict memory bench unit simulate nightly lint format protos deploy dashboards docs release lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -85,6 +85,9 @@ deploy: $(STAMP) ## Generate the manifests of deploy/ from charts/volumehealth
 
 dashboards: $(STAMP) ## Generate the Grafana dashboards of the chart from charts/dashboards.py
 	@$(BIN)/python charts/dashboards.py
+
+docs: $(STAMP) ## Make the pages a site in dist/site, with every link checked; it fetches nothing
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 lock: $(STAMP) ## Compile the lock files from pyproject.toml
 	@$(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --universal --python-version 3.11 \

@@ -10,11 +10,16 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from volumehealth.cli.reportfacts import find_problems
+from volumehealth.cli.runbooks import first_step
 from volumehealth.model.clock import parse_rfc3339
 from volumehealth.oneshot.overview import Overview
 
 _LEAST_WIDTH = 80
 _NARROW = 24
+_ROWS = 20
+"""Claims that `status` lists; `-o wide` lists all."""
+_STEPS = 3
 
 
 def show_status(result: Overview, form: str, *, now: datetime, width: int, color: bool) -> str:
@@ -39,10 +44,14 @@ def show_status(result: Overview, form: str, *, now: datetime, width: int, color
         for line in (policy.get("status") or {}).get("summary") or ():
             if not line.startswith("All: "):
                 out.print(f"{policy['metadata']['name']}: {line}", markup=False, soft_wrap=True)
-    rows = [_row(record, now, wide=form == "wide") for record in result.unhealthy]
+    _print_first_steps(out, result)
+    shown = result.unhealthy if form == "wide" else result.unhealthy[:_ROWS]
+    rows = [_row(record, now, wide=form == "wide") for record in shown]
     if rows:
         out.print()
         out.print(_table(rows))
+        if len(shown) < len(result.unhealthy):
+            out.print(f"and {len(result.unhealthy) - len(shown)} more: kubectl get vh -A", markup=False)
         first = result.unhealthy[0]["metadata"]
         out.print()
         out.print(f"Next: kubectl describe vh {first['name']} -n {first['namespace']}", markup=False)
@@ -50,6 +59,17 @@ def show_status(result: Overview, form: str, *, now: datetime, width: int, color
     elif not result.loud:
         out.print("No claim is unhealthy.", markup=False)
     return _text(out)
+
+
+def _print_first_steps(out: Console, result: Overview) -> None:
+    """Print what to do first about the worst problems."""
+    problems = find_problems(result)[:_STEPS]
+    if problems:
+        out.print("\nWhat to do first:", style="bold", markup=False)
+    for number, problem in enumerate(problems, start=1):
+        step = first_step(problem.reason, wide=problem.wide)
+        place = problem.driver or problem.nodes
+        out.print(f"{number}. {problem.reason}, {place}: {step}", markup=False, soft_wrap=True)
 
 
 def show_drivers(drivers: Sequence[Mapping[str, Any]], form: str, *, width: int, color: bool) -> str:

@@ -3,14 +3,14 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from volumehealth.model.clock import parse_rfc3339
 from volumehealth.model.health import WIDE_CLAIMS, severity
 from volumehealth.oneshot.evidence import Evidence
-from volumehealth.oneshot.overview import Object
+from volumehealth.oneshot.overview import Object, Overview
 
 MOST_CLAIMS = 2000
 """Claims that the table lists at most, worst first."""
@@ -163,7 +163,7 @@ def find_facts(evidence: Evidence, now: datetime) -> Facts:
     incidents, ticks = _timeline(evidence.overview.records, now)
     return Facts(
         counts=_counts(evidence, claims),
-        problems=tuple(_problems(evidence, claims)),
+        problems=find_problems(evidence.overview),
         maps=tuple(_maps(evidence, claims, classes)),
         claims=claims[:MOST_CLAIMS],
         left_out=max(0, len(claims) - MOST_CLAIMS),
@@ -342,17 +342,33 @@ def _words(bad: int, unknown: int, total: int, rest: str) -> str:
 # Problems and what is not watched.
 
 
-def _problems(evidence: Evidence, claims: Sequence[BadClaim]) -> Iterable[Problem]:
-    """Yield the problems in the order of the policy; those of several policies by what is worst."""
-    policies = evidence.overview.policies
-    if policies is None:
-        return sorted(_grouped(claims), key=_worst_first)
+def find_problems(overview: Overview) -> tuple[Problem, ...]:
+    """Return the problems in the order of the policy; those of several policies by what is worst.
+
+    Args:
+        overview: what was read; without policies the records are grouped.
+    """
+    claims = tuple(_bad_claims(overview.unhealthy, {}))
+    if overview.policies is None:
+        return tuple(sorted(_grouped(claims), key=_worst_first))
     totals = {
         str(one["metadata"]["name"]): int((_status(one).get("claims") or {}).get("selected") or 0)
-        for one in evidence.overview.drivers or ()
+        for one in overview.drivers or ()
     }
-    found = [_problem(one, totals) for policy in policies for one in _status(policy).get("problems") or ()]
-    return found if len(policies) == 1 else sorted(found, key=_worst_first)
+    found = tuple(
+        _with_nodes(_problem(one, totals), claims)
+        for policy in overview.policies
+        for one in _status(policy).get("problems") or ()
+    )
+    return found if len(overview.policies) == 1 else tuple(sorted(found, key=_worst_first))
+
+
+def _with_nodes(problem: Problem, claims: Iterable[BadClaim]) -> Problem:
+    """Name the nodes of a problem that is no driver's, as its claims name them."""
+    if problem.driver or problem.nodes:
+        return problem
+    same = (one.node for one in claims if (one.status, one.reason) == (problem.status, problem.reason))
+    return replace(problem, nodes=", ".join(dict.fromkeys(same)))
 
 
 def _worst_first(one: Problem) -> tuple[bool, int, int, str]:

@@ -1,6 +1,5 @@
 """The page of `volumehealth report`: one file that fetches nothing."""
 
-import json
 import re
 from datetime import datetime
 from pathlib import Path
@@ -10,17 +9,10 @@ from markupsafe import Markup, escape
 
 from volumehealth import __version__
 from volumehealth.cli.reportfacts import find_facts
+from volumehealth.cli.runbooks import OWN_WORD, WIDE, read_runbooks
 from volumehealth.oneshot.evidence import Evidence
 
 _HERE = Path(__file__).parent
-RUNBOOKS = _HERE / "runbooks.json"
-"""By reason, the parts of its runbook in order: made from docs/runbooks.md by docs/runbooks.py."""
-
-_OWN_WORD = {
-    "First": "Read the message: it is the driver's own word. Look at what the storage system says of the volume.",
-    "Do not": "delete the claim or its volume.",
-}
-"""Of a reason that a driver chose, so that no runbook can be about it."""
 
 
 def _breakable(text: str) -> Markup:
@@ -51,8 +43,9 @@ def render_report(evidence: Evidence, *, now: datetime, cluster: str) -> str:
         facts=find_facts(evidence, now),
         namespace=evidence.overview.namespace,
         installed=evidence.overview.installed,
-        own_word=_OWN_WORD,
-        runbooks=json.loads(RUNBOOKS.read_text()),
+        own_word=OWN_WORD,
+        wide=WIDE,
+        runbooks=read_runbooks(),
         made=now.strftime("%d %b %Y %H:%M UTC"),
         cluster=cluster,
         version=__version__,

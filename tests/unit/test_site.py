@@ -1,0 +1,116 @@
+"""The pages as a site: it builds with every link checked, fetches nothing, and the commands in it are commands that exist."""
+
+import itertools
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from volumehealth.cli.main import cli
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"```(?:console|bash|sh)?\n(.*?)```", re.DOTALL)
+PROGRAMS = ("volumehealth", "kubectl", "helm")
+SCHEMA = json.loads((ROOT / "charts/volumehealth/values.schema.json").read_text())
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Yield each command line of a page that begins with a prompt, and those in one line of code: page and line."""
+    for page in PAGES:
+        text = page.read_text().replace("\\\n", " ")
+        lines = [
+            line[2:] for block in BLOCK.findall(text) for line in block.splitlines() if line.startswith("$ ")
+        ]
+        lines += re.findall(r"`((?:kubectl )?volumehealth [a-z]+[^`]*)`", text)
+        for line in lines:
+            yield page.name, line.partition(" #")[0].strip()
+
+
+COMMANDS = sorted({(page, line) for page, line in commands() if line.split(" ")[0] in PROGRAMS})
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built as `make docs` does."""
+    target = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(target)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", "NO_MKDOCS_2_WARNING": "1", "http_proxy": "http://127.0.0.1:9"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return target
+
+
+def test_every_page_is_in_the_site(site: Path) -> None:
+    made = {file.stem for file in site.glob("*.html")}
+    assert {page.stem for page in PAGES if page.parent.name == "docs"} <= made
+
+
+def test_a_page_of_the_site_fetches_nothing(site: Path) -> None:
+    fetched = {
+        found
+        for page in site.glob("*.html")
+        for found in re.findall(r'<(?:script|img|iframe)[^>]+src="((?:https?:)?//[^"]+)', page.read_text())
+        + re.findall(
+            r'<link[^>]+rel="(?:stylesheet|preconnect|icon)"[^>]+href="((?:https?:)?//[^"]+)',
+            page.read_text(),
+        )
+    }
+    assert fetched == set()
+
+
+def _split(line: str) -> list[str]:
+    return [word for word in shlex.split(line.split("|")[0]) if not word.startswith(("[", "..."))]
+
+
+@pytest.mark.parametrize(
+    ("page", "line"), [one for one in COMMANDS if "volumehealth" in one[1].split(" ")[:2]], ids=str
+)
+def test_a_command_of_volumehealth_exists_with_its_options(page: str, line: str) -> None:
+    words = _split(line)
+    command: click.Command = cli
+    rest = words[words.index("volumehealth") + 1 :]
+    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+        found = command.get_command(click.Context(command), rest[0])
+        assert found is not None, f"{page}: {line}"
+        command, rest = found, rest[1:]
+    known = {
+        option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
+    }
+    known |= {"-h", "--help", "--version"}
+    assert {word.split("=")[0] for word in rest if re.match(r"--?[a-zA-Z]", word)} <= known, f"{page}: {line}"
+
+
+@pytest.mark.parametrize(("page", "line"), [one for one in COMMANDS if one[1].startswith("helm ")], ids=str)
+def test_a_value_that_a_helm_command_sets_is_in_the_schema(page: str, line: str) -> None:
+    words = _split(line)
+    for flag, value in itertools.pairwise(words):
+        if flag == "--set":
+            place: Any = SCHEMA
+            for key in value.partition("=")[0].split("."):
+                place = place["properties"][key]
+    for word in words:
+        if word.startswith("charts/"):
+            assert (ROOT / word).exists(), f"{page}: {line}"
+
+
+@pytest.mark.parametrize(
+    ("page", "line"), [one for one in COMMANDS if one[1].startswith("kubectl ")], ids=str
+)
+def test_a_file_that_a_kubectl_command_applies_is_there(page: str, line: str) -> None:
+    words = _split(line)
+    for flag, value in itertools.pairwise(words):
+        if flag in ("-f", "-k") and value.startswith(("deploy", "examples", "crds")):
+            assert (ROOT / value).exists(), f"{page}: {line}"
