@@ -52,13 +52,23 @@ def show_status(result: Overview, form: str, *, now: datetime, width: int, color
         out.print(_table(rows))
         if len(shown) < len(result.unhealthy):
             out.print(f"and {len(result.unhealthy) - len(shown)} more: kubectl get vh -A", markup=False)
-        first = result.unhealthy[0]["metadata"]
+        namespace, name = _first_to_look_at(result)
         out.print()
-        out.print(f"Next: kubectl describe vh {first['name']} -n {first['namespace']}", markup=False)
+        out.print(f"Next: kubectl describe vh {name} -n {namespace}", markup=False)
         out.print("What to do about each reason: docs/runbooks.md", markup=False)
     elif not result.loud:
         out.print("No claim is unhealthy.", markup=False)
     return _text(out)
+
+
+def _first_to_look_at(result: Overview) -> tuple[str, str]:
+    """Return namespace and name of an example of the worst problem; without problems, of the worst record."""
+    for problem in find_problems(result)[:1]:
+        namespace, slash, name = problem.example.partition("/")
+        if slash:
+            return namespace, name
+    worst = result.unhealthy[0]["metadata"]
+    return str(worst["namespace"]), str(worst["name"])
 
 
 def _print_first_steps(out: Console, result: Overview) -> None:

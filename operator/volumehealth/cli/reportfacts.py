@@ -19,6 +19,8 @@ MOST_TILES = 200
 MOST_INCIDENTS = 40
 _LONGEST = timedelta(days=7)
 """The timeline begins at most so long ago; what began earlier is cut there."""
+_SHORT = timedelta(minutes=8)
+"""Below it four marks of a timeline would name the same minutes."""
 _WORSE = {"DataLoss": "dataloss", "Inaccessible": "inaccessible", "Degraded": "degraded"}
 _ORDER = ("dataloss", "inaccessible", "other", "degraded", "unknown", "unmonitored", "quiet", "fine")
 
@@ -531,7 +533,7 @@ def _merged(spans: Iterable[tuple[datetime, datetime | None]]) -> list[tuple[dat
 
 def _ticks(start: datetime, now: datetime) -> tuple[tuple[float, str], ...]:
     length = now - start
-    form = "%d %b" if length > timedelta(days=2) else "%H:%MZ"
+    form = "%d %b" if length > timedelta(days=2) else "%H:%MZ" if length > _SHORT else "%H:%M:%SZ"
     return tuple(
         (percent, (start + length * percent / 100).strftime(form)) for percent in (0.0, 25.0, 50.0, 75.0)
     )
