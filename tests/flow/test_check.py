@@ -8,7 +8,7 @@ from types import MappingProxyType
 import pytest
 
 from support.health import DRIVER, START, SteppedClock, make_claim
-from volumehealth.check import Checker
+from support.pipeline import PlainPipeline
 from volumehealth.model.cluster import Claim, Namespace, ViewState
 from volumehealth.model.health import (
     Answer,
@@ -79,7 +79,7 @@ class World:
         claims = [make_claim("db"), make_claim("wal"), make_claim("cache", namespace="ci")]
         self.view = PlainView({claim.ref: claim for claim in claims})
         self.drivers = PlainDrivers()
-        self.checker = Checker(view=self.view, drivers=self.drivers, clock=self.clock)
+        self.checker = PlainPipeline.of_controllers(self.view, self.drivers, self.clock)
 
     def follow(self, *policies: Policy) -> None:
         self.checker.follow({one.uid: one for one in policies}, None)
@@ -236,7 +236,7 @@ def test_news_of_a_driver_concern_the_policies_that_own_its_claims(world: World)
         policy("mine"), policy("none", replace(AT_ONCE, selector=Selector(drivers=("other.example.com",))))
     )
 
-    assert world.checker.users_of(DRIVER) == ["uid-mine"]
+    assert world.checker.pipeline.users_of(DRIVER) == ["uid-mine"]
 
 
 def test_what_was_found_is_gone_on_from_once_an_invalid_spec_is_mended(world: World) -> None:
@@ -246,10 +246,10 @@ def test_what_was_found_is_gone_on_from_once_an_invalid_spec_is_mended(world: Wo
     world.says(healthy=("handle-wal", "handle-cache"), bad=("handle-db",))
     before = world.checker.check(policy()).healths[db]
 
-    world.checker = Checker(view=world.view, drivers=world.drivers, clock=world.clock)
+    world.checker = PlainPipeline.of_controllers(world.view, world.drivers, world.clock)
     world.follow()
     world.checker.resume({}, (), {db: before})
-    world.checker.keep_unowned({db})
+    world.checker.pipeline.judge.keep_unowned({db})
     world.follow(policy())
     world.says(healthy=("handle-wal", "handle-cache"), bad=("handle-db",))
     checked = world.checker.check(policy())
@@ -268,10 +268,10 @@ def test_what_was_found_is_forgotten_with_its_record(world: World) -> None:
     world.follow(policy())
     world.says(bad=("handle-db",))
     before = world.checker.check(policy()).healths[db]
-    world.checker = Checker(view=world.view, drivers=world.drivers, clock=world.clock)
+    world.checker = PlainPipeline.of_controllers(world.view, world.drivers, world.clock)
     world.follow()
     world.checker.resume({}, (), {db: before})
-    world.checker.keep_unowned(())
+    world.checker.pipeline.judge.keep_unowned(())
     world.follow(policy())
     world.says(healthy=("handle-db",))
     assert world.checker.check(policy()).healths == {}

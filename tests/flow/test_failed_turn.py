@@ -10,10 +10,11 @@ import pytest
 from flow.test_policy_life import Cluster, LoopClock, Turns
 from support.fakeapi import FakeApi
 from support.health import make_claim
+from support.pipeline import controllers_only
 from volumehealth.app.engine import Engine
-from volumehealth.check import Checker
 from volumehealth.cluster.changes import Changes
 from volumehealth.model.ids import ClaimRef
+from volumehealth.pipeline import Pipeline
 from volumehealth.report.reporter import Reporter
 
 pytestmark = pytest.mark.looptime
@@ -29,24 +30,32 @@ class ChangingCluster(Cluster):
         return self.changes
 
 
-class FailingChecker(Checker):
+class FailingPipeline(Pipeline):
     """Fails when it is told to, in the middle of following what changed."""
 
     fails = False
 
-    def follow_in_steps(self, *told: object, **how: object) -> Iterator[None]:  # type: ignore[override]
+    def follow(self, *told: object, **how: object) -> Iterator[None]:  # type: ignore[override]
         yield
         if self.fails:
             raise OverflowError("date value out of range")
-        yield from super().follow_in_steps(*told, **how)  # type: ignore[arg-type]
+        yield from super().follow(*told, **how)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("failures", [1, 3])
 async def test_what_changed_in_a_turn_that_failed_is_followed_by_the_next(failures: int) -> None:
     cluster, clock = ChangingCluster(), LoopClock()
     reporter = Reporter(FakeApi(), clock=clock, random=Random(1), metrics=Turns(), pods_of=lambda _: ())
-    checker = FailingChecker(view=cluster, drivers=cluster, clock=clock)
-    engine = Engine(view=cluster, checker=checker, reporter=reporter, metrics=Turns(), clock=clock)
+    made = controllers_only(cluster, cluster)
+    pipeline = FailingPipeline(cluster, made.sources, clock)
+    engine = Engine(
+        view=cluster,
+        pipeline=pipeline,
+        controllers=made.controllers,
+        reporter=reporter,
+        metrics=Turns(),
+        clock=clock,
+    )
     cluster.show("a")
     running = asyncio.create_task(engine.run())
     await engine.started()
@@ -54,13 +63,13 @@ async def test_what_changed_in_a_turn_that_failed_is_followed_by_the_next(failur
     claim = make_claim()
     cluster.claims[claim.ref] = claim
     cluster.changes.add(claim.ref)
-    checker.fails = True
+    pipeline.fails = True
     for _ in range(failures):
         with pytest.raises(OverflowError):
             await engine.turn("a")
-    checker.fails = False
+    pipeline.fails = False
     await engine.turn("a")
-    assert checker.owner(claim.ref) == "a"
+    assert pipeline.selection.owner(claim.ref) == "a"
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running

@@ -16,8 +16,8 @@ import pytest
 
 from support.fakeapi import FakeApi
 from support.health import START, make_claim
+from support.pipeline import PlainPipeline
 from volumehealth.app.engine import Engine
-from volumehealth.check import Checker
 from volumehealth.cluster.changes import Changes
 from volumehealth.cluster.objects import RawDriver, RawPolicy, RawRecord
 from volumehealth.cluster.view import Listener
@@ -133,8 +133,15 @@ async def working(cluster: Cluster, turns: Turns, *, step: float = STEP) -> Asyn
     reporter = Reporter(
         FakeApi(), clock=clock, random=Random(1), metrics=turns, pods_of=lambda _: (), limits=None
     )
-    checker = Checker(view=cluster, drivers=cluster, clock=clock)
-    engine = Engine(view=cluster, checker=checker, reporter=reporter, metrics=turns, clock=clock)
+    made = PlainPipeline.of_controllers(cluster, cluster, clock)
+    engine = Engine(
+        view=cluster,
+        pipeline=made.pipeline,
+        controllers=made.controllers,
+        reporter=reporter,
+        metrics=turns,
+        clock=clock,
+    )
 
     async def timer(uid: str) -> None:
         while await engine.turn(uid):  # noqa: ASYNC110 - a turn is what it waits for

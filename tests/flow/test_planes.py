@@ -1,7 +1,7 @@
 """Nodes, agents and Kubernetes in a check: from what is in the cluster to verdicts, transitions and who is told.
 
 In: a cluster in memory with the view's own tables, drivers made of plain values, a stepped clock. Out: judgements of
-the real Checker, with real selection and judging.
+the real pipeline, with real selection and judging.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,8 +11,8 @@ from datetime import timedelta
 import pytest
 
 from support.health import DRIVER, START, SteppedClock, make_claim, make_driver, make_pod
+from support.pipeline import PlainPipeline
 from support.planes import PlainCluster, make_entry, make_reported_driver, make_silent
-from volumehealth.check import Checker
 from volumehealth.cluster.resources import AGENT_PODS
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.cluster import (
@@ -47,7 +47,6 @@ from volumehealth.model.policy import (
 )
 from volumehealth.model.report import Coverage, Omitted, StorageProblem
 from volumehealth.probing.spec import ProbeSpec
-from volumehealth.sources.planes import Planes
 
 UNMOUNTED = Condition("Inaccessible", "VolumeUnmounted", "the volume is not mounted")
 SPEC = PolicySpec(
@@ -84,19 +83,14 @@ class World:
         self.notified: list[str] = []
         self.start()
 
-    def start(self, after: "Checker | None" = None) -> None:
+    def start(self, after: "PlainPipeline | None" = None) -> None:
         """Start the operator; `after` is the one whose records it resumes from."""
-        self.checker = Checker(
-            view=self.cluster,
-            drivers=self.drivers,
-            clock=self.clock,
-            planes=Planes(self.cluster, clock=self.clock),
-        )
+        self.checker = PlainPipeline.of_everything(self.cluster, self.drivers, self.clock)
         self._begun = False
         if after is not None:
             remembered = {
                 ref: replace(health, pending=())
-                for ref, health in after._healths.get(self.policy.uid, {}).items()
+                for ref, health in after.pipeline.judge.healths(self.policy.uid).items()
                 if health.findings or health.recovered
             }
             self.checker.follow({self.policy.uid: self.policy}, None)

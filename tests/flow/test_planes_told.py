@@ -13,8 +13,8 @@ import pytest
 
 from support.fakeapi import FakeApi
 from support.health import DRIVER, START, SteppedClock, make_claim, make_pod
+from support.pipeline import PlainPipeline
 from support.planes import PlainCluster, make_entry, make_reported_driver
-from volumehealth.check import Checker
 from volumehealth.model.cluster import Claim, NodeDrivers, StorageStatement
 from volumehealth.model.health import Condition, DriverAnswers
 from volumehealth.model.ids import ClaimRef
@@ -24,7 +24,6 @@ from volumehealth.probing.spec import ProbeSpec
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.reporter import Reporter
 from volumehealth.report.storagestate import read_storage
-from volumehealth.sources.planes import Planes
 
 pytestmark = pytest.mark.looptime
 
@@ -62,12 +61,7 @@ class World:
         self.start()
 
     def start(self) -> None:
-        self.checker = Checker(
-            view=self.cluster,
-            drivers=NoDrivers(),  # type: ignore[arg-type]  # narrower mappings than are asked for
-            clock=self.clock,
-            planes=Planes(self.cluster, clock=self.clock),
-        )
+        self.checker = PlainPipeline.of_everything(self.cluster, NoDrivers(), self.clock)  # type: ignore[arg-type]  # narrower mappings than are asked for
         self.reporter = Reporter(
             self.api,
             clock=self.clock,
@@ -272,7 +266,7 @@ async def test_a_restart_in_the_middle_of_a_failure_writes_no_second_event(world
     old = world.checker
     world.start()
     world.checker.follow({POLICY.uid: POLICY}, None)
-    remembered = old._healths[POLICY.uid][ClaimRef("shop", "db")]
+    remembered = old.pipeline.judge.healths(POLICY.uid)[ClaimRef("shop", "db")]
     world.checker.resume({POLICY.uid: {ClaimRef("shop", "db"): remembered}}, ())
     await world.after(minutes=5)
     assert {event["metadata"]["name"]: event["count"] for event in world.api.events()} == before
@@ -298,7 +292,9 @@ async def test_unwell_storage_is_told_once_however_often_the_operator_restarts(
     for seconds in (30, 60, 30, 300, 30):
         world.start()
         world.checker.follow({POLICY.uid: POLICY}, None)
-        world.checker.resume_storage(POLICY.uid, read_storage(world.status, now=world.clock.now()))
+        world.checker.pipeline.judge.resume_storage(
+            POLICY.uid, read_storage(world.status, now=world.clock.now())
+        )
         await world.after(seconds=seconds, renew=agents)
     assert [event["count"] for event in world.api.events("StorageUnhealthy")] == [1]
     assert world.status["problems"][0]["since"] == since

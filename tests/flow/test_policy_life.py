@@ -14,8 +14,8 @@ from random import Random
 import pytest
 
 from support.fakeapi import FakeApi
+from support.pipeline import PlainPipeline
 from volumehealth.app.engine import GRACE, Engine
-from volumehealth.check import Checker
 from volumehealth.cluster.changes import Changes
 from volumehealth.cluster.objects import RawDriver, RawPolicy, RawRecord
 from volumehealth.cluster.view import Listener, Part
@@ -109,9 +109,14 @@ class World:
             pods_of=lambda _: (),
             limits=None,
         )
-        checker = Checker(view=cluster, drivers=cluster, clock=LoopClock())
+        made = PlainPipeline.of_controllers(cluster, cluster, LoopClock())
         self.engine = Engine(
-            view=cluster, checker=checker, reporter=reporter, metrics=self.turns, clock=LoopClock()
+            view=cluster,
+            pipeline=made.pipeline,
+            controllers=made.controllers,
+            reporter=reporter,
+            metrics=self.turns,
+            clock=LoopClock(),
         )
         self.timers: dict[str, asyncio.Task[None]] = {}
 

@@ -17,7 +17,7 @@ import pytest
 
 from support.fakeapi import FakeApi
 from support.health import DRIVER, START, SteppedClock, make_claim
-from volumehealth.check import Checker
+from support.pipeline import PlainPipeline
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.cluster import Claim, Namespace, Pod, ViewState
 from volumehealth.model.health import (
@@ -77,7 +77,7 @@ class World:
         made = [make_claim(f"claim-{number:04}") for number in range(CLAIMS)]
         self.cluster = Cluster({claim.ref: claim for claim in made})
         self.metrics = Metrics()
-        self.checker = Checker(view=self.cluster, drivers=self.cluster, clock=self.clock)
+        self.checker = PlainPipeline.of_controllers(self.cluster, self.cluster, self.clock)
         self.reporter = Reporter(
             self.api,
             clock=self.clock,
@@ -180,8 +180,8 @@ async def test_checking_thousands_of_bad_volumes_lets_others_have_a_turn_after_e
     world.cluster.said[DRIVER] = replace(
         world.cluster.said[DRIVER], healthy=frozenset(), others=dict.fromkeys(world.handles, bad)
     )
-    assert sum(1 for _ in world.checker.check_in_steps(POLICY)) >= CLAIMS
-    assert sum(1 for _ in world.checker.follow_in_steps({POLICY.uid: POLICY}, None)) >= CLAIMS
+    assert sum(1 for _ in world.checker.pipeline.check(POLICY)) >= CLAIMS
+    assert sum(1 for _ in world.checker.pipeline.follow({POLICY.uid: POLICY}, None)) >= CLAIMS
 
 
 async def test_fifty_claims_come_and_go_in_each_second_and_cost_what_they_are() -> None:
@@ -196,7 +196,7 @@ async def test_fifty_claims_come_and_go_in_each_second_and_cost_what_they_are() 
             del world.cluster.claims[claim.ref]
         world.clock.advance(seconds=1)
         changed = {claim.ref for claim in (*come, *gone)}
-        assert sum(1 for _ in world.checker.follow_in_steps(policies, changed)) <= 2 * len(changed) + 10
+        assert sum(1 for _ in world.checker.pipeline.follow(policies, changed)) <= 2 * len(changed) + 10
         counts = world.checker.check(POLICY).counts
         assert (counts.selected, counts.healthy) == (len(world.cluster.claims), CLAIMS)
         assert counts.unknown == len(world.cluster.claims) - CLAIMS, "nobody was asked about them yet"

@@ -17,8 +17,8 @@ import pytest
 
 from support.fakeapi import FakeApi
 from support.health import DRIVER, START, SteppedClock, make_claim, make_driver, make_pod
+from support.pipeline import PlainPipeline
 from support.planes import PlainCluster
-from volumehealth.check import Checker
 from volumehealth.cluster.objects import RawRecord
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.health import Answer, Condition, DriverAnswers, Outcome, Source
@@ -114,7 +114,7 @@ class World:
     def start(self) -> None:
         """Start an operator that remembers nothing but what the server has."""
         self.api.client_is_dead = False
-        self.checker = Checker(view=self.cluster, drivers=self.driver, clock=self.clock)  # type: ignore[arg-type]
+        self.checker = PlainPipeline.of_controllers(self.cluster, self.driver, self.clock)  # type: ignore[arg-type]
         self.reporter = Reporter(
             self.api, clock=self.clock, random=Random(1), metrics=Metrics(), pods_of=self.cluster.pods_of
         )

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from support.installation import Installation, until
-from volumehealth.check import Checker
+from support.pipeline import PlainPipeline
 from volumehealth.cluster.view import ClusterView
 from volumehealth.judge.result import CheckResult
 from volumehealth.kube.api import Api
@@ -33,7 +33,6 @@ from volumehealth.model.report import (
 )
 from volumehealth.model.report_json import report_manifest
 from volumehealth.probing.spec import ProbeSpec
-from volumehealth.sources.planes import Planes
 from volumehealth_sandbox.controlplane import ControlPlane
 from volumehealth_sandbox.objects import ClusterObjects
 
@@ -61,7 +60,7 @@ class Eyes:
     """A view that follows everything, and a checker with a policy for one driver."""
 
     view: ClusterView
-    checker: Checker
+    checker: PlainPipeline
     policy: Policy
 
     def check(self) -> CheckResult:
@@ -104,7 +103,7 @@ async def looking(kubeconfig: Path, driver: str, agents_in: str) -> AsyncIterato
                 await view.complete()
         except TimeoutError:
             pytest.fail(f"the view is not complete: {view.state().stale}")
-        checker = Checker(view=view, drivers=NoDrivers(), clock=clock, planes=Planes(view, clock=clock))
+        checker = PlainPipeline.of_everything(view, NoDrivers(), clock)
         yield Eyes(view, checker, Policy("all", "uid-all", 1, LONG_AGO, spec))
         task.cancel()
 

@@ -19,6 +19,7 @@ from volumehealth.agent.state import ReportState
 from volumehealth.agent.targets import KnownClaim, find_targets, used_claims
 from volumehealth.model.clock import SystemClock
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.steps import at_once
 from volumehealth.node.files import RealFiles
 from volumehealth.policy.parse import parse_policy
 from volumehealth.policy.select import Selection
@@ -67,7 +68,7 @@ def looks(tmp_path: Path) -> Iterator[tuple[NodeLooks, CountingFiles]]:
             known[ClaimRef("shop", name)] = KnownClaim(make_claim(name))
         policy = parse_policy({"metadata": {"name": "all", "uid": "p"}, "spec": {"interval": "5s"}})
         selection = Selection()
-        selection.update({"p": policy}, {ref: found.claim for ref, found in known.items()}, {}, None)
+        at_once(selection.update({"p": policy}, {ref: found.claim for ref, found in known.items()}, {}, None))
         found = find_targets(
             used_claims(pods, clock.now()),
             known,

@@ -8,6 +8,7 @@ from volumehealth.agent.targets import KnownClaim, Target, find_targets, used_cl
 from volumehealth.model.cluster import Claim
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy
+from volumehealth.model.steps import at_once
 from volumehealth.policy.parse import parse_policy
 from volumehealth.policy.select import Selection
 
@@ -57,7 +58,7 @@ def make_targets(
     found = known or KnownClaim(make_claim())
     policies = {"p": policy or make_policy()}
     selection = Selection()
-    selection.update(policies, {found.claim.ref: found.claim}, {}, None)
+    at_once(selection.update(policies, {found.claim.ref: found.claim}, {}, None))
     return find_targets(
         used_claims(pods, now),
         {found.claim.ref: found},

@@ -89,6 +89,10 @@ class PlainCluster:
         """The claims that name a PersistentVolume."""
         return [ref for ref, claim in self.claims.items() if claim.volume == volume]
 
+    def handles_of(self, driver: str) -> frozenset[str]:
+        """The handles of a driver's volumes that belong to a claim."""
+        return frozenset(claim.handle for claim in self.claims.values() if claim.driver == driver)
+
     def follows(self, resource: str) -> bool:
         """Whether a resource may be read."""
         return resource not in self.unread

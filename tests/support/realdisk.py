@@ -17,6 +17,7 @@ from volumehealth.agent.targets import KnownClaim, find_targets, used_claims
 from volumehealth.model.clock import SystemClock
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.report import ReportedVolume, VolumeHealthReport
+from volumehealth.model.steps import at_once
 from volumehealth.node.eyes import Sight
 from volumehealth.node.klog import read_kernel_log
 from volumehealth.policy.parse import parse_policy
@@ -172,7 +173,7 @@ class RealNode:
         policy = parse_policy({"metadata": {"name": "all", "uid": "p"}, "spec": spec})
         known = {one.ref: KnownClaim(one.claim) for one in self._volumes}
         selection = Selection()
-        selection.update({"p": policy}, {ref: found.claim for ref, found in known.items()}, {}, None)
+        at_once(selection.update({"p": policy}, {ref: found.claim for ref, found in known.items()}, {}, None))
         targets = find_targets(
             used_claims([one.pod for one in self._volumes], SystemClock().now()),
             known,

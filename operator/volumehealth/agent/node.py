@@ -33,6 +33,7 @@ from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer
 from volumehealth.model.policy import LabelSelector
 from volumehealth.model.report import ReportedDriver, VolumeHealthReport
+from volumehealth.model.steps import at_once
 from volumehealth.policy.select import Selection
 from volumehealth.settings import identity
 
@@ -246,7 +247,7 @@ class NodeAgent:
             return None
         claims = self._lookups.claims
         rows = {ref: found.claim for ref, found in claims.items()}
-        self._selection.update(policies, rows, self._lookups.namespaces, None)
+        at_once(self._selection.update(policies, rows, self._lookups.namespaces, None))
         return find_targets(
             used,
             claims,

@@ -7,24 +7,23 @@ from typing import Any
 
 from volumehealth.app.engine import Engine
 from volumehealth.app.secrets import SecretFiles
-from volumehealth.check import Checker
 from volumehealth.cluster.view import ClusterView
 from volumehealth.csi.client import CsiClient
 from volumehealth.csi.endpoint import parse_endpoint
 from volumehealth.csi.wire import Dial, GrpcWire
 from volumehealth.kube.api import Api
 from volumehealth.model.clock import Clock
+from volumehealth.pipeline import Pipeline
 from volumehealth.probing.probers import Probers
 from volumehealth.probing.spec import ProbeLimits
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.reporter import Reporter
 from volumehealth.settings import Settings
-from volumehealth.sources.controllers import ControllerAnswers
-from volumehealth.sources.planes import Planes
+from volumehealth.sources.sourcelist import make_sources
 
 
 class LeaderWork:
-    """View, probers, checker, reporter and engine of one process.
+    """View, probers, pipeline, reporter and engine of one process.
 
     Args:
         api: a connection.
@@ -81,10 +80,14 @@ class LeaderWork:
             owner_of=lambda ref: self.engine.owner_of(ref),
             files=settings.outputs_dir,
         )
-        drivers = ControllerAnswers(self._probers, self.view, clock=clock)
-        checker = Checker(view=self.view, drivers=drivers, clock=clock, planes=Planes(self.view, clock=clock))
+        made = make_sources(self.view, self._probers, clock=clock)
         self.engine = Engine(
-            view=self.view, checker=checker, reporter=self.reporter, metrics=metrics, clock=clock
+            view=self.view,
+            pipeline=Pipeline(self.view, made.sources, clock),
+            controllers=made.controllers,
+            reporter=self.reporter,
+            metrics=metrics,
+            clock=clock,
         )
 
     def coroutines(self) -> tuple[Coroutine[Any, Any, None], ...]:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from volumehealth.app.policies import GONE_AFTER, Entry, PolicyBook
-from volumehealth.check import Checker
-from volumehealth.check import View as CheckedView
 from volumehealth.cluster.changes import Changes
 from volumehealth.cluster.objects import RawDriver, RawPolicy, RawRecord
 from volumehealth.cluster.view import Listener, Part
@@ -17,9 +15,13 @@ from volumehealth.model.clock import Clock
 from volumehealth.model.health import ClaimHealth, HealthAPI, SourceState
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.steps import Result, Steps
+from volumehealth.pipeline import Pipeline
+from volumehealth.policy.select import Members
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.reporter import Reporter
 from volumehealth.report.storagestate import read_storage
+from volumehealth.sources.drivercontrollers import DriverControllers
+from volumehealth.sources.view import ClaimsView
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ _SLICE = 0.01
 """Seconds after which selecting and judging let others have a turn."""
 
 
-class View(CheckedView, Protocol):
+class View(ClaimsView, Protocol):
     """What is needed of `cluster.view.ClusterView`."""
 
     @property
@@ -101,17 +103,26 @@ class Engine:
 
     Args:
         view: the cluster view.
-        checker: the pipeline.
+        pipeline: what checks.
+        controllers: the drivers' controllers, to which the first check gives time to answer.
         reporter: what tells.
         metrics: what counts.
         clock: time.
     """
 
     def __init__(
-        self, *, view: View, checker: Checker, reporter: Reporter, metrics: Metrics, clock: Clock
+        self,
+        *,
+        view: View,
+        pipeline: Pipeline,
+        controllers: DriverControllers,
+        reporter: Reporter,
+        metrics: Metrics,
+        clock: Clock,
     ) -> None:
         self._view = view
-        self._checker = checker
+        self._pipeline = pipeline
+        self._controllers = controllers
         self._reporter = reporter
         self._metrics = metrics
         self._clock = clock
@@ -154,12 +165,12 @@ class Engine:
 
     def owner_of(self, ref: ClaimRef) -> str | None:
         """Return the name of the policy that owns a claim now; None if none does."""
-        uid = self._checker.owner(ref)
+        uid = self._pipeline.selection.owner(ref)
         return self._book[uid].raw.name if uid is not None and uid in self._book else None
 
     def driver_news(self, driver: str) -> None:
         """A driver said something new: the policies that select it are due."""
-        for uid in self._checker.users_of(driver):
+        for uid in self._pipeline.users_of(driver):
             self._wake(uid)
 
     async def turn(self, uid: str, /) -> bool:
@@ -229,12 +240,12 @@ class Engine:
     async def _start(self) -> None:
         await self._follow_policies()
         self._changes.take()
-        await self._in_turns(self._checker.follow_in_steps(self._book.usable(), None))
+        await self._in_turns(self._pipeline.follow(self._book.usable(), None))
         owned: dict[str, dict[ClaimRef, ClaimHealth]] = {}
         unowned: dict[ClaimRef, ClaimHealth] = {}
         for healths in self._reporter.resume(self._view.records).values():
             for ref, health in healths.items():
-                uid, claim = self._checker.owner(ref), self._view.claims.get(ref)
+                uid, claim = self._pipeline.selection.owner(ref), self._view.claims.get(ref)
                 if claim is None or claim.uid != health.uid:
                     continue
                 if uid is not None:
@@ -245,10 +256,11 @@ class Engine:
         answered = {
             claim.driver for ref in self._view.records if (claim := self._view.claims.get(ref)) is not None
         }
-        self._checker.resume(owned, _connected(self._view.drivers.values()) | answered, unowned)
+        self._pipeline.judge.resume(owned, unowned, self._clock.now())
+        self._controllers.resume(_connected(self._view.drivers.values()) | answered)
         for entry in self._book.entries():
             storage = read_storage(entry.raw.status, now=self._clock.now())
-            self._checker.resume_storage(entry.raw.uid, storage)
+            self._pipeline.judge.resume_storage(entry.raw.uid, storage)
         self._sweep()
         log.info("view complete", extra={"claims": len(self._view.claims), "policies": len(self._book)})
         self._led = self._clock.monotonic()
@@ -272,12 +284,14 @@ class Engine:
             log.info("policy deleted", extra={"policy": entry.raw.name})
             self._reporter.forget(entry.shown)
         if gone:
-            await self._in_turns(self._checker.follow_in_steps(self._book.usable(), ()))
+            await self._in_turns(self._pipeline.follow(self._book.usable(), ()))
+            for entry in gone:
+                self._pipeline.forget(entry.raw.uid)
             for uid in self._slots:  # the claims it leaves may be another's now
                 self._wake(uid)
 
     def _sweep(self) -> None:
-        self._checker.keep_unowned(self._view.records)
+        self._pipeline.judge.keep_unowned(self._view.records)
         self._reporter.sweep(self._view.records, {entry.raw.name for entry in self._book.entries()})
 
     def _wake(self, uid: str) -> None:
@@ -313,7 +327,7 @@ class Engine:
         """After the start, let drivers answer once: what is known must not turn Unknown and back with each restart."""
         while not self._stopping and uid in self._book:
             left = self._led + _first_answers(self._book[uid]) - self._clock.monotonic()
-            if left <= 0 or self._checker.heard(uid):
+            if left <= 0 or (self._controllers.named and self._controllers.settled(self._members(uid))):
                 return
             slot.wake.clear()
             try:
@@ -341,9 +355,7 @@ class Engine:
         relabelled, self._relabelled = self._relabelled, False
         changed = self._changes.take()
         try:
-            await self._in_turns(
-                self._checker.follow_in_steps(self._book.usable(), changed, relabelled=relabelled)
-            )
+            await self._in_turns(self._pipeline.follow(self._book.usable(), changed, relabelled=relabelled))
             result = await self._result(entry)
         except BaseException:  # what changed must not be lost with the turn
             self._changes.put_back(changed)
@@ -371,17 +383,12 @@ class Engine:
 
     async def _result(self, entry: Entry) -> CheckResult:
         if not entry.checks:
-            return CheckResult(
-                policy=entry.shown,
-                now=self._clock.now(),
-                judgement=None,
-                claims=self._view.claims,
-                drivers={},
-                view=self._view.state(),
-                invalid=entry.faults,
-            )
-        checked = await self._in_turns(self._checker.check_in_steps(entry.shown))
-        return replace(checked, invalid=entry.faults) if entry.faults else checked
+            return self._pipeline.unchecked(entry.shown, entry.faults)
+        result = await self._in_turns(self._pipeline.check(entry.shown))
+        return replace(result, invalid=entry.faults) if entry.faults else result
+
+    def _members(self, uid: str) -> Members:
+        return self._pipeline.selection.members(uid)
 
 
 def _first_answers(entry: Entry) -> float:

@@ -14,7 +14,7 @@ from volumehealth.judge.groups import group_unknown, worst_first
 from volumehealth.model.cluster import Claim
 from volumehealth.model.health import ClaimHealth, Evidence, Transition
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.steps import Steps, at_once
+from volumehealth.model.steps import Steps
 from volumehealth.policy.select import Members
 
 
@@ -66,25 +66,6 @@ class PolicyJudgement:
 
 
 def judge_policy(
-    previous: Mapping[ClaimRef, ClaimHealth],
-    members: Members,
-    claims: Mapping[ClaimRef, Claim],
-    evidence: Evidence,
-    *,
-    settings: JudgeSettings,
-    now: datetime,
-    monotonic: float | None = None,
-    last: PolicyJudgement | None = None,
-) -> PolicyJudgement:
-    """Judge every claim of a policy, at once; see `judge_in_steps`."""
-    return at_once(
-        judge_in_steps(
-            previous, members, claims, evidence, settings=settings, now=now, monotonic=monotonic, last=last
-        )
-    )
-
-
-def judge_in_steps(
     previous: Mapping[ClaimRef, ClaimHealth],
     members: Members,
     claims: Mapping[ClaimRef, Claim],

@@ -55,6 +55,21 @@ class CheckResult:
     unresolved: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
 
+    @classmethod
+    def unjudged(
+        cls,
+        policy: Policy,
+        now: datetime,
+        *,
+        claims: Mapping[ClaimRef, Claim],
+        view: ViewState,
+        invalid: tuple[FieldError, ...] = (),
+    ) -> "CheckResult":
+        """Make the result for a policy that was not checked."""
+        return cls(
+            policy=policy, now=now, judgement=None, claims=claims, drivers={}, view=view, invalid=invalid
+        )
+
     @property
     def observed_generation(self) -> int:
         """The generation of the spec that this check speaks of."""

@@ -49,6 +49,21 @@ class StorageProblem:
     new: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class StorageEvidence:
+    """What is said of the storage behind drivers, seen from nodes.
+
+    Attributes:
+        said: adverse answers.
+        touched: the claims that each of them touches.
+        origins_of: tells of a backend's origins that gave no answer why.
+    """
+
+    said: Mapping[Backend, tuple[Answer, ...]]
+    touched: Mapping[Backend, tuple[ClaimRef, ...]]
+    origins_of: Callable[[Backend], Origins]
+
+
 def judge_storage(
     previous: Mapping[Backend, ClaimHealth],
     answers: Mapping[Backend, tuple[Answer, ...]],

@@ -10,18 +10,19 @@ from random import Random
 from typing import Any
 
 from volumehealth.app.secrets import SecretFiles
-from volumehealth.check import Checker
 from volumehealth.cluster.view import ClusterView
 from volumehealth.csi.endpoint import parse_endpoint
 from volumehealth.errors import ApiError, NotFound, SettingsError, VolumeHealthError
 from volumehealth.judge.explain import Explained
 from volumehealth.judge.result import CheckResult
 from volumehealth.kube.api import Api
-from volumehealth.model.clock import LONG_AGO, SystemClock
+from volumehealth.model.clock import LONG_AGO, Clock, SystemClock
 from volumehealth.model.cluster import Claim
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy, PolicySpec
+from volumehealth.model.steps import at_once
 from volumehealth.model.vocabulary import ConditionType, SilenceReason
+from volumehealth.pipeline import Pipeline
 from volumehealth.policy.files import policy_from_file
 from volumehealth.probing.probers import Probers
 from volumehealth.probing.spec import ProbeLimits
@@ -29,10 +30,9 @@ from volumehealth.report.metrics import Metrics
 from volumehealth.report.problems import find_problems
 from volumehealth.report.status import render_status
 from volumehealth.settings import Settings
-from volumehealth.sources.controllers import ControllerAnswers
-from volumehealth.sources.planes import Planes
+from volumehealth.sources.drivercontrollers import NOT_ASKED, DriverControllers
+from volumehealth.sources.sourcelist import make_sources
 
-_NOT_ASKED = frozenset((SilenceReason.NOT_YET_ASKED,))
 _NOT_CONFIRMED = frozenset((SilenceReason.NOT_LISTED, SilenceReason.LIST_INCOMPLETE))
 _CONFIRM = 10.0
 """Seconds for what a list leaves open to be confirmed; some drivers' lists leave it open for ever."""
@@ -151,14 +151,13 @@ async def _check(settings: Settings, question: Question) -> OneCheck:
         tasks = [group.create_task(view.run()), group.create_task(probers.run())]
         try:
             await _view_complete(view, question.wait)
-            planes = Planes(view, clock=clock)
-            drivers = ControllerAnswers(probers, view, clock=clock)
-            checker = Checker(view=view, drivers=drivers, clock=clock, planes=planes)
+            made = make_sources(view, probers, clock=clock)
+            pipeline = Pipeline(view, made.sources, clock)
             hurried = replace(policy, spec=replace(policy.spec, interval=timedelta(seconds=1)))
-            checker.follow({policy.uid: hurried}, None)
-            await _settle(probers, checker, hurried, news, question.wait)
-            explained = _explain(question, view, checker)
-            return _result(checker.check(policy), view, explained)
+            at_once(pipeline.follow({policy.uid: hurried}, None))
+            await _settle(made.controllers, pipeline, hurried, news, question.wait)
+            explained = _explain(question, view, pipeline, clock)
+            return _result(at_once(pipeline.check(policy)), view, explained)
         finally:
             for task in tasks:
                 task.cancel()
@@ -193,17 +192,20 @@ class _News:
                             await self._event.wait()
 
 
-async def _settle(probers: Probers, checker: Checker, policy: Policy, news: _News, wait: float) -> None:
+async def _settle(
+    controllers: DriverControllers, pipeline: Pipeline, policy: Policy, news: _News, wait: float
+) -> None:
     """Wait until every driver told its name, or had time to, and every selected volume was asked about."""
     names_within = min(wait, policy.spec.timeout.total_seconds() + 1.0)
-    await news.until(lambda: not probers.unresolved, within=names_within)
-    checker.follow({policy.uid: policy}, ())
-    await news.until(lambda: checker.settled(policy.uid, _NOT_ASKED), within=wait)
-    await news.until(lambda: checker.settled(policy.uid, _NOT_CONFIRMED), within=min(wait, _CONFIRM))
+    await news.until(lambda: controllers.named, within=names_within)
+    at_once(pipeline.follow({policy.uid: policy}, ()))
+    members = pipeline.selection.members(policy.uid)
+    await news.until(lambda: controllers.settled(members, NOT_ASKED), within=wait)
+    await news.until(lambda: controllers.settled(members, _NOT_CONFIRMED), within=min(wait, _CONFIRM))
 
 
 def _explain(
-    question: Question, view: ClusterView, checker: Checker
+    question: Question, view: ClusterView, pipeline: Pipeline, clock: Clock
 ) -> tuple[Claim, tuple[Explained, ...]] | None:
     """Judge by the policy as it is, so that the time left before something is confirmed can be told."""
     if question.explain is None:
@@ -211,8 +213,10 @@ def _explain(
     claim = view.claims.get(question.explain)
     if claim is None:
         raise NotFound(f"the claim {question.explain} does not exist")
-    checker.check(question.policy)
-    return claim, checker.explain(question.policy, claim)
+    policy = question.policy
+    at_once(pipeline.check(policy))
+    owned = pipeline.selection.owner(claim.ref) == policy.uid
+    return claim, pipeline.judge.explain(policy, claim, owned=owned, now=clock.now())
 
 
 def _result(

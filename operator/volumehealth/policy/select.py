@@ -13,7 +13,7 @@ from typing import TypeVar
 from volumehealth.model.cluster import Claim, Namespace
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import LabelExpression, LabelSelector, Policy
-from volumehealth.model.steps import Steps, at_once
+from volumehealth.model.steps import Steps
 
 _Rank = tuple[int, datetime, str]
 _ANY = LabelSelector()
@@ -58,16 +58,6 @@ class Selection:
         self._orders: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def update(
-        self,
-        policies: Mapping[str, Policy],
-        claims: Mapping[ClaimRef, Claim],
-        namespaces: Mapping[str, Namespace],
-        changed: Collection[ClaimRef] | None,
-    ) -> None:
-        """Follow what changed since the last update, at once; see `update_in_steps`."""
-        at_once(self.update_in_steps(policies, claims, namespaces, changed))
-
-    def update_in_steps(
         self,
         policies: Mapping[str, Policy],
         claims: Mapping[ClaimRef, Claim],

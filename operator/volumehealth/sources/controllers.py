@@ -7,7 +7,7 @@ not answer and the agent beside the driver hears it.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from volumehealth.cluster.tables import LeaseLiveness
 from volumehealth.model.clock import Clock, rfc3339
@@ -36,6 +36,7 @@ from volumehealth.model.text import clean_message
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.probing.spec import ProbeSpec
 from volumehealth.sources.liveness import AgentLiveness
+from volumehealth.sources.moments import Moments
 from volumehealth.sources.reports import NodeAgent
 
 GRACE = 30.0
@@ -119,13 +120,13 @@ class ControllerAnswers:
         self._own = own
         self._view = view
         self._clock = clock
-        self._roll = AgentLiveness()
+        self._moments = Moments(view, clock)
+        self._liveness = AgentLiveness(self._moments)
         self._wanted: Mapping[str, ProbeSpec] = {}
         self._fresh: dict[str, dict[str, float]] = {}
         self._read: dict[str, _Read] = {}
         self._digested: dict[str, _Digested] = {}
         self._silences: dict[str, tuple[NodeAgent, DriverAnswers]] = {}
-        self._stale_since: float | None = None
 
     @property
     def unresolved(self) -> Sequence[str]:
@@ -141,6 +142,10 @@ class ControllerAnswers:
             if known is not demand.volumes:
                 fresh = self._fresh.setdefault(driver, {})
                 fresh.update(dict.fromkeys(demand.volumes - known, now))
+        memories: tuple[dict[str, Any], ...] = (self._fresh, self._read, self._digested, self._silences)
+        for memory in memories:
+            for driver in memory.keys() - wanted.keys():
+                del memory[driver]
         self._wanted = wanted
         self._own.demand(wanted)
 
@@ -156,21 +161,10 @@ class ControllerAnswers:
         expected = [name for name in names if name in reports]
         if not expected:
             return own
-        now, monotonic = self._moment()
-        agents = self._roll.call(expected, reports, self._view.leases, now=now, monotonic=monotonic)
-        reported = {names[name]: self._answers(names[name], agents[name], now) for name in expected}
+        moment = self._moments.at(self._clock.now())
+        agents = self._liveness.evaluate(expected, reports, self._view.leases, moment)
+        reported = {names[name]: self._answers(names[name], agents[name], moment.wall) for name in expected}
         return {**own, **{name: one for name, one in reported.items() if name not in own or _speaks(one)}}
-
-    def _moment(self) -> tuple[datetime, float]:
-        """While the view is stale, nothing has happened since it was last confirmed."""
-        state, now, monotonic = self._view.state(), self._clock.now(), self._clock.monotonic()
-        if state.stale:
-            self._stale_since = monotonic - state.age
-            return now - timedelta(seconds=state.age), self._stale_since
-        if self._stale_since is not None:
-            self._roll.outage(self._stale_since, monotonic)
-            self._stale_since = None
-        return now, monotonic
 
     def _answers(self, driver: str, agent: NodeAgent, now: datetime) -> DriverAnswers:
         report = agent.live

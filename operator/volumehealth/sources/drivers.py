@@ -6,7 +6,7 @@ from datetime import datetime
 
 from volumehealth.model.health import ControllerConnection, DriverState, HealthAPI, SourceState
 from volumehealth.model.ids import LOCAL_VOLUMES
-from volumehealth.sources.observations import ObservedDriver
+from volumehealth.sources.source import ObservedDriver
 
 NOT_CONNECTED = (
     "connect its controller: add the controller agent to the driver's controller Pod, or start the operator with "

@@ -197,20 +197,17 @@ def failed_attachments(
 
 
 def api_conditions_of_claims(
-    api_conditions: Mapping[ClaimRef, ApiConditions], *, controller: bool, now: datetime
+    api_conditions: Mapping[ClaimRef, ApiConditions], *, now: datetime
 ) -> ClaimAnswers:
-    """Tell what the API says of claims: Lost, Failed, resize errors, and what another monitor wrote.
+    """Tell what the API says of claims themselves: Lost, Failed, resize errors.
 
     Args:
         api_conditions: by claim; sparse.
-        controller: whether the policy wants to hear what is said of the controller plane.
         now: the moment.
     """
     for ref, said in api_conditions.items():
         if said.own:
             yield ref, accusation(Source.KUBERNETES, said.own, now)
-        if said.health and controller:
-            yield ref, accusation(Source.CONTROLLER, said.health, now, via=Via.MONITOR)
 
 
 def api_conditions_of_pods(pods: Iterable[Pod], usage: Usage, now: datetime) -> ClaimAnswers:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from volumehealth.cluster.tables import LeaseLiveness
 from volumehealth.model.report import AGENT_RENEW_SECONDS, VolumeHealthReport, agent_lease_name
+from volumehealth.sources.moments import Moment, Moments
 from volumehealth.sources.reports import NodeAgent
 
 _COMEBACK = AGENT_RENEW_SECONDS * 1.5
@@ -12,29 +13,23 @@ _COMEBACK = AGENT_RENEW_SECONDS * 1.5
 
 
 class AgentLiveness:
-    """Calls the roll of agents, and remembers since when those are missing that nobody has ever seen."""
+    """Calls the roll of agents, and remembers since when those are missing that nobody has ever seen.
 
-    def __init__(self) -> None:
+    Args:
+        moments: knows when the API server was away: a Lease that expired meanwhile says nothing about its agent, for a
+            while.
+    """
+
+    def __init__(self, moments: Moments) -> None:
         self._missing: dict[str, datetime] = {}
-        self._away: tuple[float, float] | None = None
+        self._moments = moments
 
-    def outage(self, began: float, ended: float) -> None:
-        """The API server was away: a Lease that expired meanwhile says nothing about its agent, for a while.
-
-        Args:
-            began: monotonic seconds.
-            ended: monotonic seconds.
-        """
-        self._away = (began, ended)
-
-    def call(
+    def evaluate(
         self,
         nodes: Iterable[str],
         reports: Mapping[str, VolumeHealthReport],
         leases: Mapping[str, LeaseLiveness],
-        *,
-        now: datetime,
-        monotonic: float,
+        moment: Moment,
     ) -> dict[str, NodeAgent]:
         """Return the agent of every node, by node.
 
@@ -42,8 +37,7 @@ class AgentLiveness:
             nodes: those that run Pods with claims.
             reports: by node.
             leases: by name.
-            now: the moment, by the wall clock.
-            monotonic: the moment, in monotonic seconds.
+            moment: the moment that counts.
         """
         agents = {}
         missing: dict[str, datetime] = {}
@@ -51,9 +45,9 @@ class AgentLiveness:
             report, lease = reports.get(node), leases.get(agent_lease_name(node))
             since: datetime | None = None
             if report is None or lease is None:
-                since = missing[node] = self._missing.get(node, now)
-            elif not self.alive(lease, monotonic):
-                since = now - timedelta(seconds=monotonic - lease.until)
+                since = missing[node] = self._missing.get(node, moment.wall)
+            elif not self.alive(lease, moment.monotonic):
+                since = moment.wall - timedelta(seconds=moment.monotonic - lease.until)
             agents[node] = NodeAgent(node, report, since)
         self._missing = missing
         return agents
@@ -62,7 +56,7 @@ class AgentLiveness:
         """Tell whether an agent is alive, by its Lease at a moment in monotonic seconds."""
         if lease.until > monotonic:
             return True
-        if self._away is None:
+        if self._moments.away is None:
             return False
-        began, ended = self._away
+        began, ended = self._moments.away
         return lease.until > began and monotonic < ended + _COMEBACK

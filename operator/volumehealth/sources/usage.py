@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from volumehealth.model.cluster import Claim, Pod
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.steps import Steps, at_once
+from volumehealth.model.steps import Steps
 
 _NOBODY: Mapping[str, Mapping[ClaimRef, None]] = MappingProxyType({})
 
@@ -56,11 +56,7 @@ class Usage:
         self.nodes: Mapping[str, Mapping[str, Mapping[ClaimRef, None]]] = MappingProxyType(self._nodes)
         self.fresh: Mapping[Place, float] = MappingProxyType(self._fresh)
 
-    def update(self, changed: Collection[ClaimRef] | None, now: float) -> None:
-        """Follow claims at once; see `update_in_steps`."""
-        at_once(self.update_in_steps(changed, now))
-
-    def update_in_steps(self, changed: Collection[ClaimRef] | None, now: float) -> Steps[None]:
+    def update(self, changed: Collection[ClaimRef] | None, now: float) -> Steps[None]:
         """Follow claims that changed, or whose Pods did, one in each step.
 
         Args:

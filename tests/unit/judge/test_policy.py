@@ -13,7 +13,7 @@ from unit.judge.harness import DEAD, DRIVER, LOST, MINUTE, SLOW, START, adverse,
 from volumehealth.judge.claim import JudgeSettings, judge_claim
 from volumehealth.judge.driver import answers_about
 from volumehealth.judge.explain import explain_claim
-from volumehealth.judge.policy import PolicyJudgement, judge_in_steps, judge_policy
+from volumehealth.judge.policy import PolicyJudgement, judge_policy
 from volumehealth.judge.rules import CompiledRules, Ruled
 from volumehealth.model.cluster import Claim
 from volumehealth.model.health import (
@@ -34,6 +34,7 @@ from volumehealth.model.health import (
 from volumehealth.model.ids import ClaimRef, VolumeId
 from volumehealth.model.origin import Observer, Origin
 from volumehealth.model.policy import Policy, PolicySpec, Rule, RuleMatch
+from volumehealth.model.steps import at_once
 from volumehealth.policy.select import Members, Selection
 
 AT_ONCE = settings(unhealthy_after=0, healthy_after=0)
@@ -50,7 +51,7 @@ def claims_of(number: int, *, driver: str = DRIVER, shared: int = 1) -> dict[Cla
 
 def members_of(claims: Mapping[ClaimRef, Claim]) -> Members:
     selection = Selection()
-    selection.update({"uid": Policy("storage", "uid", 1, START, PolicySpec())}, claims, {}, None)
+    at_once(selection.update({"uid": Policy("storage", "uid", 1, START, PolicySpec())}, claims, {}, None))
     return selection.members("uid")
 
 
@@ -89,14 +90,16 @@ class Bench:
     ) -> PolicyJudgement:
         self.now += MINUTE * after
         evidence = Evidence({DRIVER: answers} if answers else {}, claims or {}, volumes or {}, stale_reason)
-        self.last = judge_policy(
-            self.last.healths if self.last else {},
-            self.members,
-            self.claims,
-            evidence,
-            settings=self.settings,
-            now=self.now,
-            last=self.last,
+        self.last = at_once(
+            judge_policy(
+                self.last.healths if self.last else {},
+                self.members,
+                self.claims,
+                evidence,
+                settings=self.settings,
+                now=self.now,
+                last=self.last,
+            )
         )
         return self.last
 
@@ -157,7 +160,7 @@ class TestCounts:
     def test_a_claim_that_the_view_loses_while_others_are_judged_is_not_counted(self) -> None:
         claims = claims_of(4)
         answers = says(others={f"v00{index}": adverse(LOST) for index in range(4)})
-        steps = judge_in_steps(
+        steps = judge_policy(
             {}, members_of(claims), claims, Evidence({DRIVER: answers}), settings=AT_ONCE, now=START
         )
         judgement: PolicyJudgement | None = None
@@ -269,13 +272,15 @@ class TestVolumesWithoutAHandle:
             healthy_on_nodes=HealthyOnNodes(START, complete={DRIVER: frozenset([ref])}),
         )
         for stale, expected in (("", (3, 0, 0, 1)), ("watches are silent", (0, 0, 3, 1))):
-            judgement = judge_policy(
-                {},
-                bench.members,
-                bench.claims,
-                replace(evidence, stale_reason=stale),
-                settings=AT_ONCE,
-                now=START,
+            judgement = at_once(
+                judge_policy(
+                    {},
+                    bench.members,
+                    bench.claims,
+                    replace(evidence, stale_reason=stale),
+                    settings=AT_ONCE,
+                    now=START,
+                )
             )
             assert verdicts(judgement) == expected
             assert judgement.counts.healthy_by_node == (0 if stale else 1)
@@ -509,8 +514,10 @@ def test_judging_together_is_judging_one_by_one(
             claims[ref] = replace(claims[ref], uid=f"{claims[ref].uid}+")
         told = replace(evidence.drivers[DRIVER], at=now)
         evidence = replace(evidence, drivers={DRIVER: told})
-        last = judge_policy(
-            last.healths if last else {}, members, claims, evidence, settings=given, now=now, last=last
+        last = at_once(
+            judge_policy(
+                last.healths if last else {}, members, claims, evidence, settings=given, now=now, last=last
+            )
         )
         turns: list[Transition] = []
         by_node = 0

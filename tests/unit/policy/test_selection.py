@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from volumehealth.model.cluster import Claim, Namespace
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import LabelExpression, LabelSelector, Policy, PolicySpec, Selector
+from volumehealth.model.steps import at_once
 from volumehealth.policy.select import Members, Selection, matches
 
 BORN = datetime(2026, 11, 24, tzinfo=UTC)
@@ -58,7 +59,7 @@ def selected_by(selector: Selector, *claims: Claim) -> list[str]:
     selection = Selection()
     owner = policy(selector=selector)
     namespaces = spaces(shop={"team": "sales"}, ci={"team": "build"})
-    selection.update(by_uid(owner), by_ref(*claims), namespaces, None)
+    at_once(selection.update(by_uid(owner), by_ref(*claims), namespaces, None))
     return names(selection.members(owner.uid))
 
 
@@ -118,7 +119,7 @@ def test_a_claim_that_lost_its_volume_stays_with_its_policy() -> None:
 def test_a_claim_waits_until_its_volume_is_seen() -> None:
     selection = Selection()
     unseen = claim("orders", volume="", driver="", handle="")
-    selection.update(by_uid(policy()), by_ref(unseen), {}, None)
+    at_once(selection.update(by_uid(policy()), by_ref(unseen), {}, None))
     assert selection.members("uid-storage") == Members()
 
 
@@ -130,7 +131,7 @@ def test_a_namespace_that_was_not_seen_yet_is_not_taken_by_a_selector_that_exclu
 def test_unsupported_claims_are_counted_apart_and_never_silently_left_out() -> None:
     selection = Selection()
     old = claim("old", driver="", handle="", unsupported="nfs")
-    selection.update(by_uid(policy()), by_ref(old, claim("orders")), {}, None)
+    at_once(selection.update(by_uid(policy()), by_ref(old, claim("orders")), {}, None))
     members = selection.members("uid-storage")
     assert (members.selected, members.not_csi) == (1, 1)
     assert selection.owner(old.ref) == "uid-storage"
@@ -147,7 +148,7 @@ WINNERS = {
 def test_of_two_policies_that_select_one_claim(winner: Policy, loser: Policy) -> None:
     for policies in (by_uid(winner, loser), by_uid(loser, winner)):
         selection = Selection()
-        selection.update(policies, by_ref(claim("orders")), {}, None)
+        at_once(selection.update(policies, by_ref(claim("orders")), {}, None))
         assert selection.owner(ClaimRef("shop", "orders")) == winner.uid
         assert names(selection.members(winner.uid)) == ["shop/orders"]
         assert selection.members(loser.uid).by_driver == {}
@@ -156,7 +157,9 @@ def test_of_two_policies_that_select_one_claim(winner: Policy, loser: Policy) ->
 
 def test_claims_that_share_a_volume_stay_together() -> None:
     selection = Selection()
-    selection.update(by_uid(policy()), by_ref(claim("b", handle="v"), claim("a", handle="v")), {}, None)
+    at_once(
+        selection.update(by_uid(policy()), by_ref(claim("b", handle="v"), claim("a", handle="v")), {}, None)
+    )
     members = selection.members("uid-storage")
     assert members.by_driver == {DRIVER: {"v": (ClaimRef("shop", "a"), ClaimRef("shop", "b"))}}
     assert members.claims_of == {DRIVER: 2}
@@ -165,20 +168,20 @@ def test_claims_that_share_a_volume_stay_together() -> None:
 def test_nothing_new_gives_the_same_object() -> None:
     selection = Selection()
     claims = by_ref(claim("orders"))
-    selection.update(by_uid(policy()), claims, {}, None)
+    at_once(selection.update(by_uid(policy()), claims, {}, None))
     members = selection.members("uid-storage")
     claims[ClaimRef("shop", "orders")] = claim("orders", labels={"touched": "yes"})
-    selection.update(by_uid(policy()), claims, {}, {ClaimRef("shop", "orders")})
+    at_once(selection.update(by_uid(policy()), claims, {}, {ClaimRef("shop", "orders")}))
     assert selection.members("uid-storage") is members
 
 
 def test_members_that_were_handed_out_never_change() -> None:
     selection = Selection()
     claims = by_ref(claim("orders"))
-    selection.update(by_uid(policy()), claims, {}, None)
+    at_once(selection.update(by_uid(policy()), claims, {}, None))
     before = selection.members("uid-storage")
     claims.update(by_ref(claim("wal")))
-    selection.update(by_uid(policy()), claims, {}, {ClaimRef("shop", "wal")})
+    at_once(selection.update(by_uid(policy()), claims, {}, {ClaimRef("shop", "wal")}))
     assert names(before) == ["shop/orders"]
     assert names(selection.members("uid-storage")) == ["shop/orders", "shop/wal"]
 
@@ -228,10 +231,10 @@ def test_following_changes_ends_where_starting_anew_ends(
     seen: dict[ClaimRef, Claim] = {}
     for policies, claims, namespaces in states:
         changed = {ref for ref in seen.keys() | claims.keys() if seen.get(ref) != claims.get(ref)}
-        followed.update(policies, claims, namespaces, changed)
+        at_once(followed.update(policies, claims, namespaces, changed))
         seen = claims
         anew = Selection()
-        anew.update(policies, claims, namespaces, None)
+        at_once(anew.update(policies, claims, namespaces, None))
         for uid in policies:
             assert followed.members(uid) == anew.members(uid)
         for ref in claims:

@@ -7,7 +7,7 @@ import pytest
 from support.health import START
 from volumehealth.model.health import DriverState, HealthAPI, SourceState
 from volumehealth.sources.drivers import SEEN_BY_NODES, through_agents, unseen
-from volumehealth.sources.observations import ObservedDriver
+from volumehealth.sources.source import ObservedDriver
 
 BLIND = "the node's mount table shows no mount of any Pod"
 OVERLAY = "overlay: nothing on the node shows whether it works"

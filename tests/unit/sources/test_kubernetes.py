@@ -16,16 +16,22 @@ from volumehealth.model.cluster import ApiConditions, Attachment, Node, NodeDriv
 from volumehealth.model.health import Answer, Condition, Outcome, Source, Via
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer
+from volumehealth.model.policy import Checks, PlaneCheck, Policy, PolicySpec
+from volumehealth.model.steps import at_once
+from volumehealth.policy.select import Members
+from volumehealth.sources.claimhealth import ClaimHealthStatus
+from volumehealth.sources.clusterobjects import ClusterObjects
+from volumehealth.sources.context import Context
 from volumehealth.sources.kubernetes import (
     Missing,
     NodeTrouble,
-    api_conditions_of_claims,
     api_conditions_of_pods,
     failed_attachments,
     node_failures,
     troubled_nodes,
     unregistered_drivers,
 )
+from volumehealth.sources.source import Asked
 from volumehealth.sources.usage import Usage
 
 AFTER = timedelta(minutes=5)
@@ -41,7 +47,7 @@ def used(*pods: Pod, claims: int = 1) -> Usage:
     for pod in pods:
         cluster.run(pod)
     usage = Usage(cluster.claims, cluster.pods_of)
-    usage.update(None, 0.0)
+    at_once(usage.update(None, 0.0))
     return usage
 
 
@@ -157,20 +163,24 @@ def test_attachments_tell_which_way_they_failed() -> None:
     assert "no path" in said[0][1].conditions[0].message
 
 
-def test_what_another_monitor_wrote_is_a_controllers_word_and_acquits_nobody() -> None:
-    ref = ClaimRef("shop", "db-0")
-    said = ApiConditions(health=(BROKEN,), own=(Condition("Inaccessible", "ClaimLost"),))
-    kubernetes, monitor = (
-        answer for _, answer in api_conditions_of_claims({ref: said}, controller=True, now=NOW)
+def test_what_another_monitor_wrote_is_a_controllers_word_as_far_as_controllers_are_wanted() -> None:
+    cluster, claim = PlainCluster(SteppedClock()), make_claim("db-0")
+    cluster.add(claim)
+    cluster.api_conditions[claim.ref] = ApiConditions(
+        health=(BROKEN,), own=(Condition("Inaccessible", "ClaimLost"),)
     )
-    assert (kubernetes.source, monitor.source, monitor.via) == (
-        Source.KUBERNETES,
-        Source.CONTROLLER,
-        Via.MONITOR,
-    )
-    assert {kubernetes.observer, monitor.observer} == {Observer.API}
-    only = [answer.source for _, answer in api_conditions_of_claims({ref: said}, controller=False, now=NOW)]
-    assert only == [Source.KUBERNETES]
+    context = Context(cluster, cluster.clock)
+
+    def said(checks: Checks) -> list[tuple[Source, Via, Observer]]:
+        asked = Asked(Policy("p", "u", 1, NOW, PolicySpec(checks=checks)), Members(), NOW)
+        sources = (ClusterObjects(context), ClaimHealthStatus(context))
+        statements = [one for source in sources for one in at_once(source.observe(asked)).statements]
+        assert {ref for ref, _ in statements} == {claim.ref}
+        return [(answer.source, answer.via, answer.observer) for _, answer in statements]
+
+    own, monitor = (Source.KUBERNETES, Via.OPERATOR), (Source.CONTROLLER, Via.MONITOR)
+    assert said(Checks()) == [(*own, Observer.API), (*monitor, Observer.API)]
+    assert said(Checks(controller=PlaneCheck(enabled=False))) == [(*own, Observer.API)]
 
 
 def test_what_a_kubelet_wrote_is_its_nodes_word_while_the_pod_is_there() -> None:

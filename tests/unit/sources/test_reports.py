@@ -8,16 +8,17 @@ from hypothesis import strategies as st
 
 from support.health import DRIVER, START, SteppedClock, make_claim, make_pod
 from support.planes import PlainCluster, make_entry, make_reported_driver, make_silent
-from volumehealth.model.health import Answer, HealthAPI, Outcome, Source, SourceState
+from volumehealth.model.health import Answer, DriverAnswers, HealthAPI, Outcome, Source, SourceState
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer, Origin
 from volumehealth.model.policy import Checks, NodeFailureCheck, Policy, PolicySpec
 from volumehealth.model.report import Omitted, Plane, VolumeHealthReport
 from volumehealth.model.steps import at_once
 from volumehealth.policy.select import Selection
-from volumehealth.sources.observations import Observations
-from volumehealth.sources.planes import Planes
+from volumehealth.sources.gather import Gathered
 from volumehealth.sources.reports import Covered, NodeAgent, accusations, covered_by, node_reports, silences
+from volumehealth.sources.source import Asked
+from volumehealth.sources.sourcelist import make_sources
 from volumehealth.sources.usage import Usage
 
 DB, WAL = make_claim("db"), make_claim("wal")
@@ -33,7 +34,7 @@ def scene() -> tuple[PlainCluster, Usage]:
     cluster.add(DB, WAL)
     cluster.run(make_pod("p", node="a", claim="db"), make_pod("q", node="a", claim="wal"))
     usage = Usage(cluster.claims, cluster.pods_of)
-    usage.update(None, 0.0)
+    at_once(usage.update(None, 0.0))
     return cluster, usage
 
 
@@ -181,12 +182,26 @@ def report(cluster: PlainCluster, what: str, node: str, name: str) -> None:
         cluster.report(node, omitted=Omitted(volumes=1) if what == "short" else None)
 
 
-def plain(heard: Observations) -> object:
-    """Return what matters of what was heard, in an order of its own."""
-    claims = {ref: sorted(answers, key=repr) for ref, answers in heard.claims.items()}
-    refs = {ref for of_driver in heard.healthy_on_nodes.claims.values() for ref in of_driver}
-    healthy_on_nodes = {ref: sorted(heard.healthy_on_nodes.covered[ref]) for ref in refs}
-    return claims, healthy_on_nodes, heard.expected, set(heard.silent), heard.drivers
+class NoDrivers:
+    """No controller is connected."""
+
+    unresolved = ()
+
+    def demand(self, wanted: object, /) -> None:
+        pass
+
+    def answers(self) -> dict[str, DriverAnswers]:
+        return {}
+
+
+def plain(gathered: Gathered) -> object:
+    """Return what matters of what was gathered, in an order of its own."""
+    evidence, nodes = gathered.evidence, gathered.evidence.healthy_on_nodes
+    claims = {ref: sorted(answers, key=repr) for ref, answers in evidence.claims.items()}
+    refs = {ref for of_driver in nodes.claims.values() for ref in of_driver}
+    healthy_on_nodes = {ref: sorted(nodes.covered[ref]) for ref in refs}
+    states = {name: driver.state for name, driver in gathered.drivers.items()}
+    return claims, healthy_on_nodes, gathered.agents.expected, set(gathered.agents.silent), states
 
 
 @settings(deadline=None)
@@ -197,8 +212,8 @@ def test_after_any_history_the_same_is_heard_as_by_one_who_has_just_come(
     clock = SteppedClock()
     cluster = PlainCluster(clock)
     cluster.add(DB, replace(WAL, access_modes=("ReadWriteMany",)))
-    old, selection = Planes(cluster, clock=clock), Selection()
-    selection.update({POLICY.uid: POLICY}, cluster.claims, {}, None)
+    old, selection = make_sources(cluster, NoDrivers(), clock=clock).sources, Selection()
+    at_once(selection.update({POLICY.uid: POLICY}, cluster.claims, {}, None))
     members = selection.members(POLICY.uid)
     for what, name, node, claim in steps:
         clock.advance(seconds=1)
@@ -211,10 +226,10 @@ def test_after_any_history_the_same_is_heard_as_by_one_who_has_just_come(
         elif what == "unreport":
             cluster.reports.pop(node, None)
         else:
-            at_once(old.hear(POLICY, members, clock.now()))
-    at_once(old.hear(POLICY, members, clock.now()))
+            at_once(old.gather(Asked(POLICY, members, clock.now()), ""))
+    at_once(old.gather(Asked(POLICY, members, clock.now()), ""))
     clock.advance(minutes=2)  # no Pod is fresh any more
     cluster.renew(*NODES)
-    now = clock.now()
-    new = Planes(cluster, clock=clock)
-    assert plain(at_once(old.hear(POLICY, members, now))) == plain(at_once(new.hear(POLICY, members, now)))
+    asked = Asked(POLICY, members, clock.now())
+    new = make_sources(cluster, NoDrivers(), clock=clock).sources
+    assert plain(at_once(old.gather(asked, ""))) == plain(at_once(new.gather(asked, "")))

@@ -10,6 +10,7 @@ from support.health import DRIVER, SteppedClock, make_claim
 from support.planes import PlainCluster
 from volumehealth.model.cluster import Pod
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.steps import at_once
 from volumehealth.sources.usage import Place, Usage
 
 DB = ClaimRef("shop", "db")
@@ -30,7 +31,7 @@ class World:
 
     def look(self, now: float = 0.0) -> None:
         claims, pods = (changes.take() for changes in self.changes)
-        self.usage.update(None if claims is None or pods is None else claims | pods, now)
+        at_once(self.usage.update(None if claims is None or pods is None else claims | pods, now))
 
 
 def test_a_claim_is_used_where_a_pod_is_bound_that_is_not_finished() -> None:
@@ -111,7 +112,7 @@ def test_any_history_ends_as_a_first_look_would(steps: list[tuple[str, str, str,
             world.look()
     world.look()
     anew = Usage(world.cluster.claims, world.cluster.pods_of)
-    anew.update(None, 0.0)
+    at_once(anew.update(None, 0.0))
     assert {n: {d: set(r) for d, r in drivers.items()} for n, drivers in world.usage.nodes.items()} == {
         n: {d: set(r) for d, r in drivers.items()} for n, drivers in anew.nodes.items()
     }

@@ -1,0 +1,223 @@
+"""Judges policies' claims and the storage behind drivers, and keeps what must be remembered between checks.
+
+Pure: time is an argument, and the same calls give the same results.
+"""
+
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from volumehealth.judge.claim import JudgeSettings, hand_over, not_after, resumed
+from volumehealth.judge.driver import answers_about
+from volumehealth.judge.explain import Explained, explain_claim
+from volumehealth.judge.policy import PolicyJudgement, judge_policy
+from volumehealth.judge.rules import CompiledRules, compile_rules
+from volumehealth.judge.storage import Backend, StorageEvidence, StorageProblem, judge_storage
+from volumehealth.model.cluster import Claim
+from volumehealth.model.health import ClaimHealth, Evidence
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.policy import Policy
+from volumehealth.model.steps import Steps
+from volumehealth.policy.select import Members
+
+Healths = Mapping[ClaimRef, ClaimHealth]
+_LONGEST_GAP = timedelta(days=1)
+"""Drivers that are slow, or have many volumes, answer seldom; checks in between see when they fall silent."""
+_LONGEST_PAUSE = timedelta(minutes=3)
+"""A policy that was not checked for longer (it was suspended, the process stood still) missed what was said."""
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What is remembered of one policy.
+
+    Attributes:
+        healths: of its claims.
+        last: the last judgement.
+        rules: its compiled rules, and of which policy.
+        storage: of the storage behind drivers.
+        touched: the claims that each of these touches.
+        bad: volumes with findings, by driver; None until somebody asks after a check.
+    """
+
+    healths: dict[ClaimRef, ClaimHealth] = field(default_factory=dict)
+    last: PolicyJudgement | None = None
+    rules: tuple[Policy, CompiledRules] | None = None
+    storage: Mapping[Backend, ClaimHealth] = field(default_factory=dict)
+    touched: Mapping[Backend, tuple[ClaimRef, ...]] = field(default_factory=dict)
+    bad: Mapping[str, frozenset[str]] | None = None
+
+
+class Judge:
+    """Judges, and remembers by policy.
+
+    Args:
+        claims: the view's rows.
+    """
+
+    def __init__(self, claims: Mapping[ClaimRef, Claim]) -> None:
+        self._claims = claims
+        self._memories: dict[str, _Memory] = {}
+        self._unowned: dict[ClaimRef, ClaimHealth] = {}
+
+    # ---- what an earlier process knew ----
+
+    def resume(self, healths: Mapping[str, Healths], unowned: Healths, now: datetime) -> None:
+        """Take up what an earlier process wrote.
+
+        Args:
+            healths: by the uid of the policy that owns the claim now.
+            unowned: of claims that no usable policy owns now; the next policy that does goes on from there.
+            now: the moment; no remembered time is after it.
+        """
+        for uid, of_policy in healths.items():
+            taken_up = {ref: not_after(resumed(health), now) for ref, health in of_policy.items()}
+            self._memory(uid).healths = taken_up
+        self._unowned = {ref: not_after(resumed(health), now) for ref, health in unowned.items()}
+
+    def resume_storage(
+        self, uid: str, storage: Mapping[Backend, tuple[ClaimHealth, tuple[ClaimRef, ...]]]
+    ) -> None:
+        """Take up what an earlier process confirmed of the storage behind drivers, for the policy with this uid."""
+        memory = self._memory(uid)
+        memory.storage = {backend: health for backend, (health, _) in storage.items()}
+        memory.touched = {backend: claims for backend, (_, claims) in storage.items()}
+
+    def keep_unowned(self, records: Container[ClaimRef]) -> None:
+        """Forget what was remembered of claims that no policy owns, and that have no record any more."""
+        self._unowned = {ref: health for ref, health in self._unowned.items() if ref in records}
+
+    # ---- policies ----
+
+    def follow(
+        self, policies: Mapping[str, Policy], owner: Callable[[ClaimRef], str | None], now: datetime
+    ) -> None:
+        """Let what is remembered go with its claim to the policy that owns it now.
+
+        Args:
+            policies: all with a usable spec, by uid.
+            owner: the uid of the policy that owns a claim; None if none does.
+            now: the moment, for the history.
+        """
+        for uid, memory in list(self._memories.items()):
+            memory.bad = None
+            for ref in [ref for ref in memory.healths if owner(ref) != uid]:
+                health, new_owner = memory.healths.pop(ref), owner(ref)
+                if new_owner is not None:
+                    moved = hand_over(health, policies[new_owner].name, now)
+                    self._memory(new_owner).healths[ref] = moved
+        for ref in list(self._unowned):
+            new_owner = owner(ref)
+            if new_owner is not None:
+                self._memory(new_owner).healths.setdefault(ref, self._unowned.pop(ref))
+
+    def forget(self, uid: str) -> None:
+        """A policy is gone."""
+        self._memories.pop(uid, None)
+
+    def healths(self, uid: str) -> Healths:
+        """Return what is remembered of a policy's claims."""
+        memory = self._memories.get(uid)
+        return memory.healths if memory is not None else {}
+
+    def to_confirm(self, uid: str) -> Mapping[str, frozenset[str]]:
+        """Return a policy's volumes with live findings, by driver; looked for once after each check."""
+        memory = self._memories.get(uid)
+        if memory is None:
+            return {}
+        if memory.bad is None:
+            bad: dict[str, set[str]] = {}
+            for ref, health in memory.healths.items():
+                claim = self._claims.get(ref) if health.findings else None
+                if claim is not None:
+                    bad.setdefault(claim.driver, set()).add(claim.handle)
+            memory.bad = {driver: frozenset(handles) for driver, handles in bad.items()}
+        return memory.bad
+
+    # ---- checks ----
+
+    def judge_claims(
+        self,
+        policy: Policy,
+        members: Members,
+        evidence: Evidence,
+        *,
+        now: datetime,
+        monotonic: float,
+    ) -> Steps[PolicyJudgement]:
+        """Judge every claim of a policy, and remember what was found; see `judge_policy`."""
+        memory = self._memory(policy.uid)
+        judgement = yield from judge_policy(
+            memory.healths,
+            members,
+            self._claims,
+            evidence,
+            settings=self._settings(policy),
+            now=now,
+            monotonic=monotonic,
+            last=memory.last,
+        )
+        memory.last, memory.healths, memory.bad = judgement, dict(judgement.healths), None
+        return judgement
+
+    def judge_storage(
+        self, policy: Policy, evidence: StorageEvidence, stale_reason: str, *, now: datetime, monotonic: float
+    ) -> tuple[StorageProblem, ...]:
+        """Judge the storage behind drivers as nodes see it: an incident of its own, with the claims that it touches."""
+        memory = self._memory(policy.uid)
+        if not (memory.storage or evidence.said):
+            return ()
+        healths, new = judge_storage(
+            memory.storage,
+            evidence.said,
+            settings=self._settings(policy),
+            now=now,
+            monotonic=monotonic,
+            stale_reason=stale_reason,
+            origins_of=evidence.origins_of,
+        )
+        touched = {**memory.touched, **evidence.touched}
+        memory.storage, memory.touched = healths, {backend: touched[backend] for backend in healths}
+        return tuple(
+            StorageProblem(backend, finding, touched[backend], (backend, finding) in new)
+            for backend, health in healths.items()
+            for finding in health.findings
+        )
+
+    def explain(self, policy: Policy, claim: Claim, *, owned: bool, now: datetime) -> tuple[Explained, ...]:
+        """Return every statement about one claim as of the last check, and what the policy makes of it.
+
+        Args:
+            policy: judged at least once.
+            claim: any claim.
+            owned: whether the policy owns it; of another one nothing is known.
+            now: the moment.
+        """
+        last = self._memory(policy.uid).last
+        if last is None:
+            return ()
+        return explain_claim(
+            last.healths.get(claim.ref),
+            answers_about(claim, last.evidence) if owned else (),
+            driver=claim.driver,
+            settings=self._settings(policy),
+            now=now,
+        )
+
+    def _memory(self, uid: str) -> _Memory:
+        return self._memories.setdefault(uid, _Memory())
+
+    def _settings(self, policy: Policy) -> JudgeSettings:
+        memory, spec = self._memory(policy.uid), policy.spec
+        if memory.rules is None or memory.rules[0] is not policy:
+            memory.rules = (policy, compile_rules(spec.rules))
+        longest_pause = max(_LONGEST_PAUSE, 2 * spec.interval + spec.timeout)
+        return JudgeSettings(
+            unhealthy_after=spec.unhealthy_after,
+            healthy_after=spec.healthy_after,
+            rules=memory.rules[1],
+            record_retention=spec.record_retention,
+            longest_gap=_LONGEST_GAP,
+            longest_pause=longest_pause,
+            fresh=longest_pause,
+        )

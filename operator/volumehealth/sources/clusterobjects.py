@@ -1,0 +1,128 @@
+"""What Kubernetes' own objects say: nodes, CSINodes, attachments, Pods that wait, and claims themselves."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from volumehealth.model.health import Answer, Source
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer, Origin
+from volumehealth.model.policy import Checks
+from volumehealth.model.steps import Steps
+from volumehealth.model.vocabulary import Reason, SilenceReason
+from volumehealth.sources import kubernetes, origins, waiting
+from volumehealth.sources.context import Context
+from volumehealth.sources.source import Asked, HealthSource, Observed, Statements
+from volumehealth.sources.usage import Usage
+
+_OF_MOUNTS = (Reason.CANNOT_MOUNT, Reason.MULTI_ATTACH, Reason.ATTACH_STUCK)
+_OF_WAITING = (Reason.CANNOT_MOUNT, Reason.MULTI_ATTACH)
+_OF_USE = (Reason.NODE_FAILED, Reason.DRIVER_NOT_REGISTERED, Reason.CANNOT_MOUNT, Reason.MULTI_ATTACH)
+"""What is said of a node because the claim is in use there."""
+
+
+class ClusterObjects(HealthSource):
+    """What Kubernetes' objects say against volumes. It only ever speaks against a volume.
+
+    Args:
+        context: what sources share.
+    """
+
+    name = "ClusterObjects"
+    observers = frozenset(((Source.KUBERNETES, Observer.API),))
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._missing = kubernetes.Missing()
+
+    def observe(self, asked: Asked) -> Steps[Observed]:
+        """Return what is said of the policy's claims."""
+        yield
+        view, checks, now = self._context.view, asked.policy.spec.checks, self._context.moment.wall
+        troubles = self._troubles(now)
+
+        def undecided(ref: ClaimRef, node: str) -> bool:
+            return any(
+                waiting.is_undecided(pod, ref, view.pod_events, view.claims, troubled=troubles)
+                for pod in view.pods_of(ref)
+                if pod.node == node
+            )
+
+        return Observed(
+            statements=self._statements(asked, troubles, now),
+            origins=_Objects(checks, self._context.usage, view.follows, undecided, now),
+        )
+
+    def _troubles(self, now: datetime) -> Mapping[str, kubernetes.NodeTrouble]:
+        view = self._context.view
+        if not view.follows("nodes"):
+            return {}
+        missing = self._missing.since(self._context.usage.nodes, view.nodes, view.nodes_gone, now)
+        return kubernetes.troubled_nodes(view.nodes.values(), missing, now=now)
+
+    def _statements(
+        self, asked: Asked, troubles: Mapping[str, kubernetes.NodeTrouble], now: datetime
+    ) -> Statements:
+        view, usage, drivers = self._context.view, self._context.usage, asked.members.by_driver
+        checks = asked.policy.spec.checks
+        if checks.node_failure.enabled and troubles:
+            yield from kubernetes.node_failures(
+                troubles, usage, drivers=drivers, after=checks.node_failure.after, now=now
+            )
+        yield from kubernetes.unregistered_drivers(
+            view.csinodes, usage, drivers=drivers, troubles=troubles, now=now
+        )
+        yield from kubernetes.failed_attachments(view.attachments.values(), self._claims_of, now)
+        if checks.mount.enabled:
+            yield from waiting.pods_that_cannot_mount(
+                view.pods_waiting.values(),
+                view.pod_events,
+                view.claims,
+                view.pods_of,
+                troubled=troubles,
+                now=now,
+            )
+            yield from waiting.attachments_that_hang(
+                view.attachments.values(), self._claims_of, view.pods_of, now=now
+            )
+        yield from waiting.slow_conditions(view.api_conditions, now=now)
+        yield from kubernetes.api_conditions_of_claims(view.api_conditions, now=now)
+
+    def _claims_of(self, volume: str) -> Iterable[ClaimRef]:
+        view = self._context.view
+        claims = view.claims
+        return (ref for ref in view.claims_of(volume) if ref in claims and claims[ref].volume == volume)
+
+
+@dataclass(frozen=True, slots=True)
+class _Objects:
+    """What objects of the API are that say nothing, for one policy at one moment.
+
+    Attributes:
+        checks: what the policy wants.
+        usage: which claims are used where.
+        follows: whether a resource may be read.
+        undecided: whether a Pod on a node may still wait for a claim, and nobody can say that it does not.
+        now: the moment.
+    """
+
+    checks: Checks
+    usage: Usage
+    follows: Callable[[str], bool]
+    undecided: Callable[[ClaimRef, str], bool]
+    now: datetime
+
+    def state_of(self, claim: ClaimRef, origin: Origin, reason: str) -> Answer:
+        """Say what an origin is that gave no answer; see `model.health.Origins`."""
+        if reason == Reason.NODE_FAILED and not self.checks.node_failure.enabled:
+            return origins.switched_off(origin, self.now, "nodeFailure")
+        if reason in _OF_MOUNTS and not self.checks.mount.enabled:
+            return origins.switched_off(origin, self.now, "mount")
+        if origin.node and not all(map(self.follows, ("nodes", "csinodes", "volumeattachments"))):
+            return origins.silent(origin, self.now, SilenceReason.VIEW_STALE, "nodes may not be read")
+        if reason in _OF_USE and origin.node not in self.usage.nodes_of(claim):
+            return origins.unused(origin, self.now)
+        if reason in _OF_WAITING and self.undecided(claim, origin.node):
+            why = f"a Pod on {origin.node} still waits, and no Event says whether for this"
+            return origins.silent(origin, self.now, SilenceReason.NOT_YET_ASKED, why)
+        return origins.speaks(origin, self.now)

@@ -1,0 +1,109 @@
+"""What kubelets wrote (Kubernetes 1.37): volume health into the status of Pods, storage health into CSINodes."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from volumehealth.judge.storage import Backend
+from volumehealth.model.cluster import StorageStatement
+from volumehealth.model.health import Answer, Source, Via
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer, Origin
+from volumehealth.model.steps import Steps
+from volumehealth.model.vocabulary import SilenceReason
+from volumehealth.sources import kubernetes, origins
+from volumehealth.sources.context import Context
+from volumehealth.sources.source import OF_STORAGE, Asked, HealthSource, Observed
+from volumehealth.sources.storage import observed_storage
+from volumehealth.sources.usage import Usage
+from volumehealth.sources.view import SourceView
+
+
+class Kubelets(HealthSource):
+    """What kubelets say of volumes on their nodes.
+
+    Args:
+        context: what sources share.
+    """
+
+    name = "Kubelets"
+    observers = frozenset(((Source.NODE, Observer.API),))
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def observe(self, asked: Asked) -> Steps[Observed]:
+        """Return what is written now of the policy's claims."""
+        yield
+        now, on = self._context.moment.wall, asked.policy.spec.checks.node.enabled
+        view, usage = self._context.view, self._context.usage
+        pods = view.pods_with_volume_health.values() if on else ()
+        return Observed(
+            statements=kubernetes.api_conditions_of_pods(pods, usage, now),
+            storage=self._storage(asked) if on else {},
+            storage_origins=lambda driver: _KubeletStorage(driver, on, view, now),
+            origins=_Kubelets(on, usage, now),
+        )
+
+    def _storage(self, asked: Asked) -> dict[Backend, OF_STORAGE]:
+        in_use = self._context.in_use(asked)
+        said = self._storage_statements(in_use.nodes)
+        return observed_storage(self._context, in_use, said, via=Via.KUBELET, observer=Observer.API)
+
+    def _storage_statements(self, nodes: Iterable[str]) -> Iterator[tuple[Backend, StorageStatement]]:
+        for node in nodes:
+            registered = self._context.view.csinodes.get(node)
+            for driver, statement in registered.storage if registered is not None else ():
+                yield Backend(driver, node), statement
+
+
+@dataclass(frozen=True, slots=True)
+class _Kubelets:
+    """What kubelets are that say nothing, for one policy at one moment.
+
+    Attributes:
+        on: whether the policy wants them.
+        usage: which claims are used where.
+        now: the moment.
+    """
+
+    on: bool
+    usage: Usage
+    now: datetime
+
+    def state_of(self, claim: ClaimRef, origin: Origin, _reason: str) -> Answer:
+        """Say what an origin is that gave no answer; see `model.health.Origins`."""
+        if not self.on:
+            return origins.switched_off(origin, self.now, "node")
+        if origin.node not in self.usage.nodes_of(claim):
+            return origins.unused(origin, self.now)
+        return origins.speaks(origin, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class _KubeletStorage:
+    """What kubelets are that say nothing of the storage behind a driver any more.
+
+    Attributes:
+        driver: its name.
+        on: whether the policy wants them.
+        view: the cluster view.
+        now: the moment.
+    """
+
+    driver: str
+    on: bool
+    view: SourceView
+    now: datetime
+
+    def state_of(self, _claim: ClaimRef, origin: Origin, _reason: str) -> Answer:
+        """Say what an origin is that gave no answer; see `model.health.Origins`."""
+        if not self.on:
+            return origins.switched_off(origin, self.now, "node")
+        if not self.view.follows("csinodes"):
+            return origins.silent(origin, self.now, SilenceReason.VIEW_STALE, "CSINodes may not be read")
+        csinode = self.view.csinodes.get(origin.node)
+        if csinode is None or self.driver not in csinode.drivers:
+            why = f"{origins.NO_LONGER}: {self.driver} is not registered on {origin.node}"
+            return origins.ended(origin, self.now, why)
+        return origins.speaks(origin, self.now)

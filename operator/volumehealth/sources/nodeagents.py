@@ -1,0 +1,344 @@
+"""What node agents report: what is said against claims on their nodes, and what was looked at.
+
+What they cover is remembered between checks, since it changes only with a report, an agent's life or a Pod.
+"""
+
+from collections import ChainMap
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from math import inf
+
+from volumehealth.cluster.resources import AGENT_PODS
+from volumehealth.judge.result import Agents
+from volumehealth.judge.storage import Backend
+from volumehealth.model.cluster import StorageStatement
+from volumehealth.model.health import Answer, HealthAPI, HealthyOnNodes, Source, SourceState, Via
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer, Origin
+from volumehealth.model.policy import Checks, Policy
+from volumehealth.model.report import VolumeHealthReport, agent_lease_name
+from volumehealth.model.steps import Steps
+from volumehealth.model.vocabulary import SilenceReason
+from volumehealth.sources import origins, reports
+from volumehealth.sources.context import Context, InUse, grace_of
+from volumehealth.sources.liveness import AgentLiveness
+from volumehealth.sources.source import (
+    OF_STORAGE,
+    Asked,
+    HealthSource,
+    Observed,
+    ObservedDriver,
+    Statements,
+)
+from volumehealth.sources.storage import observed_storage
+from volumehealth.sources.usage import Place, Usage
+
+_AGENTS = Mapping[str, reports.NodeAgent]
+
+
+@dataclass(slots=True)
+class _OfPolicy:
+    """Which of a policy's claims agents cover: made anew when its claims, or what agents cover, changed.
+
+    Attributes:
+        made_of: what it was made of.
+        healthy: the claims that are healthy on their nodes, by driver.
+        complete: those at which a node completed every required look.
+    """
+
+    made_of: tuple[object, object] = (None, None)
+    healthy: Mapping[str, frozenset[ClaimRef]] = field(default_factory=dict)
+    complete: Mapping[str, frozenset[ClaimRef]] = field(default_factory=dict)
+
+
+class NodeAgents(HealthSource):
+    """What the agents of nodes report.
+
+    Args:
+        context: what sources share.
+    """
+
+    name = "NodeAgents"
+    observers = frozenset((Source.NODE, one) for one in Observer if one is not Observer.API)
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._liveness = AgentLiveness(context.moments)
+        self._of_policies: dict[str, _OfPolicy] = {}
+        self._signature: list[tuple[object, bool]] = []
+        self._version = -1
+        self._covered = reports.Covered()
+        self._listed: dict[Place, VolumeHealthReport | None] = {}
+
+    def forget(self, policy_uid: str) -> None:
+        """A policy is gone."""
+        self._of_policies.pop(policy_uid, None)
+
+    def observe(self, asked: Asked) -> Steps[Observed]:
+        """Return what agents report of the policy's claims, and what they cover."""
+        self._list()
+        on, now = asked.policy.spec.checks.node.enabled, self._context.moment.wall
+        in_use = self._context.in_use(asked)
+        yield
+        everyone = self._agents() if on else {}
+        agents = tuple(everyone[node] for node in in_use.nodes if node in everyone)
+        covered, unasked = yield from self._cover(asked.policy, in_use, everyone)
+        yield
+        readable = everyone if self._context.view.follows("leases") else None
+        silent = {agent.node: agent.silent_since for agent in agents if agent.silent_since is not None}
+        return Observed(
+            statements=self._statements(asked, agents, unasked) if on else unasked,
+            covered=covered,
+            agents=Agents(len(agents), len(agents) - len(silent), tuple(sorted(silent)), silent),
+            storage=self._storage(in_use, agents) if on else {},
+            storage_origins=lambda driver: _AgentStorage(driver, on, readable, now),
+            on_nodes=_drivers(agents, asked.members.by_driver),
+            origins=_Agents(
+                asked.policy.spec.checks, self._context.driver_of, self._context.usage, readable, now
+            ),
+        )
+
+    def _list(self) -> None:
+        """Note which report was there when a Pod began to run: it says nothing about that Pod's volumes."""
+        fresh = self._context.usage.fresh
+        for place in self._listed.keys() - fresh.keys():
+            del self._listed[place]
+        for place, since in fresh.items():
+            if since == inf or place not in self._listed:
+                self._listed[place] = self._context.view.reports.get(place.node)
+
+    def _agents(self) -> _AGENTS:
+        """Return the agents of all nodes in use; where no agent has ever reported, none is expected.
+
+        Nor is one where the DaemonSet wants none and none is alive: the agents were removed, or are kept off the node.
+        """
+        view, moment = self._context.view, self._context.moment
+        if not (view.follows("leases") and view.reports):
+            return {}
+        by_node = reports.node_reports(view.reports.values())
+        if not by_node:
+            return {}
+        nodes = [node for node in self._context.usage.nodes if self._expected(node)]
+        return self._liveness.evaluate(nodes, by_node, view.leases, moment)
+
+    def _expected(self, node: str) -> bool:
+        view = self._context.view
+        if not view.follows(AGENT_PODS) or node in view.agent_nodes:
+            return True
+        lease = view.leases.get(agent_lease_name(node))
+        return lease is not None and self._liveness.alive(lease, self._context.moment.monotonic)
+
+    def _statements(
+        self, asked: Asked, agents: Sequence[reports.NodeAgent], unasked: Statements
+    ) -> Statements:
+        capacity = asked.policy.spec.checks.capacity.enabled
+        claims, usage = self._context.view.claims, self._context.usage
+        now = self._context.moment.wall
+        yield from reports.accusations(agents, claims, usage, capacity=capacity, now=now)
+        yield from reports.silences(agents, usage, drivers=asked.members.by_driver, now=now)
+        yield from unasked
+
+    def _storage(self, in_use: InUse, agents: Iterable[reports.NodeAgent]) -> dict[Backend, OF_STORAGE]:
+        said = _storage_statements(agents)
+        return observed_storage(self._context, in_use, said, via=Via.AGENT, observer=Observer.DRIVER)
+
+    # ---- what they cover ----
+
+    def _cover(
+        self, policy: Policy, in_use: InUse, agents: _AGENTS
+    ) -> Steps[tuple[HealthyOnNodes, Statements]]:
+        """Return what nodes have nothing against, and what they were not asked about yet."""
+        if not agents:
+            return HealthyOnNodes(), ()
+        now = self._context.moment.wall
+        covered = yield from self._covered_now(agents.values())
+        own = self._of_policies.setdefault(policy.uid, _OfPolicy())
+        if own.made_of[0] is not in_use or own.made_of[1] is not covered:
+            own.made_of, claims = (in_use, covered), in_use.claims
+            own.healthy = {name: claims[name] & covered.healthy.get(name, set()) for name in claims}
+            own.complete = {name: claims[name] & covered.complete.get(name, set()) for name in claims}
+        tables = (table for driver, table in covered.origins.items() if driver in in_use.claims)
+        old: dict[ClaimRef, tuple[Origin, ...]] = {}
+        by_claim = ChainMap(old, *tables)
+        unasked = list(reports.unasked(covered, in_use.claims, now))
+        for place in self._covered_before_its_pod(policy, agents):
+            listed = by_claim.get(place.claim, ())
+            if any(origin.node == place.node for origin in listed):
+                old[place.claim] = tuple(origin for origin in listed if origin.node != place.node)
+                words = f"its Pod on {place.node} has only just begun to run"
+                why = str(SilenceReason.NOT_YET_ASKED)
+                unasked.append((place.claim, reports.silence(why, words, place.node, now)))
+        healthy, complete = _without(own.healthy, old), own.complete
+        if old:
+            complete = {driver: refs - old.keys() for driver, refs in complete.items()}
+        return HealthyOnNodes(now, healthy, complete, by_claim), unasked
+
+    def _covered_before_its_pod(self, policy: Policy, agents: _AGENTS) -> Iterator[Place]:
+        """Yield claims whose Pod began to run after the agent last wrote: what it covers is what was there before."""
+        grace, monotonic = grace_of(policy), self._context.moment.monotonic
+        for place, since in self._context.usage.fresh.items():
+            agent = agents.get(place.node)
+            young = monotonic - since < grace
+            if young and agent is not None and agent.report is self._listed.get(place):
+                yield place
+
+    def _covered_now(self, agents: Collection[reports.NodeAgent]) -> Steps[reports.Covered]:
+        """Return what all agents cover in the whole cluster; the same object while nothing changed."""
+        usage = self._context.usage
+        signature = [(agent.report, agent.silent_since is None) for agent in agents]
+        same = len(signature) == len(self._signature) and all(
+            old[0] is new[0] and old[1] is new[1] for old, new in zip(self._signature, signature, strict=True)
+        )
+        if not same or self._version != usage.version:
+            self._covered = yield from reports.covered_by(agents, self._context.view.claims, usage)
+            self._signature, self._version = list(signature), usage.version
+        return self._covered
+
+
+def _without(
+    claims: Mapping[str, frozenset[ClaimRef]], changed: Mapping[ClaimRef, tuple[Origin, ...]]
+) -> Mapping[str, frozenset[ClaimRef]]:
+    """Take out the claims that no node's driver says are healthy any more; the same object if none changed."""
+    gone = {ref for ref, left in changed.items() if all(one.observer is not Observer.DRIVER for one in left)}
+    return {driver: refs - gone for driver, refs in claims.items()} if gone else claims
+
+
+def _storage_statements(
+    agents: Iterable[reports.NodeAgent],
+) -> Iterator[tuple[Backend, StorageStatement]]:
+    for agent in agents:
+        for driver, statement in reports.storage_of(agent):
+            yield Backend(driver, agent.node), statement
+
+
+def _drivers(agents: Collection[reports.NodeAgent], wanted: Collection[str]) -> dict[str, ObservedDriver]:
+    """Return what live agents report of each driver; a node where it has a health call outweighs those without."""
+    found: dict[str, ObservedDriver] = {}
+    for agent in agents:
+        for driver in agent.live.drivers if agent.live is not None else ():
+            if driver.name in wanted and (reports.answers(driver) or reports.cannot_answer(driver)):
+                here = ObservedDriver(1, driver.health_api, driver.methods, driver.since)
+                known = found.get(driver.name)
+                found[driver.name] = here if known is None else _together(known, here)
+    unseen, limits = _unseen(agents), _limits(agents)
+    return {
+        name: replace(driver, unseen=unseen.get(name, {}), limits=frozenset(limits.get(name, ())))
+        for name, driver in found.items()
+    }
+
+
+def _limits(agents: Iterable[reports.NodeAgent]) -> dict[str, set[str]]:
+    """Return by driver what nodes do not see of claims that they can judge."""
+    found: dict[str, set[str]] = {}
+    for agent in agents:
+        for one in agent.live.limits if agent.live is not None else ():
+            found.setdefault(one.driver, set()).add(one.what)
+    return found
+
+
+def _unseen(agents: Iterable[reports.NodeAgent]) -> dict[str, dict[str, int]]:
+    """Count by driver, and by why, the claims of which their nodes cannot say that they are healthy."""
+    found: dict[str, dict[str, int]] = {}
+    for agent in agents:
+        for one in agent.live.missing if agent.live is not None else ():
+            reasons = found.setdefault(one.driver, {})
+            reasons[one.why] = reasons.get(one.why, 0) + 1
+    return found
+
+
+def _together(known: ObservedDriver, here: ObservedDriver) -> ObservedDriver:
+    able, other = (known.health_api is not HealthAPI.NONE), (here.health_api is not HealthAPI.NONE)
+    if able is not other:
+        return known if able else here
+    return replace(known, nodes=known.nodes + here.nodes, since=min(known.since, here.since))
+
+
+@dataclass(frozen=True, slots=True)
+class _Agents:
+    """What observers on nodes are that give no answer, for one policy at one moment.
+
+    Attributes:
+        checks: what the policy wants.
+        driver_of: the driver of a claim; empty if there is none.
+        usage: which claims are used where.
+        agents: by node; None where agents may not be read now.
+        now: the moment.
+    """
+
+    checks: Checks
+    driver_of: Callable[[ClaimRef], str]
+    usage: Usage
+    agents: _AGENTS | None
+    now: datetime
+
+    def state_of(self, claim: ClaimRef, origin: Origin, _reason: str) -> Answer:
+        """Say what an origin is that gave no answer; see `model.health.Origins`."""
+        if origin.observer is Observer.CAPACITY and not self.checks.capacity.enabled:
+            return origins.switched_off(origin, self.now, "capacity")
+        if origin.observer is not Observer.CAPACITY and not self.checks.node.enabled:
+            return origins.switched_off(origin, self.now, "node")
+        if origin.node not in self.usage.nodes_of(claim):
+            return origins.unused(origin, self.now)
+        if self.agents is None:
+            return origins.silent(origin, self.now, SilenceReason.VIEW_STALE, "agents may not be read")
+        agent = self.agents.get(origin.node)
+        if agent is None:
+            return origins.ended(origin, self.now, f"{origins.NO_LONGER}: no agent runs on {origin.node}")
+        return self._of_agent(claim, origin, agent)
+
+    def _of_agent(self, claim: ClaimRef, origin: Origin, agent: reports.NodeAgent) -> Answer:
+        """Say what an agent's origin is that does not cover a claim now."""
+        if agent.live is None:
+            words = reports.silent_words(agent)
+            return origins.silent(origin, self.now, SilenceReason.AGENT_SILENT, words)
+        name = self.driver_of(claim)
+        driver = agent.driver(name)
+        lost = driver is not None and (
+            driver.state is SourceState.UNSUPPORTED or driver.health_api is HealthAPI.NONE
+        )
+        if origin.observer is Observer.DRIVER and lost:
+            why = f"{origins.NO_LONGER}: {name} has no health call on {origin.node}"
+            return origins.ended(origin, self.now, why)
+        words = f"the agent on {origin.node} did not look at it"
+        return origins.silent(origin, self.now, SilenceReason.NOT_YET_ASKED, words)
+
+
+@dataclass(frozen=True, slots=True)
+class _AgentStorage:
+    """What agents are that say nothing of the storage behind a driver any more.
+
+    Attributes:
+        driver: its name.
+        on: whether the policy wants them.
+        agents: by node; None where agents may not be read now.
+        now: the moment.
+    """
+
+    driver: str
+    on: bool
+    agents: _AGENTS | None
+    now: datetime
+
+    def state_of(self, _claim: ClaimRef, origin: Origin, _reason: str) -> Answer:
+        """Say what an origin is that gave no answer; see `model.health.Origins`."""
+        if not self.on:
+            return origins.switched_off(origin, self.now, "node")
+        if self.agents is None:
+            return origins.silent(origin, self.now, SilenceReason.VIEW_STALE, "agents may not be read")
+        agent = self.agents.get(origin.node)
+        if agent is None:
+            return origins.ended(origin, self.now, f"{origins.NO_LONGER}: no agent runs on {origin.node}")
+        if agent.live is None:
+            words = reports.silent_words(agent)
+            return origins.silent(origin, self.now, SilenceReason.AGENT_SILENT, words)
+        return self._of_agent(origin, agent)
+
+    def _of_agent(self, origin: Origin, agent: reports.NodeAgent) -> Answer:
+        driver = agent.driver(self.driver)
+        if driver is not None and driver.state in (SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN):
+            return origins.silent(origin, self.now, SilenceReason.DRIVER_UNREACHABLE, driver.message)
+        if driver is None or "NodeGetStorageHealth" not in driver.methods:
+            why = f"{origins.NO_LONGER}: {self.driver} says nothing of its storage on {origin.node}"
+            return origins.ended(origin, self.now, why)
+        return origins.speaks(origin, self.now)

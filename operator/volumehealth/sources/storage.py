@@ -1,0 +1,60 @@
+"""What is said of the storage behind drivers, with the claims that it touches."""
+
+from collections.abc import Iterable, Sequence
+
+from volumehealth.judge.storage import Backend
+from volumehealth.model.cluster import StorageStatement
+from volumehealth.model.health import Source, Via
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer
+from volumehealth.sources.context import Context, InUse
+from volumehealth.sources.kubernetes import accusation
+from volumehealth.sources.source import OF_STORAGE
+
+
+def observed_storage(
+    context: Context,
+    in_use: InUse,
+    said: Iterable[tuple[Backend, StorageStatement]],
+    *,
+    via: Via,
+    observer: Observer,
+) -> dict[Backend, OF_STORAGE]:
+    """Return the statements about nodes that use the storage for a claim of the policy.
+
+    Args:
+        context: what sources share.
+        in_use: the policy's claims.
+        said: the statements.
+        via: who carried them.
+        observer: whose they are.
+    """
+    statements: dict[Backend, list[StorageStatement]] = {}
+    for backend, statement in said:
+        statements.setdefault(backend, []).append(statement)
+    found = {}
+    for backend, of_backend in statements.items():
+        touched = _touched(context, in_use, backend, of_backend)
+        if touched:
+            now = context.moment.wall
+            answers = tuple(
+                accusation(Source.NODE, (one.condition,), now, node=backend.node, via=via, observer=observer)
+                for one in of_backend
+            )
+            found[backend] = (answers, touched)
+    return found
+
+
+def _touched(
+    context: Context, in_use: InUse, backend: Backend, statements: Sequence[StorageStatement]
+) -> tuple[ClaimRef, ...]:
+    claims, used = context.view.claims, context.usage.on(backend.node).get(backend.driver, {})
+    return tuple(
+        sorted(
+            ref
+            for ref in used
+            if ref in in_use.claims.get(backend.driver, ())
+            and ref in claims
+            and any(statement.touches(claims[ref]) for statement in statements)
+        )
+    )
