@@ -34,7 +34,7 @@ from volumehealth.model.health import (
     Via,
 )
 from volumehealth.model.ids import LOCAL_VOLUMES, ClaimRef
-from volumehealth.model.origin import Observer
+from volumehealth.model.origin import ON_NODES, Observer
 from volumehealth.model.policy import (
     Checks,
     NodeCheck,
@@ -764,8 +764,8 @@ def test_an_ignored_entry_of_the_mount_table_makes_no_claim_healthy_whose_driver
     assert counts(world.after(minutes=3, renew=("a",))) == {"unknown": 1}
 
 
-@pytest.mark.parametrize("observer", [one for one in Observer if one is not Observer.API])
-@pytest.mark.parametrize("other", [one for one in Observer if one is not Observer.API])
+@pytest.mark.parametrize("observer", ON_NODES)
+@pytest.mark.parametrize("other", ON_NODES)
 def test_an_observer_clears_what_it_said_itself_and_nothing_of_another(
     world: World, observer: Observer, other: Observer
 ) -> None:

@@ -23,7 +23,7 @@ from volumehealth.model.cluster import (
 )
 from volumehealth.model.health import HealthAPI, SourceState
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.origin import Observer
+from volumehealth.model.origin import ON_NODES, Observer
 from volumehealth.model.report import (
     AGENT_SILENT_SECONDS,
     Coverage,
@@ -44,7 +44,7 @@ class PlainCluster:
         clock: stepped by the test.
 
     Attributes:
-        claims, namespaces, api_conditions, nodes, nodes_gone, csinodes, attachments, reports, leases: as the view has them.
+        claims, namespaces, api_conditions, annotations, nodes, nodes_gone, csinodes, attachments, reports, leases: as the view has them.
         stale: why the view must not be trusted, and for how many seconds.
         agent_nodes: as the view has it; counts only once `AGENT_PODS` is no longer `unread`.
         unread: resources that may not be read.
@@ -55,6 +55,7 @@ class PlainCluster:
         self.claims: dict[ClaimRef, Claim] = {}
         self.namespaces: dict[str, Namespace] = {}
         self.api_conditions: dict[ClaimRef, ApiConditions] = {}
+        self.annotations: dict[ClaimRef, dict[str, str]] = {}
         self.pod_events: dict[str, tuple[PodEvent, ...]] = {}
         self.nodes: dict[str, Node] = {}
         self.nodes_gone: dict[str, datetime] = {}
@@ -164,7 +165,7 @@ class PlainCluster:
             node,
             node=node,
             drivers=(make_reported_driver(),) if drivers is None else tuple(drivers),
-            coverage=tuple(Coverage.of(one, uids) for one in Observer if one is not Observer.API),
+            coverage=tuple(Coverage.of(one, uids) for one in ON_NODES),
             complete=frozenset(claim.uid for claim in complete),
             volumes=tuple(entry for entry in entries if isinstance(entry, ReportedVolume)),
             silent=tuple(entry for entry in entries if isinstance(entry, SilentVolume)),

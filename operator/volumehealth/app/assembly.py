@@ -19,7 +19,7 @@ from volumehealth.probing.spec import ProbeLimits
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.reporter import Reporter
 from volumehealth.settings import Settings
-from volumehealth.sources.sourcelist import make_sources
+from volumehealth.sources.sourcelist import ANNOTATIONS, make_sources
 
 
 class LeaderWork:
@@ -55,6 +55,7 @@ class LeaderWork:
             random=random,
             with_nodes=True,
             pod_events=True,
+            annotations=ANNOTATIONS,
             agents_in=settings.namespace,
             on_skip=metrics.object_skipped,
         )

@@ -113,7 +113,9 @@ class ClaimJoin:
         self._handles: dict[str, frozenset[str]] = {}
         self._complaints: dict[ClaimRef, ApiConditions] = {}
         self.claims: Mapping[ClaimRef, Claim] = MappingProxyType(self._joined)
+        self._annotations: dict[ClaimRef, Mapping[str, str]] = {}
         self.api_conditions: Mapping[ClaimRef, ApiConditions] = MappingProxyType(self._complaints)
+        self.annotations: Mapping[ClaimRef, Mapping[str, str]] = MappingProxyType(self._annotations)
 
     def claims_on(self, volume: VolumeId) -> tuple[ClaimRef, ...]:
         """Return the claims that one CSI volume backs."""
@@ -190,6 +192,7 @@ class ClaimJoin:
         volume = self._volumes.get(row.volume) if row is not None else None
         after = join(row, volume, self._known(before, ref)) if row is not None else None
         self._note(ref, row, volume)
+        self._annotate(ref, row, volume)
         if after == before:
             return
         if before is not None and before.handle:
@@ -208,6 +211,17 @@ class ClaimJoin:
         if before is not None and before.handle:
             return Known(before.uid, before.volume, VolumeId(before.driver, before.handle))
         return self._recalled.get(ref)
+
+    def _annotate(self, ref: ClaimRef, row: ClaimRow | None, volume: VolumeRow | None) -> None:
+        """Keep the annotations that sources read of a claim and of the volume that is bound to it; the claim's win."""
+        of_claim = row.annotations if row is not None else {}
+        of_volume = (
+            volume.annotations if row is not None and volume is not None and _bound(volume, row) else {}
+        )
+        if of_claim or of_volume:
+            self._annotations[ref] = {**of_volume, **of_claim} if of_volume else of_claim
+        else:
+            self._annotations.pop(ref, None)
 
     def _note(self, ref: ClaimRef, row: ClaimRow | None, volume: VolumeRow | None) -> None:
         """Keep what the API says against the claim and its volume; nearly always nothing."""

@@ -5,7 +5,7 @@ Everything here is pure. Structs live for one page and hold no cycles, so the ga
 several objects, and namespaces, drivers and classes in thousands.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from sys import intern
 from types import MappingProxyType
@@ -80,6 +80,9 @@ class CsiSource(msgspec.Struct, rename="camel", gc=False):
     volume_handle: str
 
 
+_NO_ANNOTATIONS = msgspec.Raw(b"null")
+
+
 class _MigratedTo(msgspec.Struct, rename={"driver": "pv.kubernetes.io/migrated-to"}, gc=False):
     driver: str = ""
 
@@ -87,7 +90,7 @@ class _MigratedTo(msgspec.Struct, rename={"driver": "pv.kubernetes.io/migrated-t
 class VolumeMeta(ObjectMeta, rename="camel", gc=False):
     """`metadata` of a volume; an annotation names the CSI driver that serves an in-tree volume."""
 
-    annotations: _MigratedTo | None = None
+    annotations: msgspec.Raw = _NO_ANNOTATIONS
 
 
 class _Requirement(msgspec.Struct, gc=False):
@@ -159,7 +162,7 @@ class _ClaimAnnotations(
 class ClaimMeta(ObjectMeta, rename="camel", gc=False):
     """`metadata` of a claim; the annotation names the driver that was to make its volume."""
 
-    annotations: _ClaimAnnotations | None = None
+    annotations: msgspec.Raw = _NO_ANNOTATIONS
     finalizers: tuple[str, ...] = ()
 
 
@@ -238,6 +241,8 @@ class ClaimRow(msgspec.Struct, frozen=True, gc=False):
     api_conditions: ApiConditions | None = None
     driver: str = ""
     """The driver that was to make its volume; only of a Lost claim, which has no volume to tell it."""
+    annotations: Mapping[str, str] = _NO_LABELS
+    """Those that a source reads; nearly always none."""
 
 
 class VolumeRow(msgspec.Struct, frozen=True, gc=False):
@@ -250,6 +255,7 @@ class VolumeRow(msgspec.Struct, frozen=True, gc=False):
         storage_class: `spec.storageClassName`.
         claim, claim_uid: of `spec.claimRef`; the uid is empty while nobody is bound.
         failed: the phase is Failed.
+        annotations: those that a source reads; nearly always none.
     """
 
     name: str
@@ -264,6 +270,7 @@ class VolumeRow(msgspec.Struct, frozen=True, gc=False):
     be reached from the same ones."""
     deleting: str = ""
     """What becomes of the data once the claim is gone, if the volume is being deleted; empty if it is not."""
+    annotations: Mapping[str, str] = _NO_LABELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,7 +353,36 @@ _any_spec = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _modes: dict[tuple[str, ...], tuple[str, ...]] = {}
 
 
-def volume_row(volume: PersistentVolume) -> VolumeRow:
+class Annotations:
+    """Takes out of objects the annotations that sources read.
+
+    Args:
+        wanted: their keys.
+        pool: shares equal ones.
+    """
+
+    def __init__(self, wanted: Collection[str], pool: LabelPool) -> None:
+        self._wanted = frozenset(wanted)
+        self._marks = tuple(key.encode() for key in self._wanted)
+        self._pool = pool
+
+    def of(self, raw: msgspec.Raw) -> Mapping[str, str]:
+        """Return the annotations that are wanted; what is not text is none."""
+        data = bytes(raw)
+        if not any(mark in data for mark in self._marks):
+            return _NO_LABELS
+        found = _any_annotations.decode(data) or {}
+        kept = {key: value for key, value in found.items() if key in self._wanted and isinstance(value, str)}
+        return self._pool.share(kept)
+
+
+NO_ANNOTATIONS = Annotations((), LabelPool())
+_any_annotations = msgspec.json.Decoder(dict[str, object] | None)
+_migrated_to = msgspec.json.Decoder(_MigratedTo | None)
+_provisioner = msgspec.json.Decoder(_ClaimAnnotations | None)
+
+
+def volume_row(volume: PersistentVolume, annotations: Annotations = NO_ANNOTATIONS) -> VolumeRow:
     """Reduce a PersistentVolume."""
     spec = _volume_spec.decode(volume.spec)
     claim = spec.claim_ref
@@ -362,6 +398,7 @@ def volume_row(volume: PersistentVolume) -> VolumeRow:
         failed=volume.status.phase == "Failed",
         topology=_topology(spec.node_affinity),
         deleting=intern(spec.persistent_volume_reclaim_policy or "Retain") if deleting else "",
+        annotations=annotations.of(volume.metadata.annotations),
     )
 
 
@@ -387,7 +424,8 @@ def _topology(affinity: _Affinity | None) -> str:
 def _migrated(volume: PersistentVolume) -> VolumeId | None:
     """Return driver and handle of an in-tree volume that a CSI driver serves; None if none does."""
     metadata = volume.metadata
-    driver = metadata.annotations.driver if metadata.annotations else ""
+    migrated = _migrated_to.decode(metadata.annotations)
+    driver = migrated.driver if migrated is not None else ""
     return translated(driver, volume.spec, metadata.labels or {}) if driver else None
 
 
@@ -399,7 +437,9 @@ def _source_of(spec: msgspec.Raw) -> str:
     return "unknown"
 
 
-def claim_row(claim: PersistentVolumeClaim, labels: LabelPool) -> ClaimRow:
+def claim_row(
+    claim: PersistentVolumeClaim, labels: LabelPool, annotations: Annotations = NO_ANNOTATIONS
+) -> ClaimRow:
     """Reduce a PersistentVolumeClaim."""
     metadata, spec = claim.metadata, claim.spec
     modes = spec.access_modes or ()
@@ -414,10 +454,14 @@ def claim_row(claim: PersistentVolumeClaim, labels: LabelPool) -> ClaimRow:
         block=spec.volume_mode == "Block",
         deleting=metadata.deletion_timestamp is not None,
         api_conditions=_api_conditions(claim),
-        driver=intern(metadata.annotations.driver)
-        if claim.status.phase == "Lost" and metadata.annotations
-        else "",
+        driver=_provisioner_of(metadata) if claim.status.phase == "Lost" else "",
+        annotations=annotations.of(metadata.annotations),
     )
+
+
+def _provisioner_of(metadata: ClaimMeta) -> str:
+    made = _provisioner.decode(metadata.annotations)
+    return intern(made.driver) if made is not None else ""
 
 
 def _api_conditions(claim: PersistentVolumeClaim) -> ApiConditions | None:

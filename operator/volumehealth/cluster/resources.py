@@ -4,7 +4,7 @@ from functools import partial
 from operator import attrgetter
 
 from volumehealth.cluster import nodeobjects, objects
-from volumehealth.cluster.objects import LabelPool, RawDriver, RawPolicy, RawRecord
+from volumehealth.cluster.objects import Annotations, LabelPool, RawDriver, RawPolicy, RawRecord
 from volumehealth.kube.reflector import Resource
 from volumehealth.model.cluster import Attachment, LeftOut, Namespace, Node, NodeDrivers, Pod
 from volumehealth.model.ids import ClaimRef
@@ -15,24 +15,28 @@ AGENT_PODS = "agents' pods"
 """Name of the resource that says where agents are expected."""
 
 
-def volumes() -> Resource[objects.PersistentVolume, objects.VolumeRow]:
+def volumes(
+    annotations: Annotations = objects.NO_ANNOTATIONS,
+) -> Resource[objects.PersistentVolume, objects.VolumeRow]:
     """PersistentVolumes."""
     return Resource(
         "persistentvolumes",
         "/api/v1/persistentvolumes",
         objects.PersistentVolume,
-        read=objects.volume_row,
+        read=partial(objects.volume_row, annotations=annotations),
         key=attrgetter("name"),
     )
 
 
-def claims(labels: LabelPool) -> Resource[objects.PersistentVolumeClaim, objects.ClaimRow]:
+def claims(
+    labels: LabelPool, annotations: Annotations = objects.NO_ANNOTATIONS
+) -> Resource[objects.PersistentVolumeClaim, objects.ClaimRow]:
     """PersistentVolumeClaims."""
     return Resource(
         "persistentvolumeclaims",
         "/api/v1/persistentvolumeclaims",
         objects.PersistentVolumeClaim,
-        read=partial(objects.claim_row, labels=labels),
+        read=partial(objects.claim_row, labels=labels, annotations=annotations),
         key=attrgetter("ref"),
     )
 

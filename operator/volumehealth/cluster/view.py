@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from volumehealth.cluster.changes import Changes
 from volumehealth.cluster.joins import ClaimJoin, PodIndex, known_from
 from volumehealth.cluster.objects import (
+    Annotations,
     ClaimRow,
     LabelPool,
     RawDriver,
@@ -98,11 +99,13 @@ class ClusterView:
         stale_after: seconds.
         with_nodes: whether nodes, their drivers and attachments are followed too.
         pod_events: whether the Events of Pods that wait to begin are read.
+        annotations: keys of the annotations of claims and volumes that sources read.
         agents_in: the namespace of the agents' Leases; these and reports are followed if it is not empty.
         on_skip: told the resource's name for each object that cannot be read.
 
     Attributes:
         claims: every claim, joined with its volume, by reference. A live view: it changes between awaits.
+        annotations: those that sources read, of claims and their volumes, by the claim; sparse.
         api_conditions: what the API itself says against claims, by reference; sparse.
         pods_with_volume_health: Pods of which the kubelet says something adverse, by namespace and name; sparse.
         pods_waiting: Pods that are bound to a node and have not begun, by namespace and name; sparse.
@@ -132,6 +135,7 @@ class ClusterView:
         stale_after: float = STALE_AFTER,
         with_nodes: bool = False,
         pod_events: bool = False,
+        annotations: Collection[str] = (),
         agents_in: str = "",
         on_skip: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -150,6 +154,7 @@ class ClusterView:
         self._drivers: dict[str, RawDriver] = {}
         rows = _NodeRows()
         self.api_conditions: Mapping[ClaimRef, ApiConditions] = self._join.api_conditions
+        self.annotations: Mapping[ClaimRef, Mapping[str, str]] = self._join.annotations
         self.pods_with_volume_health: Mapping[ClaimRef, Pod] = self._pods.unwell
         self.pods_waiting: Mapping[ClaimRef, Pod] = self._pods.waiting
         self._pod_events = PodEvents(api, self._pods.waiting, clock=clock, random=random)
@@ -182,9 +187,10 @@ class ClusterView:
             )
 
         labels = LabelPool()
+        kept = Annotations(annotations, labels)
         self._reflectors: list[Reflector[Any, Any]] = [
-            follow(volumes(), _Volumes(self._join), Part.CLAIMS),
-            follow(claims(labels), _Claims(self._join), Part.CLAIMS),
+            follow(volumes(kept), _Volumes(self._join), Part.CLAIMS),
+            follow(claims(labels, kept), _Claims(self._join), Part.CLAIMS),
             follow(pods(), self._pods, Part.PODS),
             follow(namespaces(labels), Table(self._namespaces, _name), Part.NAMESPACES),
         ]

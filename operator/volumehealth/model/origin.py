@@ -32,6 +32,12 @@ class Observer(StrEnum):
     """The node's kernel log."""
     API = "API"
     """An object of the Kubernetes API."""
+    MONITOR = "Monitor"
+    """Another health monitor, by what it wrote on an object that is not made for it."""
+
+
+ON_NODES = tuple(one for one in Observer if one not in (Observer.API, Observer.MONITOR))
+"""Observers that agents report of."""
 
 
 class Origin(NamedTuple):

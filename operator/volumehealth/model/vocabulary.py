@@ -196,6 +196,7 @@ class SilenceReason(Described):
     ANSWER_OUTDATED = "AnswerOutdated", "The last answer is too old to be trusted."
     VIEW_STALE = "ViewStale", "The API server cannot be followed."
     AGENT_SILENT = "AgentSilent", "The node's agent stopped reporting."
+    UNKNOWN_VALUE = "UnknownValue", "Another health monitor wrote a value that is not known here."
     NOT_YET_CONFIRMED = (
         "NotYetConfirmed",
         "The driver says something adverse that has not lasted long enough.",

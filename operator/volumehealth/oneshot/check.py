@@ -31,7 +31,7 @@ from volumehealth.report.problems import find_problems
 from volumehealth.report.status import render_status
 from volumehealth.settings import Settings
 from volumehealth.sources.drivercontrollers import NOT_ASKED, DriverControllers
-from volumehealth.sources.sourcelist import make_sources
+from volumehealth.sources.sourcelist import ANNOTATIONS, make_sources
 
 _NOT_CONFIRMED = frozenset((SilenceReason.NOT_LISTED, SilenceReason.LIST_INCOMPLETE))
 _CONFIRM = 10.0
@@ -130,7 +130,13 @@ async def _check(settings: Settings, question: Question) -> OneCheck:
     async with await Api.connect(settings.kubeconfig or None) as api, asyncio.TaskGroup() as group:
         await api.request("GET", "/version")
         view = ClusterView(
-            api, clock=clock, random=random, own=False, with_nodes=True, agents_in=settings.namespace
+            api,
+            clock=clock,
+            random=random,
+            own=False,
+            with_nodes=True,
+            annotations=ANNOTATIONS,
+            agents_in=settings.namespace,
         )
         news = _News()
         probers = Probers(

@@ -3,24 +3,17 @@
 from volumehealth.model.health import Source, Via
 from volumehealth.model.origin import Observer
 from volumehealth.model.steps import Steps
-from volumehealth.sources.context import Context
+from volumehealth.sources.context import ContextSource
 from volumehealth.sources.kubernetes import accusation
 from volumehealth.sources.origins import Clean
-from volumehealth.sources.source import Asked, HealthSource, Observed
+from volumehealth.sources.source import Asked, Observed
 
 
-class ClaimHealthStatus(HealthSource):
-    """What another monitor wrote of a claim's volume.
-
-    Args:
-        context: what sources share.
-    """
+class ClaimHealthStatus(ContextSource):
+    """What another monitor wrote of a claim's volume."""
 
     name = "ClaimHealthStatus"
     observers = frozenset(((Source.CONTROLLER, Observer.API),))
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
 
     def observe(self, asked: Asked) -> Steps[Observed]:
         """Return what is written now; a policy that wants nothing of controllers wants nothing of this."""

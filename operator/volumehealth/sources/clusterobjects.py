@@ -11,8 +11,8 @@ from volumehealth.model.policy import Checks
 from volumehealth.model.steps import Steps
 from volumehealth.model.vocabulary import Reason, SilenceReason
 from volumehealth.sources import kubernetes, origins, waiting
-from volumehealth.sources.context import Context
-from volumehealth.sources.source import Asked, HealthSource, Observed, Statements
+from volumehealth.sources.context import Context, ContextSource
+from volumehealth.sources.source import Asked, Observed, Statements
 from volumehealth.sources.usage import Usage
 
 _OF_MOUNTS = (Reason.CANNOT_MOUNT, Reason.MULTI_ATTACH, Reason.ATTACH_STUCK)
@@ -21,18 +21,14 @@ _OF_USE = (Reason.NODE_FAILED, Reason.DRIVER_NOT_REGISTERED, Reason.CANNOT_MOUNT
 """What is said of a node because the claim is in use there."""
 
 
-class ClusterObjects(HealthSource):
-    """What Kubernetes' objects say against volumes. It only ever speaks against a volume.
-
-    Args:
-        context: what sources share.
-    """
+class ClusterObjects(ContextSource):
+    """What Kubernetes' objects say against volumes. It only ever speaks against a volume."""
 
     name = "ClusterObjects"
     observers = frozenset(((Source.KUBERNETES, Observer.API),))
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        super().__init__(context)
         self._missing = kubernetes.Missing()
 
     def observe(self, asked: Asked) -> Steps[Observed]:

@@ -11,7 +11,7 @@ from volumehealth.model.policy import Policy
 from volumehealth.model.steps import Steps
 from volumehealth.policy.select import Members
 from volumehealth.sources.moments import Moment, Moments
-from volumehealth.sources.source import Asked
+from volumehealth.sources.source import Asked, HealthSource
 from volumehealth.sources.usage import Usage
 from volumehealth.sources.view import SourceView
 
@@ -101,6 +101,17 @@ class Context:
     def forget(self, policy_uid: str) -> None:
         """A policy is gone."""
         self._in_use.pop(policy_uid, None)
+
+
+class ContextSource(HealthSource):
+    """A source that is made of what sources share.
+
+    Args:
+        context: what sources share.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
 
 def grace_of(policy: Policy) -> float:

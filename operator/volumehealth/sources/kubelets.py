@@ -12,25 +12,18 @@ from volumehealth.model.origin import Observer, Origin
 from volumehealth.model.steps import Steps
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.sources import kubernetes, origins
-from volumehealth.sources.context import Context
-from volumehealth.sources.source import OF_STORAGE, Asked, HealthSource, Observed
+from volumehealth.sources.context import ContextSource
+from volumehealth.sources.source import OF_STORAGE, Asked, Observed
 from volumehealth.sources.storage import observed_storage
 from volumehealth.sources.usage import Usage
 from volumehealth.sources.view import SourceView
 
 
-class Kubelets(HealthSource):
-    """What kubelets say of volumes on their nodes.
-
-    Args:
-        context: what sources share.
-    """
+class Kubelets(ContextSource):
+    """What kubelets say of volumes on their nodes."""
 
     name = "Kubelets"
     observers = frozenset(((Source.NODE, Observer.API),))
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
 
     def observe(self, asked: Asked) -> Steps[Observed]:
         """Return what is written now of the policy's claims."""

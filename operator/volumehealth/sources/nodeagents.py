@@ -15,18 +15,17 @@ from volumehealth.judge.storage import Backend
 from volumehealth.model.cluster import StorageStatement
 from volumehealth.model.health import Answer, HealthAPI, HealthyOnNodes, Source, SourceState, Via
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.origin import Observer, Origin
+from volumehealth.model.origin import ON_NODES, Observer, Origin
 from volumehealth.model.policy import Checks, Policy
 from volumehealth.model.report import VolumeHealthReport, agent_lease_name
 from volumehealth.model.steps import Steps
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.sources import origins, reports
-from volumehealth.sources.context import Context, InUse, grace_of
+from volumehealth.sources.context import Context, ContextSource, InUse, grace_of
 from volumehealth.sources.liveness import AgentLiveness
 from volumehealth.sources.source import (
     OF_STORAGE,
     Asked,
-    HealthSource,
     Observed,
     ObservedDriver,
     Statements,
@@ -52,18 +51,14 @@ class _OfPolicy:
     complete: Mapping[str, frozenset[ClaimRef]] = field(default_factory=dict)
 
 
-class NodeAgents(HealthSource):
-    """What the agents of nodes report.
-
-    Args:
-        context: what sources share.
-    """
+class NodeAgents(ContextSource):
+    """What the agents of nodes report."""
 
     name = "NodeAgents"
-    observers = frozenset((Source.NODE, one) for one in Observer if one is not Observer.API)
+    observers = frozenset((Source.NODE, one) for one in ON_NODES)
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        super().__init__(context)
         self._liveness = AgentLiveness(context.moments)
         self._of_policies: dict[str, _OfPolicy] = {}
         self._signature: list[tuple[object, bool]] = []

@@ -119,6 +119,9 @@ class HealthSource(ABC):
     observers: ClassVar[frozenset[tuple[Source, Observer]]]
     """Whose word it brings. No two sources bring the same: a statement clears only what its own origin said."""
 
+    annotations: ClassVar[frozenset[str]] = frozenset()
+    """Keys of the annotations of claims and volumes that it reads; the view keeps no others."""
+
     @abstractmethod
     def observe(self, asked: Asked) -> Steps[Observed]:
         """Say what is known of a policy's claims, in steps; never waits for anything."""

@@ -5,13 +5,23 @@ from dataclasses import dataclass
 from volumehealth.model.clock import Clock
 from volumehealth.sources.claimhealth import ClaimHealthStatus
 from volumehealth.sources.clusterobjects import ClusterObjects
-from volumehealth.sources.context import Context
+from volumehealth.sources.context import Context, ContextSource
 from volumehealth.sources.controllers import ControllerAnswers, OwnProbers
 from volumehealth.sources.drivercontrollers import DriverControllers
 from volumehealth.sources.gather import Sources
 from volumehealth.sources.kubelets import Kubelets
 from volumehealth.sources.nodeagents import NodeAgents
 from volumehealth.sources.view import SourceView
+
+_OF_THE_CLUSTER: tuple[type[ContextSource], ...] = (
+    ClusterObjects,
+    ClaimHealthStatus,
+    Kubelets,
+    NodeAgents,
+)
+"""In the order in which they are asked, after the drivers' controllers."""
+ANNOTATIONS = frozenset[str]().union(*(source.annotations for source in _OF_THE_CLUSTER))
+"""The annotations that the view keeps for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +35,6 @@ class SourceList:
 def make_sources(view: SourceView, probers: OwnProbers, *, clock: Clock) -> SourceList:
     """Return the sources of a process."""
     context = Context(view, clock)
-    drivers = ControllerAnswers(probers, view, clock=clock)
-    controllers = DriverControllers(drivers, view.claims)
-    sources = (
-        controllers,
-        ClusterObjects(context),
-        ClaimHealthStatus(context),
-        Kubelets(context),
-        NodeAgents(context),
-    )
+    controllers = DriverControllers(ControllerAnswers(probers, view, clock=clock), view.claims)
+    sources = (controllers, *(source(context) for source in _OF_THE_CLUSTER))
     return SourceList(Sources(sources, context=context), controllers)

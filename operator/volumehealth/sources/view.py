@@ -48,6 +48,10 @@ class SourceView(Protocol):
         """See `cluster.view.ClusterView`."""
 
     @property
+    def annotations(self) -> Mapping[ClaimRef, Mapping[str, str]]:
+        """See `cluster.view.ClusterView`."""
+
+    @property
     def pods_with_volume_health(self) -> Mapping[ClaimRef, Pod]:
         """See `cluster.view.ClusterView`."""
 
