@@ -10,12 +10,14 @@ from volumehealth.sources.controllers import ControllerAnswers, OwnProbers
 from volumehealth.sources.drivercontrollers import DriverControllers
 from volumehealth.sources.gather import Sources
 from volumehealth.sources.kubelets import Kubelets
+from volumehealth.sources.monitors import MonitorAnnotations
 from volumehealth.sources.nodeagents import NodeAgents
 from volumehealth.sources.view import SourceView
 
 _OF_THE_CLUSTER: tuple[type[ContextSource], ...] = (
     ClusterObjects,
     ClaimHealthStatus,
+    MonitorAnnotations,
     Kubelets,
     NodeAgents,
 )
