@@ -6,6 +6,7 @@ can be written. Credentials are those of a Pod. The cluster has no driver, and a
 
 import asyncio
 import json
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,17 @@ class Container:
     def __init__(self, program: Program, health: int) -> None:
         self.program = program
         self._url = f"http://127.0.0.1:{health}"
+
+    def write_credentials_anew(self) -> None:
+        """Write the files of its ServiceAccount again, as they are."""
+        running = self.program.running
+        assert running is not None
+        home = "/run/secrets/kubernetes.io/serviceaccount"
+        script = (
+            f"mount -o remount,bind,rw /run; cd {home}; for file in *; do cp $file new; mv new $file; done; "
+            "mount -o remount,bind,ro /run"
+        )
+        subprocess.run(["nsenter", f"--mount=/proc/{running.pid}/ns/mnt", "sh", "-euc", script], check=True)
 
     async def says(self, path: str) -> tuple[int, str]:
         """Ask /healthz or /readyz; 0 if nobody answers."""
@@ -117,6 +129,26 @@ async def test_the_operator_starts_and_checks_a_policy(
 
     await until(checked, "the policy is Ready", within=60.0)
     assert (await operator.says("/healthz"))[0] == 200
+
+
+@pytest.mark.timeout(300)
+async def test_the_operator_follows_on_when_its_credentials_were_written_anew(
+    start: Start, installed: Installation
+) -> None:
+    """The kubelet does that with each new token, though the CA is the same; a minute later it has been seen."""
+    token = await token_of(installed, NAMESPACE, OPERATOR)
+    operator = await start("operator", "--metrics-address=", user=User(65532, 65532), token=token)
+    await operator.ready()
+    await asyncio.to_thread(operator.write_credentials_anew)
+    await asyncio.sleep(65)  # credentials are read once a minute, with the next request after that
+    await installed.policy("before")
+    await asyncio.sleep(5)
+    await installed.policy("afterwards")
+
+    async def checked() -> bool:
+        return (await installed.condition("afterwards", "Ready")).get("status") == "True"
+
+    await until(checked, "a policy that was made afterwards is Ready", within=60.0)
 
 
 @pytest.fixture
