@@ -9,7 +9,7 @@ from volumehealth.judge.result import CheckResult
 from volumehealth.model.clock import date_and_time
 from volumehealth.model.health import DriverState, HealthAPI, SourceState, TransitionKind
 from volumehealth.model.policy import Policy
-from volumehealth.model.vocabulary import API_VERSION, POLICY_KIND, EventReason
+from volumehealth.model.vocabulary import API_VERSION, POLICY_KIND, EventReason, SilenceReason
 from volumehealth.report.eventobjects import About, EventDraft, EventSink
 from volumehealth.report.output import Output
 from volumehealth.report.phrases import headline, monitored, named, where
@@ -261,7 +261,8 @@ def _storage(result: CheckResult, problem: Problem) -> str:
 def _silent_agents(result: CheckResult, names: Sequence[str]) -> str:
     since = min(result.agents.since[name] for name in names)
     verb = "has" if len(names) == 1 else "have"
-    unknown = result.counts.unknown
+    groups = result.judgement.unknown if result.judgement is not None else ()
+    unknown = sum(group.claims for group in groups if group.reason == SilenceReason.AGENT_SILENT)
     return (
         f"{named(names, 'agent')} {verb} not reported since {date_and_time(since)}; "
         f"{count(unknown, 'claim')} Unknown, findings there are stale"

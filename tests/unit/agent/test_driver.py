@@ -113,6 +113,25 @@ async def test_capacity_is_read_in_both_generations_and_only_where_it_is_wanted(
         assert driver.calls["NodeGetVolumeHealth"] == driver.calls["NodeGetStorageHealth"] == 0
 
 
+@pytest.mark.parametrize("counted", ["0 of 0", "nothing at all", "all of it free"])
+async def test_a_volume_that_is_not_counted_any_more_stays_full(counted: str) -> None:
+    """Faults A3: an abnormal answer with a usage of 0/0/0 is no word about free space."""
+    async with SimulatedDriver() as driver:
+        driver.fault("vol-1", Fault.OUT_OF_CAPACITY, plane=Plane.CONTROLLER)
+        async with asked(driver) as found:
+            await found.until(lambda: "OutOfCapacity" in found.said("vol-1"))
+            driver.clear("vol-1")
+            driver.fault("vol-1", Fault.IO_ERRORS, plane=Plane.NODE)
+            driver.volumes["vol-1"].used = 0
+            if counted == "0 of 0":
+                driver.volumes["vol-1"].capacity = 0
+            elif counted == "nothing at all":
+                driver.misbehave(Quirk.NO_USAGE)
+            calls = driver.calls["NodeGetVolumeStats"]
+            await found.until(lambda: driver.calls["NodeGetVolumeStats"] > calls + 12)
+            assert "OutOfCapacity" in found.said("vol-1")
+
+
 async def test_volumes_whose_calls_hang_keep_no_other_waiting() -> None:
     """Facts D10: a dead mount hangs a driver's call; the driver's other volumes keep their interval."""
     handles = [f"vol-{number}" for number in range(20)]

@@ -18,7 +18,7 @@ from support.health import (
     make_result,
 )
 from unit.report.scenes import pods_of, three_thousand_bad
-from volumehealth.judge.policy import DriverCounts
+from volumehealth.judge.policy import Counts, DriverCounts, UnknownGroup
 from volumehealth.judge.result import Agents, CheckResult
 from volumehealth.kube.writes import WriteQueue
 from volumehealth.model.cluster import Claim
@@ -251,3 +251,18 @@ async def test_an_agent_that_falls_silent_after_a_restart_is_told_beside_one_tha
     world.clock.advance(minutes=3)
     await world.check(make_result(agents=Agents(2, 0, tuple(now_silent), now_silent)))
     assert [event["count"] for event in world.api.events("AgentSilent")] == [2]
+
+
+async def test_a_silent_agent_is_told_with_its_own_claims_and_not_with_those_of_others(world: World) -> None:
+    """Faults H26: numbers are those of the sentence."""
+    groups = (
+        UnknownGroup(DRIVER, "NotYetAsked", "", 20, ()),
+        UnknownGroup(DRIVER, "AgentSilent", "the agent on worker-1 has not reported", 2, ()),
+    )
+    since = world.clock.now()
+    world.clock.advance(minutes=10)
+    counts = Counts(selected=30, healthy=8, unknown=22)
+    silent_agent = Agents(2, 1, ("worker-1",), {"worker-1": since})
+    await world.check(make_result(judgement={"unknown": groups, "counts": counts}, agents=silent_agent))
+    (message,) = world.messages("AgentSilent")
+    assert "; 2 claims Unknown" in message

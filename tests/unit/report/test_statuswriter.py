@@ -105,3 +105,19 @@ async def test_while_the_server_is_away_only_the_newest_status_waits(world: Worl
     await world.check("driver_down")
     assert len(world.api.requests) == 1
     assert world.stored()["claims"]["unknown"] == 3000  # type: ignore[index]
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+async def test_a_status_whose_answer_got_lost_leaves_nothing_behind(world: World, lost: int) -> None:
+    """Faults D10: problems stayed for ever beside conditions that said that all was well."""
+    world.api.lose_answers = lost
+    await world.check("three_bad")
+    world.clock.advance(minutes=1)
+    world.api.lose_answers = lost
+    await world.check("all_healthy")
+    world.clock.advance(minutes=1)
+    await world.check("all_healthy")
+    stored = world.stored()
+    assert stored is not None
+    assert "problems" not in stored
+    assert {one["type"]: one["status"] for one in stored["conditions"]}["VolumesHealthy"] == "True"
