@@ -275,3 +275,30 @@ def test_what_was_found_is_forgotten_with_its_record(world: World) -> None:
     world.follow(policy())
     world.says(healthy=("handle-db",))
     assert world.checker.check(policy()).healths == {}
+
+
+@pytest.mark.parametrize(("away", "stays"), [(1, True), (14, True), (16, False), (600, False)])
+def test_a_claim_that_no_policy_holds_for_a_moment_keeps_its_finding(
+    world: World, away: int, stays: bool
+) -> None:
+    """Faults C7: relabelled away and back again, before its record was removed; nobody is told again."""
+    picky = policy(spec=replace(AT_ONCE, selector=Selector(claim_selector=labelled("db"))))
+    (db,) = [claim for claim in world.view.claims.values() if claim.ref.name == "db"]
+
+    def relabel(labels: Mapping[str, str]) -> None:
+        world.view.claims = {**world.view.claims, db.ref: replace(db, labels=labels)}
+        world.checker.follow({picky.uid: picky}, [db.ref])
+
+    relabel({"name": "db"})
+    world.says(bad=("handle-db",))
+    before = world.checker.check(picky).healths[db.ref]
+    relabel({})
+    assert world.checker.check(picky).healths == {}
+    world.clock.advance(seconds=away)
+    relabel({"name": "db"})
+    checked = world.checker.check(picky)
+    if stays:
+        assert checked.healths[db.ref].findings == before.findings
+        assert checked.transitions == ()
+    else:
+        assert [turn.kind for turn in checked.transitions] == [TransitionKind.FOUND]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from volumehealth.judge.claim import JudgeSettings, hand_over, not_after, resumed
+from volumehealth.judge.claim import JudgeSettings, hand_over, not_after, resumed, stopped
 from volumehealth.judge.driver import answers_about
 from volumehealth.judge.explain import Explained, explain_claim
 from volumehealth.judge.policy import PolicyJudgement, judge_policy
@@ -16,7 +16,7 @@ from volumehealth.judge.storage import Backend, StorageEvidence, StorageProblem,
 from volumehealth.model.cluster import Claim
 from volumehealth.model.health import ClaimHealth, Evidence
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.policy import Policy
+from volumehealth.model.policy import HAND_OVER_SECONDS, Policy
 from volumehealth.model.steps import Steps
 from volumehealth.policy.select import Members
 
@@ -59,6 +59,7 @@ class Judge:
         self._claims = claims
         self._memories: dict[str, _Memory] = {}
         self._unowned: dict[ClaimRef, ClaimHealth] = {}
+        self._between: dict[ClaimRef, tuple[ClaimHealth, datetime]] = {}
 
     # ---- what an earlier process knew ----
 
@@ -106,10 +107,22 @@ class Judge:
                 if new_owner is not None:
                     moved = hand_over(health, policies[new_owner].name, now)
                     self._memory(new_owner).healths[ref] = moved
+                elif uid in policies:
+                    self._between[ref] = (stopped(health), now)
+        self._take_back(owner, now)
         for ref in list(self._unowned):
             new_owner = owner(ref)
             if new_owner is not None:
                 self._memory(new_owner).healths.setdefault(ref, self._unowned.pop(ref))
+
+    def _take_back(self, owner: Callable[[ClaimRef], str | None], now: datetime) -> None:
+        """Go on from what is remembered of claims that no policy held for a moment, as long as their records stay."""
+        for ref, (health, since) in list(self._between.items()):
+            holder, late = owner(ref), abs((now - since).total_seconds()) > HAND_OVER_SECONDS
+            if holder is not None and not late:
+                self._memory(holder).healths.setdefault(ref, health)
+            if holder is not None or late:
+                del self._between[ref]
 
     def forget(self, uid: str) -> None:
         """A policy is gone."""

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
+HAND_OVER_SECONDS = 15.0
+"""Seconds that a claim may belong to no policy before what was found of it is over: another policy may take it over, or the
+same one again."""
 _EMPTY: Mapping[str, str] = MappingProxyType({})
 
 

@@ -21,7 +21,7 @@ from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import Claim, Pod
 from volumehealth.model.health import ClaimHealth, Finding
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.policy import Policy
+from volumehealth.model.policy import HAND_OVER_SECONDS, Policy
 from volumehealth.model.vocabulary import API_VERSION, COMPONENT, RECORDS
 from volumehealth.report.merge import difference
 from volumehealth.report.outbox import Fact, Outbox, StoredRecord
@@ -42,8 +42,6 @@ OUTPUT = "Records"
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
 _KIND = "record"
-_HAND_OVER = 15.0
-"""Seconds that a claim may belong to no policy before its record is removed: another policy may take it over."""
 _NEW_OWNER = 2.0
 """Seconds that a deleted policy's records stay: the policy that holds its claims now has checked them by then."""
 _LAG = timedelta(seconds=5)
@@ -214,7 +212,7 @@ class RecordWriter(Output):
         if not gone and owner is not None and owner != policy:
             self._holders[ref] = owner
         else:
-            self._remove(ref, policy, 0 if gone or owner == policy else _HAND_OVER)
+            self._remove(ref, policy, 0 if gone or owner == policy else HAND_OVER_SECONDS)
 
     def _compare(self, ref: ClaimRef, *, trusted: bool) -> None:
         """Write a record if the server has another one; otherwise its turns may be told."""
