@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from volumehealth.errors import SettingsError
+from volumehealth.model.text import whole_number
 
 ENV_PREFIX = "VOLUMEHEALTH_"
 DEFAULT_NAMESPACE = "volumehealth-system"
@@ -101,10 +102,11 @@ class _Reader:
 
     def number(self, name: str, default: int, *, least: int, most: int) -> int:
         text = self.text(name, str(default))
-        if not text.isdigit() or not least <= int(text) <= most:
+        number = whole_number(text)
+        if number is None or not least <= number <= most:
             self.fault(name, f"{text!r} is not a whole number from {least} to {most}")
             return default
-        return int(text)
+        return number
 
     def existing(self, name: str, *, directory: bool = False) -> str:
         text = self.text(name)
@@ -122,10 +124,11 @@ class _Reader:
             return None
         host, colon, port = text.rpartition(":")
         host = host.strip("[]")
-        if not colon or not port.isdigit() or int(port) > 65535:
+        number = whole_number(port)
+        if not colon or number is None or number > 65535:
             self.fault(name, f"{text!r} is not HOST:PORT")
             return default
-        return HostPort(host or "0.0.0.0", int(port))
+        return HostPort(host or "0.0.0.0", number)
 
     def endpoints(self, name: str) -> tuple[EndpointSetting, ...]:
         raw = self.raw.get(name) or ()
@@ -168,7 +171,7 @@ def address_fault(address: str) -> str:
             else f"{address!r} needs an absolute path: unix:///run/csi.sock"
         )
     host, colon, port = address.removeprefix("tcp://").rpartition(":")
-    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if not colon or not host or not 0 < (whole_number(port) or 0) < 65536:
         return f"{address!r} is neither unix:///path nor HOST:PORT"
     return ""
 

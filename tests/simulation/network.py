@@ -28,6 +28,7 @@ FAULTS = (
     "slow",
     "html 404",
     "html 502",
+    "html 200",
     "error 500",
     "error 503",
     "error 429",
@@ -167,9 +168,8 @@ class SimTransport:
     def _faked(self, request: HttpRequest) -> Reply | None:
         """Return what somebody answers in the server's place."""
         network, process = self._network, self._process
-        for fault in ("html 404", "html 502"):
-            if network.strikes(process, fault):
-                title = b"404 Not Found" if fault == "html 404" else b"502 Bad Gateway"
+        for title in (b"404 Not Found", b"502 Bad Gateway", b"200 Sign in"):
+            if network.strikes(process, f"html {title[:3].decode()}"):
                 return Reply(int(title[:3]), _HTML % (title, title), "text/html")
         for code in (500, 503, 429, 403, 401, 409, 410):
             if network.strikes(process, f"error {code}"):

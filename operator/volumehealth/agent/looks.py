@@ -14,7 +14,7 @@ from volumehealth.model.health import Condition
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer
 from volumehealth.model.report import VolumeHealthReport
-from volumehealth.model.text import clean_message
+from volumehealth.model.text import clean_message, whole_number
 from volumehealth.node.eyes import Earlier, Eyes, Sight, Snapshot
 from volumehealth.node.faults import Look
 from volumehealth.node.files import NodeFiles, RealFiles, read_or
@@ -309,7 +309,8 @@ def kernel_version(release: str) -> tuple[int, int]:
     """Read major and minor number of `6.18.44-generic`; a kernel that cannot be read counts as a new one."""
     major, _, rest = release.partition(".")
     minor = rest.partition(".")[0].partition("-")[0]
-    return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else (99, 0)
+    numbers = whole_number(major), whole_number(minor)
+    return (numbers[0], numbers[1]) if numbers[0] is not None and numbers[1] is not None else (99, 0)
 
 
 def _why(what: str, error: Exception) -> str:

@@ -5,14 +5,17 @@ outside of it.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
+from typing import Any
 
 import aiohttp
 import kopf
+import msgspec
 
 from volumehealth.errors import ApiError, ApiUnreachable, NotServed
 from volumehealth.kube.answers import error_of
+from volumehealth.kube.bodies import UNREADABLE, read_body
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +23,8 @@ Served = Callable[[str], Awaitable[bool]]
 """Tells of a path whether the API server serves it; raises ApiError if it does not tell."""
 
 
+_JSON = "application/json"
+_EXPIRED = b'{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired"}}\n'
 BACKOFFS = (0.5, 1.0, 2.0, 3.0, *(5.0,) * 17_280)
 """Seconds between tries of one request of Kopf: a day of them, for a fault of the API server must not end it."""
 
@@ -35,12 +40,17 @@ def session_of(connection: kopf.ConnectionInfo, served: Served) -> kopf.AiohttpS
     async def check(response: aiohttp.ClientResponse) -> None:
         if response.status >= HTTPStatus.BAD_REQUEST:
             await _refuse_what_is_not_kubernetes(response, served)
+        elif not _is_watch(response):
+            await _refuse_what_is_no_object(response)
+        elif response.content_type != _JSON:
+            raise aiohttp.ClientConnectionError(f"a watch is answered with {response.content_type}")
 
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=connection.as_ssl_context()),
         headers=connection.as_http_headers(),
         proxy=connection.proxy_url,
         raise_for_status=check,
+        response_class=_Response,
     )
     return kopf.AiohttpSession(server=connection.server, aiohttp_session=session)
 
@@ -58,3 +68,100 @@ async def _refuse_what_is_not_kubernetes(response: aiohttp.ClientResponse, serve
         except ApiError:
             pass
     raise aiohttp.ClientConnectionError(str(error))
+
+
+def _is_watch(response: aiohttp.ClientResponse) -> bool:
+    return "watch" in response.url.query
+
+
+async def _refuse_what_is_no_object(response: aiohttp.ClientResponse) -> None:
+    """Raise ClientConnectionError if a good answer is no object of Kubernetes, such as the login page of a proxy."""
+    try:
+        _object(await response.read())
+    except ApiError as error:
+        raise aiohttp.ClientConnectionError(f"{response.url.path}: {error}") from error
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """Read an object or a list of objects; null is an empty list.
+
+    Raises:
+        ApiError: if it is neither.
+    """
+    found = read_body(body, dict[str, Any], what="the answer")
+    if "items" in found:
+        found["items"] = read_body(body, _List, what="the list").items or []
+    return found
+
+
+class _Meta(msgspec.Struct):
+    name: str = ""
+    uid: str = ""
+
+
+class _Item(msgspec.Struct):
+    metadata: _Meta
+
+
+class _List(msgspec.Struct):
+    items: list[dict[str, Any]] | None
+
+
+class _Line(msgspec.Struct):
+    type: str
+    object: msgspec.Raw
+
+
+class _Response(aiohttp.ClientResponse):
+    """An answer of which Kopf sees only what it can read."""
+
+    async def start(self, connection: Any) -> "_Response":
+        """Begin to read it."""
+        await super().start(connection)
+        if _is_watch(self):
+            self.content = _Lines(self.content)  # type: ignore[assignment]  # all else is as it was
+        return self
+
+    async def json(self, **_: Any) -> Any:
+        """Return the object."""
+        try:
+            return _object(await self.read())
+        except ApiError as error:
+            raise aiohttp.ClientConnectionError(str(error)) from error
+
+
+class _Lines:
+    """The lines of a watch, as Kopf reads them: whole ones only, each with an object that has a name."""
+
+    def __init__(self, content: aiohttp.StreamReader) -> None:
+        self._content = content
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._content, name)
+
+    async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
+        """Yield lines.
+
+        Raises:
+            ClientPayloadError: at anything else; Kopf begins another watch then.
+        """
+        rest = b""
+        async for chunk in self._content.iter_chunked(size):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                if line:
+                    yield _checked(line)
+        if rest:
+            raise aiohttp.ClientPayloadError("a watch ends amid a line")
+
+
+def _checked(raw: bytes) -> bytes:
+    """Return a line that Kopf can take. An error of the server, whichever it is, has it list again: Kopf would end."""
+    try:
+        line = msgspec.json.decode(raw, type=_Line)
+        if line.type == "ERROR":
+            return _EXPIRED
+        msgspec.json.decode(line.object, type=_Item)
+    except UNREADABLE as error:
+        raise aiohttp.ClientPayloadError(f"a watch has a line that cannot be read: {error}") from error
+    return raw + b"\n"

@@ -15,6 +15,7 @@ import msgspec
 from volumehealth import errors
 from volumehealth.kube.access import Access
 from volumehealth.kube.answers import error_of
+from volumehealth.kube.bodies import UNREADABLE
 from volumehealth.kube.credentials import CredentialSource
 from volumehealth.kube.transport import Connect, HttpAnswer, HttpRequest, Transport
 from volumehealth.model.clock import Clock, SystemClock
@@ -141,13 +142,16 @@ class Api:
         try:
             async with asyncio.timeout(timeout):
                 answer = await self._send(method, path, query, data, (content_type, accept))
-                return await _body(answer)
+                body = await _body(answer)
         except TimeoutError as error:
             raise errors.ApiUnreachable(
                 f"{self._access.server} did not answer in time (at most {timeout:g} s)"
             ) from error
         except OSError as error:
             raise self._unreachable(error) from error
+        if method != "GET":
+            _check_done(body, answer.status, request=f"{method} {path}")
+        return body
 
     async def stream(
         self, path: str, *, query: Mapping[str, str], idle_timeout: float, accept: str = ""
@@ -266,6 +270,29 @@ class Api:
     def _unreachable(self, error: OSError) -> errors.ApiUnreachable:
         text = str(error) or type(error).__name__
         return errors.ApiUnreachable(f"the connection to {self._access.server} failed: {text}")
+
+
+class _Kind(msgspec.Struct):
+    kind: str = ""
+
+
+_kind = msgspec.json.Decoder(_Kind)
+
+
+def _check_done(body: bytes, status: int, *, request: str) -> None:
+    """Refuse a good answer to a write that is no object: a proxy's login page, after which nothing was written.
+
+    Raises:
+        ApiUnreachable: if it is none. What was written all the same is found by whoever tries again.
+    """
+    try:
+        kind = _kind.decode(body).kind
+    except UNREADABLE:
+        kind = ""
+    if not kind:
+        raise errors.ApiUnreachable(
+            f"{request}: HTTP {status}, and the answer is not the API server's", status=status
+        )
 
 
 async def _body(answer: HttpAnswer) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from volumehealth import errors
 from volumehealth.kube.access import Access, NoCredentials
@@ -73,6 +74,12 @@ class CredentialSource:
             raise errors.ApiError(f"credentials cannot be renewed: {error}") from error
 
     async def _access(self) -> Access:
+        access = await self._found()
+        for url in (access.server, access.proxy):
+            _check_url(url)
+        return access
+
+    async def _found(self) -> Access:
         if self._files is not None:
             return await self._files.access()
         if is_in_cluster(self._environ):
@@ -101,6 +108,14 @@ class CredentialSource:
             f"{_KUBECONFIG} names no file that exists ({named})" if named else f"there is no {_HOME_CONFIG}"
         )
         return f"{looked}, and this process does not run in a Pod"
+
+
+def _check_url(url: str) -> None:
+    """Refuse what no connection can be made to. Raises NoCredentials."""
+    try:
+        urlsplit(url).port  # noqa: B018 - it is parsed when it is read
+    except ValueError as error:
+        raise NoCredentials(f"{url!r} cannot be read as a URL: {error}") from error
 
 
 def _exists(path: str) -> bool:

@@ -37,7 +37,10 @@ def proxy_for(server: str, environ: Mapping[str, str]) -> str:
         server: URL.
         environ: variables; of two spellings the one in capitals counts.
     """
-    url = urlsplit(server)
+    try:
+        url = urlsplit(server)
+    except ValueError:  # whoever connects says so
+        return ""
     if url.scheme not in _PORTS:
         return ""
     if url.scheme == "http" and environ.get("REQUEST_METHOD"):

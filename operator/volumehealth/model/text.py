@@ -12,6 +12,7 @@ REASON_BYTES = 256
 
 _PLAIN_LENGTH = MESSAGE_BYTES // 4  # so many characters fit, whatever they are
 _CUT = "…"
+_DIGITS = 18
 _REASON = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?")
 _WORD = re.compile(r"[A-Za-z0-9_]+")
 
@@ -47,6 +48,11 @@ def clean_reason(text: str, *, default: str = Reason.VOLUME_CONDITION_ABNORMAL) 
     words = _WORD.findall(text)
     camel = "".join(word[0].upper() + word[1:] for word in words).lstrip("0123456789_")
     return camel[:REASON_BYTES] or str(default)
+
+
+def whole_number(text: str) -> int | None:
+    """Read a number of 18 ASCII digits at most; None if it is none. `str.isdigit` takes `²`, which `int` refuses."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else None
 
 
 def _cut(text: str) -> str:

@@ -21,6 +21,7 @@ from volumehealth.model.cluster import Claim
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy, PolicySpec
 from volumehealth.model.steps import at_once
+from volumehealth.model.text import whole_number
 from volumehealth.model.vocabulary import ConditionType, SilenceReason
 from volumehealth.pipeline import Pipeline
 from volumehealth.policy.files import policy_from_file
@@ -96,7 +97,7 @@ def parse_question(*, filename: str | None, explain: str | None, wait: str | Non
         ref = ClaimRef(namespace, name)
         if not (namespace and slash and name) or "/" in name:
             faults.append(f"--explain: {explain!r} is not NAMESPACE/CLAIM")
-    if wait is not None and not (wait.isdigit() and 0 < int(wait) <= 3600):
+    if wait is not None and not 0 < (whole_number(wait) or 0) <= 3600:
         faults.append(f"--wait: {wait!r} is not a whole number of seconds from 1 to 3600")
     if faults:
         raise SettingsError(faults)

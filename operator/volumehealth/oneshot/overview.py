@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-import msgspec
-
-from volumehealth.errors import Forbidden, NotFound
+from volumehealth.errors import ApiError, Forbidden, NotFound
 from volumehealth.kube.api import Api
+from volumehealth.kube.bodies import read_body
+from volumehealth.kube.lists import Page
 from volumehealth.model.clock import parse_rfc3339
 from volumehealth.model.health import severity
 from volumehealth.model.vocabulary import API_VERSION, DRIVERS, POLICIES, RECORDS, ConditionType
@@ -93,12 +93,10 @@ async def read_record(api: Api, namespace: str, name: str) -> Object | None:
         ApiError: if it cannot be read.
     """
     try:
-        found: Object = msgspec.json.decode(
-            await api.request("GET", f"{_BASE}/namespaces/{namespace}/{RECORDS}/{name}")
-        )
+        body = await api.request("GET", f"{_BASE}/namespaces/{namespace}/{RECORDS}/{name}")
     except NotFound:
         return None
-    return found
+    return _checked(read_body(body, dict[str, Any], what=f"the record of {namespace}/{name}"))
 
 
 NOT_INSTALLED = "NOT INSTALLED: this cluster does not serve volumehealth.dev; see docs/install.md"
@@ -148,11 +146,25 @@ async def _list(api: Api, path: str) -> list[Object]:
     token = ""
     while True:
         query = {"limit": "500"} | ({"continue": token} if token else {})
-        page = msgspec.json.decode(await api.request("GET", path, query=query))
-        items += page.get("items") or ()
-        token = (page.get("metadata") or {}).get("continue") or ""
+        body = await api.request("GET", path, query=query)
+        page = read_body(body, Page[dict[str, Any]], what=f"the list of {path.rpartition('/')[2]}")
+        items += map(_checked, page.items or ())
+        token = page.metadata.token or ""
         if not token:
             return items
+
+
+def _checked(one: dict[str, Any]) -> Object:
+    """Return an object that has a name and, if any, a status: a proxy may answer in place of the API server.
+
+    Raises:
+        ApiError: if it is no object of the API server.
+    """
+    metadata, status = one.get("metadata"), one.get("status")
+    named = isinstance(metadata, dict) and isinstance(metadata.get("name"), str)
+    if not named or not (status is None or isinstance(status, dict)):
+        raise ApiError("what answers is not the API server: an object has no name")
+    return one
 
 
 async def list_if_allowed(api: Api, path: str) -> list[Object] | None:
@@ -177,7 +189,13 @@ def _worst_first(record: Object) -> tuple[bool, int, str, str, str]:
     worst = max((severity(str(one.get("status", ""))) for one in status.get("findings") or ()), default=-1)
     metadata = record["metadata"]
     recovered = status.get("health") == "Recovered"
-    return (recovered, -worst, str(status.get("since") or _LONG_AGO), metadata["namespace"], metadata["name"])
+    return (
+        recovered,
+        -worst,
+        str(status.get("since") or _LONG_AGO),
+        str(metadata.get("namespace")),
+        metadata["name"],
+    )
 
 
 def _time(text: object) -> datetime | None:

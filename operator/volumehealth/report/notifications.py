@@ -25,6 +25,7 @@ from volumehealth.kube.backoff import Backoffs, Cause, Growth
 from volumehealth.model.health import Transition, TransitionKind
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy
+from volumehealth.model.text import whole_number
 from volumehealth.model.vocabulary import GROUP
 from volumehealth.report.outbox import Due, Edge, Outbox, episode_of
 from volumehealth.report.output import Output
@@ -41,6 +42,8 @@ _PER_SECOND = 2.0
 _BURST = 20
 """Messages to one address: so many at once, and so many a second after them."""
 _TIMEOUT = 10.0
+_LONGEST_WAIT = 100_000
+"""Seconds that a receiver can make us wait for."""
 _KIND = "notification"
 _RETRY = Growth(1.0, 2.0, 300.0)
 _REFUSED = frozenset({400, 405, 406, 413, 415, 422})
@@ -283,8 +286,8 @@ class HttpSession:
         async with self._session.post(
             target.url, data=body, headers=dict(headers), allow_redirects=False
         ) as answer:
-            after = answer.headers.get("Retry-After", "")
-            return answer.status, float(after) if after.isdigit() and len(after) < 6 else 0.0
+            after = whole_number(answer.headers.get("Retry-After", "")) or 0
+            return answer.status, float(min(after, _LONGEST_WAIT))
 
     async def close(self) -> None:
         """End the connections."""

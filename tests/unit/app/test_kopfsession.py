@@ -13,6 +13,9 @@ from volumehealth.errors import ApiUnreachable
 HTML = "<html>no</html>"
 ANSWERS: dict[str, tuple[int, str, bool]] = {
     "all is well": (200, "{}", True),
+    "a login page": (200, HTML, False),
+    "half an object": (200, '{"items": [', False),
+    "a list of what is no object": (200, '{"items": [7]}', False),
     "404 by Kubernetes' own word": (404, '{"kind": "Status", "reason": "NotFound", "code": 404}', True),
     "403 by Kubernetes' own word": (403, '{"kind": "Status", "reason": "Forbidden", "code": 403}', True),
     "401 by Kubernetes' own word": (401, '{"kind": "Status", "reason": "Unauthorized", "code": 401}', True),
@@ -29,7 +32,11 @@ async def server() -> AsyncIterator[tuple[str, dict[str, object]]]:
     said: dict[str, object] = {"status": 200, "text": ""}
 
     async def answer(_: web.Request) -> web.Response:
-        return web.Response(status=int(str(said["status"])), text=str(said["text"]))
+        return web.Response(
+            status=int(str(said["status"])),
+            text=str(said["text"]),
+            content_type=str(said.get("type", "application/json")),
+        )
 
     app = web.Application()
     app.router.add_get("/{path:.*}", answer)
@@ -77,3 +84,62 @@ async def test_a_resource_that_is_not_served_any_more_ends_kopf(
 def test_kopf_tries_again_for_a_day() -> None:
     assert sum(BACKOFFS) > 23 * 3600
     assert max(BACKOFFS) <= 5
+
+
+async def watched(url: str) -> list[bytes]:
+    """Read a watch to its end as Kopf does."""
+
+    async def is_served(_: str) -> bool:
+        return True
+
+    made = session_of(kopf.ConnectionInfo(server=url), is_served)
+    async with made.aiohttp_session as session, session.get(f"{url}/x?watch=true") as answer:
+        return [line async for line in answer.content.iter_chunked(1024)]
+
+
+ADDED = '{"type":"ADDED","object":{"metadata":{"name":"p","uid":"u"}}}\n'
+
+
+async def test_a_watch_is_read_line_by_line(server: tuple[str, dict[str, object]]) -> None:
+    url, said = server
+    said["text"] = ADDED + ADDED
+    assert await watched(url) == [ADDED.encode()] * 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [HTML + "\n", ADDED[:-5], "7\n", '{"type":"ADDED","object":{"metadata":null}}\n', "[" * 5000 + "\n"],
+)
+async def test_what_is_no_line_of_a_watch_is_a_broken_connection(
+    server: tuple[str, dict[str, object]], text: str
+) -> None:
+    url, said = server
+    said["text"] = text
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await watched(url)
+
+
+async def test_a_page_in_place_of_a_watch_is_an_outage(server: tuple[str, dict[str, object]]) -> None:
+    url, said = server
+    said.update(text=HTML, type="text/html")
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await watched(url)
+
+
+async def test_any_error_in_a_watch_has_kopf_list_again(server: tuple[str, dict[str, object]]) -> None:
+    url, said = server
+    said["text"] = '{"type":"ERROR","object":{"kind":"Status","code":500,"message":"etcd is away"}}\n'
+    (line,) = await watched(url)
+    assert b'"code":410' in line
+
+
+async def test_a_list_that_is_null_is_empty(server: tuple[str, dict[str, object]]) -> None:
+    url, said = server
+    said["text"] = '{"items": null, "metadata": {}}'
+
+    async def is_served(_: str) -> bool:
+        return True
+
+    made = session_of(kopf.ConnectionInfo(server=url), is_served)
+    async with made.aiohttp_session as session, session.get(f"{url}/x") as answer:
+        assert (await answer.json())["items"] == []

@@ -22,6 +22,7 @@ from volumehealth.kube.h11_transport import H11Transport
 from volumehealth.kube.transport import Connect, HttpAnswer, HttpRequest
 from volumehealth.model.clock import SystemClock
 
+OBJECT = {"kind": "Thing"}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -54,7 +55,7 @@ class Server:
         self.bodies.append(await request.read())
         if self.accepted is not None and token not in self.accepted:
             return status(401, "Unauthorized")
-        return await self.handler(request) if self.handler else web.json_response({"ok": True})
+        return await self.handler(request) if self.handler else web.json_response(OBJECT)
 
 
 def status(code: int, message: str, **headers: str) -> web.Response:
@@ -116,18 +117,18 @@ async def api(server: Server, tmp_path: Path, clock: MovableClock, connect: Conn
 
 async def test_a_request_carries_the_token_and_a_json_body(api: Api, server: Server) -> None:
     answer = await api.request("POST", "/apis/x", body={"a": [1, "ü"]})
-    assert answer == b'{"ok": true}'
+    assert answer == b'{"kind": "Thing"}'
     assert server.tokens == ["Bearer first"]
     assert server.bodies == ['{"a":[1,"ü"]}'.encode()]
 
 
 async def test_bytes_are_sent_as_they_are(api: Api, server: Server) -> None:
     async def echo(request: web.Request) -> web.Response:
-        return web.Response(text=request.headers["Content-Type"])
+        return web.json_response({**OBJECT, "type": request.headers["Content-Type"]})
 
     server.handler = echo
     answer = await api.request("PATCH", "/x", body=b"a: b", content_type="application/apply-patch+yaml")
-    assert answer == b"application/apply-patch+yaml"
+    assert b"application/apply-patch+yaml" in answer
     assert server.bodies == [b"a: b"]
 
 
@@ -188,6 +189,19 @@ async def test_what_is_no_status_is_not_the_api_servers_word(
     with pytest.raises(kind) as caught:
         await api.request("GET", "/x")
     assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("body", [b"<html>Sign in</html>", b"", b"null", b"{}", b"\xff", b'{"kind":"Event"'])
+async def test_a_page_in_place_of_an_answer_to_a_write_is_no_success(
+    api: Api, server: Server, method: str, body: bytes
+) -> None:
+    async def login(_: web.Request) -> web.Response:
+        return web.Response(body=body)
+
+    server.handler = login
+    with pytest.raises(errors.ApiUnreachable):
+        await api.request(method, "/x", body={})
 
 
 @pytest.mark.parametrize("wait", ["9" * 400, "²", "-1", "1e9", "Wed, 21 Oct 2026 07:28:00 GMT", ""])
@@ -259,7 +273,7 @@ async def test_a_refused_token_is_read_again_and_the_request_repeated_once(
 ) -> None:
     server.accepted = {"Bearer second"}
     (tmp_path / "token").write_text("second")
-    assert await api.request("POST", "/x", body={}) == b'{"ok": true}'
+    assert await api.request("POST", "/x", body={}) == b'{"kind": "Thing"}'
     assert server.tokens == ["Bearer first", "Bearer second"]
 
 
@@ -277,7 +291,7 @@ async def test_many_refused_at_once_load_the_credentials_once(
     server.accepted = {"Bearer second"}
     (tmp_path / "token").write_text("second")
     answers = await asyncio.gather(*(api.request("GET", "/x") for _ in range(20)))
-    assert answers == [b'{"ok": true}'] * 20
+    assert answers == [b'{"kind": "Thing"}'] * 20
 
 
 async def test_a_token_file_is_read_again_every_minute(
@@ -332,7 +346,7 @@ async def test_a_netrc_that_names_the_server_changes_nothing(
     netrc.write_text("machine 127.0.0.1 login somebody password secret\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
-    assert await api.request("GET", "/x") == b'{"ok": true}'
+    assert await api.request("GET", "/x") == b'{"kind": "Thing"}'
     assert server.tokens == ["Bearer first"]
 
 
