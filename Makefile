@@ -61,8 +61,23 @@ unit: $(STAMP) ## Run the tests that need no API server
 simulate: $(STAMP) ## Simulate clusters from seeds: SEED=n the first, RUNS=n how many, STEPS=n minutes with faults
 	@PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED)) --runs $(or $(RUNS),20) $(if $(STEPS),--minutes $(STEPS)) $(ARGS)
 
-nightly: test-versions ## What takes too long for every change: every version, then fresh simulated clusters for SECONDS=n (8 hours)
-	@PYTHONPATH=tests $(BIN)/python -m simulation --runs 1000000 --seconds $(or $(SECONDS),28800) $(ARGS)
+.PHONY: faults fuzz mutants
+faults: $(STAMP) tools ## Kill, freeze, starve and mislead a real operator for an hour or two; the short form is in `make test`
+	@VOLUMEHEALTH_LONG=1 $(BIN)/python -m pytest -q -m cluster tests/integration/test_faults_*.py $(ARGS)
+
+fuzz: $(STAMP) ## Give all that reads what others write a million inputs (two hours): INPUTS=n for each of 20 tests
+	@VOLUMEHEALTH_FUZZ=$(or $(INPUTS),52000) $(BIN)/python -m pytest -q --timeout=0 tests/fuzz $(ARGS)
+
+mutants: $(STAMP) ## Test the simulator: put faults into the product and count the runs until it finds each
+	@VIRTUAL_ENV=$(VENV) PYTHONPATH=tests nice -n 10 $(BIN)/uv run --quiet --no-project --active \
+		--with cosmic-ray==8.7.0 --with coverage==7.17.5 python -m mutants $(ARGS)
+
+nightly: $(STAMP) ## What takes too long for every change: all of these, then fresh simulated clusters for SECONDS=n (8 hours)
+	@failed=; for part in test-versions faults fuzz mutants; do \
+		echo "==> $$part"; $(MAKE) $$part || failed="$$failed $$part"; \
+	done; \
+	PYTHONPATH=tests $(BIN)/python -m simulation --runs 1000000 --seconds $(or $(SECONDS),28800) $(ARGS) \
+		|| failed="$$failed simulation"; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 lint: $(STAMP) ## Check style, types, layers and generated code
 	@$(BIN)/ruff check .

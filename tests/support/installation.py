@@ -23,6 +23,8 @@ ACCOUNT = "volumehealth-operator"
 USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/volumehealth-operator"
 _POLL = 0.05
+_AT_THE_END = "an error occurred during closing of asynchronous generator"
+"""asyncio's word about generators of Kopf, at the end of a process that lost its Lease and has no time to wait."""
 
 
 class Installation:
@@ -43,7 +45,8 @@ class Installation:
         self.may_be_refused = False
         """True in tests that take the operator's rights away."""
         self._home = home
-        self._kubeconfig = plane.home / "operator.kubeconfig"
+        self.kubeconfig = plane.home / "operator.kubeconfig"
+        """The file with which operators log in."""
         self._complete = plane.home / "installed"
 
     async def __aenter__(self) -> Self:
@@ -83,6 +86,7 @@ class Installation:
             for operator in self.operators
             for line in operator.log()
             if line.get("raw") or "exception" in line or line.get("level") == "critical"
+            if not str(line.get("message")).startswith(_AT_THE_END)
         )
         return [*refused, *lines]
 
@@ -96,7 +100,7 @@ class Installation:
         await self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         await until(self._served, "our kinds are served")
         token = await asyncio.to_thread(self.plane.create_token, NAMESPACE, ACCOUNT)
-        self.plane.write_kubeconfig(self._kubeconfig, token, user=ACCOUNT)
+        self.plane.write_kubeconfig(self.kubeconfig, token, user=ACCOUNT)
         self._complete.touch()
 
     async def _served(self) -> bool:
@@ -117,15 +121,22 @@ class Installation:
     # Operators.
 
     async def operator(
-        self, endpoints: Sequence[str] = (), *, arguments: Sequence[str] = (), name: str = ""
+        self,
+        endpoints: Sequence[str] = (),
+        *,
+        arguments: Sequence[str] = (),
+        name: str = "",
+        kubeconfig: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> OperatorProcess:
-        """Start an operator; its endpoints are values of `--csi-endpoint`."""
+        """Start an operator; its endpoints are values of `--csi-endpoint`, its way to the API server the usual one."""
         operator = OperatorProcess(
             name or f"operator-{len(self.operators) + 1}",
             home=self._home,
-            kubeconfig=self._kubeconfig,
+            kubeconfig=kubeconfig or self.kubeconfig,
             endpoints=endpoints,
             arguments=arguments,
+            environment=environment,
         )
         self.operators.append(operator)
         await operator.start()

@@ -29,6 +29,7 @@ class OperatorProcess:
         kubeconfig: with the deployed ServiceAccount's token.
         endpoints: values of `--csi-endpoint`.
         arguments: further flags.
+        environment: further variables.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class OperatorProcess:
         kubeconfig: Path,
         endpoints: Sequence[str] = (),
         arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         metrics, health = free_ports(2)
         self.metrics_url = f"http://127.0.0.1:{metrics}/metrics"
@@ -56,7 +58,9 @@ class OperatorProcess:
             *(f"--csi-endpoint={endpoint}" for endpoint in endpoints),
             *arguments,
         )
-        self.program = Program(name, lambda: command, home=home, environment={"POD_NAME": name})
+        self.program = Program(
+            name, lambda: command, home=home, environment={"POD_NAME": name, **(environment or {})}
+        )
 
     # Life.
 
@@ -83,6 +87,20 @@ class OperatorProcess:
     async def kill(self) -> None:
         """End it as a crash would: SIGKILL."""
         await asyncio.to_thread(self.program.kill)
+
+    def freeze(self) -> None:
+        """Let it stand still, as a machine that is suspended does: SIGSTOP."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        running = self.program.running
+        if running is None:
+            raise SandboxError(f"{self.program.name} does not run")
+        running.signal(number)
 
     async def stop(self, *, grace: float = 15.0) -> int | None:
         """End it as a kubelet would, SIGTERM first; return its exit status (-9: it had to be killed)."""
