@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from fuzz.fuzzing import edited_json, fuzz
-from volumehealth.cluster.objects import LabelPool, RecordObject, record_row
 from volumehealth.model.clock import LATEST, LONG_AGO
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.report_json import decode_report
@@ -64,10 +63,6 @@ REPORTS = (
 
 @fuzz(edited_json(RECORDS))
 def test_any_record_is_gone_on_from_or_left(status: Any) -> None:
-    record = msgspec.convert(
-        {"metadata": {"name": "a", "namespace": "shop", "uid": "u"}, "status": {}}, RecordObject
-    )
-    record_row(record, LabelPool())
     resumed = resume(ClaimRef("shop", "a"), "u", msgspec.json.encode(status))
     for finding in resumed.health.findings if resumed is not None else ():
         assert LONG_AGO <= finding.since <= LATEST

@@ -73,8 +73,11 @@ def number_or(files: NodeFiles, path: str, default: int = 0) -> int:
 
 
 def is_number(text: str) -> bool:
-    """Tell whether a text is a number as the kernel prints one: `²` is a digit to Python, too, and no number."""
-    return text.isascii() and text.isdigit()
+    """Tell whether a text is a number as the kernel prints one: `²` is a digit to Python, too, and no number.
+
+    It has 20 digits at most, as 64 bits have; Python refuses to read one of thousands.
+    """
+    return text.isascii() and text.isdigit() and len(text) <= 20
 
 
 def names_or(files: NodeFiles, path: str) -> tuple[str, ...]:
