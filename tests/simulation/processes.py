@@ -202,6 +202,7 @@ async def operator_main(
             random=random,
             metrics=_Counting(replica.history),
             dial=partial(SimWire, network, process),
+            leads=elector.holds if elect else lambda: True,
         )
         leads(replica, work)
         for one in work.coroutines():

@@ -1,6 +1,6 @@
 """What a leading operator is made of, wired: without Kopf, signals and servers, so that a simulation runs the same."""
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from random import Random
 from typing import Any
@@ -12,6 +12,7 @@ from volumehealth.csi.client import CsiClient
 from volumehealth.csi.endpoint import parse_endpoint
 from volumehealth.csi.wire import Dial, GrpcWire
 from volumehealth.kube.api import Api
+from volumehealth.kube.fence import WhileLeading
 from volumehealth.model.clock import Clock
 from volumehealth.pipeline import Pipeline
 from volumehealth.probing.probers import Probers
@@ -32,6 +33,7 @@ class LeaderWork:
         random: jitter.
         metrics: what counts.
         dial: makes connections to drivers.
+        leads: whether this process surely leads; without this it always does.
 
     Attributes:
         view: the cluster view.
@@ -48,6 +50,7 @@ class LeaderWork:
         random: Random,
         metrics: Metrics,
         dial: Dial = GrpcWire,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         self.view = ClusterView(
             api,
@@ -72,7 +75,7 @@ class LeaderWork:
             connect=partial(CsiClient, dial=dial),
         )
         self.reporter = Reporter(
-            api,
+            WhileLeading(api, leads),
             clock=clock,
             random=random,
             metrics=metrics,

@@ -19,7 +19,7 @@ from volumehealth.app.kopfrun import KopfRun, on_signals, policies_served
 from volumehealth.errors import LeaseLost
 from volumehealth.kube.api import Api
 from volumehealth.kube.lease import LeaseElector
-from volumehealth.model.clock import Clock, SystemClock
+from volumehealth.model.clock import SystemClock
 from volumehealth.report.http import PROMETHEUS, Page, health, serve
 from volumehealth.report.metrics import Metrics
 from volumehealth.settings import HostPort, Settings, identity
@@ -94,7 +94,9 @@ async def run(settings: Settings) -> int:
             async with asyncio.TaskGroup() as group:
                 if settings.leader_elect:
                     group.create_task(_hold(elector))
-                status = await _lead(settings, api, clock, random, metrics, probes, stop, group)
+                leads = elector.holds if settings.leader_elect else _always
+                work = LeaderWork(api, settings, clock=clock, random=random, metrics=metrics, leads=leads)
+                status = await _lead(work, api, probes, stop, group)
                 raise _Done
         except* _Done:
             pass
@@ -116,22 +118,19 @@ async def _hold(elector: LeaseElector) -> None:
         raise
 
 
+def _always() -> bool:
+    """Without election there is no other leader."""
+    return True
+
+
 class _Done(Exception):  # noqa: N818 - no error: it ends the task group
     """The work is done; cancels what is left."""
 
 
 async def _lead(
-    settings: Settings,
-    api: Api,
-    clock: Clock,
-    random: Random,
-    metrics: Metrics,
-    probes: Probes,
-    stop: asyncio.Event,
-    group: asyncio.TaskGroup,
+    work: LeaderWork, api: Api, probes: Probes, stop: asyncio.Event, group: asyncio.TaskGroup
 ) -> int:
     """Do the operator's work until it is told to stop; return the exit status."""
-    work = LeaderWork(api, settings, clock=clock, random=random, metrics=metrics)
     engine, reporter = work.engine, work.reporter
     probes.working(engine)
     for one in work.coroutines():

@@ -138,6 +138,12 @@ class LeaseElector:
                 async with asyncio.timeout(left):
                     await self._try_renew()
 
+    def holds(self) -> bool:
+        """Tell whether the Lease is surely ours: nobody else can have taken it since it was renewed last."""
+        return self._mine is not None and (
+            self._clock.monotonic() < self._renewed + self._timing.renew_deadline
+        )
+
     async def release(self) -> None:
         """Give the Lease back, so that another process need not wait; call it when all work has ended."""
         try:
