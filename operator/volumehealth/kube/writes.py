@@ -113,6 +113,8 @@ class Limits:
     refused: Growth = _REFUSED
 
 
+_NEVER = frozenset({400, 405, 413, 415, 422})
+"""Answers by which the server says that it will never take this; any other answer may be another one next time."""
 _COMPLAIN_EVERY = 600.0
 """Seconds between two log lines about the same kind of refused write."""
 
@@ -457,15 +459,15 @@ class WriteQueue:
                 self._observe(entry.kind, "Forbidden")
                 self._complain(entry.kind, "a right is missing; trying again later", error)
                 return self._backoffs.failed(entry.key, Cause.FORBIDDEN, kind=entry.kind, now=_time())
-            case _ if error.status >= 500 or isinstance(error, errors.ApiUnreachable):
+            case _ if error.status in _NEVER and not isinstance(error, errors.ApiUnreachable):
+                self._complain(entry.kind, "the API server does not take this write", error)
+                self._backoffs.failed(entry.key, Cause.REFUSED, kind=entry.kind, now=_time())
+                return Outcome(Result.INVALID)
+            case _:
                 self._observe(entry.kind, "Retried")
                 return self._backoffs.failed(
                     entry.key, Cause.SERVER, kind=entry.kind, now=_time(), at_least=error.retry_after or 0.0
                 )
-            case _:
-                self._complain(entry.kind, "the API server does not take this write", error)
-                self._backoffs.failed(entry.key, Cause.REFUSED, kind=entry.kind, now=_time())
-                return Outcome(Result.INVALID)
 
     def _complain(self, kind: str, what: str, error: errors.ApiError) -> None:
         """Log a refused write, once in ten minutes for each kind."""

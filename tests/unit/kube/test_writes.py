@@ -252,6 +252,19 @@ async def test_what_another_try_would_not_change_is_told_at_once(
     assert len(api.requests) == 1
 
 
+@pytest.mark.parametrize("status", [402, 408, 410, 418, 425, 500])
+async def test_an_answer_that_may_be_another_one_next_time_is_waited_out(
+    api: FakeApi, queue: WriteQueue, status: int
+) -> None:
+    """Such as 410, which a write has no use for: something on the way said it."""
+    api.refusals = [errors.ApiError("not now", status=status)]
+    ends: list[Outcome] = []
+    async with running(queue):
+        put(queue, "a", on_done=ends.append)
+        await asyncio.sleep(60)
+    assert [end.result for end in ends] == [Result.DONE]
+
+
 async def test_a_missing_right_is_tried_again_slowly_and_logged_rarely(
     api: FakeApi, queue: WriteQueue, caplog: pytest.LogCaptureFixture, counted: Counted
 ) -> None:
