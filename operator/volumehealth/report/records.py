@@ -148,6 +148,7 @@ def _due(due: Due) -> dict[str, object]:
             **_identity(finding.identity),
             "message": fit(finding.message, _DUE_MESSAGE),
             "since": rfc3339(finding.since),
+            "named": _time(finding.named),
             "confirmed": rfc3339(finding.confirmed),
             "episode": finding.episode,
             "lastNotifiedAt": _time(finding.last_notified_at),
@@ -163,6 +164,7 @@ def _finding(finding: Finding, told: datetime | None) -> dict[str, object]:
             **_identity(finding.identity),
             "message": fit(finding.message, _MESSAGE),
             "since": rfc3339(finding.since),
+            "named": _time(finding.named),
             "confirmed": rfc3339(finding.confirmed),
             "episode": finding.episode,
             "stale": finding.stale or None,
@@ -205,6 +207,7 @@ class _FindingIn(msgspec.Struct, rename="camel"):
     origins: tuple[str, ...] = ()
     node: str = ""
     message: str = ""
+    named: str = ""
     confirmed: str = ""
     episode: int = 1
     stale: bool = False
@@ -378,10 +381,16 @@ class _Reader:
             via=item.via,
             episode=min(max(item.episode, 1), _MOST_EPISODES),
             stale=item.stale,
+            named=self._named(item, since),
             clear_since=cleared if cleared is not None and cleared >= since else None,
             last_notified_at=notified if notified is not None and notified >= since else None,
             observers=_observers(item),
         )
+
+    def _named(self, item: _FindingIn, since: datetime) -> datetime | None:
+        """Return by which time the episode's Events are named, if the wall clock was set back since."""
+        named = moment_of(item.named) or moment_of(item.since)
+        return named if named is not None and named > since else None
 
     def _read(self, items: Iterable[msgspec.Raw], kind: type[_In]) -> Iterator[_In]:
         for item in items:

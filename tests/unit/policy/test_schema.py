@@ -260,7 +260,7 @@ def test_the_status_counts_what_is_counted() -> None:
 
 
 def test_a_record_holds_what_a_restart_needs() -> None:
-    kept = api_names(Finding) - {"clear", "named"}  # what each process counts and keeps for itself
+    kept = api_names(Finding) - {"clear"}  # what each process counts for itself
     assert properties(RECORDS, "status.findings[]") == kept
     assert properties(RECORDS, "status.episodes[]") == api_names(Identity) | {"count"}
     assert properties(RECORDS, "status.history[]") == api_names(Change)
@@ -300,6 +300,7 @@ def test_no_field_of_a_written_record_is_unknown_to_the_schema() -> None:
         node="n",
         stale=True,
         clear_since=now,
+        named=now + timedelta(hours=1),
     )
     health = ClaimHealth(
         uid="u",

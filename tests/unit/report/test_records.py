@@ -14,6 +14,7 @@ from support.health import START, make_claim, make_finding, make_health, make_po
 from volumehealth.model.cluster import Pod
 from volumehealth.model.health import Change, ClaimHealth, Finding, Identity, Source, Verdict, Via
 from volumehealth.model.origin import Observer
+from volumehealth.report.outbox import episode_of
 from volumehealth.report.records import deserves_record, label_value, render, resume
 
 CLAIM = make_claim()
@@ -33,6 +34,7 @@ def possible(finding: Finding) -> Finding:
         finding,
         node=finding.node or ("n" if finding.source is Source.NODE else ""),
         since=since,
+        named=finding.named if finding.named is not None and finding.named > since else None,
         confirmed=later[0],
         clear_since=finding.clear_since and later[1],
         last_notified_at=finding.last_notified_at and later[2],
@@ -52,6 +54,7 @@ findings = st.builds(
     episode=st.integers(1, 50),
     stale=st.booleans(),
     clear_since=st.none() | seconds,
+    named=st.none() | seconds,
     last_notified_at=st.none() | seconds,
     observers=st.lists(st.sampled_from(Observer), min_size=1, unique=True).map(
         lambda some: tuple(sorted(some))
@@ -83,6 +86,20 @@ def test_what_is_written_is_read_back(health: ClaimHealth) -> None:
     assert read is not None
     assert read.policy == "storage"
     assert read.health == health
+
+
+def test_an_episode_keeps_its_name_when_the_clock_is_set_back_and_the_operator_starts_anew() -> None:
+    told = make_finding()
+    status = json.dumps(written(make_health(CLAIM, told))["status"]).encode()
+    read = resume(CLAIM.ref, CLAIM.uid, status, now=START - timedelta(hours=1))
+    assert read is not None
+    (finding,) = read.health.findings
+    assert finding.since == START - timedelta(hours=1)
+    assert episode_of(CLAIM.uid, finding) == episode_of(CLAIM.uid, told)
+    again = json.dumps(written(read.health)["status"]).encode()
+    later = resume(CLAIM.ref, CLAIM.uid, again, now=START)
+    assert later is not None
+    assert episode_of(CLAIM.uid, later.health.findings[0]) == episode_of(CLAIM.uid, told)
 
 
 def test_a_recovered_claim_is_read_back_with_its_past() -> None:
