@@ -219,7 +219,7 @@ class EventWriter(Output):
     ) -> None:
         users = tuple(_users(self._pods_of(claim.ref), finding))
         remind_every = result.policy.spec.events.remind_every
-        if told.claim.due(result.now, remind_every):
+        if told.claim.due(result.now, remind_every) and not self._waits(claim.ref, claim.uid, finding):
             draft = _found_on_claim(claim, finding, episode, users)
             paced = told.wide or told.claim.last is not None
             self._write(
@@ -227,7 +227,7 @@ class EventWriter(Output):
                 told.claim,
                 draft,
                 Priority.CLAIM_EVENT,
-                partial(self._outbox.touch, claim.ref),
+                partial(self._told_claim, claim.ref),
                 paced=paced,
             )
         if told.wide:
@@ -236,10 +236,19 @@ class EventWriter(Output):
             del told.pods[uid]
         for pod in users:
             line = told.pods.setdefault(pod.uid, _Notification())
-            if line.due(result.now, remind_every):
+            if line.due(result.now, remind_every) and not self._waits(
+                claim.ref, claim.uid, finding, pod=pod.name
+            ):
                 draft = _found_on_pod(claim, finding, episode, pod)
                 paced = line.last is not None
-                self._write(result, line, draft, Priority.POD_EVENT, _nothing, paced=paced)
+                self._write(
+                    result, line, draft, Priority.POD_EVENT, partial(self._go_on, claim.ref), paced=paced
+                )
+
+    def _told_claim(self, ref: ClaimRef) -> None:
+        """People were told of a finding: its record should say so, and its end may have waited for that."""
+        self._outbox.touch(ref)
+        self._go_on(ref)
 
     def _write(
         self,
@@ -307,15 +316,15 @@ class EventWriter(Output):
         if closing is None:
             closing = closings[episode] = _Closing(_Told(_Notification(last=due.finding.last_notified_at)))
         users = tuple(_users(self._pods_of(ref), due.finding))
-        if due.claim:
-            if closing.abnormal.claim.last is None and not closing.abnormal.claim.open:
-                draft = _found_on_claim(claim, due.finding, episode, users)
-                self._write(result, closing.abnormal.claim, draft, Priority.CLAIM_EVENT, _nothing, paced=True)
-            if not closing.claim.open:
+        if due.claim and not self._waits(ref, due.uid, due.finding, due):
+            began = closing.abnormal.claim
+            if began.last is None:
+                self._begin(ref, began, _found_on_claim(claim, due.finding, episode, users), result)
+            elif not closing.claim.open:
                 paid = partial(self._outbox.pay, ref, due, claim=True)
                 draft = _cleared(_about_claim(claim), claim, due, episode)
                 paced = resumed or not (due.pods or due.all_pods)
-                self._write(result, closing.claim, draft, Priority.CLAIM_EVENT, paid, paced=paced)
+                self._end(ref, closing.claim, draft, paid, result, paced=paced)
         self._tell_due_pods(claim, due, closing, users, result)
 
     def _tell_due_pods(
@@ -324,20 +333,73 @@ class EventWriter(Output):
         episode = episode_of(due.uid, due.finding)
         owed = [pod for pod in users if due.all_pods or pod.name in due.pods]
         for pod in owed:
+            if self._waits(claim.ref, due.uid, due.finding, due, pod=pod.name):
+                continue
             began = closing.abnormal.pods.setdefault(pod.uid, _Notification())
-            if began.last is None and not began.open:
-                draft = _found_on_pod(claim, due.finding, episode, pod)
-                self._write(result, began, draft, Priority.POD_EVENT, _nothing, paced=False)
             line = closing.pods.setdefault(pod.uid, _Notification())
-            if line.last is None and not line.open:
+            if began.last is None:
+                self._begin(claim.ref, began, _found_on_pod(claim, due.finding, episode, pod), result)
+            elif line.last is None and not line.open:
                 draft = _cleared(_about_pod(pod), claim, due, episode)
                 paid = self._pod_receipt(claim.ref, due, closing, pod, owed)
-                self._write(result, line, draft, Priority.POD_EVENT, paid, paced=False)
+                self._end(claim.ref, line, draft, paid, result)
         gone = frozenset(due.pods) - {pod.name for pod in users}
         if gone:
             self._outbox.pay(claim.ref, due, pods=gone)
         if due.all_pods and not owed:
             self._outbox.pay_all_pods(claim.ref, due)
+
+    def _waits(
+        self, ref: ClaimRef, uid: str, finding: Finding, before: Due | None = None, *, pod: str = ""
+    ) -> bool:
+        """Tell whether an earlier end of a finding is still to be told there; of a finding words go out in order.
+
+        Args:
+            ref: the claim.
+            uid: of the claim.
+            finding: what is to be told.
+            before: the end that is to be told; None if the finding is there.
+            pod: a Pod's name; empty for the claim itself.
+        """
+        for due in self._outbox.due_of(ref, OUTPUT):
+            if before is not None and due.key == before.key:
+                return False
+            owed = (due.all_pods or pod in due.pods) if pod else due.claim
+            if owed and due.uid == uid and due.finding.identity == finding.identity:
+                return True
+        return False
+
+    def _begin(self, ref: ClaimRef, line: _Notification, draft: EventDraft, result: CheckResult) -> None:
+        """Tell a beginning to who never heard of it; its end is told when that is settled."""
+        if not line.open:
+            on_pod = draft.about.kind == "Pod"
+            priority = Priority.POD_EVENT if on_pod else Priority.CLAIM_EVENT
+            self._write(result, line, draft, priority, partial(self._go_on, ref), paced=not on_pod)
+
+    def _end(
+        self,
+        ref: ClaimRef,
+        line: _Notification,
+        draft: EventDraft,
+        paid: Callable[[], None],
+        result: CheckResult,
+        *,
+        paced: bool = False,
+    ) -> None:
+        """Tell an end; what waits for that is told when it is settled."""
+
+        def settled() -> None:
+            paid()
+            if ref in self._told:
+                self._recorded(ref)
+
+        priority = Priority.POD_EVENT if draft.about.kind == "Pod" else Priority.CLAIM_EVENT
+        self._write(result, line, draft, priority, settled, paced=paced)
+
+    def _go_on(self, ref: ClaimRef) -> None:
+        """A beginning was told: an end may have waited for that."""
+        if self._outbox.due_of(ref, OUTPUT):
+            self._recorded(ref)
 
     def _pod_receipt(
         self, ref: ClaimRef, due: Due, closing: _Closing, pod: Pod, owed: Sequence[Pod]
@@ -470,7 +532,3 @@ def _about_claim(claim: Claim) -> About:
 
 def _about_pod(pod: Pod) -> About:
     return About("Pod", pod.namespace, pod.name, pod.uid)
-
-
-def _nothing() -> None:
-    """Nobody waits for this receipt."""

@@ -77,6 +77,13 @@ class World:
             self.outbox.unrecordable(ref)
         list(self.events.publish(result))
 
+    async def wait(self, seconds: float) -> None:
+        """Let time pass in which writes that were refused are tried again."""
+        task = asyncio.create_task(self.queue.run())
+        await asyncio.sleep(seconds)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
     async def write(self, seconds: float = 300) -> None:
         task = asyncio.create_task(self.queue.run())
         await self.queue.drain(seconds)
@@ -230,6 +237,33 @@ async def test_a_new_episode_is_a_new_event(world: World) -> None:
     await world.check(world.result((CLAIM, gone), turns=[cleared(CLAIM, FINDING)]))
     await world.check(world.result((CLAIM, make_health(CLAIM, make_finding(episode=2)))))
     assert [event["count"] for event in world.api.events("VolumeConditionAbnormal")] == [1, 1]
+
+
+async def test_an_end_comes_after_its_beginning_however_long_that_takes(world: World) -> None:
+    """Each object's last word is the newest, though the beginning could not be told in time."""
+    world.pods = [make_pod()]
+    refused = errors.ApiError("not now", status=500)
+    world.api.refusals = [refused, refused]
+    turn = cleared(CLAIM, FINDING)
+    world.publish(world.result((CLAIM, make_health(CLAIM, recovered=START)), turns=[turn]))
+    await world.wait(60)
+    for kind in (PVC, POD):
+        reasons = [event["reason"] for event in world.api.events(about=kind)]
+        assert reasons == ["VolumeConditionAbnormal", "VolumeConditionNormal"]
+
+
+async def test_what_came_back_is_told_after_its_last_end(world: World) -> None:
+    world.pods = [make_pod()]
+    await world.check(world.result(BAD))
+    refused = errors.ApiError("not now", status=500)
+    world.api.refusals = [refused, refused]
+    world.publish(world.result((CLAIM, make_health(CLAIM, recovered=START)), turns=[cleared(CLAIM, FINDING)]))
+    again = make_health(CLAIM, make_finding(episode=2))
+    world.publish(world.result((CLAIM, again)))
+    await world.wait(60)
+    for kind in (PVC, POD):
+        reasons = [event["reason"] for event in world.api.events(about=kind)]
+        assert reasons == ["VolumeConditionAbnormal", "VolumeConditionNormal", "VolumeConditionAbnormal"]
 
 
 async def test_a_claim_made_anew_under_the_old_name_is_told_anew(world: World) -> None:
