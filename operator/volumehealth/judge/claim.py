@@ -334,6 +334,11 @@ def _finding_not_after(finding: Finding, now: datetime) -> Finding:
     )
 
 
+def _shown(moment: datetime) -> datetime:
+    """Return a moment as records say it, in whole seconds: the next process orders findings as this one does."""
+    return moment.replace(microsecond=0)
+
+
 def _not_after(moment: datetime | None, now: datetime) -> datetime | None:
     return None if moment is None else min(moment, now)
 
@@ -562,8 +567,8 @@ def _finding(
         status=identity.status,
         reason=identity.reason,
         message=statement.message,
-        since=since,
-        confirmed=now,
+        since=_shown(since),
+        confirmed=_shown(now),
         node=identity.node,
         via=statement.via,
         episode=episodes.get(identity, 0) + 1,

@@ -142,6 +142,14 @@ class TestBelieving:
         assert (finding.since, finding.confirmed) == (START, court.now)
         assert finding.last_notified_at is None
 
+    def test_since_when_it_is_so_is_remembered_as_it_is_written(self) -> None:
+        """In whole seconds: after a restart, lists that are sorted by it stay as they are."""
+        court = Court()
+        court.now += timedelta(milliseconds=700)
+        judgement = court.hears(adverse(DEAD))
+        (finding,) = judgement.health.findings if judgement.health else ()
+        assert (finding.since, finding.confirmed) == (START, START)
+
     def test_the_same_old_answer_is_no_proof_that_it_lasted(self) -> None:
         court = Court()
         court.hears(adverse(LOST))
