@@ -214,6 +214,8 @@ def _records(world: World, life: ClaimLife) -> None:
     for state in world.seen.records.get((SHOP, life.name), []):
         if state.at < life.born or (life.died is not None and state.at > life.died):
             continue
+        if state.claim != life.uid:  # it is of the claim that had this name before
+            continue
         if state.by != "admin" and before is not None and before.by != "admin":
             _step(world, life, before, state)
         before = state

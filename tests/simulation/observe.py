@@ -30,11 +30,15 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class RecordState:
-    """What a claim's record said from a moment on; `status` is None while there is no record."""
+    """What a claim's record said from a moment on; `status` is None while there is no record.
+
+    `claim` is the uid of the claim that owns the record, or owned it.
+    """
 
     at: float
     status: Json | None
     by: str
+    claim: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,8 @@ class Observer:
                 self._event(now, key, old, new)
             case "volumehealths":
                 status = new.get("status", {}) if new is not None else None
-                self.records.setdefault(key, []).append(RecordState(now, status, user))
+                owners = shown["metadata"].get("ownerReferences") or [{"uid": ""}]
+                self.records.setdefault(key, []).append(RecordState(now, status, user, owners[0]["uid"]))
             case "volumehealthpolicies" if new is not None and user != "admin" and "summary" in new["status"]:
                 self.statuses.append(StatusState(now, key[1], new["status"]))
 

@@ -91,6 +91,7 @@ class World:
         self.meddled: dict[str, list[float]] = {}
         self.jumped = False
         self._good_specs: dict[str, Json] = {}
+        self._deleted: dict[str, Json] = {}
         self.seen = Observer(self.history, loop)
         self.server.on_write = self.seen.written
         self.server.checked = self._admit
@@ -365,6 +366,7 @@ class World:
         spec = self._spec_of(name)
         if spec is not None:
             self.delete("volumehealthpolicies", name)
+            self._deleted[name] = spec
             self._changed_policies()
             self.loop.in_world(seconds, self._recreate, name, spec)
 
@@ -480,9 +482,13 @@ class World:
                 volume.nil = False
         for operator in self.operators.values():
             operator.thaw()
+        for name, spec in self._deleted.items():
+            self._recreate(name, spec)
         for policy in self.plan.policies:
             self._resume(policy["name"])
             self._valid(policy["name"])
+        for claim in self.plan.claims:
+            self._new_claim(claim["name"])
         self.disturb(0.0, 800.0)
 
     def restart_all(self) -> None:
