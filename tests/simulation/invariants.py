@@ -38,6 +38,7 @@ _TIMES = frozenset(
 )
 _PODS_LATER = 600.0
 """Seconds by which a Pod's Event may come before or after its claim's, where the API server is in trouble."""
+_PODS_EARLIER = 5.0
 _NOT_WATCHED = Patience(0.0, 0.0, 60.0, 15.0)
 
 
@@ -132,8 +133,11 @@ def _windows(told: list[Told]) -> list[tuple[float, float]]:
 
 
 def _nearest(windows: list[tuple[float, float]], at: float) -> tuple[float, float]:
-    """Return the window that a moment is in, or the nearest to it; of two the later."""
-    return min(reversed(windows), key=lambda one: max(one[0] - at, at - one[1], 0.0))
+    """Return the window that a moment is in, or the nearest to it; of two the later.
+
+    A Pod may be told a moment before its claim, so a window begins that much earlier.
+    """
+    return min(reversed(windows), key=lambda one: max(one[0] - _PODS_EARLIER - at, at - one[1], 0.0))
 
 
 def _telling_pod(

@@ -2,8 +2,9 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import pairwise
 
 from simulation.observe import Told
 
@@ -59,6 +60,15 @@ class Segment:
     mode: Mode = Mode.ON
 
 
+def _pieces(segment: Segment, moments: Sequence[float]) -> list[Segment]:
+    """Cut a segment at moments."""
+    inside = sorted(moment for moment in moments if segment.start < moment < segment.end)
+    return [
+        replace(segment, start=start, end=end)
+        for start, end in pairwise([segment.start, *inside, segment.end])
+    ]
+
+
 def calm(start: float, end: float, disturbed: Spans) -> list[tuple[float, float]]:
     """Return what is left of a time without the disturbed parts, which are those of `united`."""
     left, at = [], start
@@ -106,7 +116,7 @@ class TellingChecker:
         disturbed: Spans,
         forgotten: Sequence[float] = (),
     ) -> None:
-        self._segments = segments
+        self._segments = [piece for segment in segments for piece in _pieces(segment, forgotten)]
         self._told = told
         self._disturbed = disturbed
         self._forgotten = forgotten
@@ -116,7 +126,7 @@ class TellingChecker:
         """Say why what was told cannot be explained; empty if it can."""
         states: set[State] = {(False, 0)}
         for number, segment in enumerate(self._segments):
-            if any(segment.start <= moment < segment.end for moment in self._forgotten):
+            if segment.start in self._forgotten:
                 states = {(told, count) for _, count in states for told in (True, False)}
             after = {end for state in states for end in self._through(number, segment, state)}
             if not after:
@@ -147,7 +157,8 @@ class TellingChecker:
         if count < len(self._told):
             event = self._told[count]
             start, after = self._runs[number]
-            fits = is_abnormal(event) == segment.ill and event.at >= start + after - 1.0
+            earliest = max(start + after - 1.0, segment.start if segment.start in self._forgotten else 0.0)
+            fits = is_abnormal(event) == segment.ill and event.at >= earliest
             if fits and (deadline is None or event.at <= deadline):
                 found.add((segment.ill, self._skip_repeats(count + 1, told=segment.ill)))
         return found

@@ -102,3 +102,9 @@ def test_what_nobody_watches_any_more_ends_without_a_word_and_is_another_episode
 def test_a_suspended_policy_leaves_everything_as_it_is() -> None:
     assert complaint(modes(Mode.PAUSED), told(1070.0, ILL), told(2130.0, WELL)) == ""
     assert complaint(modes(Mode.PAUSED), told(1070.0, ILL), told(1870.0, ILL), told(2130.0, WELL))
+
+
+def test_what_was_forgotten_in_between_may_be_told_once_more() -> None:
+    events = (told(1070.0, ILL), told(1580.0, ILL), told(2130.0, WELL))
+    assert TellingChecker(ONE_EPISODE, events, (), [1500.0]).complaint() == ""
+    assert TellingChecker(ONE_EPISODE, events, (), [1700.0]).complaint()
