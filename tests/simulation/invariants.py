@@ -12,7 +12,7 @@ from simulation.observe import RecordState, Told
 from simulation.processes import EPOCH
 from simulation.regimes import UNOWNED, Regime
 from simulation.telling import Mode, Patience, Segment, TellingChecker, calm, is_abnormal, minutes, united
-from simulation.world import SHOP, ClaimLife, World
+from simulation.world import SECRET, SHOP, ClaimLife, World
 
 COUNTS = "1 counts"
 TELLING = "2 telling"
@@ -21,6 +21,9 @@ RECORDS = "4 records"
 REST = "5 rest writes nothing"
 SUM = "5 status adds up"
 GENTLE = "10 gentleness"
+SECRETS = "11 secrets appear nowhere"
+BOUNDED = "7 writes are bounded"
+LEFTOVERS = "11 a deleted policy leaves nothing"
 
 _TIMES = frozenset(
     [
@@ -57,6 +60,9 @@ def check_all(world: World) -> None:
     _counts(world, disturbed)
     _sum(world)
     _gentle(world)
+    _secrets(world)
+    _leftovers(world)
+    _bounded(world)
 
 
 # ---- what was true ----
@@ -299,6 +305,42 @@ def _answered(world: World, life: ClaimLife, regime: Regime, at: float) -> bool:
     oldest = at - patience.ill - 3.0 * patience.interval - patience.timeout - 60.0
     statements = world.drivers[life.driver].statements.get(life.handle, [])
     return any(one.illness is None and oldest <= one.heard_at <= at for one in reversed(statements))
+
+
+# ---- secrets and leftovers ----
+
+
+def _secrets(world: World) -> None:
+    """What looks like a password in a driver's words is in no object and no line of the log."""
+    for at, user, plural, method, _, new in world.seen.writes:
+        if user != "admin" and new is not None and SECRET in str(new):
+            world.history.violate(SECRETS, f"{method} {plural} at {minutes(at)}")
+    if any(" LOG " in str(line) and SECRET in str(line) for line in world.history.lines):
+        world.history.violate(SECRETS, "it is in a line of the log")
+
+
+def _leftovers(world: World) -> None:
+    """At rest each record is of a claim that is there, and names a policy that is there."""
+    policies = {policy["metadata"]["name"] for policy in world.server.objects("volumehealthpolicies")}
+    alive = {life.uid for life in world.lives if life.died is None}
+    for record in world.server.objects("volumehealths"):
+        name, policy = record["metadata"]["name"], record["status"].get("policy")
+        owners = {owner["uid"] for owner in record["metadata"].get("ownerReferences") or ()}
+        if policy not in policies or not owners <= alive:
+            world.history.violate(LEFTOVERS, f"the record of {name} names {policy}, owners {sorted(owners)}")
+
+
+def _bounded(world: World) -> None:
+    """Once everything has settled, a cluster costs a heartbeat of each policy and reminders of each finding."""
+    began = max(end for _, end in world.disturbed)
+    hours = (world.loop.time() - began) / 3600.0
+    writes = [one for one in world.seen.writes if one[0] > began and one[1] != "admin" and one[2] != "leases"]
+    policies, claims = len(world.plan.policies), len(world.plan.claims)
+    most = (hours + 0.2) * (30.0 * policies + 12.0 * claims + 6.0 * len(world.drivers))
+    if len(writes) > most:
+        world.history.violate(
+            BOUNDED, f"{len(writes)} writes in {hours:.1f} hours at rest, {most:.0f} are enough"
+        )
 
 
 # ---- rest ----

@@ -13,13 +13,15 @@ import grpc
 from simulation.apiserver import ApiServer, Reply, path_of
 from simulation.driver import Illness, SimDriver, SimVolume
 from simulation.history import History
-from simulation.loop import SimLoop
+from simulation.loop import Process, SimLoop
 from simulation.network import Network, Weather
 from simulation.objects import Json, Kind
 from simulation.observe import Observer
 from simulation.plan import Action, Plan
 from simulation.processes import NAMESPACE, Host, Replica, current_process, operator_main
 from simulation.regimes import Regime, regime_of
+from simulation.rights import operator_may
+from simulation.telling import calm, united
 from volumehealth.app.assembly import LeaderWork
 from volumehealth.settings import EndpointSetting
 
@@ -27,6 +29,10 @@ SHOP = "shop"
 NODES = ("node-0", "node-1")
 EVENT_TTL = 3600.0
 INVALID = "(unclosed"
+SECRET = "hunter2-0451"
+"""Planted in what drivers say; it must appear nowhere."""
+PROBE_EVERY = 20.0
+_UNDISTURBED = 150.0
 
 
 @dataclass(slots=True)
@@ -92,9 +98,11 @@ class World:
         self.jumped = False
         self._good_specs: dict[str, Json] = {}
         self._deleted: dict[str, Json] = {}
+        self._working: dict[str, tuple[Process | None, float, LeaderWork]] = {}
         self.seen = Observer(self.history, loop)
         self.server.on_write = self.seen.written
         self.server.checked = self._admit
+        self.server.allowed = self._allows
 
     def _make_driver(self, options: Json) -> SimDriver:
         name = options["name"]
@@ -108,6 +116,15 @@ class World:
 
     def _leads(self, replica: Replica, work: LeaderWork) -> None:
         self.history.note(replica.name, "leads")
+        self._working[replica.name] = (replica.process, self.loop.time(), work)
+
+    def _allows(self, user: str, verb: str, kind: Kind, sub: str, namespace: str, name: str) -> bool:
+        """Hold the operator to its deployed rights; it never asks for more."""
+        resource = f"{kind.plural}/{sub}" if sub else kind.plural
+        if user == "admin" or operator_may(verb, kind.group, resource, namespace, name):
+            return True
+        self.history.violate("11 only deployed rights", f"{verb} {resource} {namespace}/{name}")
+        return False
 
     def _admit(self, kind: Kind, value: Json, old: Json | None) -> None:
         """Remember the specs that can be used; the API server cannot see what is wrong with a pattern."""
@@ -246,7 +263,7 @@ class World:
     def do_ill(self, handle: str, status: str, reason: str, message: str) -> None:
         """A volume falls ill."""
         volume = self.volume(handle)
-        volume.illness = Illness(status, reason, message)
+        volume.illness = Illness(status, reason, f"{message}; password={SECRET}")
         volume.truth.append((self.loop.time(), volume.illness))
 
     def do_well(self, handle: str) -> None:
@@ -461,6 +478,7 @@ class World:
         for operator in self.operators.values():
             operator.start()
         self.loop.in_world(30.0, self._expire_events)
+        self.loop.in_world(PROBE_EVERY, self._probe)
         for action in self.plan.actions:
             await self.until(action.at)
             self.act(action)
@@ -496,6 +514,22 @@ class World:
         """Put a fresh operator in the place of all others."""
         for operator in self.operators.values():
             operator.kill()
+
+    def _probe(self) -> None:
+        """Look at /healthz and /readyz of whoever leads, as the kubelet does."""
+        now = self.loop.time()
+        self.loop.in_world(PROBE_EVERY, self._probe)
+        free = calm(now - _UNDISTURBED, now, united(self.disturbed)) == [(now - _UNDISTURBED, now)]
+        for name, (process, since, work) in self._working.items():
+            if process is not self.operators[name].process or now - since < _UNDISTURBED or not free:
+                continue
+            for path, (good, why) in (
+                ("/healthz", work.engine.advancing()),
+                ("/readyz", work.engine.ready()),
+            ):
+                self.history.reach(f"{path} of an undisturbed leader")
+                if not good:
+                    self.history.violate("8 probes", f"{path} of {name} fails: {why}")
 
     def _expire_events(self) -> None:
         """Events live for an hour after they were written last."""
