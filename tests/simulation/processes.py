@@ -202,7 +202,7 @@ async def operator_main(
             random=random,
             metrics=_Counting(replica.history),
             dial=partial(SimWire, network, process),
-            leads=elector.holds if elect else lambda: True,
+            leads=partial(_leads_surely, elector, replica.history) if elect else lambda: True,
         )
         leads(replica, work)
         for one in work.coroutines():
@@ -210,6 +210,13 @@ async def operator_main(
         await work.engine.started()
         group.create_task(_Timers(work, network, random).run())
     return "all work ended"
+
+
+def _leads_surely(elector: LeaseElector, history: History) -> bool:
+    if elector.holds():
+        return True
+    history.reach("a write was held back: another process may lead")
+    return False
 
 
 class _Counting(Metrics):
