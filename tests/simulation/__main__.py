@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,16 @@ from simulation.story import story
 _TESTS = str(Path(__file__).parent.parent)
 
 
-def child(plan: Plan, history: str) -> dict[str, Any]:
+def child(plan: Plan, history: str, requests: str = "") -> dict[str, Any]:
     """Run a plan in a process of its own and return what became of it.
 
     Args:
         plan: what to run.
         history: a file for all lines; empty keeps none.
+        requests: a file for all writes as they arrived at the API server, one a line; empty keeps none.
     """
     options = ["--history", history] if history else []
+    options += ["--requests", requests] if requests else []
     environment = {**os.environ, "PYTHONHASHSEED": str(plan.seed % 2**32), "PYTHONPATH": _TESTS}
     done = subprocess.run(
         [sys.executable, "-m", "simulation", "--child", *options],
@@ -46,12 +49,15 @@ def child(plan: Plan, history: str) -> dict[str, Any]:
     return result
 
 
-def run_child(history: str) -> None:
+def run_child(history: str, requests: str) -> None:
     """Read a plan, run it, write the result, and end without any clean-up."""
     plan = Plan.load(sys.stdin.read())
     result = run(plan)
     if history:
         Path(history).write_text("\n".join(map(str, result.history.lines)), encoding="utf-8")
+    if requests:
+        lines = (json.dumps(asdict(one)) for one in result.world.seen.requests)
+        Path(requests).write_text("\n".join(lines), encoding="utf-8")
     told = {
         "seed": plan.seed,
         "digest": result.digest,
@@ -75,12 +81,13 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=120.0, help="of virtual time with faults")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--history", default="", help="write everything that happened to this file")
+    parser.add_argument("--requests", default="", help="write all writes to the API server to this file")
     parser.add_argument("--no-shrink", action="store_true")
     parser.add_argument("--plan", default="", help="run this plan instead of a seed")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.child:
-        run_child(asked.history)
+        run_child(asked.history, asked.requests)
     if asked.plan:
         plans = [Plan.load(Path(asked.plan).read_text(encoding="utf-8"))]
     else:
@@ -97,7 +104,7 @@ def _run_all(plans: list[Plan], asked: argparse.Namespace) -> int:
     def one(plan: Plan) -> dict[str, Any] | None:
         if asked.seconds and time.monotonic() - started > asked.seconds:
             return None
-        return child(plan, asked.history)
+        return child(plan, asked.history, asked.requests)
 
     with ThreadPoolExecutor(asked.jobs) as pool:
         for plan, result in zip(plans, pool.map(one, plans), strict=True):

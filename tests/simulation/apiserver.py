@@ -164,6 +164,7 @@ class ApiServer:
         compacted: versions up to this one are forgotten.
         on_write: told every write that took effect: user, method, resource, object before and after.
         allowed: tells whether a user may do something: user, verb, kind, subresource, namespace, name.
+        answered: told every write and what became of it: user, method, path, query, body, headers, HTTP status.
         checked: looks at every object that is to be stored, and raises Refused.
     """
 
@@ -179,6 +180,9 @@ class ApiServer:
         self.compacted = 0
         self.on_write: Callable[[str, str, Kind, Json | None, Json | None], None] = lambda *_: None
         self.allowed: Callable[[str, str, Kind, str, str, str], bool] = lambda *_: True
+        self.answered: Callable[
+            [str, str, str, Mapping[str, str], bytes | None, Mapping[str, str], int], None
+        ] = lambda *_: None
         self.checked: Callable[[Kind, Json, Json | None], None] = lambda *_: None
 
     # ---- for the world ----
@@ -237,9 +241,12 @@ class ApiServer:
     ) -> Reply | Watch:
         """Answer one request; a Watch is an answer without an end."""
         try:
-            return self._answer(user, method, path, query, body, headers)
+            answer = self._answer(user, method, path, query, body, headers)
         except Refused as refused:
-            return Reply(refused.code, _dump(refused.body).encode())
+            answer = Reply(refused.code, _dump(refused.body).encode())
+        if method != "GET" and isinstance(answer, Reply):
+            self.answered(user, method, path, query, body, headers, answer.status)
+        return answer
 
     def _answer(
         self,

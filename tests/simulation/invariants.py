@@ -337,7 +337,7 @@ def _bounded(world: World) -> None:
     writes = [one for one in world.seen.writes if one[0] > began and one[1] != "admin" and one[2] != "leases"]
     policies, claims = len(world.plan.policies), len(world.plan.claims)
     most = (hours + 0.2) * (30.0 * policies + 12.0 * claims + 6.0 * len(world.drivers))
-    if len(writes) > most:
+    if hours > 0.0 and len(writes) > most:
         world.history.violate(
             BOUNDED, f"{len(writes)} writes in {hours:.1f} hours at rest, {most:.0f} are enough"
         )

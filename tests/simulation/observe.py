@@ -1,5 +1,6 @@
 """What is seen from outside while a run goes on: every write that took effect, with its time."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from simulation.history import History
@@ -50,6 +51,19 @@ class StatusState:
     status: Json
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A write as it arrived at the API server, and the HTTP status of the answer."""
+
+    user: str
+    method: str
+    path: str
+    query: dict[str, str]
+    form: str
+    body: str
+    status: int
+
+
 @dataclass(slots=True)
 class Observer:
     """Keeps what the invariants need."""
@@ -61,7 +75,22 @@ class Observer:
     statuses: list[StatusState] = field(default_factory=list)
     event_writes: dict[tuple[str, str], float] = field(default_factory=dict)
     writes: list[tuple[float, str, str, str, Json | None, Json | None]] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
     _names: set[tuple[str, str]] = field(default_factory=set)
+
+    def answered(
+        self,
+        user: str,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: bytes | None,
+        headers: Mapping[str, str],
+        status: int,
+    ) -> None:
+        """A write was answered (`ApiServer.answered`)."""
+        form, text = headers.get("Content-Type", ""), (body or b"").decode()
+        self.requests.append(Request(user, method, path, dict(query), form, text, status))
 
     def written(self, user: str, method: str, kind: Kind, old: Json | None, new: Json | None) -> None:
         """A write took effect (`ApiServer.on_write`)."""

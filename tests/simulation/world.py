@@ -101,6 +101,7 @@ class World:
         self._working: dict[str, tuple[Process | None, float, LeaderWork]] = {}
         self.seen = Observer(self.history, loop)
         self.server.on_write = self.seen.written
+        self.server.answered = self.seen.answered
         self.server.checked = self._admit
         self.server.allowed = self._allows
 
@@ -127,7 +128,7 @@ class World:
         return False
 
     def _admit(self, kind: Kind, value: Json, old: Json | None) -> None:
-        """Remember the specs that can be used; the API server cannot see what is wrong with a pattern."""
+        """Remember the specs that can be used; an older CRD lets a pattern through that is none."""
         if kind.plural == "volumehealthpolicies" and INVALID not in str(value.get("spec")):
             self._good_specs[value["metadata"]["uid"]] = value["spec"]
 
@@ -367,7 +368,7 @@ class World:
             self._changed_policies()
 
     def do_policy_invalid(self, name: str, seconds: float) -> None:
-        """A policy gets a rule whose pattern is no RE2, which the API server cannot see."""
+        """A policy gets a rule whose pattern is no RE2, which an API server with an older CRD lets through."""
         if self._spec_of(name) is not None:
             rule = {"match": {"message": INVALID}, "ignore": True}
             self.patch("volumehealthpolicies", name, {"spec": {"rules": [rule]}})
