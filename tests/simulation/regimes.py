@@ -30,9 +30,7 @@ class Regime:
 UNOWNED = Regime()
 
 
-def regime_of(
-    claim: Json, driver: str, policies: list[Json], last_good: Mapping[str, Json], extra: float
-) -> Regime:
+def regime_of(claim: Json, driver: str, policies: list[Json], last_good: Mapping[str, Json]) -> Regime:
     """Return how a claim is watched.
 
     Args:
@@ -40,7 +38,6 @@ def regime_of(
         driver: of its volume.
         policies: all objects.
         last_good: the last spec of each policy that could be used, by uid.
-        extra: seconds that this driver takes longer than others until something is sure.
     """
     labels = claim["metadata"].get("labels") or {}
     found = []
@@ -57,7 +54,7 @@ def regime_of(
     return Regime(
         uid,
         policy["metadata"]["name"],
-        patience_of(spec, extra),
+        patience_of(spec),
         paused=bool(spec.get("suspend")),
         unsure=policy["spec"] != spec,
     )
@@ -71,10 +68,10 @@ def _selects(selector: Json, labels: Mapping[str, str], driver: str) -> bool:
     )
 
 
-def patience_of(spec: Json, extra: float) -> Patience:
+def patience_of(spec: Json) -> Patience:
     """Read a policy's delays."""
     defaults = {"unhealthyAfter": "2m", "healthyAfter": "5m", "interval": "1m", "timeout": "15s"}
     ill, well, interval, timeout = (
         parse_duration(str(spec.get(name, default))).total_seconds() for name, default in defaults.items()
     )
-    return Patience(ill, well, interval * 1.05, timeout, 15.0 + extra * interval * 1.05)
+    return Patience(ill, well, interval * 1.05, timeout, 15.0 + interval * 1.05)

@@ -216,10 +216,7 @@ class World:
             claim = self.server.find("persistentvolumeclaims", life.name, SHOP)
             if life.died is not None or claim is None:
                 continue
-            driver = self.drivers[life.driver]
-            # With one kind of call alone, an answer, the next one, and a check that sees it may be an interval apart.
-            extra = 0.0 if driver.lists and driver.gets else 1.0
-            regime = regime_of(claim, life.driver, policies, self._good_specs, extra)
+            regime = regime_of(claim, life.driver, policies, self._good_specs)
             if not life.regimes or life.regimes[-1][1] != regime:
                 life.regimes.append((self.loop.time(), regime))
 
