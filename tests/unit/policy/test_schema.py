@@ -349,7 +349,9 @@ def test_times_are_times(kind: type[Any]) -> None:
         kind, (DRIVERS, "status")
     )
     for name, hint in get_type_hints(kind).items():
-        if name in {DriverState: ("name", "controller", "unseen", "limits"), Finding: ("clear",)}.get(kind, ()):
+        if name in {DriverState: ("name", "controller", "unseen", "limits"), Finding: ("clear",)}.get(
+            kind, ()
+        ):
             continue  # the object's own name, below `plugins`, parts of the message; not stored
         found = at(plural, f"{path}.{API_NAMES.get(name) or camel_case(name)}")
         assert (found.get("format") == "date-time") == (datetime in (hint, *get_args(hint)))
