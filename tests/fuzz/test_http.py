@@ -25,7 +25,9 @@ from volumehealth.kube.h11_transport import H11Transport
 from volumehealth.kube.reading import ObjectReader
 from volumehealth.kube.transport import Transport
 from volumehealth.model.clock import SystemClock
-from volumehealth.oneshot.overview import read_drivers, read_overview, read_record
+from volumehealth.model.ids import ClaimRef
+from volumehealth.oneshot.overview import read_drivers, read_overview
+from volumehealth.oneshot.reading import read_record
 
 STATUS = b'{"kind":"Status","status":"Failure","message":"no","reason":"NotFound","details":{"retryAfterSeconds":3},"code":404}'
 LIST = b'{"kind":"List","metadata":{"resourceVersion":"7","continue":""},"items":[{"metadata":{"name":"a","uid":"u"}}]}'
@@ -159,7 +161,7 @@ def test_any_body_is_what_was_asked_for_or_an_api_error(body: bytes) -> None:
         lambda: serves(api, "/apis/volumehealth.dev/v1alpha1/volumehealths"),
         lambda: read_overview(api, namespace="", now=SystemClock().now()),
         lambda: read_drivers(api),
-        lambda: read_record(api, "shop", "a"),
+        lambda: read_record(api, ClaimRef("shop", "a")),
     ):
         with suppress(ApiError):
             asyncio.run(question())

@@ -131,9 +131,9 @@ async def test_a_check_needs_nothing_but_the_right_to_read_and_ends_with_what_it
     assert "read and write I/O errors" in row
     assert "hung.example.com" in table.out  # nobody asked it, and that is told
     assert explained.status == 1
-    assert explained.out.startswith("shop/vol-2: Bound, volume pv-shop-vol-2, good.example.com\n")
+    assert explained.out.startswith("CLAIM      shop/vol-2 (Bound, volume pv-shop-vol-2)\n")
     for words in (
-        "Controller says",
+        "VERDICT    Unknown",
         "Inaccessible/IOError: read and write",
         "rule: ",
         "if it is still said in 2m",
@@ -170,4 +170,7 @@ async def test_a_check_needs_nothing_but_the_right_to_read_and_ends_with_what_it
     assert requests
     assert {one.verb for one in requests} <= {"get", "list", "watch"}
     # Agents' reports are no resource of a cluster that nothing is installed in; it does without.
-    assert {one.resource for one in requests if one.code in (401, 403)} <= {"volumehealthreports"}
+    assert {one.resource for one in requests if one.code in (401, 403)} <= {
+        "volumehealthreports",
+        "volumehealthpolicies",
+    }

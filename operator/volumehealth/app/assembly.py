@@ -15,6 +15,7 @@ from volumehealth.kube.api import Api
 from volumehealth.kube.fence import WhileLeading
 from volumehealth.model.clock import Clock
 from volumehealth.pipeline import Pipeline
+from volumehealth.policy.silence import Silences
 from volumehealth.probing.probers import Probers
 from volumehealth.probing.spec import ProbeLimits
 from volumehealth.report.metrics import Metrics
@@ -85,9 +86,11 @@ class LeaderWork:
             files=settings.outputs_dir,
         )
         made = make_sources(self.view, self._probers, clock=clock)
+        view = self.view
+        silences = Silences(view.silences_asked, view.claims, view.namespaces, view.nodes)
         self.engine = Engine(
             view=self.view,
-            pipeline=Pipeline(self.view, made.sources, clock),
+            pipeline=Pipeline(self.view, made.sources, clock, silences),
             controllers=made.controllers,
             reporter=self.reporter,
             metrics=metrics,

@@ -12,6 +12,8 @@ from volumehealth.cluster.objects import RawDriver, RawPolicy, RawRecord
 from volumehealth.cluster.view import Listener, Part
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.clock import Clock
+from volumehealth.model.cluster import Claim
+from volumehealth.model.explanation import Explanation
 from volumehealth.model.health import ClaimHealth, HealthAPI, SourceState
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.steps import Result, Steps
@@ -168,6 +170,10 @@ class Engine:
         uid = self._pipeline.selection.owner(ref)
         return self._book[uid].raw.name if uid is not None and uid in self._book else None
 
+    def explain(self, claim: Claim) -> Explanation | None:
+        """Return what is known of a claim as of its policy's last check; None before the policies are known."""
+        return self._pipeline.explain(claim) if self._following.is_set() else None
+
     def driver_news(self, driver: str) -> None:
         """A driver said something new: the policies that select it are due."""
         for uid in self._pipeline.users_of(driver):
@@ -272,6 +278,7 @@ class Engine:
             self._view.policies.values(),
             now=self._clock.monotonic(),
             trusted=not self._view.state().stale,
+            wall=self._clock.now(),
         )
         for uid in changed:
             self._wake(uid)

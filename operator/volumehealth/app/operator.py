@@ -9,12 +9,15 @@ import logging
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from functools import partial
 from random import Random
 from typing import Any
 
 from volumehealth import __version__
 from volumehealth.app.assembly import LeaderWork
 from volumehealth.app.engine import Engine
+from volumehealth.app.explain import ExplainPages
+from volumehealth.app.explain import explain as explain_claim
 from volumehealth.app.kopfrun import KopfRun, on_signals, policies_served
 from volumehealth.errors import LeaseLost
 from volumehealth.kube.api import Api
@@ -72,16 +75,15 @@ async def run(settings: Settings) -> int:
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(await Api.connect(settings.kubeconfig or None))
         routes = {"/healthz": health(lambda: probes.alive()), "/readyz": health(lambda: probes.ready())}
-        for address, served in (
-            (settings.health_address, routes),
-            (
-                settings.metrics_address,
-                {"/metrics": lambda: Page(metrics.render(), content_type=PROMETHEUS)},
-            ),
+        explain = ExplainPages()
+        shown = {"/metrics": lambda: Page(metrics.render(), content_type=PROMETHEUS)}
+        for address, served, trees in (
+            (settings.health_address, routes, {}),
+            (settings.metrics_address, shown, {"/explain/": explain}),
         ):
             if address is not None:
-                port = await stack.enter_async_context(serve(_text(address), served))
-                log.info("serving", extra={"paths": " ".join(served), "port": port})
+                port = await stack.enter_async_context(serve(_text(address), served, trees))
+                log.info("serving", extra={"paths": " ".join((*served, *trees)), "port": port})
         elector = LeaseElector(
             api, namespace=settings.namespace, name=LEASE, identity=identity(), clock=clock, random=random
         )
@@ -96,7 +98,7 @@ async def run(settings: Settings) -> int:
                     group.create_task(_hold(elector))
                 leads = elector.holds if settings.leader_elect else _always
                 work = LeaderWork(api, settings, clock=clock, random=random, metrics=metrics, leads=leads)
-                status = await _lead(work, api, probes, stop, group)
+                status = await _lead(work, api, probes, explain, stop, group)
                 raise _Done
         except* _Done:
             pass
@@ -128,11 +130,17 @@ class _Done(Exception):  # noqa: N818 - no error: it ends the task group
 
 
 async def _lead(
-    work: LeaderWork, api: Api, probes: Probes, stop: asyncio.Event, group: asyncio.TaskGroup
+    work: LeaderWork,
+    api: Api,
+    probes: Probes,
+    explain: ExplainPages,
+    stop: asyncio.Event,
+    group: asyncio.TaskGroup,
 ) -> int:
     """Do the operator's work until it is told to stop; return the exit status."""
     engine, reporter = work.engine, work.reporter
     probes.working(engine)
+    explain.working(partial(explain_claim, view=work.view, engine=engine))
     for one in work.coroutines():
         group.create_task(one)
     if not (await _unless(stop, engine.started()) and await _unless(stop, policies_served(api))):

@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from volumehealth.cluster.objects import RawPolicy
 from volumehealth.errors import InvalidSpec
-from volumehealth.model.clock import LONG_AGO
-from volumehealth.model.policy import FieldError, Policy, PolicySpec
+from volumehealth.model.clock import LATEST, LONG_AGO
+from volumehealth.model.policy import FieldError, Policy, PolicySpec, in_force
 from volumehealth.policy.parse import parse_policy
 
 log = logging.getLogger(__name__)
@@ -22,13 +23,15 @@ class Entry:
 
     Attributes:
         raw: what the API server holds.
-        policy: its spec, or the last good one; None if it never had one that could be used.
+        policy: its spec, or the last good one, as it is in force; None if it never had one that could be used.
+        written: the same as it is written: a pause that ends by itself is in `policy` while it lasts.
         faults: why the present spec cannot be used; empty if it can.
     """
 
     raw: RawPolicy
     policy: Policy | None
     faults: tuple[FieldError, ...] = ()
+    written: Policy | None = None
 
     @property
     def checks(self) -> bool:
@@ -74,7 +77,7 @@ class PolicyBook:
         return self._missing.keys()
 
     def refresh(
-        self, raws: Iterable[RawPolicy], *, now: float, trusted: bool = True
+        self, raws: Iterable[RawPolicy], *, now: float, trusted: bool = True, wall: datetime = LATEST
     ) -> tuple[frozenset[str], tuple[Entry, ...]]:
         """Take the policies that exist now.
 
@@ -85,6 +88,7 @@ class PolicyBook:
             raws: what the view shows.
             now: monotonic seconds.
             trusted: whether the view is current.
+            wall: the moment by the wall clock, for pauses that end by themselves.
 
         Returns:
             The uids whose spec is new or changed, and the policies that are gone.
@@ -92,6 +96,7 @@ class PolicyBook:
         shown = {raw.uid: raw for raw in raws}
         names = {raw.name for raw in shown.values()}
         changed = {uid for uid, raw in shown.items() if self._take(uid, raw)}
+        changed |= {uid for uid in shown if self._turns(uid, wall)}
         missing = [uid for uid in self._entries if uid not in shown]
         if trusted:
             self._missing = {uid: min(self._missing.get(uid, now), now) for uid in missing}
@@ -106,23 +111,35 @@ class PolicyBook:
             del self._missing[uid]
         return frozenset(changed), tuple(self._entries.pop(uid) for uid in gone)
 
+    def _turns(self, uid: str, wall: datetime) -> bool:
+        """Tell whether a pause of a policy has begun or ended by itself."""
+        entry = self._entries[uid]
+        if entry.written is None:
+            return False
+        policy = in_force(entry.written, wall)
+        if policy == entry.policy:
+            return False
+        self._entries[uid] = replace(entry, policy=policy)
+        return True
+
     def _take(self, uid: str, raw: RawPolicy) -> bool:
         """Take one policy; tell whether its spec is new or changed."""
         old = self._entries.get(uid)
         if old is not None and old.raw.generation == raw.generation:
             self._entries[uid] = old if old.raw is raw else replace(old, raw=raw)
             return False
-        self._entries[uid] = _parse(raw, last_good=old.policy if old else None)
+        self._entries[uid] = _parse(raw, last_good=old.written if old else None)
         return True
 
 
 def _parse(raw: RawPolicy, *, last_good: Policy | None) -> Entry:
     try:
-        return Entry(raw, parse_policy(raw.manifest))
+        policy = parse_policy(raw.manifest)
+        return Entry(raw, policy, written=policy)
     except InvalidSpec as error:
         faults = error.errors
     except Exception as error:
         log.exception("policy cannot be read", extra={"policy": raw.name})
         faults = (FieldError("spec", f"cannot be read ({type(error).__name__})"),)
-    policy = replace(last_good, generation=raw.generation) if last_good is not None else None
-    return Entry(raw, policy, faults)
+    kept = replace(last_good, generation=raw.generation) if last_good is not None else None
+    return Entry(raw, kept, faults, kept)

@@ -1,6 +1,7 @@
 """`volumehealth check`."""
 
 import asyncio
+import shutil
 from typing import Any
 
 import click
@@ -25,9 +26,12 @@ from volumehealth.settings import parse_settings
     help="Form.",
 )
 @click.option("--explain", metavar="NAMESPACE/CLAIM", help="Show every statement about one claim instead.")
+@click.option("--junit", metavar="FILE", help="Write the result as JUnit XML as well, for a CI pipeline.")
 @option("--wait", "CHECK_WAIT", "Seconds to wait for drivers at most. Default: 60.", metavar="SECONDS")
 @log_options
-def check(filename: str | None, output: str, explain: str | None, wait: str | None, **flags: Any) -> None:
+def check(
+    filename: str | None, output: str, explain: str | None, junit: str | None, wait: str | None, **flags: Any
+) -> None:
     """Check once: read-only, nothing installed, no CRD needed.
 
     What a driver says now is shown at once, without the policy's unhealthyAfter and healthyAfter.
@@ -45,5 +49,9 @@ def check(filename: str | None, output: str, explain: str | None, wait: str | No
     result = asyncio.run(run(settings, question))
     from volumehealth.cli.checkoutput import show
 
-    click.echo(show(result, output), nl=False)
+    if junit is not None:
+        from volumehealth.cli.junit import write_junit
+
+        write_junit(result.result, junit)
+    click.echo(show(result, output, width=shutil.get_terminal_size().columns), nl=False)
     raise SystemExit(result.exit_status)

@@ -2,34 +2,32 @@
 
 import io
 import json
-import math
-from datetime import timedelta
 from typing import Any
 
+import msgspec
 import yaml
 from rich.console import Console
 from rich.table import Table
 
-from volumehealth.judge.explain import StatementTrace
-from volumehealth.model.clock import rfc3339
-from volumehealth.model.health import Answer, Outcome
+from volumehealth.cli.explainoutput import show_explanation
+from volumehealth.cli.reading import camel_case
 from volumehealth.model.ids import ClaimRef
 from volumehealth.oneshot.check import OneCheck
-from volumehealth.policy.durations import format_duration
 
 _MOST_ROWS = 50
 _NO_CALL = {"Unsupported": "no health call"}
 
 
-def show(found: OneCheck, form: str) -> str:
+def show(found: OneCheck, form: str, *, width: int = 80) -> str:
     """Return what to print.
 
     Args:
         found: what was found.
         form: `table`, `json` or `yaml`.
+        width: columns of the terminal.
     """
     if form == "table":
-        return _explained(found) if found.explained else _overview(found)
+        return show_explanation(found.explained, width=width) if found.explained else _overview(found)
     data = _data(found)
     if form == "json":
         return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
@@ -43,16 +41,7 @@ def _data(found: OneCheck) -> dict[str, Any]:
         "unhealthy": [_row(*one) for one in _findings(found)],
     }
     if found.explained:
-        claim, statements = found.explained
-        data["explained"] = {
-            "claim": str(claim.ref),
-            "driver": claim.driver,
-            "volumeHandle": claim.handle,
-            "statements": [
-                {**_answer(one.answer), "conditions": [_heard(heard) for heard in one.heard]}
-                for one in statements
-            ],
-        }
+        data["explained"] = camel_case(msgspec.to_builtins(found.explained))
     return data
 
 
@@ -89,34 +78,6 @@ def _row(ref: ClaimRef, finding: Any) -> dict[str, str]:
     }
 
 
-def _answer(answer: Answer) -> dict[str, str]:
-    told = {"source": str(answer.source), "node": answer.node, "says": str(answer.outcome)}
-    if answer.outcome is Outcome.SILENT:
-        told |= {"reason": str(answer.reason), "message": answer.message}
-    return {key: value for key, value in told.items() if value}
-
-
-def _heard(heard: StatementTrace) -> dict[str, str]:
-    """Tell a statement, the rule that matched it, and when it is confirmed."""
-    if heard.ruled.ignored:
-        belief = "ignored: never confirmed"
-    elif heard.confirmed is not None:
-        belief = f"confirmed since {rfc3339(heard.confirmed)}"
-    elif heard.left is not None:
-        left = timedelta(seconds=math.ceil(heard.left.total_seconds()))
-        belief = f"confirmed if it is still said in {format_duration(left)}"
-    else:
-        belief = "not taken up beside too many others"
-    condition = heard.ruled.condition
-    return {
-        "status": condition.status,
-        "reason": condition.reason,
-        "message": condition.message,
-        "rule": heard.ruled.rule or "none",
-        "belief": belief,
-    }
-
-
 def _overview(found: OneCheck) -> str:
     out = Console(file=io.StringIO(), width=160, highlight=False)
     rows = [_row(*one) for one in _findings(found)]
@@ -141,30 +102,6 @@ def _overview(found: OneCheck) -> str:
     for line in found.status.get("summary", ()):
         if "kubectl get v" not in line:  # no records are written by this command
             out.print(line, soft_wrap=True, markup=False)
-    return _text(out)
-
-
-def _explained(found: OneCheck) -> str:
-    assert found.explained is not None  # noqa: S101 - the caller looked
-    claim, statements = found.explained
-    out = Console(file=io.StringIO(), width=160, highlight=False)
-    out.print(
-        f"{claim.ref}: {claim.phase}, volume {claim.volume or 'none'}, {claim.driver or claim.unsupported}",
-        markup=False,
-    )
-    if not statements:
-        out.print(
-            "No source can say anything about it: the policy does not select it, or its volume is not CSI."
-        )
-    for statement in statements:
-        answer = _answer(statement.answer)
-        head = f"{answer['source']} says {answer['says']}"
-        tail = ": ".join(answer[key] for key in ("reason", "message") if key in answer)
-        out.print(f"{head} {tail}".rstrip(), markup=False, soft_wrap=True)
-        for heard in statement.heard:
-            told = _heard(heard)
-            out.print(f"  {told['status']}/{told['reason']}: {told['message']}", markup=False, soft_wrap=True)
-            out.print(f"    rule: {told['rule']}; {told['belief']}", markup=False, soft_wrap=True)
     return _text(out)
 
 

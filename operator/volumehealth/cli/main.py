@@ -1,6 +1,9 @@
 """The command `volumehealth`."""
 
+import sys
+from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 import click
 
@@ -15,6 +18,12 @@ _COMMANDS = {
     "drivers": "volumehealth.cli.overview",
     "history": "volumehealth.cli.overview",
     "report": "volumehealth.cli.report",
+    "explain": "volumehealth.cli.explain",
+    "silence": "volumehealth.cli.silence",
+    "unsilence": "volumehealth.cli.silence",
+    "support": "volumehealth.cli.support",
+    "completion": "volumehealth.cli.completion",
+    "preflight": "volumehealth.cli.preflight",
     "sandbox": "volumehealth_sandbox.cli",
 }
 
@@ -48,10 +57,24 @@ def cli() -> None:
     """Volume health monitoring for every Kubernetes cluster with CSI storage."""
 
 
+def arguments(line: Sequence[str]) -> list[str]:
+    """Return what the command is called with; `kubectl volumehealth` without a command, or with flags only, is `status`.
+
+    Args:
+        line: the program and its arguments.
+    """
+    given = list(line[1:])
+    plugin = Path(line[0]).name.startswith("kubectl-")
+    own = {"-h", "--help", "--version"}
+    if plugin and (not given or (given[0].startswith("-") and given[0] not in own)):
+        return ["status", *given]
+    return given
+
+
 def main() -> None:
     """Run the command line; expected failures end in one clear message and exit status 2."""
     try:
-        cli.main(prog_name="volumehealth", standalone_mode=True)
+        cli.main(arguments(sys.argv), prog_name="volumehealth", standalone_mode=True)
     except SettingsError as error:
         for fault in error.faults:
             click.echo(f"Error: {fault}", err=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from volumehealth.settings import ENV_PREFIX
+from volumehealth.settings import DEFAULT_NAMESPACE, ENV_PREFIX
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -35,6 +35,16 @@ cluster_options = together(
         "Kubeconfig file. Default: as kubectl finds it (KUBECONFIG, ~/.kube/config), then the pod's own credentials.",
         metavar="FILE",
     ),
+)
+
+namespace_of_operator = click.option(
+    "--operator-namespace",
+    envvar=f"{ENV_PREFIX}OPERATOR_NAMESPACE",
+    show_envvar=True,
+    default=DEFAULT_NAMESPACE,
+    show_default=True,
+    metavar="NAMESPACE",
+    help="Where the operator runs.",
 )
 
 csi_options = together(

@@ -1,16 +1,13 @@
 """`volumehealth status`, `drivers` and `history`: what the operator has found, for a person."""
 
-import asyncio
-import shutil
-import sys
 import time
-from collections.abc import Callable
-from typing import Any
 
 import click
 
 from volumehealth.cli.options import cluster_options
+from volumehealth.cli.reading import read_with, screen
 from volumehealth.model.clock import SystemClock
+from volumehealth.model.ids import ClaimRef
 
 _EVERY = 2.0
 """Seconds between two looks of `--watch`."""
@@ -18,10 +15,6 @@ _EVERY = 2.0
 _output = click.option(
     "-o", "--output", type=click.Choice(["table", "wide", "json", "yaml"]), default="table", show_default=True
 )
-
-
-def _screen() -> dict[str, Any]:
-    return {"width": shutil.get_terminal_size().columns, "color": sys.stdout.isatty()}
 
 
 @click.command()
@@ -47,19 +40,19 @@ def status(namespace: str, all_namespaces: bool, watch: bool, output: str, kubec
     clock = SystemClock()
 
     def look() -> Overview:
-        found: Overview = _read(
+        found: Overview = read_with(
             kubeconfig, lambda api: read_overview(api, namespace=namespace, now=clock.now())
         )
         return found
 
     found = look()
     while watch:
-        page = show_status(found, output, now=clock.now(), **_screen())
+        page = show_status(found, output, now=clock.now(), **screen())
         click.clear()
         click.echo(page, nl=False)
         time.sleep(_EVERY)
         found = look()
-    click.echo(show_status(found, output, now=clock.now(), **_screen()), nl=False)
+    click.echo(show_status(found, output, now=clock.now(), **screen()), nl=False)
     raise SystemExit(found.exit_status)
 
 
@@ -71,10 +64,10 @@ def drivers(output: str, kubeconfig: str | None) -> None:
     from volumehealth.cli.overviewoutput import show_drivers
     from volumehealth.oneshot.overview import read_drivers
 
-    found = _read(kubeconfig, read_drivers)
+    found = read_with(kubeconfig, read_drivers)
     if found is None:
         raise click.ClickException("VolumeHealthDrivers cannot be read: ask for list on volumehealthdrivers")
-    click.echo(show_drivers(found, output, **_screen()), nl=False)
+    click.echo(show_drivers(found, output, **screen()), nl=False)
 
 
 @click.command()
@@ -87,19 +80,7 @@ def history(claim: str, output: str, kubeconfig: str | None) -> None:
     if not (namespace and slash and name) or "/" in name:
         raise click.UsageError(f"{claim!r} is not NAMESPACE/CLAIM")
     from volumehealth.cli.overviewoutput import show_history
-    from volumehealth.oneshot.overview import read_record
+    from volumehealth.oneshot.reading import read_record
 
-    record = _read(kubeconfig, lambda api: read_record(api, namespace, name))
-    click.echo(show_history(record, claim, output, **_screen()), nl=False)
-
-
-def _read(kubeconfig: str | None, read: Callable[[Any], Any]) -> Any:
-    """Connect, read, and close."""
-
-    async def run() -> Any:
-        from volumehealth.kube.api import Api
-
-        async with await Api.connect(kubeconfig or None) as api:
-            return await read(api)
-
-    return asyncio.run(run())
+    record = read_with(kubeconfig, lambda api: read_record(api, ClaimRef(namespace, name)))
+    click.echo(show_history(record, claim, output, **screen()), nl=False)

@@ -10,7 +10,8 @@ from typing import Any
 from volumehealth.model.clock import parse_rfc3339
 from volumehealth.model.health import WIDE_CLAIMS, severity
 from volumehealth.oneshot.evidence import Evidence
-from volumehealth.oneshot.overview import Object, Overview
+from volumehealth.oneshot.overview import Overview
+from volumehealth.oneshot.reading import Object
 
 MOST_CLAIMS = 2000
 """Claims that the table lists at most, worst first."""

@@ -10,7 +10,7 @@ import msgspec
 from volumehealth.cluster.objects import ClaimRow, RawRecord, VolumeRow
 from volumehealth.errors import ApiError
 from volumehealth.kube.bodies import read_body
-from volumehealth.model.cluster import ApiConditions, Claim, Pod
+from volumehealth.model.cluster import ApiConditions, Claim, Pod, SilenceAsked
 from volumehealth.model.health import DEGRADED, INACCESSIBLE, Condition
 from volumehealth.model.ids import ClaimRef, VolumeId
 from volumehealth.model.vocabulary import Reason
@@ -112,10 +112,12 @@ class ClaimJoin:
         self._recalled: dict[ClaimRef, Known] = {}
         self._handles: dict[str, frozenset[str]] = {}
         self._complaints: dict[ClaimRef, ApiConditions] = {}
+        self._silences: dict[ClaimRef, SilenceAsked] = {}
         self.claims: Mapping[ClaimRef, Claim] = MappingProxyType(self._joined)
         self._annotations: dict[ClaimRef, Mapping[str, str]] = {}
         self.api_conditions: Mapping[ClaimRef, ApiConditions] = MappingProxyType(self._complaints)
         self.annotations: Mapping[ClaimRef, Mapping[str, str]] = MappingProxyType(self._annotations)
+        self.silences: Mapping[ClaimRef, SilenceAsked] = MappingProxyType(self._silences)
 
     def claims_on(self, volume: VolumeId) -> tuple[ClaimRef, ...]:
         """Return the claims that one CSI volume backs."""
@@ -153,11 +155,16 @@ class ClaimJoin:
             if row.volume and (before is None or before.volume != row.volume):
                 _add(self._naming, row.volume, row.ref)
             self._rows[row.ref] = row
+            if row.silence is not None:
+                self._silences[row.ref] = row.silence
+            else:
+                self._silences.pop(row.ref, None)
             self._rejoin(row.ref)
 
     def drop_claim(self, ref: ClaimRef) -> None:
         """A claim is gone."""
         row = self._rows.pop(ref, None)
+        self._silences.pop(ref, None)
         if row is not None:
             _remove(self._naming, row.volume, ref)
             self._rejoin(ref)

@@ -8,13 +8,16 @@ from typing import Any
 import msgspec
 
 from volumehealth.cluster.conditions import StorageHealth, storage_statements
-from volumehealth.cluster.objects import ObjectMeta
-from volumehealth.model.clock import moment_of
+from volumehealth.cluster.objects import ObjectMeta, SilenceMeta, silence_asked
+from volumehealth.model.clock import moment_of, rfc3339
 from volumehealth.model.cluster import Attachment, LeftOut, Node, NodeDrivers
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.report import LEFT_OUT_BECAUSE, LEFT_OUT_OF, VolumeHealthReport
 from volumehealth.model.report_json import decode_report
 from volumehealth.model.text import clean_message
+
+_UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
+_OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 
 
 class _NodeCondition(msgspec.Struct, rename="camel"):
@@ -25,6 +28,16 @@ class _NodeCondition(msgspec.Struct, rename="camel"):
     last_transition_time: str | None = None
 
 
+class _Taint(msgspec.Struct, rename="camel"):
+    key: str = ""
+    time_added: str | None = None
+
+
+class _NodeSpec(msgspec.Struct):
+    unschedulable: bool = False
+    taints: list[_Taint] | None = None
+
+
 class _NodeStatus(msgspec.Struct):
     conditions: list[_NodeCondition] | None = None
 
@@ -32,7 +45,8 @@ class _NodeStatus(msgspec.Struct):
 class NodeObject(msgspec.Struct):
     """A Node."""
 
-    metadata: ObjectMeta
+    metadata: SilenceMeta
+    spec: _NodeSpec = msgspec.field(default_factory=_NodeSpec)
     status: _NodeStatus = msgspec.field(default_factory=_NodeStatus)
 
 
@@ -214,6 +228,7 @@ class LeaseRow:
 def node_row(node: NodeObject) -> Node:
     """Reduce a Node to its Ready condition."""
     name = intern(node.metadata.name)
+    asked, planned = silence_asked(node.metadata), planned_work(node)
     for condition in node.status.conditions or ():
         if condition.type == "Ready":
             why = (
@@ -221,8 +236,24 @@ def node_row(node: NodeObject) -> Node:
                 if condition.status == "True"
                 else clean_message(f"{condition.reason}: {condition.message}".strip(": "))
             )
-            return Node(name, intern(condition.status), moment_of(condition.last_transition_time), why)
-    return Node(name, "", None)
+            since = moment_of(condition.last_transition_time)
+            return Node(name, intern(condition.status), since, why, asked, planned)
+    return Node(name, "", None, silence=asked, planned=planned)
+
+
+def planned_work(node: NodeObject) -> str:
+    """Say that a node is out of service on purpose; empty if it is not.
+
+    `kubectl cordon` and `kubectl drain` set `spec.unschedulable`, and the node controller adds the taint with its time.
+    """
+    taints = {taint.key: taint.time_added for taint in node.spec.taints or ()}
+    if _OUT_OF_SERVICE in taints:
+        return f"it was taken out of service by hand (taint {_OUT_OF_SERVICE})"
+    if not node.spec.unschedulable:
+        return ""
+    since = moment_of(taints.get(_UNSCHEDULABLE))
+    when = f" since {rfc3339(since)}" if since is not None else ""
+    return f"it is cordoned{when}: planned work, as kubectl drain does it"
 
 
 def csinode_row(node: CsiNodeObject) -> NodeDrivers:

@@ -17,9 +17,11 @@ from volumehealth.cluster.conditions import ClaimStatus, PodStatus, claim_api_co
 from volumehealth.cluster.migrated import translated
 from volumehealth.kube.bodies import version_number, without_nulls
 from volumehealth.model.clock import moment_of
-from volumehealth.model.cluster import ApiConditions, Namespace, Pod, PodWait
+from volumehealth.model.cluster import ApiConditions, Namespace, Pod, PodWait, SilenceAsked
 from volumehealth.model.health import Condition
 from volumehealth.model.ids import LOCAL_VOLUMES, ClaimRef, VolumeId
+from volumehealth.model.text import clean_message
+from volumehealth.model.vocabulary import SILENCE_REASON, SILENCE_UNTIL
 
 Item = TypeVar("Item")
 
@@ -40,6 +42,8 @@ _NOT_A_SOURCE = frozenset(
 """Fields of a PersistentVolume's spec that do not say where the data is."""
 _IN_USE = "kubernetes.io/pvc-protection"
 """The finalizer that keeps a claim which Pods use."""
+_SILENCE = 200
+"""Characters of a silence's annotations that are kept."""
 _TEMPLATE_HASH = "pod-template-hash"
 
 
@@ -153,10 +157,23 @@ class _ClaimSpec(msgspec.Struct, rename="camel", gc=False):
     volume_mode: str | None = None
 
 
+class SilenceAnnotations(msgspec.Struct, rename={"until": SILENCE_UNTIL, "why": SILENCE_REASON}, gc=False):
+    """The annotations of a silence."""
+
+    until: str | None = None
+    why: str = ""
+
+
 class _ClaimAnnotations(
     msgspec.Struct, rename={"driver": "volume.kubernetes.io/storage-provisioner"}, gc=False
 ):
     driver: str = ""
+
+
+class SilenceMeta(ObjectMeta, rename="camel", gc=False):
+    """`metadata` of what may be silenced."""
+
+    annotations: SilenceAnnotations | None = None
 
 
 class ClaimMeta(ObjectMeta, rename="camel", gc=False):
@@ -200,7 +217,7 @@ class PodObject(msgspec.Struct, gc=False):
 class NamespaceObject(msgspec.Struct, gc=False):
     """A Namespace."""
 
-    metadata: ObjectMeta
+    metadata: SilenceMeta
 
 
 class RecordObject(msgspec.Struct, gc=False):
@@ -243,6 +260,7 @@ class ClaimRow(msgspec.Struct, frozen=True, gc=False):
     """The driver that was to make its volume; only of a Lost claim, which has no volume to tell it."""
     annotations: Mapping[str, str] = _NO_LABELS
     """Those that a source reads; nearly always none."""
+    silence: SilenceAsked | None = None
 
 
 class VolumeRow(msgspec.Struct, frozen=True, gc=False):
@@ -456,12 +474,34 @@ def claim_row(
         api_conditions=_api_conditions(claim),
         driver=_provisioner_of(metadata) if claim.status.phase == "Lost" else "",
         annotations=annotations.of(metadata.annotations),
+        silence=_silence_of_claim(metadata),
     )
 
 
 def _provisioner_of(metadata: ClaimMeta) -> str:
     made = _provisioner.decode(metadata.annotations)
     return intern(made.driver) if made is not None else ""
+
+
+def _silence_of_claim(metadata: ClaimMeta) -> SilenceAsked | None:
+    """Read a claim's silence; nearly no claim has one, so its annotations are decoded only if the name is in them."""
+    raw = bytes(metadata.annotations)
+    return _silenced(_silence.decode(raw), metadata.uid) if _SILENCE_NAME in raw else None
+
+
+def silence_asked(metadata: SilenceMeta) -> SilenceAsked | None:
+    """Return the silence that an object's annotations ask for; None if they ask for none."""
+    return _silenced(metadata.annotations, metadata.uid)
+
+
+def _silenced(notes: SilenceAnnotations | None, uid: str) -> SilenceAsked | None:
+    if notes is None or notes.until is None:
+        return None
+    return SilenceAsked(notes.until[:_SILENCE], clean_message(notes.why)[:_SILENCE], uid)
+
+
+_silence = msgspec.json.Decoder(SilenceAnnotations | None)
+_SILENCE_NAME = SILENCE_UNTIL.encode()
 
 
 def _api_conditions(claim: PersistentVolumeClaim) -> ApiConditions | None:
@@ -543,7 +583,7 @@ def _claim_name(volume: _PodVolume, pod: str) -> str:
 def namespace_row(namespace: NamespaceObject, labels: LabelPool) -> Namespace:
     """Reduce a Namespace."""
     metadata = namespace.metadata
-    return Namespace(intern(metadata.name), labels.share(metadata.labels))
+    return Namespace(intern(metadata.name), labels.share(metadata.labels), silence_asked(metadata))
 
 
 def record_row(record: RecordObject, labels: LabelPool) -> RawRecord:

@@ -53,6 +53,7 @@ from volumehealth.model.cluster import (
     NodeDrivers,
     Pod,
     PodEvent,
+    SilenceAsked,
     ViewState,
 )
 from volumehealth.model.ids import ClaimRef, VolumeId
@@ -107,6 +108,7 @@ class ClusterView:
         claims: every claim, joined with its volume, by reference. A live view: it changes between awaits.
         annotations: those that sources read, of claims and their volumes, by the claim; sparse.
         api_conditions: what the API itself says against claims, by reference; sparse.
+        silences_asked: the annotations of claims that ask for a silence, by reference; sparse.
         pods_with_volume_health: Pods of which the kubelet says something adverse, by namespace and name; sparse.
         pods_waiting: Pods that are bound to a node and have not begun, by namespace and name; sparse.
         pod_events: Events about these, by the Pod's uid.
@@ -155,6 +157,7 @@ class ClusterView:
         rows = _NodeRows()
         self.api_conditions: Mapping[ClaimRef, ApiConditions] = self._join.api_conditions
         self.annotations: Mapping[ClaimRef, Mapping[str, str]] = self._join.annotations
+        self.silences_asked: Mapping[ClaimRef, SilenceAsked] = self._join.silences
         self.pods_with_volume_health: Mapping[ClaimRef, Pod] = self._pods.unwell
         self.pods_waiting: Mapping[ClaimRef, Pod] = self._pods.waiting
         self._pod_events = PodEvents(api, self._pods.waiting, clock=clock, random=random)

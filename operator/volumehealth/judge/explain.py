@@ -1,92 +1,134 @@
 """Why a claim is judged as it is: every statement, the rule that matched, the time left before it is confirmed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from volumehealth.judge.claim import JudgeSettings
 from volumehealth.judge.collect import patience_of
-from volumehealth.judge.rules import Ruled
-from volumehealth.model.health import Answer, ClaimHealth, Condition, Identity
+from volumehealth.model.explanation import Heard, Known, Said, Turn
+from volumehealth.model.health import Answer, ClaimHealth, Condition, Finding, Identity, Outcome
+
+_CONFIRMED, _PENDING, _IGNORED, _NOT_TAKEN_UP = "Confirmed", "Pending", "Ignored", "NotTakenUp"
 
 
-@dataclass(frozen=True, slots=True)
-class StatementTrace:
-    """One statement of an answer, and what is made of it.
-
-    Attributes:
-        said: as it came.
-        ruled: what the rules made of it, and which one.
-        after: how long it must last.
-        since: when it was first heard; None if it is ignored, or not taken up beside too many others.
-        confirmed: when it became a finding; None if it is none.
-        left: how long it must still be said; None if it is ignored, confirmed or not taken up.
-    """
-
-    said: Condition
-    ruled: Ruled
-    after: timedelta
-    since: datetime | None
-    confirmed: datetime | None
-    left: timedelta | None
-
-
-@dataclass(frozen=True, slots=True)
-class Explained:
-    """One answer and its statements; a healthy or silent one has none."""
-
-    answer: Answer
-    heard: tuple[StatementTrace, ...]
-
-
-def explain_claim(
-    health: ClaimHealth | None,
-    answers: Sequence[Answer],
-    *,
-    driver: str,
-    settings: JudgeSettings,
-    now: datetime,
-) -> tuple[Explained, ...]:
-    """Explain a judgement.
+def explain_answers(
+    health: ClaimHealth | None, answers: Sequence[Answer], *, driver: str, settings: JudgeSettings
+) -> tuple[Said, ...]:
+    """Explain what is made of each origin's last word.
 
     Args:
         health: what `judge_claim` gave for these answers.
-        answers: what every source says.
+        answers: what every origin says.
         driver: of the claim's volume.
         settings: what the policy says about judging.
-        now: the moment of the judgement.
     """
     return tuple(
-        Explained(
-            answer,
+        Said(
+            answer.source,
+            answer.observer,
+            answer.node,
+            str(answer.via),
+            str(answer.outcome),
+            answer.at,
+            str(answer.reason),
+            answer.message,
             tuple(
-                _heard(health, answer, said, driver=driver, settings=settings, now=now)
-                for said in answer.conditions
+                _heard(health, answer, said, driver=driver, settings=settings) for said in answer.conditions
             ),
         )
         for answer in answers
     )
 
 
+def explain_waiting(health: ClaimHealth | None, answers: Sequence[Answer]) -> tuple[Heard, ...]:
+    """Say what waits to be confirmed though nobody says it now: its source is silent, and its clock stands."""
+    now = {(answer.source, answer.node) for answer in answers if answer.outcome is Outcome.ADVERSE}
+    return tuple(
+        Heard(
+            wait.status,
+            wait.reason,
+            wait.message,
+            "",
+            _PENDING,
+            wait.since,
+            None,
+            wait.after.total_seconds(),
+            max(0.0, wait.after.total_seconds() - wait.waited.seconds),
+        )
+        for wait in (health.pending if health is not None else ())
+        if (wait.source, wait.node) not in now
+    )
+
+
+def explain_findings(health: ClaimHealth | None, settings: JudgeSettings) -> tuple[Known, ...]:
+    """Say what is confirmed of a claim, and how far what is over has come to being cleared."""
+    return tuple(_known(one, settings.healthy_after) for one in health.findings) if health is not None else ()
+
+
+def explain_history(health: ClaimHealth | None) -> tuple[Turn, ...]:
+    """Return a claim's turns, oldest first."""
+    return tuple(Turn(one.time, one.what) for one in health.history) if health is not None else ()
+
+
+def seconds_left(finding: Finding, healthy_after: timedelta) -> float | None:
+    """Return for how long a finding must still not be said before it is cleared; None while it is said."""
+    if finding.clear_since is None:
+        return None
+    return max(0.0, healthy_after.total_seconds() - finding.clear.seconds)
+
+
+def _known(finding: Finding, healthy_after: timedelta) -> Known:
+    return Known(
+        finding.source,
+        finding.observers,
+        finding.node,
+        finding.status,
+        finding.reason,
+        finding.message,
+        finding.since,
+        finding.confirmed,
+        finding.stale,
+        finding.clear_since,
+        seconds_left(finding, healthy_after),
+        finding.last_notified_at,
+    )
+
+
 def _heard(
-    health: ClaimHealth | None,
-    answer: Answer,
-    said: Condition,
-    *,
-    driver: str,
-    settings: JudgeSettings,
-    now: datetime,
-) -> StatementTrace:
+    health: ClaimHealth | None, answer: Answer, said: Condition, *, driver: str, settings: JudgeSettings
+) -> Heard:
     ruled = settings.rules.apply(driver, answer.source, said)
     after = patience_of(ruled, settings.unhealthy_after if answer.delay is None else answer.delay)
-    if ruled.ignored or health is None:
-        return StatementTrace(said, ruled, after, None, None, None)
-    identity = Identity(answer.source, answer.node, ruled.condition.status, ruled.condition.reason)
+    condition = ruled.condition
+
+    def believed(
+        belief: str,
+        since: datetime | None = None,
+        confirmed: datetime | None = None,
+        left: float | None = None,
+    ) -> Heard:
+        return Heard(
+            condition.status,
+            condition.reason,
+            condition.message,
+            ruled.rule,
+            belief,
+            since or answer.since,
+            confirmed,
+            after.total_seconds(),
+            left,
+        )
+
+    if ruled.ignored:
+        return believed(_IGNORED)
+    if health is None:
+        return believed(_NOT_TAKEN_UP)
+    identity = Identity(answer.source, answer.node, condition.status, condition.reason)
     for finding in health.findings:
         if finding.identity == identity:
-            return StatementTrace(said, ruled, after, finding.since, finding.confirmed, None)
+            return believed(_CONFIRMED, finding.since, finding.confirmed)
     for wait in health.pending:
         if wait.identity == identity:
-            left = max(timedelta(0), after - timedelta(seconds=wait.waited.seconds))
-            return StatementTrace(said, ruled, after, wait.since, None, left)
-    return StatementTrace(said, ruled, after, None, None, None)
+            left = max(0.0, after.total_seconds() - wait.waited.seconds)
+            return believed(_PENDING, wait.since, left=left)
+    return believed(_NOT_TAKEN_UP)

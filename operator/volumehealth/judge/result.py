@@ -8,9 +8,10 @@ from volumehealth.judge.policy import Counts, DriverCounts, PolicyJudgement, Unk
 from volumehealth.judge.problem import Problem
 from volumehealth.judge.storage import StorageProblem
 from volumehealth.model.cluster import Claim, ViewState
-from volumehealth.model.health import ClaimHealth, DriverState, SourceState, Transition
+from volumehealth.model.health import ClaimHealth, DriverState, Finding, SourceState, Transition
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import FieldError, Policy
+from volumehealth.policy.silence import NOBODY, Silence, Silences
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class CheckResult:
         generation: `metadata.generation` of the object; None if it is the policy's own.
         unresolved: configured CSI endpoints that have not answered since the start, so that their driver has no name.
         problems: findings and storage grouped, worst first; the reporter adds them before outputs are given the result.
+        silences: of what people are not to be told for now.
     """
 
     policy: Policy
@@ -54,6 +56,24 @@ class CheckResult:
     generation: int | None = None
     unresolved: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    silences: Silences = NOBODY
+
+    def silence(self, ref: ClaimRef, finding: Finding) -> Silence | None:
+        """Return the silence that holds for a finding now; None if people are to be told of it."""
+        return self.silences.of(ref, finding.node, self.now)
+
+    @property
+    def silenced(self) -> Mapping[ClaimRef, Silence]:
+        """The unhealthy claims of which every finding is silenced, with the silence that ends first."""
+        found: dict[ClaimRef, Silence] = {}
+        if not self.silences.any:
+            return found
+        for ref, health in self.healths.items():
+            silences = [self.silence(ref, finding) for finding in health.findings]
+            held = [one for one in silences if one is not None]
+            if held and len(held) == len(silences):
+                found[ref] = min(held, key=lambda one: one.until)
+        return found
 
     @classmethod
     def unjudged(

@@ -99,11 +99,27 @@ class Pod:
 
 
 @dataclass(frozen=True, slots=True)
+class SilenceAsked:
+    """The annotations of a silence, as they stand there.
+
+    Attributes:
+        until: when it ends, in whatever words.
+        reason: why, cleaned; may be empty.
+        uid: of the object that bears them.
+    """
+
+    until: str
+    reason: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class Namespace:
-    """A namespace, for `namespaceSelector`."""
+    """A namespace, for `namespaceSelector`; and whether its claims are silenced."""
 
     name: str
     labels: Mapping[str, str]
+    silence: SilenceAsked | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +131,16 @@ class Node:
         ready: status of its Ready condition: `True`, `False`, `Unknown`; empty if it has none yet.
         since: the condition's lastTransitionTime; None if it has none.
         why: reason and message of a condition that is not `True`; empty otherwise.
+        silence: what its annotations ask for; None if nothing.
+        planned: a sentence while it is out of service on purpose (cordoned, drained); else empty.
     """
 
     name: str
     ready: str
     since: datetime | None
     why: str = ""
+    silence: SilenceAsked | None = None
+    planned: str = ""
 
 
 @dataclass(frozen=True, slots=True)

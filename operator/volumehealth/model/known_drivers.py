@@ -27,6 +27,7 @@ class KnownDriver:
         controller, node: the health calls of its plugins.
         flag: what has to be turned on first; empty if nothing.
         elsewhere: where else it tells about health; empty if nowhere.
+        switch: the variable of its containers that turns the flag on; empty if there is none.
         origin: where the fact comes from.
     """
 
@@ -37,6 +38,7 @@ class KnownDriver:
     flag: str = ""
     elsewhere: str = ""
     origin: str = "driver source, searched for its health calls, Nov 2026"
+    switch: str = ""
 
     def matches(self, driver: str) -> bool:
         """Tell whether a driver's name is of this driver."""
@@ -53,7 +55,8 @@ class KnownDriver:
         return ""
 
 
-_DELL = "the driver's health monitor (X_CSI_HEALTH_MONITOR_ENABLED of its controller and node)"
+_DELL_SWITCH = "X_CSI_HEALTH_MONITOR_ENABLED"
+_DELL = f"the driver's health monitor ({_DELL_SWITCH} of its controller and node)"
 _DELL_ORIGIN = "samples of dell-csi-operator (PowerStore 2.7), driver facts C6"
 
 KNOWN: tuple[KnownDriver, ...] = (
@@ -84,18 +87,43 @@ KNOWN: tuple[KnownDriver, ...] = (
         Calls.LEGACY,
         _DELL,
         origin=_DELL_ORIGIN,
+        switch=_DELL_SWITCH,
     ),
     KnownDriver(
-        "csi-isilon.dellemc.com", "Dell PowerScale", Calls.LEGACY, Calls.LEGACY, _DELL, origin=_DELL_ORIGIN
+        "csi-isilon.dellemc.com",
+        "Dell PowerScale",
+        Calls.LEGACY,
+        Calls.LEGACY,
+        _DELL,
+        origin=_DELL_ORIGIN,
+        switch=_DELL_SWITCH,
     ),
     KnownDriver(
-        "csi-vxflexos.dellemc.com", "Dell PowerFlex", Calls.LEGACY, Calls.LEGACY, _DELL, origin=_DELL_ORIGIN
+        "csi-vxflexos.dellemc.com",
+        "Dell PowerFlex",
+        Calls.LEGACY,
+        Calls.LEGACY,
+        _DELL,
+        origin=_DELL_ORIGIN,
+        switch=_DELL_SWITCH,
     ),
     KnownDriver(
-        "csi-unity.dellemc.com", "Dell Unity XT", Calls.LEGACY, Calls.LEGACY, _DELL, origin=_DELL_ORIGIN
+        "csi-unity.dellemc.com",
+        "Dell Unity XT",
+        Calls.LEGACY,
+        Calls.LEGACY,
+        _DELL,
+        origin=_DELL_ORIGIN,
+        switch=_DELL_SWITCH,
     ),
     KnownDriver(
-        "csi-powermax.dellemc.com", "Dell PowerMax", Calls.LEGACY, Calls.LEGACY, _DELL, origin=_DELL_ORIGIN
+        "csi-powermax.dellemc.com",
+        "Dell PowerMax",
+        Calls.LEGACY,
+        Calls.LEGACY,
+        _DELL,
+        origin=_DELL_ORIGIN,
+        switch=_DELL_SWITCH,
     ),
     KnownDriver("csi.trident.netapp.io", "NetApp Trident"),
     KnownDriver(

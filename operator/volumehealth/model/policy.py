@@ -5,7 +5,7 @@ Durations are `timedelta`; in the API they are strings such as `90s`, `2m`, `1h3
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
@@ -137,6 +137,8 @@ class PolicySpec:
 
     priority: int = 0
     suspend: bool = False
+    suspend_until: datetime | None = None
+    """Suspended until then, by itself; see `in_force`."""
     selector: Selector = Selector()
     interval: timedelta = timedelta(minutes=1)
     timeout: timedelta = timedelta(seconds=15)
@@ -164,6 +166,19 @@ class Policy:
     generation: int
     created: datetime
     spec: PolicySpec
+
+
+def in_force(policy: Policy, now: datetime) -> Policy:
+    """Return a policy as it acts at a moment: suspended while its `suspendUntil` has not come.
+
+    `suspend` is true then, and `suspend_until` says why; with `suspend: true` of its own there is no end.
+    """
+    spec = policy.spec
+    if spec.suspend_until is None or (not spec.suspend and spec.suspend_until <= now):
+        return policy
+    if spec.suspend:
+        return replace(policy, spec=replace(spec, suspend_until=None))
+    return replace(policy, spec=replace(spec, suspend=True))
 
 
 @dataclass(frozen=True, slots=True)

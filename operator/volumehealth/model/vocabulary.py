@@ -20,6 +20,12 @@ COMPONENT = "volumehealth"
 """Our name as reporting component, field manager and event source."""
 
 
+SILENCE_UNTIL = f"{GROUP}/silence-until"
+"""Annotation of a claim, a namespace or a node: until when people are not told."""
+SILENCE_REASON = f"{GROUP}/silence-reason"
+"""Annotation beside it: why."""
+
+
 class Described(StrEnum):
     """A name with the sentence that explains it."""
 
@@ -47,7 +53,7 @@ class ReadyReason(Described):
 
     CHECKING = "Checking", "Checks advance at the policy's interval."
     INVALID_SPEC = "InvalidSpec", "The spec cannot be used; the last good one stays in force."
-    SUSPENDED = "Suspended", "spec.suspend is true: everything stays as it is."
+    SUSPENDED = "Suspended", "The policy is suspended, for good or until a moment: everything stays as it is."
     NOT_YET_CHECKED = "NotYetChecked", "No check has finished yet."
 
 
@@ -83,7 +89,7 @@ class VolumesReason(Described):
         "No selected claim can be monitored: no source can say that it is healthy.",
     )
     NOT_YET_CHECKED = "NotYetChecked", "No check has finished yet."
-    SUSPENDED = "Suspended", "spec.suspend is true: everything stays as it is."
+    SUSPENDED = "Suspended", "The policy is suspended, for good or until a moment: everything stays as it is."
 
 
 class EventReason(Described):
@@ -107,6 +113,10 @@ class EventReason(Described):
     SOURCE_ANSWERING = "SourceAnswering", "On a policy: a driver answers again."
     AGENT_SILENT = "AgentSilent", "On a policy: an agent stopped reporting."
     AGENT_REPORTING = "AgentReporting", "On a policy: an agent reports again."
+    SILENCE_INVALID = (
+        "SilenceInvalid",
+        "On a claim, a namespace or a node: the end of its silence cannot be read, and nothing is silenced.",
+    )
 
 
 class Reason(Described):

@@ -13,16 +13,17 @@ from volumehealth.app.secrets import SecretFiles
 from volumehealth.cluster.view import ClusterView
 from volumehealth.csi.endpoint import parse_endpoint
 from volumehealth.errors import ApiError, NotFound, SettingsError, VolumeHealthError
-from volumehealth.judge.explain import Explained
 from volumehealth.judge.result import CheckResult
 from volumehealth.kube.api import Api
-from volumehealth.model.clock import LONG_AGO, Clock, SystemClock
-from volumehealth.model.cluster import Claim
+from volumehealth.model.clock import LONG_AGO, SystemClock
+from volumehealth.model.explanation import Explanation
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy, PolicySpec
 from volumehealth.model.steps import at_once
 from volumehealth.model.text import whole_number
 from volumehealth.model.vocabulary import ConditionType, SilenceReason
+from volumehealth.oneshot.policies import read_policies
+from volumehealth.oneshot.standing import on_node
 from volumehealth.pipeline import Pipeline
 from volumehealth.policy.files import policy_from_file
 from volumehealth.probing.probers import Probers
@@ -32,12 +33,15 @@ from volumehealth.report.problems import find_problems
 from volumehealth.report.status import render_status
 from volumehealth.settings import Settings
 from volumehealth.sources.drivercontrollers import NOT_ASKED, DriverControllers
+from volumehealth.sources.reports import missing_looks
 from volumehealth.sources.sourcelist import ANNOTATIONS, make_sources
 
 _NOT_CONFIRMED = frozenset((SilenceReason.NOT_LISTED, SilenceReason.LIST_INCOMPLETE))
 _CONFIRM = 10.0
 """Seconds for what a list leaves open to be confirmed; some drivers' lists leave it open for ever."""
 _LOOK = 0.1
+_UID = "check"
+_EVERY_CLAIM = Policy("check", _UID, 0, LONG_AGO, PolicySpec())
 _EXIT = {"True": 0, "False": 1, "Unknown": 3}
 
 
@@ -46,12 +50,12 @@ class Question:
     """What is to be checked.
 
     Attributes:
-        policy: selects the claims and judges them.
+        policy: selects the claims and judges them; None: with `explain` the cluster's own policies, else every claim.
         explain: a claim to tell all about; None for the overview.
         wait: seconds to wait for drivers at most.
     """
 
-    policy: Policy
+    policy: Policy | None
     explain: ClaimRef | None
     wait: float
 
@@ -63,12 +67,12 @@ class OneCheck:
     Attributes:
         result: of the pipeline.
         status: as a policy's status would tell it.
-        explained: the claim to explain and what was said of it; None for the overview.
+        explained: what is known of the claim to explain; None for the overview.
     """
 
     result: CheckResult
     status: Mapping[str, Any]
-    explained: tuple[Claim, tuple[Explained, ...]] | None
+    explained: Explanation | None
 
     @property
     def exit_status(self) -> int:
@@ -101,8 +105,8 @@ def parse_question(*, filename: str | None, explain: str | None, wait: str | Non
         faults.append(f"--wait: {wait!r} is not a whole number of seconds from 1 to 3600")
     if faults:
         raise SettingsError(faults)
-    policy = policy_from_file(Path(filename)) if filename else Policy("check", "", 0, LONG_AGO, PolicySpec())
-    return Question(replace(policy, uid="check"), ref, float(wait or 60))
+    policy = replace(policy_from_file(Path(filename)), uid=_UID) if filename else None
+    return Question(policy, ref, float(wait or 60))
 
 
 async def run(settings: Settings, question: Question) -> OneCheck:
@@ -126,10 +130,9 @@ def _innermost(error: Exception) -> Exception:
 
 async def _check(settings: Settings, question: Question) -> OneCheck:
     clock, random = SystemClock(), Random()
-    now_matters = replace(question.policy.spec, unhealthy_after=timedelta(), healthy_after=timedelta())
-    policy = replace(question.policy, spec=now_matters)
     async with await Api.connect(settings.kubeconfig or None) as api, asyncio.TaskGroup() as group:
         await api.request("GET", "/version")
+        policies = await _policies(api, question)
         view = ClusterView(
             api,
             clock=clock,
@@ -152,7 +155,7 @@ async def _check(settings: Settings, question: Question) -> OneCheck:
                 gets_in_flight=settings.csi_gets_in_flight,
                 duty=1.0,
                 jitter=0.0,
-                identify_timeout=policy.spec.timeout.total_seconds(),
+                identify_timeout=max(one.spec.timeout for one in policies.values()).total_seconds(),
             ),
         )
         tasks = [group.create_task(view.run()), group.create_task(probers.run())]
@@ -160,14 +163,49 @@ async def _check(settings: Settings, question: Question) -> OneCheck:
             await _view_complete(view, question.wait)
             made = make_sources(view, probers, clock=clock)
             pipeline = Pipeline(view, made.sources, clock)
-            hurried = replace(policy, spec=replace(policy.spec, interval=timedelta(seconds=1)))
-            at_once(pipeline.follow({policy.uid: hurried}, None))
-            await _settle(made.controllers, pipeline, hurried, news, question.wait)
-            explained = _explain(question, view, pipeline, clock)
+            uid = _owner(question, view, policies, pipeline)
+            why_not = pipeline.explain(view.claims[question.explain]).why if question.explain else ""
+            hurried = {
+                one.uid: replace(one, spec=replace(one.spec, interval=timedelta(seconds=1)))
+                for one in ([policies[uid]] if uid in policies else [_EVERY_CLAIM])
+            }
+            (policy,) = hurried.values()
+            followed = hurried if question.explain is None else policies | hurried
+            at_once(pipeline.follow(followed, None))
+            await _settle(made.controllers, pipeline, followed, policy, news, question.wait)
+            explained = _explain(question, view, pipeline, policy)
+            if explained is not None and not uid:
+                explained = replace(explained, policy="", why=f"{why_not}; judged here as spec: {{}} would")
+            now_matters = replace(policy.spec, unhealthy_after=timedelta(), healthy_after=timedelta())
+            policy = replace(policy, spec=now_matters)
             return _result(at_once(pipeline.check(policy)), view, explained)
         finally:
             for task in tasks:
                 task.cancel()
+
+
+async def _policies(api: Api, question: Question) -> dict[str, Policy]:
+    """Return the policies to judge by, by uid: to explain a claim the cluster's own, as far as there are any."""
+    if question.policy is None and question.explain is not None:
+        found = await read_policies(api)
+        if found:
+            return {one.uid: one for one in found}
+    policy = question.policy or _EVERY_CLAIM
+    return {policy.uid: policy}
+
+
+def _owner(question: Question, view: ClusterView, policies: Mapping[str, Policy], pipeline: Pipeline) -> str:
+    """Return the uid of the policy that judges: to explain a claim the one that owns it, empty if none does.
+
+    Raises:
+        NotFound: if the claim to explain does not exist.
+    """
+    if question.explain is None:
+        return next(iter(policies))
+    if question.explain not in view.claims:
+        raise NotFound(f"the claim {question.explain} does not exist; see: kubectl get pvc -A")
+    at_once(pipeline.follow(policies, None))
+    return pipeline.selection.owner(question.explain) or ""
 
 
 async def _view_complete(view: ClusterView, wait: float) -> None:
@@ -200,35 +238,38 @@ class _News:
 
 
 async def _settle(
-    controllers: DriverControllers, pipeline: Pipeline, policy: Policy, news: _News, wait: float
+    controllers: DriverControllers,
+    pipeline: Pipeline,
+    followed: Mapping[str, Policy],
+    policy: Policy,
+    news: _News,
+    wait: float,
 ) -> None:
     """Wait until every driver told its name, or had time to, and every selected volume was asked about."""
     names_within = min(wait, policy.spec.timeout.total_seconds() + 1.0)
     await news.until(lambda: controllers.named, within=names_within)
-    at_once(pipeline.follow({policy.uid: policy}, ()))
+    at_once(pipeline.follow(followed, ()))
     members = pipeline.selection.members(policy.uid)
     await news.until(lambda: controllers.settled(members, NOT_ASKED), within=wait)
     await news.until(lambda: controllers.settled(members, _NOT_CONFIRMED), within=min(wait, _CONFIRM))
 
 
-def _explain(
-    question: Question, view: ClusterView, pipeline: Pipeline, clock: Clock
-) -> tuple[Claim, tuple[Explained, ...]] | None:
+def _explain(question: Question, view: ClusterView, pipeline: Pipeline, policy: Policy) -> Explanation | None:
     """Judge by the policy as it is, so that the time left before something is confirmed can be told."""
     if question.explain is None:
         return None
-    claim = view.claims.get(question.explain)
-    if claim is None:
-        raise NotFound(f"the claim {question.explain} does not exist")
-    policy = question.policy
+    claim = view.claims[question.explain]
     at_once(pipeline.check(policy))
-    owned = pipeline.selection.owner(claim.ref) == policy.uid
-    return claim, pipeline.judge.explain(policy, claim, owned=owned, now=clock.now())
+    pods = [pod for pod in view.pods_of(claim.ref) if not pod.finished]
+    return replace(
+        pipeline.explain(claim),
+        told_by="Check",
+        pods=tuple(map(on_node, pods)),
+        not_known=missing_looks(claim, pods, view.reports),
+    )
 
 
-def _result(
-    result: CheckResult, view: ClusterView, explained: tuple[Claim, tuple[Explained, ...]] | None
-) -> OneCheck:
+def _result(result: CheckResult, view: ClusterView, explained: Explanation | None) -> OneCheck:
     problems = tuple(find_problems(result, view.pods_of))
     result = replace(result, problems=problems)
     return OneCheck(result, render_status(result, problems, {}), explained)

@@ -4,20 +4,17 @@ It works with the rights of whoever runs it. Someone with the role `view` of one
 policies and drivers, which name other namespaces, are then said to be out of sight instead of missing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
-from volumehealth.errors import ApiError, Forbidden, NotFound
+from volumehealth.errors import Forbidden, NotFound
 from volumehealth.kube.api import Api
-from volumehealth.kube.bodies import read_body
-from volumehealth.kube.lists import Page
 from volumehealth.model.clock import parse_rfc3339
 from volumehealth.model.health import severity
 from volumehealth.model.vocabulary import API_VERSION, DRIVERS, POLICIES, RECORDS, ConditionType
+from volumehealth.oneshot.reading import Object, read_items
 
-Object = Mapping[str, Any]
 _BASE = f"/apis/{API_VERSION}"
 LATE = timedelta(minutes=11)
 """A policy's heartbeat is written every five minutes; twice that and one more means that nothing checks."""
@@ -68,7 +65,7 @@ async def read_overview(api: Api, *, namespace: str, now: datetime) -> Overview:
     """
     where = f"/namespaces/{namespace}" if namespace else ""
     try:
-        records = await _list(api, f"{_BASE}{where}/{RECORDS}")
+        records = await read_items(api, f"{_BASE}{where}/{RECORDS}")
     except NotFound:
         return Overview(None, None, (), installed=False, namespace=namespace, loud=(NOT_INSTALLED,))
     policies = await list_if_allowed(api, f"{_BASE}/{POLICIES}")
@@ -84,19 +81,6 @@ async def read_drivers(api: Api) -> list[Object] | None:
         ApiError: if the API server cannot be reached.
     """
     return await list_if_allowed(api, f"{_BASE}/{DRIVERS}")
-
-
-async def read_record(api: Api, namespace: str, name: str) -> Object | None:
-    """Return the record of a claim; None if it has none.
-
-    Raises:
-        ApiError: if it cannot be read.
-    """
-    try:
-        body = await api.request("GET", f"{_BASE}/namespaces/{namespace}/{RECORDS}/{name}")
-    except NotFound:
-        return None
-    return _checked(read_body(body, dict[str, Any], what=f"the record of {namespace}/{name}"))
 
 
 NOT_INSTALLED = "NOT INSTALLED: this cluster does not serve volumehealth.dev; see docs/install.md"
@@ -115,8 +99,12 @@ def not_watched(policies: Sequence[Object], now: datetime) -> list[str]:
 
 
 def _of_policy(policy: Object, status: Object, now: datetime) -> list[str]:
-    if (policy.get("spec") or {}).get("suspend"):
+    spec = policy.get("spec") or {}
+    until = _time(spec.get("suspendUntil"))
+    if spec.get("suspend"):
         return ["SUSPENDED: no checks are made"]
+    if until is not None and until > now:
+        return [f"SUSPENDED until {spec['suspendUntil']}: no checks are made"]
     lines = []
     last = _time(status.get("lastCheckTime"))
     if last is None or now - last > LATE:
@@ -141,32 +129,6 @@ def _of_policy(policy: Object, status: Object, now: datetime) -> list[str]:
     return lines
 
 
-async def _list(api: Api, path: str) -> list[Object]:
-    items: list[Object] = []
-    token = ""
-    while True:
-        query = {"limit": "500"} | ({"continue": token} if token else {})
-        body = await api.request("GET", path, query=query)
-        page = read_body(body, Page[dict[str, Any]], what=f"the list of {path.rpartition('/')[2]}")
-        items += map(_checked, page.items or ())
-        token = page.metadata.token or ""
-        if not token:
-            return items
-
-
-def _checked(one: dict[str, Any]) -> Object:
-    """Return an object that has a name and, if any, a status: a proxy may answer in place of the API server.
-
-    Raises:
-        ApiError: if it is no object of the API server.
-    """
-    metadata, status = one.get("metadata"), one.get("status")
-    named = isinstance(metadata, dict) and isinstance(metadata.get("name"), str)
-    if not named or not (status is None or isinstance(status, dict)):
-        raise ApiError("what answers is not the API server: an object has no name")
-    return one
-
-
 async def list_if_allowed(api: Api, path: str) -> list[Object] | None:
     """Return the objects of a collection by name; None if they may not be read, or are not served.
 
@@ -174,7 +136,7 @@ async def list_if_allowed(api: Api, path: str) -> list[Object] | None:
         ApiError: if the API server cannot be reached.
     """
     try:
-        return sorted(await _list(api, path), key=lambda one: str(one["metadata"]["name"]))
+        return sorted(await read_items(api, path), key=lambda one: str(one["metadata"]["name"]))
     except (Forbidden, NotFound):
         return None
 

@@ -7,9 +7,10 @@ does not fit is collected with its path while reading goes on.
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from volumehealth.model.clock import LONG_AGO, parse_rfc3339
 from volumehealth.model.policy import FieldError
 from volumehealth.policy.durations import parse_duration
 
@@ -28,7 +29,7 @@ def decode(kind: type[T], raw: object, path: str, faults: list[FieldError]) -> T
     """Read a dataclass from what JSON or YAML gave.
 
     Args:
-        kind: the dataclass; nested dataclasses, tuples, `Mapping[str, str]`, `X | None`, timedelta, str, bool, int.
+        kind: the dataclass; nested dataclasses, tuples, `Mapping[str, str]`, `X | None`, timedelta, datetime, str, bool, int.
         raw: normally a mapping.
         path: where it stands, such as `spec`; faults are told below it.
         faults: takes every fault found; if there are any the returned value must not be used.
@@ -73,6 +74,8 @@ def _value(hint: Any, raw: object, path: str, faults: list[FieldError]) -> Any:
         return decode(hint, raw, path, faults)  # type: ignore[arg-type]  # is_dataclass also narrows to instances
     if hint is timedelta:
         return _duration(raw, path, faults)
+    if hint is datetime:
+        return _moment(raw, path, faults)
     return _scalar(hint, raw, path, faults)
 
 
@@ -98,6 +101,16 @@ def _duration(raw: object, path: str, faults: list[FieldError]) -> timedelta:
     except ValueError as error:
         faults.append(FieldError(path, str(error)))
         return timedelta()
+
+
+def _moment(raw: object, path: str, faults: list[FieldError]) -> datetime:
+    if isinstance(raw, datetime):  # YAML knows times, JSON does not
+        return raw if raw.tzinfo is not None else raw.replace(tzinfo=UTC)
+    try:
+        return parse_rfc3339(raw if isinstance(raw, str) else "")
+    except ValueError:
+        faults.append(FieldError(path, "must be a time with a zone, such as 2026-12-01T06:00:00Z"))
+        return LONG_AGO
 
 
 def _scalar(hint: type, raw: object, path: str, faults: list[FieldError]) -> Any:

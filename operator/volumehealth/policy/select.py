@@ -17,6 +17,8 @@ from volumehealth.model.steps import Steps
 
 _Rank = tuple[int, datetime, str]
 _ANY = LabelSelector()
+_NAMED = 5
+"""Policies of which it is told why they do not select a claim."""
 _Value = TypeVar("_Value")
 
 
@@ -100,6 +102,31 @@ class Selection:
         """Return the uid of the policy that owns a claim; None if no policy selects it."""
         held = self._held.get(ref)
         return held.holders[0] if held else None
+
+    def why(self, ref: ClaimRef) -> str:
+        """Say why the policy that owns a claim owns it, for a person; empty if none does."""
+        held = self._held.get(ref)
+        if held is None:
+            return ""
+        first, *others = (self._candidates[uid] for uid in held.holders)
+        if not others:
+            return f"the only policy that selects it is {first.name}"
+        order = ", ".join(f"{one.name} (priority {-one.rank[0]})" for one in (first, *others))
+        return f"these select it, and the first owns it: {order}; the higher priority wins, then the older policy"
+
+    def why_not(self, claim: Claim) -> str:
+        """Say why no policy owns a claim, for a person."""
+        if claim.phase not in ("Bound", "Lost"):
+            return f"it is {claim.phase or 'not bound'}: only a claim that is bound to a volume is checked"
+        if not (claim.driver or claim.unsupported):
+            return f"its volume {claim.volume or ''} is not known".replace("  ", " ")
+        if not self._candidates:
+            return "the cluster has no VolumeHealthPolicy that can be used; see: kubectl get vhp"
+        reasons = "; ".join(
+            f"{one.name}: {one.why_not(claim, self._namespaces)}"
+            for one in sorted(self._candidates.values(), key=lambda one: one.rank)[:_NAMED]
+        )
+        return f"no policy selects it ({reasons})"
 
     def _follow_namespaces(self, namespaces: Mapping[str, Namespace]) -> frozenset[str]:
         """Return the namespaces whose claims may have changed hands."""
@@ -229,6 +256,20 @@ class _Candidate:
             and (self._any_claim or matches(self._selector.claim_selector, claim.labels))
             and (not self.minds_namespaces or self._in_scope(claim.ref.namespace, namespaces))
         )
+
+    def why_not(self, claim: Claim, namespaces: Mapping[str, Namespace]) -> str:
+        """Name the first part of the selector that does not match, for a person."""
+        if self._drivers and claim.driver not in self._drivers:
+            return f"selector.drivers does not name {claim.driver or claim.unsupported}"
+        if self._classes and claim.storage_class not in self._classes:
+            return (
+                f"selector.storageClassNames does not name {claim.storage_class or 'a claim without a class'}"
+            )
+        if not (self._any_claim or matches(self._selector.claim_selector, claim.labels)):
+            return "selector.claimSelector does not match its labels"
+        if self.minds_namespaces and not self._in_scope(claim.ref.namespace, namespaces):
+            return f"selector.namespaceSelector does not match the labels of {claim.ref.namespace}"
+        return "it was made only just now"
 
     def _in_scope(self, name: str, namespaces: Mapping[str, Namespace]) -> bool:
         known = self._namespaces.get(name)

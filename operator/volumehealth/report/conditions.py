@@ -95,7 +95,12 @@ def _ready(result: CheckResult) -> _Condition:
         kept = "; the last good spec stays in force" if result.judgement is not None else ""
         return _Condition("False", ReadyReason.INVALID_SPEC, _faults(result) + kept)
     if spec.suspend:
-        return _Condition("True", ReadyReason.SUSPENDED, "spec.suspend is true: everything stays as it is")
+        why = (
+            f"spec.suspendUntil is {rfc3339(spec.suspend_until)}: until then"
+            if spec.suspend_until is not None
+            else "spec.suspend is true:"
+        )
+        return _Condition("True", ReadyReason.SUSPENDED, f"{why} everything stays as it is")
     if result.judgement is None:
         return _Condition(
             "Unknown", ReadyReason.NOT_YET_CHECKED, result.view.stale or "no check has finished yet"

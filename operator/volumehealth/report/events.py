@@ -187,6 +187,8 @@ class EventWriter(Output):
         self, claim: Claim, health: ClaimHealth, result: CheckResult, wide: Collection[Group]
     ) -> None:
         for finding, episode, told in self._keep(claim, health):
+            if result.silence(claim.ref, finding) is not None:
+                continue  # it is told once the silence is over, if it still is so
             told.wide = group_of(claim.driver, finding) in wide
             if self._outbox.may_tell(claim.ref, Edge.ABNORMAL, episode):
                 self._tell(claim, finding, episode, told, result)
@@ -315,6 +317,11 @@ class EventWriter(Output):
         resumed = closing is None
         if closing is None:
             closing = closings[episode] = _Closing(_Told(_Notification(last=due.finding.last_notified_at)))
+        if result.silence(ref, due.finding) is not None:
+            began = closing.abnormal.claim
+            if began.last is None and not began.open:  # it began and ended within the silence
+                self._outbox.cancel(ref, due)
+            return  # else it waits for the end of the silence
         users = tuple(_users(self._pods_of(ref), due.finding))
         if due.claim and not self._waits(ref, due.uid, due.finding, due):
             began = closing.abnormal.claim

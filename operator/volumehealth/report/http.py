@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from types import MappingProxyType
 
 import h11
 
@@ -21,6 +23,8 @@ class Page:
 
 
 Route = Callable[[], Page]
+Tree = Callable[[str], Page | None]
+"""Answers for every path below one; None if there is nothing."""
 
 _CHUNK = 64 * 1024
 _CLIENT_SECONDS = 30.0
@@ -38,12 +42,15 @@ def health(check: Callable[[], tuple[bool, str]]) -> Route:
 
 
 @asynccontextmanager
-async def serve(address: str, routes: Mapping[str, Route]) -> AsyncIterator[int]:
+async def serve(
+    address: str, routes: Mapping[str, Route], trees: Mapping[str, Tree] = MappingProxyType({})
+) -> AsyncIterator[int]:
     """Serve GET routes until the context ends; one request on each connection.
 
     Args:
         address: `HOST:PORT`, `:PORT` or `[::1]:PORT`; port 0 takes a free one.
         routes: by path.
+        trees: by the path that comes before what is asked for; it ends in a slash.
 
     Yields:
         The port in use.
@@ -53,9 +60,10 @@ async def serve(address: str, routes: Mapping[str, Route]) -> AsyncIterator[int]
     """
     host, _, port = address.rpartition(":")
     clients: set[asyncio.Task[None]] = set()
+    find = partial(_find, routes, trees)
 
     def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        client = asyncio.create_task(_serve(reader, writer, routes))
+        client = asyncio.create_task(_serve(reader, writer, find))
         clients.add(client)
         client.add_done_callback(clients.discard)
 
@@ -69,14 +77,24 @@ async def serve(address: str, routes: Mapping[str, Route]) -> AsyncIterator[int]
         await asyncio.gather(*clients, return_exceptions=True)
 
 
+def _find(routes: Mapping[str, Route], trees: Mapping[str, Tree], path: str) -> Page | None:
+    """Return the page of a path; None if there is none."""
+    if path in routes:
+        return routes[path]()
+    for root, tree in trees.items():
+        if path.startswith(root):
+            return tree(path.removeprefix(root))
+    return None
+
+
 async def _serve(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, routes: Mapping[str, Route]
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, find: Callable[[str], Page | None]
 ) -> None:
     """Answer one client."""
     http = h11.Connection(h11.SERVER)
     try:
         async with asyncio.timeout(_CLIENT_SECONDS):
-            page, status = await _answer(http, reader, routes)
+            page, status = await _answer(http, reader, find)
             headers = [
                 ("Content-Type", page.content_type),
                 ("Content-Length", str(len(page.body))),
@@ -94,18 +112,17 @@ async def _serve(
 
 
 async def _answer(
-    http: h11.Connection, reader: asyncio.StreamReader, routes: Mapping[str, Route]
+    http: h11.Connection, reader: asyncio.StreamReader, find: Callable[[str], Page | None]
 ) -> tuple[Page, int]:
     """Read a request and return its page with its status."""
     while (event := http.next_event()) is h11.NEED_DATA:
         http.receive_data(await reader.read(_CHUNK))
     if not isinstance(event, h11.Request):
         raise h11.RemoteProtocolError("no request")
-    route = routes.get(event.target.decode("latin-1").partition("?")[0])
-    if route is None:
-        return Page(b"not found\n"), 404
     if event.method not in (b"GET", b"HEAD"):
         return Page(b"only GET\n"), 405
-    page = route()
+    page = find(event.target.decode("latin-1").partition("?")[0])
+    if page is None:
+        return Page(b"not found\n"), 404
     status = 200 if page.ok else 503
     return page if event.method == b"GET" else replace(page, body=b""), status

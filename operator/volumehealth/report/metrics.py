@@ -188,6 +188,16 @@ class _State(Collector):
             ),
         )
         yield _gauge(
+            "policy_claims_silenced",
+            "Unhealthy claims of a policy of which people are not told, because somebody silenced them.",
+            ("policy",),
+            (
+                ((name,), len(shown.result.silenced))
+                for name, shown in self.policies.items()
+                if shown.result.judgement is not None
+            ),
+        )
+        yield _gauge(
             "policy_agents",
             "Node agents that a policy's claims need, by state.",
             ("policy", "state"),
@@ -258,7 +268,7 @@ class _State(Collector):
         shown = heapq.nsmallest(_SERIES, bad)
         yield _gauge(
             "claim_unhealthy",
-            f"1 for every finding of an unhealthy claim; {_SERIES} at most, worst first.",
+            f"1 for every finding of an unhealthy claim that is not silenced; {_SERIES} at most, worst first.",
             _BAD,
             (((*ref, driver, policy, *_of(finding)), 1) for _, ref, policy, _, driver, finding in shown),
         )
@@ -270,10 +280,13 @@ class _State(Collector):
     def _bad(self) -> Iterator[tuple[int, ClaimRef, str, int, str, Finding]]:
         """Yield every finding, with what puts it in order first: severity, claim, policy, place among its findings."""
         for name, shown in self.policies.items():
+            quiet = shown.result.silences.any
             for ref, health in shown.result.healths.items():
                 claim = shown.result.claims.get(ref) if health.findings else None
                 if claim is not None:
                     for number, finding in enumerate(health.findings):
+                        if quiet and shown.result.silence(ref, finding) is not None:
+                            continue
                         yield -severity(finding.status), ref, name, number, claim.driver, finding
 
 

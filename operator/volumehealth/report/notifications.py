@@ -245,7 +245,10 @@ class Notifications(Output):
     def _messages(self, policy: str) -> list[Message]:
         """Return what may be sent of one policy, the oldest first; many claims with one problem are one message."""
         groups: dict[tuple[Edge, Group], list[tuple[ClaimRef, Due]]] = defaultdict(list)
+        self._drop_silenced(policy)
         for ref, due in self._outbox.dues_of(OUTPUT):
+            if self._silenced(policy, ref, due):
+                continue
             ready = self._outbox.may_tell(ref, due.edge, episode_of(due.uid, due.finding))
             if ready and self._holders.get(ref) == policy:
                 groups[due.edge, group_of(self._driver(policy, ref), due.finding)].append((ref, due))
@@ -256,6 +259,21 @@ class Notifications(Output):
             else:
                 messages += [_one(policy, group.driver, ref, due) for ref, due in owed]
         return sorted(messages, key=lambda one: (min(due.time for _, due in one.pays), one.event.get_id()))
+
+    def _silenced(self, policy: str, ref: ClaimRef, due: Due) -> bool:
+        result = self._newest.get(policy)
+        return result is not None and result.silence(ref, due.finding) is not None
+
+    def _drop_silenced(self, policy: str) -> None:
+        """Forget what began and ended within a silence; what is still wrong at its end is sent then."""
+        silenced: dict[tuple[ClaimRef, str, str], list[Due]] = defaultdict(list)
+        for ref, due in self._outbox.dues_of(OUTPUT):
+            if self._holders.get(ref) == policy and self._silenced(policy, ref, due):
+                silenced[ref, due.uid, episode_of(due.uid, due.finding).text].append(due)
+        for (ref, _, _), dues in silenced.items():
+            if {due.edge for due in dues} == {Edge.ABNORMAL, Edge.NORMAL}:
+                for due in dues:
+                    self._outbox.cancel(ref, due)
 
     def _driver(self, policy: str, ref: ClaimRef) -> str:
         result = self._newest.get(policy)

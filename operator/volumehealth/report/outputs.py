@@ -22,6 +22,7 @@ from volumehealth.report.outbox import Outbox
 from volumehealth.report.output import Output
 from volumehealth.report.policyevents import PolicyEventOutput, PolicyEventWriter
 from volumehealth.report.recordwriter import RecordWriter
+from volumehealth.report.silences import SilenceOutput
 from volumehealth.report.statuswriter import StatusOutput, StatusWriter
 
 Notified = Callable[[ClaimRef, str, Finding], datetime | None]
@@ -118,6 +119,7 @@ def make_outputs(tools: Tools) -> Outputs:
             StatusOutput(statuses),
             *drivers,
             PolicyEventOutput(PolicyEventWriter(sink)),
+            SilenceOutput(sink),
             events,
             records,
             MetricsOutput(metrics, queue),

@@ -113,6 +113,7 @@ class PolicyEventWriter:
             group_of(claim.driver, turn.finding)
             for turn in turns
             if turn.kind is TransitionKind.FOUND and (claim := result.claims.get(turn.claim)) is not None
+            if result.silence(turn.claim, turn.finding) is None
         }
         for group in known.aggregates.keys() - {problem.group for problem in problems}:
             del known.aggregates[group]

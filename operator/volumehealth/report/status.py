@@ -91,7 +91,9 @@ def _carried_on(status: dict[str, Any], before: Mapping[str, Any], result: Check
     lines = [line for line in carried.get("summary") or [] if not line.startswith((_SUSPENDED, "NOT YET"))]
     if result.policy.spec.suspend:
         last = carried.get("lastCheckTime")
-        carried["summary"] = [f"{_SUSPENDED} as of {last}" if last else _SUSPENDED, *lines][:LINES]
+        until = result.policy.spec.suspend_until
+        head = f"{_SUSPENDED} until {rfc3339(until)}" if until is not None else _SUSPENDED
+        carried["summary"] = [f"{head} as of {last}" if last else head, *lines][:LINES]
     else:
         carried["summary"] = lines or summarize(result, ())
     return status | carried
@@ -104,6 +106,8 @@ def _counts(result: CheckResult) -> dict[str, Any]:
     counts = judgement.counts
     claims = {name: getattr(counts, name) for name in _ALWAYS}
     claims |= {shown: number for name, shown in _IF_ANY.items() if (number := getattr(counts, name))}
+    if silenced := len(result.silenced):
+        claims["silenced"] = silenced
     told: dict[str, Any] = {"claims": claims, "lastCheckTime": rfc3339(result.now)}
     if result.agents.expected:
         told["agents"] = _agents(result)

@@ -33,7 +33,8 @@ def summarize(result: CheckResult, problems: Sequence[Problem], *, limit: int = 
         return [*_banners(result), "NOT YET CHECKED"]
     if not judgement.counts.selected:
         return [*_banners(result), _line("NOTHING SELECTED", nothing_selected(result)), *_beside(judgement)]
-    banners, unknown, beside = _banners(result), _unknown(judgement), _beside(judgement)
+    banners, unknown = _banners(result), _unknown(judgement)
+    beside = [*_silenced(result), *_beside(judgement)]
     head = _head(result, problems)
     where = _where([problem for problem in problems if not problem.storage])  # storage has no records
     alone = len(problems) == 1 and problems[0].wide_of > 0
@@ -179,6 +180,16 @@ def _beside(judgement: PolicyJudgement) -> list[str]:
     if counts.ignored:
         said.append(f"{count(counts.ignored, 'claim')} with statements ignored by a rule")
     return [_line("ALSO", ", ".join(said))] if said and counts.selected else []
+
+
+def _silenced(result: CheckResult) -> list[str]:
+    """Say how many of the unhealthy claims people are not told of, and until when."""
+    silenced = result.silenced
+    if not silenced:
+        return []
+    first = min(silenced.values(), key=lambda one: (one.until, one.by))
+    which = "" if len({one.until for one in silenced.values()}) == 1 else "the first "
+    return [_line("SILENCED", f"{count(len(silenced), 'unhealthy claim')}, {which}{first.text}")]
 
 
 def _where(problems: Sequence[Problem]) -> list[str]:

@@ -86,6 +86,7 @@ def troubled_nodes(
         if node.ready in _NOT_READY:
             since = min(node.since or now, now)
             why = f"the node {node.name} is not Ready since {rfc3339(since)} ({node.ready}; {node.why})"
+            why += f"; {node.planned}" if node.planned else ""
             troubles[node.name] = NodeTrouble(since, clean_message(why))
     for name, when in missing.items():
         since = min(when, now)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from volumehealth.model.clock import rfc3339
-from volumehealth.model.cluster import Claim, StorageStatement
+from volumehealth.model.cluster import Claim, Pod, StorageStatement
 from volumehealth.model.health import Answer, Condition, HealthAPI, Outcome, Source, SourceState, Via
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer, Origin
@@ -106,6 +106,25 @@ def covered_by(agents: Iterable[NodeAgent], claims: Mapping[ClaimRef, Claim], us
                     look.at(ref, claim, covered)
             yield
     return covered
+
+
+def missing_looks(
+    claim: Claim, pods: Iterable[Pod], reports: Mapping[str, VolumeHealthReport]
+) -> tuple[str, ...]:
+    """Return why nodes cannot say that a claim is healthy which is in use there, for a person.
+
+    Args:
+        claim: the claim.
+        pods: those that use it.
+        reports: by name.
+    """
+    nodes = sorted({pod.node for pod in pods if pod.node in reports})
+    return tuple(
+        f"{node}: {look.why}"
+        for node in nodes
+        for look in reports[node].missing
+        if look.claim_uid == claim.uid
+    )
 
 
 class _Look:

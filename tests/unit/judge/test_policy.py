@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from unit.judge.harness import DEAD, DRIVER, LOST, MINUTE, SLOW, START, adverse, healthy, settings, silent
 from volumehealth.judge.claim import JudgeSettings, judge_claim
 from volumehealth.judge.driver import answers_about
-from volumehealth.judge.explain import explain_claim
+from volumehealth.judge.explain import explain_answers
 from volumehealth.judge.policy import PolicyJudgement, judge_policy
 from volumehealth.judge.rules import CompiledRules, Ruled
 from volumehealth.model.cluster import Claim
@@ -557,15 +557,14 @@ def test_an_explanation_names_the_rule_and_the_time_left() -> None:
     bench.judges(told)
     judgement = bench.judges(replace(told, at=START + MINUTE), after=1)
     ref = ClaimRef("shop", "c000")
-    (explained,) = explain_claim(
+    (explained,) = explain_answers(
         judgement.healths[ref],
         answers_about(bench.claims[ref], judgement.evidence),
         driver=DRIVER,
         settings=given,
-        now=bench.now,
     )
-    lost, slow, dead = explained.heard
-    assert (lost.since, lost.left, lost.ruled.rule) == (START, MINUTE, "")
-    assert (slow.ruled.ignored, slow.ruled.rule, slow.left) == (True, "spec.rules[0]", None)
-    assert (dead.confirmed, dead.after, dead.left) == (START, timedelta(0), None)
-    assert explained.answer.outcome is Outcome.ADVERSE
+    lost, slow, dead = explained.conditions
+    assert (lost.since, lost.left_seconds, lost.rule) == (START, 60, "")
+    assert (slow.belief, slow.rule, slow.left_seconds) == ("Ignored", "spec.rules[0]", None)
+    assert (dead.confirmed, dead.after_seconds, dead.left_seconds) == (START, 0, None)
+    assert explained.says == Outcome.ADVERSE

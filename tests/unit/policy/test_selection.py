@@ -239,3 +239,42 @@ def test_following_changes_ends_where_starting_anew_ends(
             assert followed.members(uid) == anew.members(uid)
         for ref in claims:
             assert followed.owner(ref) == anew.owner(ref)
+
+
+def test_an_owner_says_whom_it_was_chosen_before() -> None:
+    selection, orders = Selection(), claim("orders")
+    old, high = policy("old", age=9), policy("high", priority=5)
+    at_once(selection.update(by_uid(old, high), by_ref(orders), {}, None))
+    assert "high (priority 5), old (priority 0)" in selection.why(orders.ref)
+    at_once(selection.update(by_uid(old), by_ref(orders), {}, None))
+    assert selection.why(orders.ref) == "the only policy that selects it is old"
+
+
+@pytest.mark.parametrize(
+    ("selector", "changes", "words"),
+    [
+        (Selector(drivers=("other",)), {}, f"selector.drivers does not name {DRIVER}"),
+        (Selector(storage_class_names=("slow",)), {}, "selector.storageClassNames does not name fast"),
+        (Selector(claim_selector=LabelSelector({"a": "b"})), {}, "claimSelector does not match its labels"),
+        (
+            Selector(namespace_selector=LabelSelector({"a": "b"})),
+            {},
+            "does not match the labels of shop",
+        ),
+        (Selector(), {"phase": "Pending"}, "it is Pending: only a claim that is bound"),
+        (Selector(), {"driver": "", "handle": ""}, "its volume pv-orders is not known"),
+    ],
+)
+def test_a_claim_that_nobody_owns_says_which_part_of_the_selector_leaves_it_out(
+    selector: Selector, changes: dict[str, object], words: str
+) -> None:
+    selection, orders = Selection(), claim("orders", **changes)  # type: ignore[arg-type] # the table above names fields freely
+    at_once(selection.update(by_uid(policy(selector=selector)), by_ref(orders), spaces(shop={}), None))
+    assert selection.owner(orders.ref) is None
+    assert words in selection.why_not(orders)
+
+
+def test_without_a_policy_nobody_owns_anything_and_that_is_told() -> None:
+    selection, orders = Selection(), claim("orders")
+    at_once(selection.update({}, by_ref(orders), {}, None))
+    assert "no VolumeHealthPolicy" in selection.why_not(orders)

@@ -25,8 +25,10 @@ from volumehealth import errors
 from volumehealth.judge.policy import DriverCounts, DriverWide
 from volumehealth.judge.result import CheckResult
 from volumehealth.kube.writes import WriteQueue
-from volumehealth.model.cluster import Pod
+from volumehealth.model.cluster import Pod, SilenceAsked
 from volumehealth.model.health import INACCESSIBLE, Source
+from volumehealth.model.ids import ClaimRef
+from volumehealth.policy.silence import Silences
 from volumehealth.report.eventobjects import EventSink
 from volumehealth.report.events import EventWriter
 from volumehealth.report.outbox import Outbox
@@ -386,3 +388,62 @@ async def test_a_frozen_finding_says_in_its_reminder_that_it_is_not_confirmed(wo
 
 def test_reminders_are_shorter_than_the_life_of_an_event() -> None:
     assert make_result().policy.spec.events.remind_every < timedelta(hours=1)
+
+
+def silenced(hours: float = 1.0) -> Silences:
+    """Have the claim silenced for a while."""
+    until = START + timedelta(hours=hours)
+    asked = SilenceAsked(f"{until:%Y-%m-%dT%H:%M:%SZ}", "array work", "uid")
+    return Silences({CLAIM.ref: asked}, {CLAIM.ref: CLAIM}, {}, {})
+
+
+async def test_a_silenced_claim_has_no_event_and_what_is_still_wrong_at_the_end_is_told_once(
+    world: World,
+) -> None:
+    world.pods = [make_pod()]
+    quiet = silenced()
+    for _ in range(3):
+        world.clock.advance(minutes=15)
+        await world.check(world.result(BAD, turns=[found(*BAD[:1], FINDING)], silences=quiet))
+    assert world.api.events() == []
+    for _ in range(3):
+        world.clock.advance(minutes=9)
+        await world.check(world.result(BAD, silences=quiet))
+    assert len(world.api.events("VolumeConditionAbnormal", about=PVC)) == 1
+    assert len(world.api.events("VolumeConditionAbnormal", about=POD)) == 1
+    assert {event["count"] for event in world.api.events()} == {1}
+
+
+async def test_what_begins_and_ends_within_a_silence_is_never_told(world: World) -> None:
+    quiet = silenced()
+    await world.check(world.result(BAD, turns=[found(*BAD[:1], FINDING)], silences=quiet))
+    well = (CLAIM, make_health(CLAIM))
+    world.clock.advance(minutes=10)
+    await world.check(world.result(well, turns=[cleared(CLAIM, FINDING)], silences=quiet))
+    world.clock.advance(hours=2)
+    await world.check(world.result(well, silences=quiet))
+    assert world.api.events() == []
+    assert list(world.outbox.dues_of("Events")) == []
+
+
+async def test_a_recovery_from_what_was_told_before_the_silence_is_told_after_it(world: World) -> None:
+    asked: dict[ClaimRef, SilenceAsked] = {}  # a live view, as everywhere
+    quiet = Silences(asked, {CLAIM.ref: CLAIM}, {}, {})
+    await world.check(world.result(BAD, turns=[found(*BAD[:1], FINDING)], silences=quiet))
+    asked[CLAIM.ref] = SilenceAsked("2026-11-23T04:02:11Z", "", "uid")
+    well = (CLAIM, make_health(CLAIM))
+    world.clock.advance(minutes=10)
+    await world.check(world.result(well, turns=[cleared(CLAIM, FINDING)], silences=quiet))
+    assert world.api.events("VolumeConditionNormal") == []
+    world.clock.advance(hours=1)
+    await world.check(world.result(well, silences=quiet))
+    assert len(world.api.events("VolumeConditionNormal", about=PVC)) == 1
+
+
+async def test_a_silence_that_is_written_during_an_outage_reminds_nobody(world: World) -> None:
+    await world.check(world.result(BAD, turns=[found(*BAD[:1], FINDING)]))
+    for _ in range(4):
+        world.clock.advance(minutes=31)
+        await world.check(world.result(BAD, silences=silenced(24)))
+    (event,) = world.api.events(about=PVC)
+    assert event["count"] == 1

@@ -25,7 +25,8 @@ from support.health import (
     make_result,
 )
 from volumehealth.judge.result import CheckResult
-from volumehealth.model.cluster import Claim
+from volumehealth.model.cluster import Claim, SilenceAsked
+from volumehealth.policy.silence import Silences
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.notifications import HttpSession, Notifications, Target, Targets
 from volumehealth.report.outbox import Outbox
@@ -325,3 +326,34 @@ async def test_a_real_receiver_gets_what_the_whole_reporter_publishes(
 
 def test_a_session_is_made_when_it_is_used() -> None:
     assert HttpSession()._session is None
+
+
+def quiet(hours: float = 1.0) -> Silences:
+    until = START + timedelta(hours=hours)
+    asked = SilenceAsked(f"{until:%Y-%m-%dT%H:%M:%SZ}", "", "uid")
+    return Silences({CLAIM.ref: asked}, {CLAIM.ref: CLAIM}, {}, {})
+
+
+@pytest.mark.looptime
+async def test_a_silenced_claim_sends_nothing_and_what_is_still_wrong_at_the_end_is_sent_once(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)
+    world.check(came(CLAIM, now=START, silences=quiet()))
+    await world.live()
+    assert world.receiver.messages == []
+    world.check(make_result([(CLAIM, make_health(CLAIM, FINDING))], now=START + timedelta(hours=2)))
+    await world.live()
+    assert [one["type"] for one in world.receiver.messages] == ["dev.volumehealth.abnormal"]
+
+
+@pytest.mark.looptime
+async def test_what_began_and_ended_within_a_silence_is_never_sent(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.check(came(CLAIM, now=START, silences=quiet()))
+    well = [(CLAIM, make_health(CLAIM))]
+    world.check(make_result(well, turns=[cleared(CLAIM, FINDING)], now=START, silences=quiet()))
+    await world.live()
+    world.check(make_result(well, now=START + timedelta(hours=2)))
+    await world.live()
+    assert world.receiver.messages == []

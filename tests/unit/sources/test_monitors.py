@@ -97,12 +97,8 @@ def test_a_value_that_is_not_known_is_shown_makes_no_verdict_and_clears_nothing(
 ) -> None:
     assert world.written(value) == []
     assert world.verdicts() == (0, 0, 0, 1)
-    judge = world.pipeline.pipeline.judge
-    shown = judge.explain(world.policy, CLAIM, owned=True, now=world.clock.now())
-    assert [(one.answer.reason, repr(value) in one.answer.message) for one in shown][-1] == (
-        "UnknownValue",
-        True,
-    )
+    shown = world.pipeline.pipeline.explain(CLAIM).statements
+    assert [(one.reason, repr(value) in one.message) for one in shown][-1] == ("UnknownValue", True)
     world.written("inaccessible")
     assert world.written(value, minutes=60) == [f"{BAD} stale"]
     assert world.told == [TransitionKind.FOUND]

@@ -1,0 +1,28 @@
+"""The cluster's own policies, read once with the rights of whoever asks."""
+
+import msgspec
+
+from volumehealth.errors import Forbidden, InvalidSpec, NotFound
+from volumehealth.kube.api import Api
+from volumehealth.model.policy import Policy
+from volumehealth.model.vocabulary import API_VERSION, POLICIES
+from volumehealth.policy.parse import parse_policy
+
+
+async def read_policies(api: Api) -> list[Policy] | None:
+    """Return the policies that can be used; None if they may not be read, or the API is not there.
+
+    Raises:
+        ApiError: if the API server cannot be reached.
+    """
+    try:
+        page = msgspec.json.decode(await api.request("GET", f"/apis/{API_VERSION}/{POLICIES}"))
+    except (Forbidden, NotFound):
+        return None
+    found = []
+    for one in page.get("items") or ():
+        try:
+            found.append(parse_policy(one))
+        except InvalidSpec:
+            continue
+    return found

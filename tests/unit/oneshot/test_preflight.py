@@ -1,0 +1,243 @@
+"""`preflight`: what can be heard, what blocks more, and the exact next command; before and after the installation."""
+
+from typing import Any
+
+import pytest
+
+from volumehealth.cli.preflight import show_preflight
+from volumehealth.oneshot.preflight import ClusterFacts, preflight
+from volumehealth.oneshot.workloads import find_controllers, quantity, registered_where
+
+DELL = "csi-powerstore.dellemc.com"
+
+
+def driver(name: str) -> dict[str, Any]:
+    return {"metadata": {"name": name}}
+
+
+def node(name: str, *drivers: str) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": {"drivers": [{"name": one} for one in drivers]}}
+
+
+def volume(name: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "pv"},
+        "spec": {"csi": {"driver": name, "volumeHandle": "h"}},
+        "status": {"phase": "Bound"},
+    }
+
+
+def controller(
+    name: str, *arguments: str, namespace: str = "storage", shared: bool = True, **metadata: Any
+) -> dict[str, Any]:
+    mounts = [{"name": "socket-dir", "mountPath": "/csi"}]
+    containers = [
+        {
+            "name": "provisioner",
+            "image": "registry.example/sig-storage/csi-provisioner:v6",
+            "args": list(arguments),
+            "volumeMounts": mounts,
+        },
+        {"name": "driver", "image": "vendor/driver", "volumeMounts": mounts if shared else []},
+    ]
+    return {
+        "metadata": {"namespace": namespace, "name": name} | metadata,
+        "spec": {
+            "replicas": 2,
+            "template": {
+                "spec": {
+                    "serviceAccountName": f"{name}-sa",
+                    "containers": containers,
+                    "volumes": [{"name": "socket-dir", "emptyDir": {}}],
+                }
+            },
+        },
+    }
+
+
+def facts(**lists: Any) -> ClusterFacts:
+    given = {
+        "csinodes": [node("a", DELL), node("b")],
+        "csidrivers": [driver(DELL)],
+        "volumes": [volume(DELL)],
+    }
+    return ClusterFacts("v1.37.2", given | lists, admission=("v1",))
+
+
+def installed(**lists: Any) -> ClusterFacts:
+    operator = {
+        "metadata": {
+            "namespace": "volumehealth-system",
+            "name": "volumehealth-operator",
+            "labels": {"app.kubernetes.io/name": "volumehealth-operator"},
+        },
+        "spec": {"replicas": 2},
+        "status": {"readyReplicas": 2},
+    }
+    agents = {
+        "metadata": {
+            "namespace": "volumehealth-agent",
+            "name": "volumehealth-agent",
+            "labels": {"app.kubernetes.io/name": "volumehealth-agent"},
+        },
+        "spec": {},
+        "status": {"numberReady": 2, "desiredNumberScheduled": 2},
+    }
+    given = {"deployments": [operator], "daemonsets": [agents], "vhp": [{"metadata": {"name": "all"}}]}
+    return facts(**(given | lists))
+
+
+def test_before_the_installation_it_says_what_to_type_first_and_what_the_driver_will_need() -> None:
+    found = preflight(facts(deployments=[controller("ps", f"--driver={DELL}")]))
+    assert found.exit_status == 1
+    assert found.steps[0].startswith("helm install volumehealth")
+    assert "--create-namespace" in found.steps[0]
+    (plan,) = found.drivers
+    assert plan.today == "nothing: no operator has looked at it"
+    assert "controller agent" in plan.more
+    assert (plan.claims, plan.nodes, found.nodes) == (1, 1, 2)
+    assert "X_CSI_HEALTH_MONITOR_ENABLED is not set in Deployment storage/ps" in plan.blocks[0]
+
+
+def test_the_next_command_holds_the_controllers_namespace_account_and_socket() -> None:
+    found = preflight(
+        installed(deployments=[*installed()["deployments"], controller("ps", f"--driver={DELL}")])
+    )
+    connect, restart = found.steps
+    assert '"driver":"csi-powerstore.dellemc.com","namespace":"storage","serviceAccount":"ps-sa"' in connect
+    assert '"socketVolume":"socket-dir","inject":true' in connect
+    assert restart == "kubectl rollout restart deployment/ps -n storage"
+    assert found.drivers[0].steps == (1, 2)
+
+
+def test_nothing_is_to_do_where_every_driver_is_heard() -> None:
+    heard = {
+        "metadata": {"name": "mute.example.com"},
+        "status": {"state": "Unsupported", "basis": "Node", "message": "its node plugin has no health API"},
+    }
+    found = preflight(
+        installed(vhd=[heard], csidrivers=[driver("mute.example.com")], csinodes=[node("a")], volumes=[])
+    )
+    assert (found.exit_status, found.steps, found.drivers[0].blocks) == (0, (), ())
+    assert "on the word of: Node" in found.drivers[0].today
+
+
+@pytest.mark.parametrize(
+    ("lists", "words"),
+    [
+        (
+            {
+                "namespaces": [
+                    {
+                        "metadata": {
+                            "name": "storage",
+                            "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+                        }
+                    }
+                ]
+            },
+            "enforces the Pod Security Standard restricted",
+        ),
+        (
+            {
+                "quotas": [
+                    {
+                        "metadata": {"namespace": "storage", "name": "q"},
+                        "status": {"hard": {"limits.memory": "1Gi"}, "used": {"limits.memory": "900Mi"}},
+                    }
+                ]
+            },
+            "ResourceQuota storage/q has no room for the agent: limits.memory 900Mi of 1Gi used, it needs 160Mi",
+        ),
+        (
+            {
+                "limits": [
+                    {
+                        "metadata": {"namespace": "storage", "name": "l"},
+                        "spec": {"limits": [{"type": "Container", "max": {"cpu": "250m"}}]},
+                    }
+                ]
+            },
+            "LimitRange storage/l allows a container cpu 250m at most, the agent has 500m",
+        ),
+    ],
+)
+def test_what_keeps_the_agent_from_the_controller_is_said(lists: dict[str, Any], words: str) -> None:
+    found = preflight(installed(deployments=[controller("ps", DELL)], **lists))
+    assert any(words in block for block in found.drivers[0].blocks)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "who"),
+    [
+        ({"labels": {"olm.owner": "ps-operator.v1"}}, "OLM (ps-operator.v1)"),
+        ({"ownerReferences": [{"kind": "CSIPowerStore", "name": "ps"}]}, "an operator (CSIPowerStore ps)"),
+        ({"annotations": {"argocd.argoproj.io/tracking-id": "csi:apps/Deployment"}}, "Argo CD (csi)"),
+        ({"labels": {"kustomize.toolkit.fluxcd.io/name": "infra"}}, "Flux (infra)"),
+        (
+            {
+                "labels": {"app.kubernetes.io/managed-by": "Helm"},
+                "annotations": {"meta.helm.sh/release-name": "ps"},
+            },
+            "Helm (ps; at its next upgrade)",
+        ),
+    ],
+)
+def test_who_takes_a_patch_back_blocks_only_where_the_admission_policy_cannot_help(
+    metadata: dict[str, Any], who: str
+) -> None:
+    cluster = installed(deployments=[controller("ps", DELL, **metadata)])
+    assert not any("takes a patch back" in one for one in preflight(cluster).drivers[0].blocks)
+    cluster.admission = ("v1beta1",)
+    (block,) = [one for one in preflight(cluster).drivers[0].blocks if "takes a patch back" in one]
+    assert f"is kept by {who}" in block
+    assert "(served: v1beta1)" in block
+
+
+def test_a_controller_that_names_no_driver_is_found_beside_its_node_plugin() -> None:
+    registrar = {
+        "metadata": {"namespace": "storage", "name": "node"},
+        "spec": {
+            "template": {
+                "spec": {
+                    "containers": [
+                        {
+                            "name": "registrar",
+                            "args": [f"--kubelet-registration-path=/var/lib/kubelet/plugins/{DELL}/csi.sock"],
+                        }
+                    ]
+                }
+            }
+        },
+    }
+    homes = registered_where([registrar])
+    assert homes == {DELL: "storage"}
+    found = find_controllers([("Deployment", controller("ps"))], [DELL], homes)
+    assert found[DELL].place == "Deployment storage/ps"
+    two = [("Deployment", controller("ps")), ("Deployment", controller("other"))]
+    assert find_controllers(two, [DELL], homes) == {}  # two are a guess, and a guess is worse than nothing
+
+
+def test_a_namespace_that_refuses_the_node_agent_is_told_with_the_command_that_changes_it() -> None:
+    space = {
+        "metadata": {
+            "name": "volumehealth-agent",
+            "labels": {"pod-security.kubernetes.io/enforce": "baseline"},
+        }
+    }
+    found = preflight(installed(namespaces=[space]))
+    (point,) = [one for one in found.points if not one.well]
+    assert "kubectl label namespace volumehealth-agent" in point.text
+
+
+def test_the_page_fits_80_columns_but_for_commands_that_are_copied() -> None:
+    page = show_preflight(preflight(facts(deployments=[controller("ps", DELL)])), width=80)
+    assert all(len(line) <= 80 for line in page.splitlines() if not line.lstrip()[:1].isdigit())
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("500m", "0.5"), ("1", "1"), ("64Mi", "67108864"), ("1e3", "1000"), ("", "0"), ("x", "0")],
+)
+def test_quantities_are_read_as_kubernetes_writes_them(text: str, value: str) -> None:
+    assert str(quantity(text).normalize()) == str(quantity(value).normalize())

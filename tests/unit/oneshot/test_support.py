@@ -1,0 +1,145 @@
+"""The support bundle: secrets are planted everywhere they are seen in the field, and searched for in the archive."""
+
+import io
+import tarfile
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+
+from support.health import START
+from volumehealth import errors
+from volumehealth.oneshot.support import Bundle, cleaned, collect
+
+JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJwbGFudGVkIn0.c2lnbmF0dXJl"
+PLANTED = ("hunter2", "correct-horse", "s3cr3t-sig", "AKIAIOSFODNN7EXAMPLE", "tr0ub4dor", JWT)
+
+
+def volume() -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": "pv-1",
+            "annotations": {"kubectl.kubernetes.io/last-applied-configuration": '{"k":"hunter2"}'},
+            "managedFields": [{"fieldsV1": "hunter2"}],
+        },
+        "spec": {
+            "csi": {
+                "driver": "d.example.com",
+                "volumeHandle": "smb://user:correct-horse@server/share",
+                "volumeAttributes": {"chap": "hunter2"},
+                "nodePublishSecretRef": {"name": "hunter2"},
+            },
+            "flexVolume": {"options": {"any": "hunter2"}},
+            "mountOptions": ["username=me", "password=hunter2"],
+            "claimRef": {"namespace": "shop", "name": "orders-db"},
+        },
+        "status": {"phase": "Bound", "message": "mount -o password=hunter2 failed"},
+    }
+
+
+def pod() -> dict[str, Any]:
+    container = {
+        "name": "operator",
+        "env": [{"name": "TOKEN", "value": "hunter2"}],
+        "args": ["--password=hunter2"],
+        "livenessProbe": {"httpGet": {"httpHeaders": [{"name": "X-Token", "value": "tr0ub4dor"}]}},
+    }
+    return {
+        "metadata": {"namespace": "ops", "name": "operator-0"},
+        "spec": {
+            "containers": [container],
+            "volumes": [{"name": "v", "csi": {"volumeAttributes": {"x": "hunter2"}}}],
+        },
+    }
+
+
+LISTS: dict[str, list[dict[str, Any]]] = {
+    "/api/v1/persistentvolumes": [volume()],
+    "/api/v1/pods": [pod()],
+    "/apis/storage.k8s.io/v1/storageclasses": [
+        {
+            "metadata": {"name": "fast"},
+            "parameters": {"userKey": "hunter2"},
+            "mountOptions": ["sig=s3cr3t-sig"],
+        }
+    ],
+    "/apis/volumehealth.dev/v1alpha1/volumehealths": [
+        {
+            "metadata": {"namespace": "shop", "name": "orders-db"},
+            "status": {"findings": [{"message": "https://me:correct-horse@array/?sig=s3cr3t-sig"}]},
+        }
+    ],
+    "/api/v1/events": [{"message": "AKIAIOSFODNN7EXAMPLE was refused"}],
+}
+TEXTS = {
+    "/api/v1/namespaces/ops/pods/operator-0/log": f"Authorization: Bearer {JWT}\npassword: tr0ub4dor!1\n",
+    "/api/v1/namespaces/ops/services/volumehealth-operator:metrics/proxy/metrics": 'x{message="token=hunter2"} 1\n',
+}
+
+
+class Server:
+    """An API server; it notes what was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def request(
+        self, method: str, path: str, *, query: Mapping[str, str] | None = None, timeout: float = 0
+    ) -> bytes:
+        assert method == "GET"
+        self.asked.append(path)
+        if path == "/version":
+            return b'{"gitVersion": "v1.37.2"}'
+        if path in TEXTS:
+            return TEXTS[path].encode()
+        if path in LISTS:
+            return msgspec.json.encode({"items": LISTS[path]})
+        if path.endswith("nodes"):
+            raise errors.Forbidden("nodes is forbidden", status=403)
+        return b'{"items": []}'
+
+
+def unpacked(archive: bytes) -> dict[str, str]:
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
+        return {
+            entry.name: file.read().decode()
+            for entry in tar.getmembers()
+            if (file := tar.extractfile(entry)) is not None
+        }
+
+
+@pytest.fixture
+async def bundle() -> Bundle:
+    return await collect(Server(), operator_in="ops")  # type: ignore[arg-type] # it asks for no more than requests
+
+
+async def test_no_planted_secret_is_in_the_bundle(bundle: Bundle) -> None:
+    files = unpacked(bundle.archive(START))
+    assert len(files) > 10
+    found = {(secret, name) for secret in PLANTED for name, text in files.items() if secret in text}
+    assert found == set()
+
+
+async def test_what_helps_is_in_the_bundle(bundle: Bundle) -> None:
+    files = unpacked(bundle.archive(START))
+    volumes = files["volumehealth-support/persistentvolumes.yaml"]
+    assert "d.example.com" in volumes
+    assert "server/share" in volumes
+    assert "mount -o" in volumes
+    assert "volumehealth-support/logs/ops.operator-0.log" in files
+    assert "nodes is forbidden" in files["volumehealth-support/not-read.txt"]
+
+
+async def test_secrets_and_configmaps_are_never_asked_for() -> None:
+    server = Server()
+    await collect(server, operator_in="ops")  # type: ignore[arg-type] # as above
+    assert not [path for path in server.asked if "secrets" in path or "configmaps" in path]
+
+
+def test_a_word_is_masked_by_the_name_of_its_field() -> None:
+    assert cleaned({"password": "hunter2", "name": "x", "list": [{"name": "token", "value": "y"}]}) == {
+        "password": "***",
+        "name": "x",
+        "list": [{"name": "token", "value": "***"}],
+    }
