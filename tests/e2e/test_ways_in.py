@@ -262,9 +262,8 @@ def look(node: RealNode, show: Say, driver: str, kind: str, place: Place, way: s
     assert all(one["ready"] for one in pod["status"]["containerStatuses"])
     assert ("volumehealth" in names) is not bool(place.hint)
     if place.hint:
-        node.until(
-            lambda: place.hint in _driver(node, driver).get("hint", ""), "the hint says why", within=60.0
-        )
+        assert place.hint in pod["metadata"]["annotations"]["volumehealth.dev/left-out-because"]
+        node.until(lambda: _driver(node, driver), "the operator knows the driver", within=60.0)
     else:
         node.until(
             lambda: _driver(node, driver).get("state") == "Answering", "the driver answers", within=60.0

@@ -34,6 +34,8 @@ _TEXT = 1024
 _VERDICTS = ("healthy", "unhealthy", "unknown", "unmonitored")
 _NUMBERS = ("claims", "basis", "plugins", "roundSeconds", "nextTry", "message")
 _INSTALL_AGENT = "install the node agent (deploy/agent): it sees mounts, devices, filesystems and free space"
+_NOT_HEARD = (SourceState.NOT_CONNECTED, SourceState.UNREACHABLE)
+"""Unreachable: the report that is made with the agent's rights is there, and no agent writes it."""
 _COULD_TELL_MORE = (SourceState.UNSUPPORTED, SourceState.NOT_CONNECTED)
 _NOT_SELECTED = "no policy selects its claims"
 _TELLS_MOST = (
@@ -225,7 +227,7 @@ class DriverWriter:
 
     def _hint(self, state: DriverState, nodes: str) -> str:
         left_out = next((one for one in self._view.left_out.values() if one.driver == state.name), None)
-        if left_out is not None and state.state is SourceState.NOT_CONNECTED:
+        if left_out is not None and state.state in _NOT_HEARD:
             return f"the agent was left out of Pod {left_out.pod}: {left_out.why}"
         known = known_driver(state.name)
         if known is not None and known.advice and state.state in _COULD_TELL_MORE:
