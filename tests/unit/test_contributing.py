@@ -80,9 +80,9 @@ def test_nothing_but_the_list_knows_an_output(output: type[Output]) -> None:
     assert importers(output.__module__) - {"report/reporter.py"} <= {"report/outputs.py"}
 
 
-def test_built_in_rules_and_known_drivers_are_tables_that_one_file_reads() -> None:
+def test_built_in_rules_and_known_drivers_are_tables_that_a_new_entry_needs_no_reader_for() -> None:
     assert importers("volumehealth.judge.builtin") == {"judge/rules.py"}
-    assert importers("volumehealth.model.known_drivers") == {"report/drivers.py"}
+    assert importers("volumehealth.model.known_drivers") == {"report/drivers.py", "oneshot/preflight.py"}
 
 
 @pytest.mark.parametrize("row", PROOFS)

@@ -42,9 +42,12 @@ async def test_the_forwarder_carries_both_ways_and_ends_a_connection_that_nobody
                 await asyncio.sleep(0.05)
                 continue
             writer.write(b"question\n")
-            answer = await reader.read()
-            writer.close()
-            return answer
+            try:
+                return await reader.read()
+            except ConnectionResetError:  # the kernel's end of a connection whose question nobody has read
+                return b""
+            finally:
+                writer.close()
         raise AssertionError(forwarder.tail())
 
     command = (sys.executable, "-I", "-S", FORWARDER, "127.0.0.1", str(front), str(back))
