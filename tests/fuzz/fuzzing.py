@@ -99,6 +99,7 @@ def fuzz(*strategies: st.SearchStrategy[Any], share: float = 1.0) -> Callable[[F
         return settings(  # type: ignore[return-value]  # `given` takes the arguments away
             max_examples=max(1, int(EXAMPLES * share)),
             deadline=None,
+            derandomize="VOLUMEHEALTH_FUZZ" not in os.environ,  # every change is tried with the same inputs
             suppress_health_check=list(HealthCheck),
         )(given(*strategies)(counted))
 

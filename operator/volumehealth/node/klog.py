@@ -16,7 +16,10 @@ _KERNEL_LEVELS = 8
 """Of `<n>` at a line's head; from 8 on a process wrote the line to /dev/kmsg, where anything can be claimed."""
 _CONTEXT = 8
 """Lines that are remembered to find the place again."""
-_HEAD = re.compile(r"<(?P<n>\d+)>(?:\[ *(?P<stamp>\d+\.\d+)\])?(?:\[ *[TC]\d+\])? ?(?P<text>.*)", re.DOTALL)
+_HEAD = re.compile(
+    r"<(?P<n>[0-9]{1,9})>(?:\[ *(?P<stamp>[0-9]{1,12}\.[0-9]{1,9})\])?(?:\[ *[TC][0-9]+\])? ?(?P<text>.*)",
+    re.DOTALL,
+)
 _AT_BOOT = 1.0
 
 
