@@ -61,7 +61,8 @@ def show_preflight(found: Preflight, *, width: int) -> str:
 
 def _driver(driver: DriverPlan, nodes: int, columns: int) -> list[str]:
     title = f" ({driver.title})" if driver.title else ""
-    head = f"{driver.name}{title}: {driver.claims} volumes, registered on {driver.nodes} of {nodes} nodes"
+    volumes = "volume" if driver.claims == 1 else "volumes"
+    head = f"{driver.name}{title}: {driver.claims} {volumes}, registered on {driver.nodes} of {nodes} nodes"
     lines = _wrapped("  ", head, columns)
     lines += _wrapped("    today   ", driver.today, columns)
     if driver.more:
