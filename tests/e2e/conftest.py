@@ -72,6 +72,15 @@ def show(request: pytest.FixtureRequest) -> Say:
     return write
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Play what is marked `before_faults` first in its file, in whatever order the rest is played."""
+    for item in [item for item in items if item.get_closest_marker("before_faults")]:
+        items.remove(item)
+        place = next((number for number, one in enumerate(items) if one.path == item.path), len(items))
+        items.insert(place, item)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build what is missing before the first test, because a cold build takes longer than a test may."""
     wanted = any(item.get_closest_marker("e2e") for item in session.items)

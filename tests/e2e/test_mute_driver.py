@@ -88,6 +88,7 @@ def write(node: RealNode, claim: str, name: str, *, mebibytes: int = 1) -> None:
         pass
 
 
+@pytest.mark.before_faults
 def test_the_agent_in_its_container_completes_every_look(mute: RealNode) -> None:
     """As it is shipped: not privileged, all capabilities dropped but SYSLOG, the runtime's seccomp profile."""
 
