@@ -5,6 +5,7 @@ compared with what should be there. A change of state, methods or hint is writte
 minutes at most, so that a steady cluster writes nothing.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -87,6 +88,19 @@ class _Share:
     by_node: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Nodes:
+    """On how many nodes each driver is registered, and on how many an agent reports about it."""
+
+    registered: Mapping[str, int]
+    reporting: Mapping[str, int]
+
+    def of(self, name: str) -> str:
+        """Return `13/14`: nodes whose agent reports about the driver, of those where it is registered."""
+        registered, reporting = self.registered.get(name, 0), self.reporting.get(name, 0)
+        return f"{reporting}/{max(registered, reporting)}" if registered or reporting else ""
+
+
 def _told_of(state: DriverState) -> Iterator[str]:
     """Say how a driver answers, which claims its nodes cannot judge, and what they do not see of the others."""
     if state.message:
@@ -153,8 +167,9 @@ class DriverWriter:
             claims = tuple(getattr(counts, verdict) if counts is not None else 0 for verdict in _VERDICTS)
             shares[name] = _Share(state, claims, counts.healthy_by_node if counts is not None else 0)
         self._shares[result.policy.uid] = shares
+        nodes = self._nodes()
         for name in shares:
-            self._keep(name)
+            self._keep(name, nodes)
 
     def forget(self, policy_uid: str) -> None:
         """A policy is gone; the next sweep writes what that changes."""
@@ -167,17 +182,18 @@ class DriverWriter:
         """
         used = {claim.driver for claim in self._view.claims.values()} - {"", LOCAL_VOLUMES}
         spoken = {name for shares in self._shares.values() for name in shares}
+        nodes = self._nodes()
         for name in used if self._swept else used & spoken:
-            self._keep(name)
+            self._keep(name, nodes)
         for name in self._view.drivers.keys() - set(map(object_name, used)):
             self._remove(name)
         self._swept = True
 
-    def _keep(self, name: str) -> None:
+    def _keep(self, name: str, nodes: "_Nodes") -> None:
         """Write a driver if the view shows something else than what is known of it."""
         there = self._view.drivers.get(object_name(name))
         before = there.status if there is not None else {}
-        status = self._status(name, before)
+        status = self._status(name, before, nodes.of(name))
         news = there is None or _without_numbers(status) != _without_numbers(before)
         if not news and (status == before or not self._numbers_due(name)):
             return
@@ -198,7 +214,7 @@ class DriverWriter:
         last = self._numbers_at.setdefault(name, self._clock.monotonic())
         return self._clock.monotonic() - last >= NUMBERS_EVERY
 
-    def _status(self, name: str, before: Mapping[str, Any]) -> dict[str, Any]:
+    def _status(self, name: str, before: Mapping[str, Any], nodes: str) -> dict[str, Any]:
         found = [shares[name] for shares in self._shares.values() if name in shares]
         if not found:
             status = {"state": str(SourceState.NOT_CONNECTED), "since": rfc3339(self._clock.now())}
@@ -208,7 +224,6 @@ class DriverWriter:
         claims = dict(
             zip(_VERDICTS, map(sum, zip(*(share.claims for share in found), strict=True)), strict=True)
         )
-        nodes = self._nodes(name)
         told = {
             "state": str(state.state),
             "since": rfc3339(state.since),
@@ -236,15 +251,13 @@ class DriverWriter:
             return _INSTALL_AGENT
         return state.hint
 
-    def _nodes(self, name: str) -> str:
-        """Return `13/14`: nodes whose agent reports about the driver, of those where it is registered."""
-        registered = sum(name in node.drivers for node in self._view.csinodes.values())
-        reporting = sum(
-            any(driver.name == name for driver in report.drivers)
-            for report in self._view.reports.values()
-            if report.plane is Plane.NODE
+    def _nodes(self) -> "_Nodes":
+        """Count the nodes of all drivers, once for all that are looked at together."""
+        reports = (report for report in self._view.reports.values() if report.plane is Plane.NODE)
+        return _Nodes(
+            Counter(name for node in self._view.csinodes.values() for name in node.drivers),
+            Counter(name for report in reports for name in {driver.name for driver in report.drivers}),
         )
-        return f"{reporting}/{max(registered, reporting)}" if registered or reporting else ""
 
 
 def _applied(name: str, status: Mapping[str, Any]) -> Write:
