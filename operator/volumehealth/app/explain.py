@@ -16,7 +16,7 @@ import msgspec
 from volumehealth.app.engine import Engine
 from volumehealth.cluster.objects import RawRecord
 from volumehealth.model.cluster import Claim, Pod, ViewState
-from volumehealth.model.explanation import Explanation, Known
+from volumehealth.model.explanation import Explanation, Known, on_node
 from volumehealth.model.health import Identity
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.report import VolumeHealthReport
@@ -61,7 +61,7 @@ def explain(ref: ClaimRef, *, view: View, engine: Engine) -> Explanation | None:
     return replace(
         told,
         findings=_with_told(told.findings, view.records.get(ref)),
-        pods=tuple(f"{pod.name} on {pod.node or 'no node yet'}" for pod in pods),
+        pods=tuple(map(on_node, pods)),
         not_known=(
             *missing_looks(claim, pods, view.reports),
             *([f"the operator's view of the cluster is stale: {stale}"] if stale else ()),

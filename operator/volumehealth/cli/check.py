@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from volumehealth.cli.options import cluster_options, csi_options, log_options, option
+from volumehealth.cli.options import cluster_options, csi_options, form_option, log_options, option
 from volumehealth.logs import configure_logs
 from volumehealth.settings import parse_settings
 
@@ -17,14 +17,7 @@ from volumehealth.settings import parse_settings
 )
 @cluster_options
 @csi_options
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json", "yaml"]),
-    default="table",
-    show_default=True,
-    help="Form.",
-)
+@form_option
 @click.option("--explain", metavar="NAMESPACE/CLAIM", help="Show every statement about one claim instead.")
 @click.option("--junit", metavar="FILE", help="Write the result as JUnit XML as well, for a CI pipeline.")
 @option("--wait", "CHECK_WAIT", "Seconds to wait for drivers at most. Default: 60.", metavar="SECONDS")

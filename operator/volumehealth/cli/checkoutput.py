@@ -4,7 +4,6 @@ import io
 import json
 from typing import Any
 
-import msgspec
 import yaml
 from rich.console import Console
 from rich.table import Table
@@ -41,7 +40,7 @@ def _data(found: OneCheck) -> dict[str, Any]:
         "unhealthy": [_row(*one) for one in _findings(found)],
     }
     if found.explained:
-        data["explained"] = camel_case(msgspec.to_builtins(found.explained))
+        data["explained"] = camel_case(found.explained)
     return data
 
 

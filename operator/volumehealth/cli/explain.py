@@ -4,9 +4,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import click
-import msgspec
 
-from volumehealth.cli.options import cluster_options, namespace_of_operator
+from volumehealth.cli.options import cluster_options, form_option, namespace_of_operator
 from volumehealth.cli.reading import camel_case, data_text, read_with, screen_width
 from volumehealth.errors import NotFound
 from volumehealth.model.clock import SystemClock
@@ -30,14 +29,7 @@ _KINDS = {
 @click.option(
     "-n", "--namespace", default="", metavar="NAMESPACE", help="Namespace of a claim or Pod named without it."
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json", "yaml"]),
-    default="table",
-    show_default=True,
-    help="Form.",
-)
+@form_option
 @namespace_of_operator
 @cluster_options
 def explain(
@@ -71,7 +63,7 @@ def explain(
 
     found = read_with(kubeconfig, node if kind == "node" else others)
     if output != "table":
-        click.echo(data_text(camel_case(msgspec.to_builtins(found)), output), nl=False)
+        click.echo(data_text(camel_case(found), output), nl=False)
         return
     from volumehealth.cli.explainoutput import show_explanation, show_node
 
@@ -92,11 +84,11 @@ def _target(what: tuple[str, ...]) -> tuple[str, str]:
 
 
 def _ref(text: str, namespace: str) -> ClaimRef:
-    before, slash, name = text.partition("/")
-    if not slash and namespace:
+    if "/" not in text and namespace:
         return ClaimRef(namespace, text)
-    if not (before and name) or "/" in name:
+    ref = ClaimRef.parse(text)
+    if ref is None:
         raise click.UsageError(f"{text!r} is not NAMESPACE/NAME; or give the namespace with -n")
-    if namespace and namespace != before:
+    if namespace and namespace != ref.namespace:
         raise click.UsageError(f"{text!r} is not in the namespace {namespace}")
-    return ClaimRef(before, name)
+    return ref

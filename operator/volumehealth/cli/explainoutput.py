@@ -1,9 +1,9 @@
 """How `volumehealth explain` prints what is known of a claim."""
 
-import textwrap
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
+from volumehealth.cli.reading import wrapped
 from volumehealth.model.clock import date_and_time
 from volumehealth.model.explanation import Explanation, Heard, Known, Said
 from volumehealth.oneshot.explainnode import NodeStory
@@ -124,14 +124,8 @@ class _Page:
         return "\n".join(line.rstrip() for line in self._lines) + "\n"
 
     def _wrap(self, text: str, first: str, rest: str) -> None:
-        self._lines += textwrap.wrap(
-            " ".join(text.split()) if "  " not in text else text,
-            self._width,
-            initial_indent=first,
-            subsequent_indent=rest,
-            break_long_words=False,
-            break_on_hyphens=False,
-        ) or [first]
+        text = " ".join(text.split()) if "  " not in text else text
+        self._lines += wrapped(text, self._width, first=first, rest=rest) or [first]
 
 
 def _head(page: _Page, told: Explanation) -> None:

@@ -37,6 +37,15 @@ cluster_options = together(
     ),
 )
 
+form_option = click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json", "yaml"]),
+    default="table",
+    show_default=True,
+    help="Form.",
+)
+
 namespace_of_operator = click.option(
     "--operator-namespace",
     envvar=f"{ENV_PREFIX}OPERATOR_NAMESPACE",

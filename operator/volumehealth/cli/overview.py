@@ -76,11 +76,11 @@ def drivers(output: str, kubeconfig: str | None) -> None:
 @cluster_options
 def history(claim: str, output: str, kubeconfig: str | None) -> None:
     """Show what has happened to one claim, as a timeline."""
-    namespace, slash, name = claim.partition("/")
-    if not (namespace and slash and name) or "/" in name:
+    ref = ClaimRef.parse(claim)
+    if ref is None:
         raise click.UsageError(f"{claim!r} is not NAMESPACE/CLAIM")
     from volumehealth.cli.overviewoutput import show_history
     from volumehealth.oneshot.reading import read_record
 
-    record = read_with(kubeconfig, lambda api: read_record(api, ClaimRef(namespace, name)))
+    record = read_with(kubeconfig, lambda api: read_record(api, ref))
     click.echo(show_history(record, claim, output, **screen()), nl=False)

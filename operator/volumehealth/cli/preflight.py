@@ -1,24 +1,15 @@
 """`volumehealth preflight`: what can be heard of each driver, what would make it tell more, and what to type next."""
 
-import textwrap
-
 import click
 
-from volumehealth.cli.options import cluster_options
-from volumehealth.cli.reading import camel_case, data_text, read_with, screen_width
+from volumehealth.cli.options import cluster_options, form_option
+from volumehealth.cli.reading import camel_case, data_text, read_with, screen_width, wrapped
 from volumehealth.oneshot.preflight import DriverPlan, Preflight, read_cluster
 from volumehealth.oneshot.preflight import preflight as look
 
 
 @click.command()
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json", "yaml"]),
-    default="table",
-    show_default=True,
-    help="Form.",
-)
+@form_option
 @cluster_options
 def preflight(output: str, kubeconfig: str | None) -> None:
     """Look at the cluster before or after the installation: each driver, what blocks it, the next command.
@@ -31,9 +22,7 @@ def preflight(output: str, kubeconfig: str | None) -> None:
     if output == "table":
         click.echo(show_preflight(found, width=screen_width()), nl=False)
     else:
-        import msgspec
-
-        click.echo(data_text(camel_case(msgspec.to_builtins(found)), output), nl=False)
+        click.echo(data_text(camel_case(found), output), nl=False)
     raise SystemExit(found.exit_status)
 
 
@@ -75,11 +64,4 @@ def _driver(driver: DriverPlan, nodes: int, columns: int) -> list[str]:
 
 
 def _wrapped(label: str, text: str, columns: int) -> list[str]:
-    return textwrap.wrap(
-        text,
-        columns,
-        initial_indent=label,
-        subsequent_indent=" " * max(4, len(label)),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return wrapped(text, columns, first=label, rest=" " * max(4, len(label)))

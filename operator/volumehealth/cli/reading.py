@@ -5,11 +5,14 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 import yaml
+
+from volumehealth.policy import decode
 
 
 def read_with(kubeconfig: str | None, read: Callable[[Any], Awaitable[Any]]) -> Any:
@@ -37,16 +40,27 @@ def data_text(data: object, form: str) -> str:
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
-def camel_case(data: Any) -> Any:
-    """Return data with the names of its fields as Kubernetes writes them: `unknownReason`."""
+def camel_case(found: object) -> Any:
+    """Return plain data with the names of its fields as Kubernetes writes them: `unknownReason`."""
+    return _renamed(msgspec.to_builtins(found))
+
+
+def _renamed(data: Any) -> Any:
     if isinstance(data, dict):
-        return {_camel(name): camel_case(one) for name, one in data.items()}
-    return [camel_case(one) for one in data] if isinstance(data, list) else data
+        return {decode.camel_case(name): _renamed(one) for name, one in data.items()}
+    return [_renamed(one) for one in data] if isinstance(data, list) else data
 
 
-def _camel(name: str) -> str:
-    first, *others = name.split("_")
-    return first + "".join(map(str.capitalize, others))
+def wrapped(text: str, width: int, *, first: str, rest: str) -> list[str]:
+    """Break a text into lines of a width, between words only; `first` and `rest` stand before them."""
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def screen_width() -> int:

@@ -1,11 +1,12 @@
 """`volumehealth report`: what the operator has found, as one page for people who have no kubectl."""
 
-import asyncio
 from pathlib import Path
+from typing import Any
 
 import click
 
 from volumehealth.cli.options import cluster_options
+from volumehealth.cli.reading import read_with
 from volumehealth.model.clock import SystemClock
 
 
@@ -30,16 +31,14 @@ def report(output: Path, namespace: str, kubeconfig: str | None) -> None:
     one namespace use -n. It needs list on persistentvolumeclaims to count by class and namespace.
     """
     from volumehealth.cli.reportpage import render_report
-    from volumehealth.kube.api import Api
     from volumehealth.oneshot.evidence import Evidence, read_evidence
 
     clock = SystemClock()
 
-    async def read() -> tuple[Evidence, str]:
-        async with await Api.connect(kubeconfig or None) as api:
-            return await read_evidence(api, namespace=namespace, now=clock.now()), api.access.server
+    async def read(api: Any) -> tuple[Evidence, str]:
+        return await read_evidence(api, namespace=namespace, now=clock.now()), api.access.server
 
-    evidence, server = asyncio.run(read())
+    evidence, server = read_with(kubeconfig, read)
     page = render_report(evidence, now=clock.now(), cluster=server)
     try:
         output.write_text(page, encoding="utf-8")

@@ -9,6 +9,7 @@ from volumehealth.cli.options import cluster_options
 from volumehealth.cli.reading import read_with
 from volumehealth.errors import Forbidden, NotFound
 from volumehealth.model.clock import SystemClock, date_and_time
+from volumehealth.model.ids import ClaimRef
 from volumehealth.policy.durations import parse_duration
 from volumehealth.policy.silence import LONGEST, annotations, parse_until
 
@@ -82,7 +83,7 @@ def _target(what: tuple[str, ...]) -> tuple[str, str]:
     if len(what) == 2 and what[0].lower() in ("node", "no"):
         return f"/api/v1/nodes/{what[1]}", f"node {what[1]}"
     text = what[-1] if len(what) == 1 or (len(what) == 2 and what[0].lower() in ("pvc", "claim")) else ""
-    namespace, slash, name = text.partition("/")
-    if not (namespace and slash and name) or "/" in name:
+    ref = ClaimRef.parse(text)
+    if ref is None:
         raise click.UsageError(f"{' '.join(what)!r} is none of these: {_HELP}")
-    return f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/{name}", text
+    return f"/api/v1/namespaces/{ref.namespace}/persistentvolumeclaims/{ref.name}", text

@@ -5,25 +5,9 @@ the next leader has written since. It must not send them in the moment before it
 """
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from volumehealth.errors import ApiUnreachable
-
-
-class Requests(Protocol):
-    """What is needed of `kube.api.Api`."""
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: object = None,
-        content_type: str = "application/json",
-        timeout: float = 30.0,
-    ) -> bytes:
-        """Send one request; raise an `errors.ApiError` unless the answer is 2xx."""
+from volumehealth.kube.writes import Requests
 
 
 class WhileLeading:

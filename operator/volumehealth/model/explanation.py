@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from volumehealth.model.cluster import Claim
+from volumehealth.model.cluster import Claim, Pod
 from volumehealth.model.origin import Observer, Source
 
 
@@ -170,3 +170,8 @@ class Explanation:
             volume=claim.volume,
             handle=claim.handle,
         )
+
+
+def on_node(pod: Pod) -> str:
+    """Name a Pod and where it is, for `Explanation.pods`."""
+    return f"{pod.name} on {pod.node or 'no node yet'}"

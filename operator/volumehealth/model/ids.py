@@ -16,6 +16,12 @@ class ClaimRef(NamedTuple):
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
 
+    @classmethod
+    def parse(cls, text: str) -> "ClaimRef | None":
+        """Read `namespace/name`; None if it is not of this form."""
+        namespace, _, name = text.partition("/")
+        return cls(namespace, name) if namespace and name and "/" not in name else None
+
 
 class VolumeId(NamedTuple):
     """A CSI volume: the driver's name and its `volumeHandle` (CSI `volume_id`)."""

@@ -16,14 +16,13 @@ from volumehealth.errors import ApiError, NotFound, SettingsError, VolumeHealthE
 from volumehealth.judge.result import CheckResult
 from volumehealth.kube.api import Api
 from volumehealth.model.clock import LONG_AGO, SystemClock
-from volumehealth.model.explanation import Explanation
+from volumehealth.model.explanation import Explanation, on_node
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy, PolicySpec
 from volumehealth.model.steps import at_once
 from volumehealth.model.text import whole_number
 from volumehealth.model.vocabulary import ConditionType, SilenceReason
 from volumehealth.oneshot.policies import read_policies
-from volumehealth.oneshot.standing import on_node
 from volumehealth.pipeline import Pipeline
 from volumehealth.policy.files import policy_from_file
 from volumehealth.probing.probers import Probers
@@ -97,9 +96,8 @@ def parse_question(*, filename: str | None, explain: str | None, wait: str | Non
     faults = []
     ref = None
     if explain is not None:
-        namespace, slash, name = explain.partition("/")
-        ref = ClaimRef(namespace, name)
-        if not (namespace and slash and name) or "/" in name:
+        ref = ClaimRef.parse(explain)
+        if ref is None:
             faults.append(f"--explain: {explain!r} is not NAMESPACE/CLAIM")
     if wait is not None and not 0 < (whole_number(wait) or 0) <= 3600:
         faults.append(f"--wait: {wait!r} is not a whole number of seconds from 1 to 3600")

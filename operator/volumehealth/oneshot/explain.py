@@ -41,10 +41,9 @@ async def explain_claim(api: Api, ref: ClaimRef, *, operator_in: str, clock: Clo
         NotFound: if the claim does not exist.
         ApiError: if the API server cannot be reached, or the claim may not be read.
     """
-    try:
-        claim: Object = msgspec.json.decode(await api.request("GET", _claim(ref)))
-    except NotFound:
-        raise NotFound(f"the claim {ref} does not exist; see: kubectl get pvc -n {ref.namespace}") from None
+    claim = await read_one(api, f"/api/v1/namespaces/{ref.namespace}/persistentvolumeclaims/{ref.name}")
+    if claim is None:
+        raise NotFound(f"the claim {ref} does not exist; see: kubectl get pvc -n {ref.namespace}")
     uid = claim["metadata"]["uid"]
     try:
         return await ask_operator(api, ref, uid, operator_in=operator_in)
@@ -158,10 +157,6 @@ def _finding(one: Any) -> Known:
         bool(one.get("stale")),
         told=moment_of(one.get("lastNotifiedAt")),
     )
-
-
-def _claim(ref: ClaimRef) -> str:
-    return f"/api/v1/namespaces/{ref.namespace}/persistentvolumeclaims/{ref.name}"
 
 
 def _reason(error: ApiError) -> str:

@@ -1,11 +1,10 @@
 """The cluster's own policies, read once with the rights of whoever asks."""
 
-import msgspec
-
 from volumehealth.errors import Forbidden, InvalidSpec, NotFound
 from volumehealth.kube.api import Api
 from volumehealth.model.policy import Policy
 from volumehealth.model.vocabulary import API_VERSION, POLICIES
+from volumehealth.oneshot.reading import read_items
 from volumehealth.policy.parse import parse_policy
 
 
@@ -16,11 +15,11 @@ async def read_policies(api: Api) -> list[Policy] | None:
         ApiError: if the API server cannot be reached.
     """
     try:
-        page = msgspec.json.decode(await api.request("GET", f"/apis/{API_VERSION}/{POLICIES}"))
+        objects = await read_items(api, f"/apis/{API_VERSION}/{POLICIES}")
     except (Forbidden, NotFound):
         return None
     found = []
-    for one in page.get("items") or ():
+    for one in objects:
         try:
             found.append(parse_policy(one))
         except InvalidSpec:

@@ -19,8 +19,7 @@ from volumehealth.errors import ApiError, Forbidden, NotServed
 from volumehealth.kube.api import Api
 from volumehealth.kube.reflector import Pace
 from volumehealth.model.clock import Clock, moment_of
-from volumehealth.model.cluster import Pod
-from volumehealth.model.explanation import DriverWord, Explanation
+from volumehealth.model.explanation import DriverWord, Explanation, on_node
 from volumehealth.model.health import ClaimHealth, DriverAnswers
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy
@@ -200,11 +199,6 @@ async def judge_standing(
         ),
         not_known=(*standing.not_known, *missing_looks(claim, pods, view.reports)),
     )
-
-
-def on_node(pod: Pod) -> str:
-    """Name a Pod and where it is."""
-    return f"{pod.name} on {pod.node or 'no node yet'}"
 
 
 async def read_own_policies(api: Api) -> list[Policy]:
