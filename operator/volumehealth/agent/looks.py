@@ -103,6 +103,7 @@ class NodeLooks:
         self._targets: tuple[Target, ...] = ()
         self._suspected: dict[ClaimRef, frozenset[str]] = {}
         self._woken = asyncio.Event()
+        self._demanded = asyncio.Event()
         self._interval = EVERY
         self._again = False
         self._rounds = 0
@@ -112,6 +113,7 @@ class NodeLooks:
     def demand(self, targets: Iterable[Target]) -> None:
         """Say which claims to look at."""
         wanted = tuple(one for one in targets if not one.suspended)
+        self._demanded.set()
         if wanted != self._targets:
             self._targets = wanted
             self._rounds = 0
@@ -128,7 +130,8 @@ class NodeLooks:
         return self._rounds > 0 and not self._again
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Look until cancelled, from when it is known at what: a claim that is not in use loses what was reported of it."""
+        await self._demanded.wait()
         while True:
             self._woken.clear()
             await self.look()

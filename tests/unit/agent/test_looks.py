@@ -1,5 +1,6 @@
 """How the agent writes down what it sees of its node, and what it takes back."""
 
+import asyncio
 import errno
 import os
 from dataclasses import replace
@@ -24,7 +25,12 @@ class Looking:
     """NodeLooks at one volume on a disk of a tree."""
 
     def __init__(
-        self, *, kind: str = "ext4", earlier: VolumeHealthReport | None = None, **changes: Any
+        self,
+        *,
+        kind: str = "ext4",
+        earlier: VolumeHealthReport | None = None,
+        demanded: bool = True,
+        **changes: Any,
     ) -> None:
         self.files = FakeFiles()
         self.files.write("/proc/sys/kernel/random/boot_id", "b1")
@@ -38,6 +44,7 @@ class Looking:
         self.clock = ManualClock()
         self.ledger = ReportState(earlier)
         self.news = 0
+        self.heard = asyncio.Event()
         self.target = make_target(known=KnownClaim(make_claim(**changes)))
         self.kind = kind
         self.looks = NodeLooks(
@@ -51,11 +58,13 @@ class Looking:
             earlier=earlier,
             patience=0.05,
         )
-        self.looks.demand([self.target])
+        if demanded:
+            self.looks.demand([self.target])
         self.mount()
 
     def _count(self) -> None:
         self.news += 1
+        self.heard.set()
 
     def _kernel_log(self) -> str:
         if self.log_error:
@@ -188,6 +197,24 @@ async def test_an_agent_that_is_started_anew_goes_on_from_its_report() -> None:
     after.files.renumber("/sys/fs/xfs/sda", 23098)
     await after.look(2)
     assert after.said == []
+
+
+async def test_what_was_reported_is_not_forgotten_while_it_is_not_known_what_is_in_use() -> None:
+    looking = Looking(kind="xfs")
+    looking.log += SHUT + "\n"
+    await looking.look(2)
+    after = Looking(kind="xfs", earlier=looking.report, demanded=False)
+    after.log = "<6>[ 9999.000000] the ring has wrapped\n"
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        running = group.create_task(after.looks.run())
+        for _ in range(200):  # as long as the Pods and claims take to be read
+            await asyncio.sleep(0)
+        assert after.files.reads == []
+        after.looks.demand([after.target])
+        await after.heard.wait()
+        running.cancel()
+    assert after.said == ["KernelLog:FilesystemShutdown"]
+    assert after.looks.seen[REF].incidents
 
 
 async def test_another_boot_is_another_instance() -> None:
