@@ -174,11 +174,12 @@ class EventWriter(Output):
         return told.claim.last if told is not None else finding.last_notified_at
 
     def forget(self, policy: Policy) -> None:
-        """A policy is gone: forget what was told of its claims, take back what waits, and tell nobody."""
+        """A policy is gone: forget what was told of its claims, take back what waits, and tell nobody.
+
+        What is owed goes with the claims' records: to the policy that holds them next, or away.
+        """
         self._newest.pop(policy.name, None)
         for claim in [claim for claim, holder in self._holders.items() if holder == policy.name]:
-            for due in self._outbox.due_of(claim, OUTPUT):
-                self._outbox.cancel(claim, due)
             self._drop(claim)
 
     # ---- findings ----

@@ -131,11 +131,11 @@ class Notifications(Output):
         outbox.join(self, lambda _: self._news.set())
 
     def dues(self, result: CheckResult) -> Iterator[tuple[ClaimRef, Due]]:
-        """Return both ends of episodes, if the policy has a target."""
-        judgement = result.judgement
-        if judgement is None or not judgement.transitions or self._targets.of(result.policy.name) is None:
+        """Return both ends of episodes, if the policy has a target; what is closed has not recovered, and sends nothing."""
+        turns = [turn for turn in result.transitions if turn.kind is not TransitionKind.CLOSED]
+        if not turns or self._targets.of(result.policy.name) is None:
             return
-        for turn in judgement.transitions:
+        for turn in turns:
             self._holders[turn.claim] = result.policy.name
             yield turn.claim, _due(turn)
 
@@ -152,12 +152,10 @@ class Notifications(Output):
             self._news.set()
 
     def forget(self, policy: Policy) -> None:
-        """A policy is gone: nothing more is sent of it."""
+        """A policy is gone: it sends nothing more. What it owed goes with the claims' records, to the next policy or away."""
         self._newest.pop(policy.name, None)
         for ref in [ref for ref, holder in self._holders.items() if holder == policy.name]:
             del self._holders[ref]
-            for due in self._outbox.due_of(ref, OUTPUT):
-                self._outbox.cancel(ref, due)
 
     async def run(self) -> None:
         """Send what is owed until cancelled; each policy by itself, so that one receiver delays no other."""

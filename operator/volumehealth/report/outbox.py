@@ -181,6 +181,11 @@ class Outbox:
         self._unrecorded.pop(ref, None)
         self._versions.pop(ref, None)
 
+    def made_anew(self, ref: ClaimRef, uid: str) -> None:
+        """The claim with this uid has the name now: nothing is owed any more about one that had it before."""
+        for due in [due for due in self.owed(ref) if due.uid != uid]:
+            self.cancel(ref, due)
+
     # ---- the record ----
 
     def version(self, ref: ClaimRef) -> int:

@@ -197,6 +197,7 @@ class RecordWriter(Output):
     def _keep_one(self, ref: ClaimRef, health: ClaimHealth, result: CheckResult, policy: str) -> None:
         claim = result.claims.get(ref)
         if claim is not None and claim.uid == health.uid and deserves_record(health):
+            self._outbox.made_anew(ref, claim.uid)
             pods, version, known = tuple(self._pods_of(ref)), self._outbox.version(ref), self._wanted.get(ref)
             if known is None or not known.is_of(policy, claim, health, pods, version):
                 self._wanted[ref] = _Wanted(policy, claim, health, pods, version)

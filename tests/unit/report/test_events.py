@@ -378,6 +378,20 @@ async def test_a_deleted_policys_claims_are_forgotten_in_silence(world: World) -
     assert world.events.last_notified(CLAIM.ref, CLAIM.uid, FINDING) is None
 
 
+async def test_an_end_that_a_deleted_policy_owed_is_told_by_the_policy_that_holds_the_claim_next(
+    world: World,
+) -> None:
+    """Faults C7 and E13: a mass recovery is told over minutes, and the policy may be replaced meanwhile."""
+    await world.check(world.result(BAD, turns=[found(CLAIM, FINDING)]))
+    well = (CLAIM, make_health(CLAIM, recovered=START))
+    world.publish(world.result(well, turns=[cleared(CLAIM, FINDING)]))
+    world.events.forget(make_policy())
+    await world.write()
+    assert world.api.events("VolumeConditionNormal") == []
+    await world.check(world.result(well, policy=make_policy("next")))
+    assert len(world.api.events("VolumeConditionNormal")) == 1
+
+
 async def test_a_frozen_finding_says_in_its_reminder_that_it_is_not_confirmed(world: World) -> None:
     await world.check(world.result(BAD))
     world.clock.advance(minutes=31)

@@ -26,6 +26,7 @@ from support.health import (
 )
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.cluster import Claim, SilenceAsked
+from volumehealth.model.health import Transition, TransitionKind
 from volumehealth.policy.silence import Silences
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.notifications import HttpSession, Notifications, Target, Targets
@@ -133,6 +134,37 @@ async def test_both_ends_of_an_episode_are_sent_once(world: World) -> None:
     assert first["subject"] == "shop/orders-db"
     assert first["data"]["persistentVolumeClaim"] == "orders-db"
     assert world.receiver.headers[0]["Authorization"] == SECRET
+
+
+@pytest.mark.looptime
+async def test_what_is_closed_because_nobody_monitors_it_any_more_is_not_sent_as_recovered(
+    world: World,
+) -> None:
+    """Faults C8."""
+    world.check(came(CLAIM))
+    await world.live()
+    closed = Transition(TransitionKind.CLOSED, CLAIM.ref, CLAIM.uid, FINDING, START)
+    world.check(make_result([(CLAIM, make_health(CLAIM, recovered=START, closed=True))], turns=[closed]))
+    await world.live()
+    assert [message["data"]["edge"] for message in world.receiver.messages] == ["Abnormal"]
+    assert world.outbox.owed(CLAIM.ref) == ()
+
+
+@pytest.mark.looptime
+async def test_what_a_deleted_policy_owed_is_sent_by_the_policy_that_holds_the_claim_next(
+    world: World,
+) -> None:
+    """Faults C7 and E13: the receiver was away while the policy was replaced."""
+    world.receiver.answers = [503] * 100
+    world.check(came(CLAIM))
+    await world.live(30)
+    world.output.forget(make_policy())
+    world.receiver.answers = []
+    await world.live(600)
+    assert world.receiver.messages == []
+    world.check(make_result([(CLAIM, make_health(CLAIM, FINDING))], policy=make_policy("next")))
+    await world.live()
+    assert [message["data"]["policy"] for message in world.receiver.messages] == ["next"]
 
 
 @pytest.mark.looptime

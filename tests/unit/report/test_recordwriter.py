@@ -24,7 +24,7 @@ from volumehealth.judge.result import CheckResult
 from volumehealth.kube.writes import WriteQueue
 from volumehealth.model.cluster import Pod
 from volumehealth.model.ids import ClaimRef
-from volumehealth.report.outbox import Outbox
+from volumehealth.report.outbox import Due, Edge, Outbox
 from volumehealth.report.recordwriter import RecordWriter
 
 pytestmark = pytest.mark.looptime
@@ -104,6 +104,20 @@ async def world(api: FakeApi, queue: WriteQueue, clock: SteppedClock) -> World:
 async def test_the_first_finding_makes_a_record(world: World) -> None:
     await world.keep(make_result([BAD]))
     assert world.api.objects[PATH]["status"]["health"] == "Unhealthy"
+
+
+async def test_what_was_owed_about_a_claim_is_not_owed_about_one_that_is_made_anew_under_its_name(
+    world: World,
+) -> None:
+    """Else an operator that is started anew reads it as the new claim's, and tells of a recovery that never was."""
+    due = Due("Events", Edge.NORMAL, CLAIM.uid, FINDING, START)
+    world.outbox.restore(CLAIM.ref, [due])
+    await world.keep(make_result([BAD]))
+    assert world.api.objects[PATH]["status"]["owed"]
+    anew = replace(CLAIM, uid="uid-anew")
+    await world.keep(make_result([(anew, make_health(anew, FINDING))]))
+    assert "owed" not in world.api.objects[PATH]["status"]
+    assert world.outbox.dues_of("Events") == []
 
 
 async def test_a_check_that_finds_the_same_writes_nothing(world: World) -> None:
