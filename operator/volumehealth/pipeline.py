@@ -4,17 +4,15 @@ A check never waits for a driver. It judges what was said last; drivers are aske
 say of importance wakes the policies that select them. So a driver that hangs delays nobody's check.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping
 
 from volumehealth.judge.judge import Judge
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import Claim
 from volumehealth.model.explanation import Explanation
-from volumehealth.model.health import Verdict
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.policy import FieldError, Policy
+from volumehealth.model.policy import Policy
 from volumehealth.model.steps import Steps
 from volumehealth.policy.select import Selection
 from volumehealth.policy.silence import NOBODY, Silences
@@ -22,6 +20,9 @@ from volumehealth.sources.gather import Sources
 from volumehealth.sources.source import Asked
 from volumehealth.sources.view import ClaimsView
 from volumehealth.sources.wanted import WantedVolumes
+
+Policies = Mapping[str, Policy]  # by uid
+Changed = Collection[ClaimRef] | None
 
 
 class Pipeline:
@@ -31,24 +32,23 @@ class Pipeline:
         self._view, self._sources, self._clock, self._silences = view, sources, clock, silences
         self.selection, self.judge = Selection(), Judge(view.claims)
         self._wanted = WantedVolumes(self.selection.members, view.claims)
-        self._policies: Mapping[str, Policy] = {}
+        self._policies: Policies = {}
 
     def follow(
-        self,
-        policies: Mapping[str, Policy],
-        changed: Collection[ClaimRef] | None,
-        *,
-        relabelled: bool = False,
+        self, policies: Policies, changed: Changed, *, gone: Collection[str] = (), relabelled: bool = False
     ) -> Steps[None]:
-        """Select: who holds what now, and what is wanted of which driver. `changed` is None if it may be any claim."""
-        gone = self._policies.keys() - policies.keys()
+        """Select: who holds what now, and what is wanted of which driver.
+
+        `changed` is None if it may be any claim. Of policies that are `gone` (uids) nothing is remembered.
+        """
         if policies != self._policies or changed is None or changed or relabelled:
             claims, namespaces = self._view.claims, self._view.namespaces
             yield from self.selection.update(policies, claims, namespaces, changed)
             self.judge.follow(policies, self.selection.owner, self._clock.now())
         self._policies = policies
         for uid in gone:
-            self.forget(uid)
+            self.judge.forget(uid)
+            self._sources.forget(uid)
         self._sources.want(self._wanted.add_up(policies, self.judge.to_confirm))
 
     def check(self, policy: Policy) -> Steps[CheckResult]:
@@ -70,29 +70,10 @@ class Pipeline:
             silences=self._silences,
         )
 
-    def unchecked(self, policy: Policy, faults: Sequence[FieldError]) -> CheckResult:
-        """Return the result for a policy that is suspended, or whose spec cannot be used."""
-        now, view, claims = self._clock.now(), self._view.state(), self._view.claims
-        return CheckResult.unjudged(policy, now, claims=claims, view=view, invalid=tuple(faults))
-
     def explain(self, claim: Claim) -> Explanation:
         """Return all that is known of one claim as of its policy's last check."""
         policy = self._policies.get(self.selection.owner(claim.ref) or "")
-        about = Explanation.of(claim, self._clock.now())
-        if policy is None:
-            return replace(about, why=self.selection.why_not(claim))
-        about = replace(about, policy=policy.name, why=self.selection.why(claim.ref))
-        if not claim.driver:
-            return replace(about, verdict=Verdict.UNMONITORED, unknown_message=claim.unsupported)
-        told = self.judge.explain(policy, claim, about)
-        node = told.findings[0].node if told.findings else ""
-        silence = self._silences.of(claim.ref, node, about.at)
-        return replace(told, silenced=silence.text if silence is not None else "")
-
-    def forget(self, uid: str) -> None:
-        """A policy is gone."""
-        self.judge.forget(uid)
-        self._sources.forget(uid)
+        return self.judge.explain(claim, policy, self.selection, self._silences, self._clock.now())
 
     def users_of(self, driver: str) -> list[str]:
         """Return the uids of the policies that own claims of a driver."""

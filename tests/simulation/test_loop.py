@@ -39,7 +39,7 @@ def test_an_hour_takes_no_time() -> None:
 def test_a_killed_process_never_runs_again_and_cleans_nothing_up() -> None:
     async def work(loop: SimLoop, said: list[str]) -> None:
         process = Process("victim")
-        loop.spawn(process, counts(said, "victim"))
+        _ = loop.spawn(process, counts(said, "victim"))
         await asyncio.sleep(2.5)
         loop.kill(process)
         await asyncio.sleep(10.0)

@@ -39,6 +39,7 @@ class PlainPipeline:
         self.pipeline = Pipeline(view, made.sources, clock)
         self.controllers = made.controllers
         self._clock = clock
+        self._policies: frozenset[str] = frozenset()
 
     @classmethod
     def of_controllers(cls, view: ClaimsView, drivers: Drivers, clock: Clock) -> "PlainPipeline":
@@ -57,8 +58,9 @@ class PlainPipeline:
         *,
         relabelled: bool = False,
     ) -> None:
-        """Follow policies and claims."""
-        at_once(self.pipeline.follow(policies, changed, relabelled=relabelled))
+        """Follow policies and claims; a policy that is not among them any more is gone."""
+        gone, self._policies = self._policies - policies.keys(), frozenset(policies)
+        at_once(self.pipeline.follow(policies, changed, gone=gone, relabelled=relabelled))
 
     def check(self, policy: Policy) -> CheckResult:
         """Judge a policy's claims."""

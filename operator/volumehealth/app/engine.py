@@ -291,9 +291,8 @@ class Engine:
             log.info("policy deleted", extra={"policy": entry.raw.name})
             self._reporter.forget(entry.shown)
         if gone:
-            await self._in_turns(self._pipeline.follow(self._book.usable(), ()))
-            for entry in gone:
-                self._pipeline.forget(entry.raw.uid)
+            uids = [entry.raw.uid for entry in gone]
+            await self._in_turns(self._pipeline.follow(self._book.usable(), (), gone=uids))
             for uid in self._slots:  # the claims it leaves may be another's now
                 self._wake(uid)
 
@@ -390,7 +389,10 @@ class Engine:
 
     async def _result(self, entry: Entry) -> CheckResult:
         if not entry.checks:
-            return self._pipeline.unchecked(entry.shown, entry.faults)
+            view, now = self._view, self._clock.now()
+            return CheckResult.unjudged(
+                entry.shown, now, claims=view.claims, view=view.state(), invalid=entry.faults
+            )
         result = await self._in_turns(self._pipeline.check(entry.shown))
         return replace(result, invalid=entry.faults) if entry.faults else result
 

@@ -1,14 +1,80 @@
 """Why a claim is judged as it is: every statement, the rule that matched, the time left before it is confirmed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from volumehealth.judge.claim import JudgeSettings
+from volumehealth.judge.claim import JudgeSettings, judge_claim
 from volumehealth.judge.collect import patience_of
-from volumehealth.model.explanation import Heard, Known, Said, Turn
+from volumehealth.judge.driver import answers_about
+from volumehealth.judge.policy import PolicyJudgement
+from volumehealth.model.cluster import Claim
+from volumehealth.model.explanation import DriverWord, Explanation, Heard, Known, Said, Turn
 from volumehealth.model.health import Answer, ClaimHealth, Condition, Finding, Identity, Outcome
 
 _CONFIRMED, _PENDING, _IGNORED, _NOT_TAKEN_UP = "Confirmed", "Pending", "Ignored", "NotTakenUp"
+
+
+def explain_claim(
+    about: Explanation,
+    claim: Claim,
+    health: ClaimHealth | None,
+    last: PolicyJudgement | None,
+    settings: JudgeSettings,
+) -> Explanation:
+    """Add what was judged of a claim to what is known `about` it already.
+
+    Args:
+        about: whose claim it is, and of which moment.
+        claim: the view's row.
+        health: what is remembered of it.
+        last: its policy's last judgement; None before the first check.
+        settings: what the policy says about judging.
+    """
+    answers = answers_about(claim, last.evidence) if last is not None else ()
+    about = replace(
+        about,
+        unhealthy_after_seconds=settings.unhealthy_after.total_seconds(),
+        healthy_after_seconds=settings.healthy_after.total_seconds(),
+        statements=explain_answers(health, answers, driver=claim.driver, settings=settings),
+        waiting=explain_waiting(health, answers),
+        findings=explain_findings(health, settings),
+        history=explain_history(health),
+    )
+    if last is None or claim.driver not in last.evidence.drivers:
+        return about
+    # As of the last check: with its moment no clock goes on, so nothing is confirmed here that was not there.
+    evidence = last.evidence
+    judged = judge_claim(
+        health,
+        answers,
+        ref=claim.ref,
+        uid=claim.uid,
+        driver=claim.driver,
+        settings=settings,
+        now=about.at,
+        monotonic=last.monotonic,
+        stale_reason=evidence.stale_reason,
+        by_node=claim.ref in evidence.healthy_on_nodes.complete.get(claim.driver, ()),
+        origins=evidence.origins,
+    )
+    driver = evidence.drivers[claim.driver].driver
+    return replace(
+        about,
+        verdict=judged.verdict,
+        basis=judged.basis or "",
+        unknown_reason=judged.unknown_reason,
+        unknown_message=judged.unknown_message,
+        driver=DriverWord(
+            driver.name,
+            driver.state,
+            driver.since,
+            driver.health_api,
+            driver.methods,
+            driver.message,
+            driver.hint,
+        ),
+    )
 
 
 def explain_answers(

@@ -7,19 +7,19 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from volumehealth.judge.claim import JudgeSettings, hand_over, judge_claim, not_after, resumed, stopped
-from volumehealth.judge.driver import answers_about
-from volumehealth.judge.explain import explain_answers, explain_findings, explain_history, explain_waiting
+from volumehealth.judge.claim import JudgeSettings, hand_over, not_after, resumed, stopped
+from volumehealth.judge.explain import explain_claim
 from volumehealth.judge.policy import PolicyJudgement, judge_policy
 from volumehealth.judge.rules import CompiledRules, compile_rules
 from volumehealth.judge.storage import Backend, StorageEvidence, StorageProblem, judge_storage
 from volumehealth.model.cluster import Claim
-from volumehealth.model.explanation import DriverWord, Explanation
-from volumehealth.model.health import ClaimHealth, Evidence
+from volumehealth.model.explanation import Explanation
+from volumehealth.model.health import ClaimHealth, Evidence, Verdict
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import HAND_OVER_SECONDS, Policy
 from volumehealth.model.steps import Steps
-from volumehealth.policy.select import Members
+from volumehealth.policy.select import Members, Selection
+from volumehealth.policy.silence import Silences
 
 Healths = Mapping[ClaimRef, ClaimHealth]
 _LONGEST_GAP = timedelta(days=1)
@@ -198,55 +198,31 @@ class Judge:
             for finding in health.findings
         )
 
-    def explain(self, policy: Policy, claim: Claim, about: Explanation) -> Explanation:
-        """Return what is known of a policy's claim as of the last check, added to what is known `about` it already."""
-        memory, settings = self._memory(policy.uid), self._settings(policy)
-        last, health = memory.last, memory.healths.get(claim.ref)
-        answers = answers_about(claim, last.evidence) if last is not None else ()
-        about = replace(
-            about,
-            suspended=policy.spec.suspend,
-            unhealthy_after_seconds=settings.unhealthy_after.total_seconds(),
-            healthy_after_seconds=settings.healthy_after.total_seconds(),
-            statements=explain_answers(health, answers, driver=claim.driver, settings=settings),
-            waiting=explain_waiting(health, answers),
-            findings=explain_findings(health, settings),
-            history=explain_history(health),
-        )
-        if last is None or claim.driver not in last.evidence.drivers:
-            return about
-        # As of the last check: with its moment no clock goes on, so nothing is confirmed here that was not there.
-        evidence = last.evidence
-        judged = judge_claim(
-            health,
-            answers,
-            ref=claim.ref,
-            uid=claim.uid,
-            driver=claim.driver,
-            settings=settings,
-            now=about.at,
-            monotonic=last.monotonic,
-            stale_reason=evidence.stale_reason,
-            by_node=claim.ref in evidence.healthy_on_nodes.complete.get(claim.driver, ()),
-            origins=evidence.origins,
-        )
-        driver = evidence.drivers[claim.driver].driver
-        return replace(
-            about,
-            verdict=judged.verdict,
-            basis=judged.basis or "",
-            unknown_reason=judged.unknown_reason,
-            unknown_message=judged.unknown_message,
-            driver=DriverWord(
-                driver.name,
-                driver.state,
-                driver.since,
-                driver.health_api,
-                driver.methods,
-                driver.message,
-                driver.hint,
-            ),
-        )
+    def explain(
+        self, claim: Claim, policy: Policy | None, selection: Selection, silences: Silences, now: datetime
+    ) -> Explanation:
+        """Return all that is known of one claim as of its policy's last check.
+
+        Args:
+            claim: the view's row.
+            policy: the one that owns it; None if none does.
+            selection: knows why.
+            silences: of what people are not to be told for now.
+            now: the moment.
+        """
+        about = Explanation.of(claim, now)
+        if policy is None:
+            return replace(about, why=selection.why_not(claim))
+        about = replace(about, policy=policy.name, why=selection.why(claim.ref))
+        if not claim.driver:
+            return replace(about, verdict=Verdict.UNMONITORED, unknown_message=claim.unsupported)
+        memory = self._memory(policy.uid)
+        health = memory.healths.get(claim.ref)
+        about = replace(about, suspended=policy.spec.suspend)
+        told = explain_claim(about, claim, health, memory.last, self._settings(policy))
+        node = told.findings[0].node if told.findings else ""
+        silence = silences.of(claim.ref, node, now)
+        return replace(told, silenced=silence.text if silence is not None else "")
 
     def _memory(self, uid: str) -> _Memory:
         return self._memories.setdefault(uid, _Memory())
