@@ -36,6 +36,11 @@ def test_the_pipeline_fits_on_one_screen() -> None:
     assert len((PRODUCT / "pipeline.py").read_text().splitlines()) <= SCREEN
 
 
+def test_a_day_is_written_for_a_person_in_one_place() -> None:
+    writers = [path.name for path in PRODUCT.rglob("*.py") if "%b" in path.read_text()]
+    assert writers == ["clock.py"]
+
+
 @pytest.mark.parametrize("caller", ["app/assembly.py", "oneshot/check.py", "oneshot/standing.py"])
 def test_the_operator_and_the_command_check_call_the_same_pipeline(caller: str) -> None:
     assert "volumehealth.pipeline" in imports_of(PRODUCT / caller)

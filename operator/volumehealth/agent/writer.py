@@ -3,13 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from datetime import UTC
 from random import Random
 from typing import Any, Protocol
 
 from volumehealth import errors
 from volumehealth.kube.bodies import read_body, without_nulls
-from volumehealth.model.clock import Clock
+from volumehealth.model.clock import Clock, micro_time
 from volumehealth.model.report import (
     AGENT_LABEL,
     AGENT_RENEW_SECONDS,
@@ -247,7 +246,7 @@ class AgentLease:
         spec = {
             "holderIdentity": self._identity,
             "leaseDurationSeconds": AGENT_SILENT_SECONDS,
-            "renewTime": self._clock.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "renewTime": micro_time(self._clock.now()),
         }
         body = {
             "apiVersion": "coordination.k8s.io/v1",

@@ -66,7 +66,9 @@ def drivers(output: str, kubeconfig: str | None) -> None:
 
     found = read_with(kubeconfig, read_drivers)
     if found is None:
-        raise click.ClickException("VolumeHealthDrivers cannot be read: ask for list on volumehealthdrivers")
+        raise click.ClickException(
+            "VolumeHealthDrivers cannot be read: the operator is not installed, or you need the right to list volumehealthdrivers"
+        )
     click.echo(show_drivers(found, output, **screen()), nl=False)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from volumehealth.model.clock import parse_rfc3339
+from volumehealth.model.clock import date, date_and_time, moment_of
 from volumehealth.model.health import WIDE_CLAIMS, severity
 from volumehealth.oneshot.evidence import Evidence
 from volumehealth.oneshot.overview import Overview
@@ -479,13 +479,13 @@ def _spans(record: Object) -> Iterable[tuple[str, datetime, datetime | None]]:
     status = _status(record)
     there: dict[str, datetime] = {}
     for finding in status.get("findings") or ():
-        since = _moment(finding.get("since"))
+        since = moment_of(finding.get("since"))
         if since is not None:
             name = f"{finding.get('status', '')}/{finding.get('reason', '')}"
             there[name] = min(since, there.get(name, since))
     came: dict[str, datetime] = {}
     for change in status.get("history") or ():
-        moment, said = _moment(change.get("time")), str(change.get("what", ""))
+        moment, said = moment_of(change.get("time")), str(change.get("what", ""))
         headline, bracket, rest = said.partition(")")
         name = headline.partition(" (")[0]
         if moment is None or not bracket or "/" not in name:
@@ -511,8 +511,8 @@ def _incident(driver: str, what: str, group: _Group, start: datetime, length: fl
         driver=driver,
         what=what,
         level=_WORSE.get(what.partition("/")[0], "other"),
-        began=_text(min(began for began, _ in spans)),
-        ended="" if ended is None else _text(ended),
+        began=date_and_time(min(began for began, _ in spans)),
+        ended="" if ended is None else date_and_time(ended),
         claims=len(group.claims),
         open_claims=len(group.open),
         spans=visible,
@@ -534,27 +534,17 @@ def _merged(spans: Iterable[tuple[datetime, datetime | None]]) -> list[tuple[dat
 
 def _ticks(start: datetime, now: datetime) -> tuple[tuple[float, str], ...]:
     length = now - start
-    form = "%d %b" if length > timedelta(days=2) else "%H:%MZ" if length > _SHORT else "%H:%M:%SZ"
-    return tuple(
-        (percent, (start + length * percent / 100).strftime(form)) for percent in (0.0, 25.0, 50.0, 75.0)
-    )
+    marks = ((percent, start + length * percent / 100) for percent in (0.0, 25.0, 50.0, 75.0))
+    if length > timedelta(days=2):
+        return tuple((percent, date(when)) for percent, when in marks)
+    form = "%H:%MZ" if length > _SHORT else "%H:%M:%SZ"
+    return tuple((percent, when.strftime(form)) for percent, when in marks)
 
 
 def _percent(moment: datetime, start: datetime, length: float) -> float:
     return round(min(100.0, 100.0 * (moment - start).total_seconds() / length), 2)
 
 
-def _moment(text: object) -> datetime | None:
-    try:
-        return parse_rfc3339(str(text))
-    except ValueError:
-        return None
-
-
-def _text(moment: datetime) -> str:
-    return moment.strftime("%d %b %H:%MZ")
-
-
 def _shown(text: str) -> str:
-    moment = _moment(text)
-    return text if moment is None else _text(moment)
+    moment = moment_of(text)
+    return text if moment is None else date_and_time(moment)

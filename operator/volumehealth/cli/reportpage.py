@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 from volumehealth import __version__
 from volumehealth.cli.reportfacts import find_facts
 from volumehealth.cli.runbooks import OWN_WORD, WIDE, read_runbooks
+from volumehealth.model.clock import date
 from volumehealth.oneshot.evidence import Evidence
 
 _HERE = Path(__file__).parent
@@ -46,7 +47,7 @@ def render_report(evidence: Evidence, *, now: datetime, cluster: str) -> str:
         own_word=OWN_WORD,
         wide=WIDE,
         runbooks=read_runbooks(),
-        made=now.strftime("%d %b %Y %H:%M UTC"),
+        made=f"{date(now)} {now:%Y %H:%M UTC}",
         cluster=cluster,
         version=__version__,
     )

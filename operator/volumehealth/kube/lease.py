@@ -9,7 +9,7 @@ import contextlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from random import Random
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ import msgspec
 
 from volumehealth import errors
 from volumehealth.kube.bodies import read_body
-from volumehealth.model.clock import Clock
+from volumehealth.model.clock import Clock, micro_time
 
 log = logging.getLogger(__name__)
 
@@ -241,8 +241,8 @@ class LeaseElector:
         return {
             "holderIdentity": self._identity,
             "leaseDurationSeconds": max(1, round(self._timing.duration)),
-            "acquireTime": _micro_time(acquired) if acquired else old.acquire_time,
-            "renewTime": _micro_time(self._clock.now()),
+            "acquireTime": micro_time(acquired) if acquired else old.acquire_time,
+            "renewTime": micro_time(self._clock.now()),
             "leaseTransitions": (old.lease_transitions or 0) + (1 if passed_on else 0),
         }
 
@@ -268,8 +268,3 @@ class LeaseElector:
 
 def _decode(body: bytes) -> _Lease:
     return read_body(body, _Lease, what="the Lease")
-
-
-def _micro_time(moment: datetime) -> str:
-    """Write `metav1.MicroTime`: UTC with microseconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -42,9 +42,19 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def micro_time(moment: datetime) -> str:
+    """Write a moment as Kubernetes writes `metav1.MicroTime`: UTC with microseconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def date(when: datetime) -> str:
+    """Write a day for a person, in UTC: `23 Nov`."""
+    return f"{when.astimezone(UTC).day} {when.astimezone(UTC):%b}"
+
+
 def date_and_time(when: datetime) -> str:
     """Write a moment for a person, in UTC, with its date so that a stored text stays true: `23 Nov 03:02Z`."""
-    return f"{when.astimezone(UTC).day} {when.astimezone(UTC):%b %H:%MZ}"
+    return f"{date(when)} {when.astimezone(UTC):%H:%MZ}"
 
 
 def parse_rfc3339(text: str) -> datetime:

@@ -9,8 +9,8 @@ from datetime import datetime
 
 from volumehealth.kube.api import Api
 from volumehealth.model.vocabulary import API_VERSION, REPORTS
-from volumehealth.oneshot.overview import Overview, list_if_allowed, read_overview
-from volumehealth.oneshot.reading import Object
+from volumehealth.oneshot.overview import Overview, read_overview
+from volumehealth.oneshot.reading import Object, list_if_allowed
 
 
 @dataclass(frozen=True, slots=True)

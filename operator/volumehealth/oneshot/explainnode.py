@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from volumehealth.errors import ApiError, Forbidden, NotFound
+from volumehealth.errors import NotFound
 from volumehealth.kube.api import Api
-from volumehealth.model.clock import moment_of
+from volumehealth.model.clock import date_and_time, moment_of
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.report import AGENT_SILENT_SECONDS, agent_lease_name
 from volumehealth.model.vocabulary import API_VERSION, RECORDS, REPORTS
-from volumehealth.oneshot.reading import Object, claims_of, read_items, read_one
+from volumehealth.oneshot.reading import Object, claims_of, if_allowed, read_items, read_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +72,17 @@ async def explain_node(api: Api, name: str, *, operator_in: str, now: datetime) 
     node = await read_one(api, f"/api/v1/nodes/{name}")
     if node is None:
         raise NotFound(f"the node {name} does not exist; see: kubectl get nodes")
-    missing: list[str] = []
-    report = await _allowed(
-        read_one(api, f"/apis/{API_VERSION}/{REPORTS}/{name}"), "its agent's report", missing
+    refused: list[str] = []
+    report = await if_allowed(
+        read_one(api, f"/apis/{API_VERSION}/{REPORTS}/{name}"), refused, "its agent's report"
     )
     lease_path = f"/apis/coordination.k8s.io/v1/namespaces/{operator_in}/leases/{agent_lease_name(name)}"
-    lease = await _allowed(read_one(api, lease_path), "whether its agent is alive", missing)
-    pods = await _allowed(
-        read_items(api, "/api/v1/pods", {"fieldSelector": f"spec.nodeName={name}"}), "its Pods", missing
+    lease = await if_allowed(read_one(api, lease_path), refused, "whether its agent is alive")
+    pods = await if_allowed(
+        read_items(api, "/api/v1/pods", {"fieldSelector": f"spec.nodeName={name}"}), refused, "its Pods"
     )
-    records = await _allowed(
-        read_items(api, f"/apis/{API_VERSION}/{RECORDS}"), "its claims' records", missing
+    records = await if_allowed(
+        read_items(api, f"/apis/{API_VERSION}/{RECORDS}"), refused, "its claims' records"
     )
     return NodeStory(
         name,
@@ -96,7 +96,7 @@ async def explain_node(api: Api, name: str, *, operator_in: str, now: datetime) 
             for one in (report or {}).get("status", {}).get("coverage") or ()
         ),
         _claims(pods or [], records or []),
-        tuple(missing),
+        tuple(refused),
     )
 
 
@@ -109,7 +109,7 @@ def planned_work(node: Object) -> str:
         return "taken out of service by hand (taint node.kubernetes.io/out-of-service)"
     if spec.get("unschedulable"):
         since = moment_of((taints.get("node.kubernetes.io/unschedulable") or {}).get("timeAdded"))
-        when = f" since {since:%d %b %H:%MZ}" if since else ""
+        when = f" since {date_and_time(since)}" if since else ""
         return f"cordoned{when} (kubectl cordon or drain): planned work"
     return ""
 
@@ -118,7 +118,7 @@ def _ready(node: Object) -> str:
     for one in (node.get("status") or {}).get("conditions") or ():
         if one.get("type") == "Ready":
             since = moment_of(one.get("lastTransitionTime"))
-            when = f" since {since:%d %b %H:%MZ}" if since else ""
+            when = f" since {date_and_time(since)}" if since else ""
             why = f": {one.get('reason', '')} {one.get('message', '')}" if one.get("status") != "True" else ""
             words = {"True": "Ready", "False": "not Ready"}.get(str(one.get("status")), "not heard of")
             return f"{words}{when}{why}".strip()
@@ -133,7 +133,7 @@ def _agent(report: Object | None, lease: Object | None, now: datetime) -> str:
         return "it has a report and no Lease: it was not alive lately"
     age = max(0, round((now - renewed).total_seconds()))
     if age > AGENT_SILENT_SECONDS:
-        return f"silent: it has not been alive since {renewed:%d %b %H:%MZ}; what it reported is stale"
+        return f"silent: it has not been alive since {date_and_time(renewed)}; what it reported is stale"
     return f"alive {age} s ago" + ("" if report is not None else "; it has not reported yet")
 
 
@@ -162,14 +162,3 @@ def _claims(pods: list[Object], records: list[Object]) -> tuple[ClaimThere, ...]
         reason = f"{worst['status']}/{worst['reason']}" if worst else ""
         rows.append(ClaimThere(str(ref), tuple(sorted(names)), str(status.get("health", "")), reason))
     return tuple(sorted(rows, key=lambda row: (not row.reason, row.claim)))
-
-
-async def _allowed(reading: Any, what: str, missing: list[str]) -> Any:
-    try:
-        return await reading
-    except Forbidden as error:
-        missing.append(f"{what}: {error}")
-    except ApiError as error:
-        if error.status != 404:
-            raise
-    return None

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from volumehealth.errors import Forbidden, NotFound
+from volumehealth.errors import NotFound, NotServed
 from volumehealth.kube.api import Api
-from volumehealth.model.clock import parse_rfc3339
+from volumehealth.model.clock import moment_of
 from volumehealth.model.health import severity
 from volumehealth.model.vocabulary import API_VERSION, DRIVERS, POLICIES, RECORDS, ConditionType
-from volumehealth.oneshot.reading import Object, read_items
+from volumehealth.oneshot.reading import Object, list_if_allowed, read_items
 
 _BASE = f"/apis/{API_VERSION}"
 LATE = timedelta(minutes=11)
@@ -66,7 +66,7 @@ async def read_overview(api: Api, *, namespace: str, now: datetime) -> Overview:
     where = f"/namespaces/{namespace}" if namespace else ""
     try:
         records = await read_items(api, f"{_BASE}{where}/{RECORDS}")
-    except NotFound:
+    except (NotFound, NotServed):
         return Overview(None, None, (), installed=False, namespace=namespace, loud=(NOT_INSTALLED,))
     policies = await list_if_allowed(api, f"{_BASE}/{POLICIES}")
     drivers = await read_drivers(api)
@@ -100,13 +100,13 @@ def not_watched(policies: Sequence[Object], now: datetime) -> list[str]:
 
 def _of_policy(policy: Object, status: Object, now: datetime) -> list[str]:
     spec = policy.get("spec") or {}
-    until = _time(spec.get("suspendUntil"))
+    until = moment_of(spec.get("suspendUntil"))
     if spec.get("suspend"):
         return ["SUSPENDED: no checks are made"]
     if until is not None and until > now:
         return [f"SUSPENDED until {spec['suspendUntil']}: no checks are made"]
     lines = []
-    last = _time(status.get("lastCheckTime"))
+    last = moment_of(status.get("lastCheckTime"))
     if last is None or now - last > LATE:
         since = f" since {status['lastCheckTime']}" if last is not None else ""
         lines.append(
@@ -129,18 +129,6 @@ def _of_policy(policy: Object, status: Object, now: datetime) -> list[str]:
     return lines
 
 
-async def list_if_allowed(api: Api, path: str) -> list[Object] | None:
-    """Return the objects of a collection by name; None if they may not be read, or are not served.
-
-    Raises:
-        ApiError: if the API server cannot be reached.
-    """
-    try:
-        return sorted(await read_items(api, path), key=lambda one: str(one["metadata"]["name"]))
-    except (Forbidden, NotFound):
-        return None
-
-
 def _status(one: Object) -> Object:
     found: Object = one.get("status") or {}
     return found
@@ -158,10 +146,3 @@ def _worst_first(record: Object) -> tuple[bool, int, str, str, str]:
         str(metadata.get("namespace")),
         metadata["name"],
     )
-
-
-def _time(text: object) -> datetime | None:
-    try:
-        return parse_rfc3339(str(text))
-    except ValueError:
-        return None

@@ -1,10 +1,10 @@
 """The cluster's own policies, read once with the rights of whoever asks."""
 
-from volumehealth.errors import Forbidden, InvalidSpec, NotFound
+from volumehealth.errors import InvalidSpec
 from volumehealth.kube.api import Api
 from volumehealth.model.policy import Policy
 from volumehealth.model.vocabulary import API_VERSION, POLICIES
-from volumehealth.oneshot.reading import read_items
+from volumehealth.oneshot.reading import if_allowed, read_items
 from volumehealth.policy.parse import parse_policy
 
 
@@ -14,9 +14,8 @@ async def read_policies(api: Api) -> list[Policy] | None:
     Raises:
         ApiError: if the API server cannot be reached.
     """
-    try:
-        objects = await read_items(api, f"/apis/{API_VERSION}/{POLICIES}")
-    except (Forbidden, NotFound):
+    objects = await if_allowed(read_items(api, f"/apis/{API_VERSION}/{POLICIES}"))
+    if objects is None:
         return None
     found = []
     for one in objects:

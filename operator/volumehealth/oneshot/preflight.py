@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from volumehealth.errors import ApiError, Forbidden
+from volumehealth.errors import Forbidden
 from volumehealth.kube.api import Api
 from volumehealth.model.known_drivers import Calls, KnownDriver, known_driver
 from volumehealth.model.vocabulary import API_VERSION, DRIVERS, POLICIES
-from volumehealth.oneshot.reading import Object, read_items
+from volumehealth.oneshot.reading import Object, if_allowed, read_items
 from volumehealth.oneshot.workloads import Controller, blocks_of, find_controllers, registered_where
 
 OLDEST = (1, 30)
@@ -131,15 +131,7 @@ async def read_cluster(api: Api) -> ClusterFacts:
     facts = ClusterFacts()
     facts.version = str(msgspec.json.decode(await api.request("GET", "/version")).get("gitVersion", ""))
     for name, path in _LISTS.items():
-        try:
-            facts.lists[name] = await read_items(api, path)
-        except Forbidden as error:
-            facts.lists[name] = None
-            facts.refused.append(str(error))
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            facts.lists[name] = None
+        facts.lists[name] = await if_allowed(read_items(api, path), facts.refused)
     if facts.lists["csinodes"] is None and facts.lists["volumes"] is None:
         raise Forbidden(
             "your rights show neither CSINodes nor PersistentVolumes: preflight needs list on both; a cluster "
@@ -248,12 +240,8 @@ def _version(text: str) -> tuple[int, int]:
 
 
 async def _serves_admission(api: Api, version: str) -> bool:
-    try:
-        served = msgspec.json.decode(await api.request("GET", f"{_ADMISSION}/{version}"))
-    except ApiError as error:
-        if error.status in (403, 404):
-            return False
-        raise
+    body = await if_allowed(api.request("GET", f"{_ADMISSION}/{version}"))
+    served = msgspec.json.decode(body) if body is not None else {}
     return any(one.get("name") == "mutatingadmissionpolicies" for one in served.get("resources") or ())
 
 

@@ -1,10 +1,10 @@
 """Reading objects of the API once, with the rights of whoever asks."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
-from volumehealth.errors import ApiError, NotFound
+from volumehealth.errors import ApiError, Forbidden, NotFound, NotServed
 from volumehealth.kube.api import Api
 from volumehealth.kube.bodies import read_body
 from volumehealth.kube.lists import Page
@@ -12,6 +12,7 @@ from volumehealth.model.ids import ClaimRef
 from volumehealth.model.vocabulary import API_VERSION, RECORDS
 
 Object = Mapping[str, Any]
+Answer = TypeVar("Answer")
 
 
 async def read_one(api: Api, path: str) -> Object | None:
@@ -44,6 +45,39 @@ async def read_items(api: Api, path: str, query: Mapping[str, str] = MappingProx
         token = page.metadata.token or ""
         if not token:
             return items
+
+
+async def if_allowed(
+    reading: Awaitable[Answer], refused: list[str] | None = None, what: str = ""
+) -> Answer | None:
+    """Return what is read; None if it may not be read, or the API server does not have or serve it.
+
+    Args:
+        reading: what reads it.
+        refused: takes a sentence if it may not be read.
+        what: what is read, to begin that sentence.
+
+    Raises:
+        ApiError: if it cannot be read for another reason.
+    """
+    try:
+        return await reading
+    except Forbidden as error:
+        if refused is not None:
+            refused.append(f"{what}: {error}" if what else str(error))
+    except (NotFound, NotServed):
+        pass
+    return None
+
+
+async def list_if_allowed(api: Api, path: str) -> list[Object] | None:
+    """Return the objects of a collection by name; None if they may not be read, or are not served.
+
+    Raises:
+        ApiError: if the API server cannot be reached.
+    """
+    found = await if_allowed(read_items(api, path))
+    return None if found is None else sorted(found, key=lambda one: str(one["metadata"]["name"]))
 
 
 async def read_record(api: Api, ref: ClaimRef) -> Object | None:

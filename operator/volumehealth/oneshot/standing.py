@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from volumehealth.cluster.view import ClusterView
-from volumehealth.errors import ApiError, Forbidden, NotServed
+from volumehealth.errors import ApiError, Forbidden
 from volumehealth.kube.api import Api
 from volumehealth.kube.reflector import Pace
 from volumehealth.model.clock import Clock, moment_of
@@ -27,7 +27,7 @@ from volumehealth.model.report import AGENT_LABEL, AGENT_POD_LABEL, agent_lease_
 from volumehealth.model.steps import at_once
 from volumehealth.model.vocabulary import API_VERSION, DRIVERS, POLICIES, REPORTS
 from volumehealth.oneshot.policies import read_policies
-from volumehealth.oneshot.reading import Object, claims_of, read_items, read_one
+from volumehealth.oneshot.reading import Object, claims_of, if_allowed, read_items, read_one
 from volumehealth.pipeline import Pipeline
 from volumehealth.probing.spec import ProbeSpec
 from volumehealth.report.records import resume
@@ -205,7 +205,7 @@ async def read_own_policies(api: Api) -> list[Policy]:
     """Return the cluster's policies. Raises Forbidden if they may not be read."""
     found = await read_policies(api)
     if found is None:
-        raise Forbidden(f"your rights do not show {POLICIES}")
+        raise Forbidden(f"your rights do not show {POLICIES}, or they are not installed here")
     return found
 
 
@@ -226,10 +226,7 @@ def _remembered(ref: ClaimRef, uid: str, record: Object | None, clock: Clock) ->
 
 async def _driver(api: Api, name: str) -> DriverWord | None:
     """Return what the VolumeHealthDriver says; None if it may not be read, or is not there."""
-    try:
-        found = await read_one(api, f"{_OURS}/{DRIVERS}/{name}")
-    except (Forbidden, NotServed):
-        found = None
+    found = await if_allowed(read_one(api, f"{_OURS}/{DRIVERS}/{name}"))
     status: Any = (found or {}).get("status") or {}
     if not status:
         return None

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from volumehealth.model.clock import date_and_time, parse_rfc3339
+from volumehealth.model.clock import date_and_time, parse_rfc3339, rfc3339
 from volumehealth.model.cluster import Claim, Namespace, Node, SilenceAsked
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.vocabulary import SILENCE_REASON, SILENCE_UNTIL
@@ -149,7 +149,7 @@ def annotations(until: datetime | None, reason: str) -> dict[str, str | None]:
     """Return the annotations of a silence, for a merge patch; None removes them."""
     if until is None:
         return {SILENCE_UNTIL: None, SILENCE_REASON: None}
-    return {SILENCE_UNTIL: f"{until:%Y-%m-%dT%H:%M:%SZ}", SILENCE_REASON: reason or None}
+    return {SILENCE_UNTIL: rfc3339(until), SILENCE_REASON: reason or None}
 
 
 def _read(asked: SilenceAsked, by: str, now: datetime) -> Silence | None:

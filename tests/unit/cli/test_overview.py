@@ -93,8 +93,10 @@ async def test_a_cluster_without_a_policy_is_not_called_healthy() -> None:
     assert shown(result).startswith("NOTHING IS CHECKED")
 
 
-async def test_a_cluster_without_the_api_says_so() -> None:
-    result = await read(Server(volumehealths=errors.NotFound("no such path")))
+@pytest.mark.parametrize("answer", [errors.NotFound("no such kind"), errors.NotServed("404 page not found")])
+async def test_a_cluster_without_the_api_says_so(answer: errors.ApiError) -> None:
+    """The API server itself says 404 without a Status for a group that it does not serve."""
+    result = await read(Server(volumehealths=answer))
     assert not result.installed
     assert shown(result).startswith("NOT INSTALLED")
     assert result.exit_status == 3

@@ -243,6 +243,15 @@ async def test_a_volume_leads_to_its_claim() -> None:
     assert told.claim == "shop/orders-db"
 
 
+async def test_days_of_a_node_are_written_as_everywhere_else() -> None:
+    server = cluster()
+    server.objects["/api/v1/nodes/worker-1"]["status"]["conditions"][0]["lastTransitionTime"] = (
+        "2026-11-03T00:00:00Z"
+    )
+    told = await explain_node(server, "worker-1", operator_in="ops", now=START)  # type: ignore[arg-type] # as above
+    assert told.ready == "Ready since 3 Nov 00:00Z"
+
+
 async def test_a_node_says_that_it_is_cordoned_on_purpose_and_which_claims_are_there() -> None:
     server = cluster()
     told = await explain_node(server, "worker-1", operator_in="ops", now=START)  # type: ignore[arg-type] # as above
