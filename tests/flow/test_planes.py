@@ -21,6 +21,7 @@ from volumehealth.model.cluster import (
     Claim,
     NodeDrivers,
     Pod,
+    PodWait,
     StorageStatement,
 )
 from volumehealth.model.health import (
@@ -36,6 +37,7 @@ from volumehealth.model.health import (
 from volumehealth.model.ids import LOCAL_VOLUMES, ClaimRef
 from volumehealth.model.origin import ON_NODES, Observer
 from volumehealth.model.policy import (
+    CapacityCheck,
     Checks,
     NodeCheck,
     NodeFailureCheck,
@@ -285,6 +287,29 @@ def test_nodes_that_may_not_be_read_have_not_failed(world: World) -> None:
     assert counts(checked) == {"unmonitored": 1}
 
 
+def test_a_clock_that_is_an_hour_ahead_makes_no_trouble_an_hour_old(world: World) -> None:
+    """Faults B6: a node, a Pod and an attachment have their times by other clocks than the operator's."""
+    (claim,) = world.claims("db", "wal")[:1]
+    world.check()
+    ours, theirs = world.clock.now() + timedelta(hours=1), world.clock.now()
+    world.clock.set_wall(ours - theirs)
+    world.cluster.set_node("a", "Unknown", since=theirs)
+    begun = PodWait(theirs, (("data", "db"),))
+    waiting = Pod("shop", "db-1", "uid-db-1", "b", "Pending", ("db",), waits=begun)
+    world.cluster.set_node("b")
+    world.cluster.run(waiting)
+    world.cluster.pod_events[waiting.uid] = ()
+    world.cluster.attach(Attachment("va", claim.volume, "b", attached=False, created=theirs))
+    world.after(minutes=4)
+    assert world.notified == []
+    world.after(minutes=2)
+    assert world.notified == ["Found db NodeFailed a", "Found wal NodeFailed a"]
+    world.after(minutes=8)
+    assert world.notified[2:] == []
+    world.after(minutes=6)
+    assert sorted(world.notified[2:]) == ["Found db AttachStuck b", "Found db CannotMount b"]
+
+
 def test_node_failures_can_be_switched_off(world: World) -> None:
     world.spec = replace(SPEC, checks=Checks(node_failure=NodeFailureCheck(enabled=False)))
     world.claims("db")
@@ -321,6 +346,22 @@ def test_an_unregistered_driver_is_believed_after_unhealthy_after_and_taken_back
     world.cluster.csinodes["a"] = NodeDrivers("a", frozenset([DRIVER]))
     world.after(minutes=6)
     assert world.notified[1:] == ["Recovered db DriverNotRegistered a"]
+
+
+def test_an_attachment_that_hangs_on_has_not_recovered_because_its_pod_was_deleted(world: World) -> None:
+    """Field case 16."""
+    (claim,) = world.claims("db", node="")
+    world.cluster.set_node("a", since=START - timedelta(days=1))
+    begun = PodWait(START, (("data", "db"),))
+    waiting = Pod("shop", "db-1", "uid-db-1", "a", "Pending", ("db",), waits=begun)
+    world.cluster.run(waiting)
+    old = START - timedelta(hours=2)
+    world.cluster.attach(Attachment("va", claim.volume, "a", attached=False, created=old))
+    world.after(minutes=1)
+    assert world.notified == ["Found db AttachStuck a"]
+    world.cluster.end(waiting)
+    world.after(minutes=10)
+    assert world.notified[1:] == ["Closed db AttachStuck a"]
 
 
 def test_a_failed_attachment_comes_and_goes(world: World) -> None:
@@ -603,10 +644,29 @@ def test_capacity_is_heard_only_if_the_policy_wants_it(world: World) -> None:
 def test_the_node_plane_can_be_switched_off(world: World) -> None:
     (claim,) = world.claims("db")
     world.cluster.report("a", make_entry(claim))
-    world.spec = replace(SPEC, checks=Checks(node=NodeCheck(enabled=False)))
+    off = CapacityCheck(enabled=False)
+    world.spec = replace(SPEC, checks=Checks(node=NodeCheck(enabled=False), capacity=off))
     checked = world.after(minutes=3, renew=("a",))
     assert counts(checked) == {"unmonitored": 1}
     assert checked.agents.expected == 0
+
+
+def test_how_full_volumes_are_is_heard_while_the_rest_of_the_node_plane_is_switched_off(world: World) -> None:
+    """Faults C8: each check is switched off by itself, and what one hears clears nothing of the others."""
+    full, bad = world.claims("full", "bad")
+    low = make_entry(full, status="Degraded", reason="OutOfCapacity", origin=Observer.CAPACITY)
+    world.cluster.report("a", low, make_entry(bad))
+    world.after(minutes=3, renew=("a",))
+    assert sorted(world.notified) == ["Found bad VolumeUnmounted a", "Found full OutOfCapacity a"]
+    world.spec = replace(SPEC, checks=Checks(node=NodeCheck(enabled=False)))
+    checked = world.after(minutes=10, renew=("a",))
+    assert world.notified[2:] == ["Closed bad VolumeUnmounted a"]
+    assert counts(checked) == {"unhealthy": 1, "unmonitored": 1}
+    assert checked.agents.expected == 1
+    world.cluster.report("a")
+    checked = world.after(minutes=6, renew=("a",))
+    assert world.notified[3:] == ["Recovered full OutOfCapacity a"]
+    assert counts(checked) == {"unmonitored": 2}
 
 
 # ---- the same fault heard twice ----

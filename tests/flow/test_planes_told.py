@@ -236,6 +236,32 @@ async def test_unwell_storage_is_told_once_with_the_claims_it_touches(world: Wor
     assert "problems" not in world.status
 
 
+@pytest.mark.parametrize("carrier", ["an agent", "a kubelet"])
+async def test_unwell_storage_is_not_told_as_healthy_because_its_pods_have_left_the_node(
+    world: World, carrier: str
+) -> None:
+    """Faults C8: it is said still; whoever drains the node must not be told that its storage is well again."""
+    world.claim("db", "worker-1")
+    world.claim("wal", "worker-2")
+    world.claim("other", "worker-1", driver="other.csi.example.com")
+    if carrier == "an agent":
+        said = StorageProblem("StorageUnreachable", "NoPath", "no path to the array", START)
+        driver = make_reported_driver(
+            storage=(said,), methods=("NodeGetVolumeHealth", "NodeGetStorageHealth")
+        )
+        world.cluster.report("worker-1", drivers=[driver])
+    else:
+        statement = StorageStatement(Condition("StorageUnreachable", "NoPath", "no path to the array"))
+        drivers = frozenset([DRIVER, "other.csi.example.com"])
+        world.cluster.csinodes["worker-1"] = NodeDrivers("worker-1", drivers, ((DRIVER, statement),))
+    await world.after(minutes=3, renew=("worker-1",))
+    assert len(world.api.events("StorageUnhealthy")) == 1
+    world.cluster.end(make_pod("db-worker-1", node="worker-1", claim="db"))
+    await world.after(minutes=10, renew=("worker-1",))
+    assert "problems" not in world.status
+    assert world.api.events("StorageHealthy") == []
+
+
 @pytest.mark.parametrize("end", ["its check is switched off", "its agent is uninstalled"])
 async def test_unwell_storage_that_is_no_longer_monitored_is_not_told_as_healthy(
     world: World, end: str

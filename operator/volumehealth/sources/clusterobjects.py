@@ -1,9 +1,10 @@
 """What Kubernetes' own objects say: nodes, CSINodes, attachments, Pods that wait, and claims themselves."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from volumehealth.model.cluster import Attachment, Pod
 from volumehealth.model.health import Answer, Source
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer, Origin
@@ -12,6 +13,7 @@ from volumehealth.model.steps import Steps
 from volumehealth.model.vocabulary import Reason, SilenceReason
 from volumehealth.sources import kubernetes, origins, waiting
 from volumehealth.sources.context import Context, ContextSource
+from volumehealth.sources.moments import Seen
 from volumehealth.sources.source import Asked, Observed, Statements
 from volumehealth.sources.usage import Usage
 
@@ -30,6 +32,7 @@ class ClusterObjects(ContextSource):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._missing = kubernetes.Missing()
+        self._troubled, self._waiting, self._attaching = Seen(), Seen(), Seen()
 
     def observe(self, asked: Asked) -> Steps[Observed]:
         """Return what is said of the policy's claims."""
@@ -44,9 +47,17 @@ class ClusterObjects(ContextSource):
                 if pod.node == node
             )
 
+        def hangs(ref: ClaimRef, node: str) -> bool:
+            claim = view.claims.get(ref)
+            return claim is not None and any(
+                attachment.volume == claim.volume and attachment.node == node
+                for attachment in view.attachments.values()
+                if waiting.hangs_since(attachment, now=now) is not None
+            )
+
         return Observed(
             statements=self._statements(asked, troubles, now),
-            origins=_Objects(checks, self._context.usage, view.follows, undecided, now),
+            origins=_Objects(checks, self._context.usage, view.follows, undecided, hangs, now),
         )
 
     def _troubles(self, now: datetime) -> Mapping[str, kubernetes.NodeTrouble]:
@@ -54,7 +65,46 @@ class ClusterObjects(ContextSource):
         if not view.follows("nodes"):
             return {}
         missing = self._missing.since(self._context.usage.nodes, view.nodes, view.nodes_gone, now)
-        return kubernetes.troubled_nodes(view.nodes.values(), missing, now=now)
+        nodes = {node.name: node for node in view.nodes.values() if node.ready in kubernetes.NOT_READY}
+        self._troubled.look(nodes, self._context.moment)
+        dated = (
+            replace(node, since=self._troubled.since(node.name, node.since, self._context.moment))
+            if node.since is not None
+            else node
+            for node in nodes.values()
+        )
+        return kubernetes.troubled_nodes(dated, missing, now=now)
+
+    def _pods_waiting(self) -> Sequence[Pod]:
+        """Return the Pods that wait, each for no longer than we can have seen it wait."""
+        pods, moment = list(self._context.view.pods_waiting.values()), self._context.moment
+        self._waiting.look((pod.uid for pod in pods), moment)
+        return [
+            replace(pod, waits=replace(wait, since=self._waiting.since(pod.uid, wait.since, moment)))
+            if (wait := pod.waits) is not None and wait.since is not None
+            else pod
+            for pod in pods
+        ]
+
+    def _attachments(self) -> Sequence[Attachment]:
+        """Return the attachments that are on their way, each for no longer than we can have seen it."""
+        moment, attachments = self._context.moment, list(self._context.view.attachments.values())
+        begun = {
+            (one.name, one.deleted is not None): one.deleted or one.created
+            for one in attachments
+            if one.deleted is not None or not one.attached
+        }
+        self._attaching.look(begun, moment)
+
+        def dated(one: Attachment) -> Attachment:
+            key = (one.name, one.deleted is not None)
+            since = begun.get(key)
+            if since is None:
+                return one
+            since = self._attaching.since(key, since, moment)
+            return replace(one, deleted=since) if one.deleted is not None else replace(one, created=since)
+
+        return [dated(one) for one in attachments]
 
     def _statements(
         self, asked: Asked, troubles: Mapping[str, kubernetes.NodeTrouble], now: datetime
@@ -71,7 +121,7 @@ class ClusterObjects(ContextSource):
         yield from kubernetes.failed_attachments(view.attachments.values(), self._claims_of, now)
         if checks.mount.enabled:
             yield from waiting.pods_that_cannot_mount(
-                view.pods_waiting.values(),
+                self._pods_waiting(),
                 view.pod_events,
                 view.claims,
                 view.pods_of,
@@ -79,7 +129,7 @@ class ClusterObjects(ContextSource):
                 now=now,
             )
             yield from waiting.attachments_that_hang(
-                view.attachments.values(), self._claims_of, view.pods_of, now=now
+                self._attachments(), self._claims_of, view.pods_of, now=now
             )
         yield from waiting.slow_conditions(view.api_conditions, now=now)
         yield from kubernetes.api_conditions_of_claims(view.api_conditions, now=now)
@@ -99,6 +149,7 @@ class _Objects:
         usage: which claims are used where.
         follows: whether a resource may be read.
         undecided: whether a Pod on a node may still wait for a claim, and nobody can say that it does not.
+        hangs: whether the attachment of a claim's volume to a node hangs, wait for it who may.
         now: the moment.
     """
 
@@ -106,6 +157,7 @@ class _Objects:
     usage: Usage
     follows: Callable[[str], bool]
     undecided: Callable[[ClaimRef, str], bool]
+    hangs: Callable[[ClaimRef, str], bool]
     now: datetime
 
     def state_of(self, claim: ClaimRef, origin: Origin, reason: str) -> Answer:
@@ -121,4 +173,6 @@ class _Objects:
         if reason in _OF_WAITING and self.undecided(claim, origin.node):
             why = f"a Pod on {origin.node} still waits, and no Event says whether for this"
             return origins.silent(origin, self.now, SilenceReason.NOT_YET_ASKED, why)
+        if reason == Reason.ATTACH_STUCK and self.hangs(claim, origin.node):
+            return origins.ended(origin, self.now, "no Pod waits for it any more")
         return origins.speaks(origin, self.now)

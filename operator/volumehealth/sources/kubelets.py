@@ -89,7 +89,7 @@ class _KubeletStorage:
     view: SourceView
     now: datetime
 
-    def state_of(self, _claim: ClaimRef, origin: Origin, _reason: str) -> Answer:
+    def state_of(self, _claim: ClaimRef, origin: Origin, reason: str) -> Answer:
         """Say what an origin is that gave no answer; see `model.health.Origins`."""
         if not self.on:
             return origins.switched_off(origin, self.now, "node")
@@ -99,4 +99,7 @@ class _KubeletStorage:
         if csinode is None or self.driver not in csinode.drivers:
             why = f"{origins.NO_LONGER}: {self.driver} is not registered on {origin.node}"
             return origins.ended(origin, self.now, why)
+        said = (statement for driver, statement in csinode.storage if driver == self.driver)
+        if any(statement.condition.reason == reason for statement in said):
+            return origins.unused(origin, self.now)  # it is said still, and touches no claim of the policy
         return origins.speaks(origin, self.now)

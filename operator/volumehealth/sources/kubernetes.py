@@ -28,7 +28,7 @@ from volumehealth.sources.usage import Usage
 ClaimAnswers = Iterator[tuple[ClaimRef, Answer]]
 """Answers about claims, in any order; a claim may come more than once."""
 
-_NOT_READY = ("False", "Unknown")
+NOT_READY = ("False", "Unknown")
 _MILD = (Reason.DRIVER_NOT_REGISTERED, Reason.DETACH_FAILED)
 """What is mounted goes on working."""
 
@@ -83,7 +83,7 @@ def troubled_nodes(
     """
     troubles: dict[str, NodeTrouble] = {}
     for node in nodes:
-        if node.ready in _NOT_READY:
+        if node.ready in NOT_READY:
             since = min(node.since or now, now)
             why = f"the node {node.name} is not Ready since {rfc3339(since)} ({node.ready}; {node.why})"
             why += f"; {node.planned}" if node.planned else ""

@@ -1,11 +1,16 @@
 """The moment that counts: now, or when the view was last known to be current."""
 
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import inf
 from typing import Protocol
 
 from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import ViewState
+
+_LATE = timedelta(minutes=1)
+"""By so much what we see may be late, and clocks may differ, without anybody having to care."""
 
 
 class Stateful(Protocol):
@@ -26,6 +31,31 @@ class Moment:
 
     wall: datetime
     monotonic: float
+
+
+class Seen:
+    """Since when things are there, as far as our own clock can know: others wrote their times, by clocks of their own.
+
+    What was not there at the look before cannot be older than that look. What is there at the first look is taken at
+    its word, so that a process that is started anew forgets nothing.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[Hashable, float] = {}
+        self._looked = -inf
+
+    def look(self, present: Iterable[Hashable], moment: Moment) -> None:
+        """Note what is there now."""
+        self._first = {key: self._first.get(key, self._looked) for key in present}
+        self._looked = moment.monotonic
+
+    def since(self, key: Hashable, told: datetime, moment: Moment) -> datetime:
+        """Return since when something is there that is said to be there since `told`."""
+        first = self._first.get(key, -inf)
+        if first == -inf:
+            return told
+        earliest = moment.wall - timedelta(seconds=max(0.0, moment.monotonic - first))
+        return told if earliest - told <= _LATE else earliest
 
 
 class Moments:

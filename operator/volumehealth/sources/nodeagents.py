@@ -73,25 +73,26 @@ class NodeAgents(ContextSource):
     def observe(self, asked: Asked) -> Steps[Observed]:
         """Return what agents report of the policy's claims, and what they cover."""
         self._list()
-        on, now = asked.policy.spec.checks.node.enabled, self._context.moment.wall
+        checks, now = asked.policy.spec.checks, self._context.moment.wall
+        on, capacity = checks.node.enabled, checks.capacity.enabled
         in_use = self._context.in_use(asked)
         yield
-        everyone = self._agents() if on else {}
+        everyone = self._agents() if on or capacity else {}
         agents = tuple(everyone[node] for node in in_use.nodes if node in everyone)
         covered, unasked = yield from self._cover(asked.policy, in_use, everyone)
+        if not on:
+            covered, unasked = _of_capacity(covered), ()
         yield
         readable = everyone if self._context.view.follows("leases") else None
         silent = {agent.node: agent.silent_since for agent in agents if agent.silent_since is not None}
         return Observed(
-            statements=self._statements(asked, agents, unasked) if on else unasked,
+            statements=self._statements(asked, agents, unasked),
             covered=covered,
             agents=Agents(len(agents), len(agents) - len(silent), tuple(sorted(silent)), silent),
             storage=self._storage(in_use, agents) if on else {},
             storage_origins=lambda driver: _AgentStorage(driver, on, readable, now),
-            on_nodes=_drivers(agents, asked.members.by_driver),
-            origins=_Agents(
-                asked.policy.spec.checks, self._context.driver_of, self._context.usage, readable, now
-            ),
+            on_nodes=_drivers(agents, asked.members.by_driver) if on else {},
+            origins=_Agents(checks, self._context.driver_of, self._context.usage, readable, now),
         )
 
     def _list(self) -> None:
@@ -127,11 +128,14 @@ class NodeAgents(ContextSource):
     def _statements(
         self, asked: Asked, agents: Sequence[reports.NodeAgent], unasked: Statements
     ) -> Statements:
-        capacity = asked.policy.spec.checks.capacity.enabled
         claims, usage = self._context.view.claims, self._context.usage
-        now = self._context.moment.wall
-        yield from reports.accusations(agents, claims, usage, capacity=capacity, now=now)
-        yield from reports.silences(agents, usage, drivers=asked.members.by_driver, now=now)
+        checks, now = asked.policy.spec.checks, self._context.moment.wall
+        wanted = frozenset(
+            one for one in ON_NODES if (checks.capacity if one is Observer.CAPACITY else checks.node).enabled
+        )
+        yield from reports.accusations(agents, claims, usage, wanted=wanted, now=now)
+        if checks.node.enabled:
+            yield from reports.silences(agents, usage, drivers=asked.members.by_driver, now=now)
         yield from unasked
 
     def _storage(self, in_use: InUse, agents: Iterable[reports.NodeAgent]) -> dict[Backend, OF_STORAGE]:
@@ -189,6 +193,27 @@ class NodeAgents(ContextSource):
             self._covered = yield from reports.covered_by(agents, self._context.view.claims, usage)
             self._signature, self._version = list(signature), usage.version
         return self._covered
+
+
+def _of_capacity(covered: HealthyOnNodes) -> HealthyOnNodes:
+    """Return what is left of it for a policy that wants nothing of nodes but how full volumes are."""
+    return HealthyOnNodes(covered.at, covered=_OnlyCapacity(covered.covered))
+
+
+class _OnlyCapacity(Mapping[ClaimRef, tuple[Origin, ...]]):
+    """Of what agents have nothing against, how full volumes are; read claim by claim, as few are asked for."""
+
+    def __init__(self, covered: Mapping[ClaimRef, tuple[Origin, ...]]) -> None:
+        self._covered = covered
+
+    def __getitem__(self, ref: ClaimRef) -> tuple[Origin, ...]:
+        return tuple(one for one in self._covered[ref] if one.observer is Observer.CAPACITY)
+
+    def __iter__(self) -> Iterator[ClaimRef]:
+        return iter(self._covered)
+
+    def __len__(self) -> int:
+        return len(self._covered)
 
 
 def _without(
@@ -315,7 +340,7 @@ class _AgentStorage:
     agents: _AGENTS | None
     now: datetime
 
-    def state_of(self, _claim: ClaimRef, origin: Origin, _reason: str) -> Answer:
+    def state_of(self, _claim: ClaimRef, origin: Origin, reason: str) -> Answer:
         """Say what an origin is that gave no answer; see `model.health.Origins`."""
         if not self.on:
             return origins.switched_off(origin, self.now, "node")
@@ -327,13 +352,15 @@ class _AgentStorage:
         if agent.live is None:
             words = reports.silent_words(agent)
             return origins.silent(origin, self.now, SilenceReason.AGENT_SILENT, words)
-        return self._of_agent(origin, agent)
+        return self._of_agent(origin, agent, reason)
 
-    def _of_agent(self, origin: Origin, agent: reports.NodeAgent) -> Answer:
+    def _of_agent(self, origin: Origin, agent: reports.NodeAgent, reason: str) -> Answer:
         driver = agent.driver(self.driver)
         if driver is not None and driver.state in (SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN):
             return origins.silent(origin, self.now, SilenceReason.DRIVER_UNREACHABLE, driver.message)
         if driver is None or "NodeGetStorageHealth" not in driver.methods:
             why = f"{origins.NO_LONGER}: {self.driver} says nothing of its storage on {origin.node}"
             return origins.ended(origin, self.now, why)
+        if any(problem.reason == reason for problem in driver.storage):
+            return origins.unused(origin, self.now)  # it is said still, and touches no claim of the policy
         return origins.speaks(origin, self.now)

@@ -4,7 +4,7 @@ Nearly every claim is well on its node and named as covered only, so it is not l
 is kept in tables that are made anew only when a report, an agent's life or a Pod changed.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -169,7 +169,7 @@ def accusations(
     claims: Mapping[ClaimRef, Claim],
     usage: Usage,
     *,
-    capacity: bool,
+    wanted: Collection[Observer],
     now: datetime,
 ) -> ClaimAnswers:
     """Tell what live reports name: adverse entries, and volumes that gave no answer.
@@ -180,7 +180,7 @@ def accusations(
         agents: of all nodes in use.
         claims: the view's rows.
         usage: which claims are used where.
-        capacity: whether the policy wants to hear of capacity.
+        wanted: the observers that the policy wants to hear.
         now: the moment.
     """
     for agent in agents:
@@ -189,20 +189,22 @@ def accusations(
             continue
         for volume in report.volumes:
             if _concerns(volume, agent.node, claims, usage):
-                for answer in _accusations(volume, agent.node, capacity, now=now):
+                for answer in _accusations(volume, agent.node, wanted, now=now):
                     yield ref_of(volume), answer
-        for silent in report.silent:
+        for silent in report.silent if Observer.DRIVER in wanted else ():
             if _concerns(silent, agent.node, claims, usage):
                 yield ref_of(silent), silence(silent.reason, silent.message, agent.node, now)
 
 
-def _accusations(volume: ReportedVolume, node: str, capacity: bool, *, now: datetime) -> Iterator[Answer]:
-    """Make the answers of an adverse entry, one for each observer that says something.
+def _accusations(
+    volume: ReportedVolume, node: str, wanted: Collection[Observer], *, now: datetime
+) -> Iterator[Answer]:
+    """Make the answers of an adverse entry, one for each observer that says something and is wanted.
 
     When the agent heard it first is not taken over: that is by the agent's clock.
     """
     for observer in dict.fromkeys(one.origin for one in volume.conditions):
-        if observer is Observer.CAPACITY and not capacity:
+        if observer not in wanted:
             continue
         conditions = tuple(
             Condition(one.status, one.reason, clean_message(one.message))

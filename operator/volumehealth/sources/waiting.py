@@ -96,7 +96,7 @@ def pods_that_cannot_mount(
             if claim is None or claim.phase != "Bound":
                 continue
             text = _why(said, {name, claim.volume})
-            if text is None and _is_mute(said) and now - since >= MUTE_AFTER:
+            if text is None and now - since >= MUTE_AFTER and _is_mute(said, now=now):
                 text = "no Event says why"
             if text is not None:
                 yield ref, _answer(pod, ref, text, pods_of(ref), since=since, now=now)
@@ -173,10 +173,20 @@ def _when(event: PodEvent) -> float:
     return event.last.timestamp() if event.last is not None else 0.0
 
 
-def _is_mute(events: Sequence[PodEvent]) -> bool:
-    """Tell whether no Event says why a Pod waits."""
-    silent = (*_NO_SIGN, *_OF_HEALTH)
-    return all(event.reason in silent and event.reason not in _MOUNTING for event in events)
+def _is_mute(events: Sequence[PodEvent], *, now: datetime) -> bool:
+    """Tell whether no Event says why a Pod waits.
+
+    What others told once and not again, before it was bound (FailedScheduling) or of its node, is no reason.
+    """
+    silent = (*(one for one in _NO_SIGN if one not in _MOUNTING), *_OF_HEALTH)
+
+    def explains(event: PodEvent) -> bool:
+        if event.reason in _AFTERWARDS or event.reason in _MOUNTING:
+            return True
+        lately = event.last is None or now - event.last < MUTE_AFTER
+        return lately and event.reason not in silent
+
+    return not any(map(explains, events))
 
 
 def _answer(
@@ -215,13 +225,8 @@ def attachments_that_hang(
         now: the moment.
     """
     for attachment in attachments:
-        begun = attachment.deleted or (attachment.created if not attachment.attached else None)
-        if (
-            begun is None
-            or attachment.attach_error
-            or attachment.detach_error
-            or now - begun < ATTACHING_AFTER
-        ):
+        begun = hangs_since(attachment, now=now)
+        if begun is None:
             continue
         what = "detached from" if attachment.deleted is not None else "attached to"
         for ref in claims_of(attachment.volume):
@@ -233,6 +238,13 @@ def attachments_that_hang(
                 )
                 condition = Condition(DEGRADED, Reason.ATTACH_STUCK.value, clean_message(text))
                 yield ref, _adverse(condition, attachment.node, now, begun)
+
+
+def hangs_since(attachment: Attachment, *, now: datetime) -> datetime | None:
+    """Return since when an attachment hangs without an error; None if it does not."""
+    begun = attachment.deleted or (attachment.created if not attachment.attached else None)
+    told = attachment.attach_error or attachment.detach_error
+    return None if begun is None or told or now - begun < ATTACHING_AFTER else begun
 
 
 def slow_conditions(api_conditions: Mapping[ClaimRef, ApiConditions], *, now: datetime) -> ClaimAnswers:

@@ -10,7 +10,7 @@ from support.health import DRIVER, START, SteppedClock, make_claim, make_pod
 from support.planes import PlainCluster, make_entry, make_reported_driver, make_silent
 from volumehealth.model.health import Answer, DriverAnswers, HealthAPI, Outcome, Source, SourceState
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.origin import Observer, Origin
+from volumehealth.model.origin import ON_NODES, Observer, Origin
 from volumehealth.model.policy import Checks, NodeFailureCheck, Policy, PolicySpec
 from volumehealth.model.report import Omitted, Plane, VolumeHealthReport
 from volumehealth.model.steps import at_once
@@ -104,7 +104,7 @@ def test_an_agent_that_cannot_know_says_nothing_of_what_it_does_not_name() -> No
 def said(cluster: PlainCluster, usage: Usage, one: NodeAgent) -> dict[str, list[Answer]]:
     answers: dict[str, list[Answer]] = {}
     for ref, answer in (
-        *accusations([one], cluster.claims, usage, capacity=True, now=START),
+        *accusations([one], cluster.claims, usage, wanted=ON_NODES, now=START),
         *silences([one], usage, drivers=[DRIVER], now=START),
     ):
         answers.setdefault(ref.name, []).append(answer)

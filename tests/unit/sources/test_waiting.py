@@ -196,6 +196,26 @@ def test_a_pod_that_waits_for_long_without_any_event_waits_for_its_volumes() -> 
     assert told(pod=young) == []
 
 
+TOLD_ONCE = {
+    "the scheduler, before it was bound": "FailedScheduling",
+    "an autoscaler": "TriggeredScaleUp",
+    "a node that was away": "NodeNotReady",
+    "a word that is not known": "SomethingNew",
+}
+
+
+@pytest.mark.parametrize("reason", TOLD_ONCE.values(), ids=TOLD_ONCE.keys())
+def test_what_others_told_once_long_ago_does_not_say_why_a_pod_waits_now(reason: str) -> None:
+    """Field case 4: a Pod that had to wait for a node first, and waits for its volume since."""
+    [answer] = told(event(reason, "0/3 nodes are available", 5800), event("Scheduled", "assigned", 5760))
+    assert answer.conditions[0].message.endswith("no Event says why")
+
+
+def test_what_is_told_again_and_again_says_why_a_pod_waits() -> None:
+    assert told(event("NetworkNotReady", "network is not ready", 4)) == []
+    assert told(event("Pulling", "an image of 80 GiB", 400)) == []
+
+
 def test_a_node_that_is_not_ready_is_told_of_itself() -> None:
     assert told(event("FailedMount", MOUNT), troubled={"worker-1"}) == []
 
