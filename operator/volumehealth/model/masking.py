@@ -12,8 +12,8 @@ import re
 MASK = "***"
 
 _STRONG = (
-    r"(?:password|passwd|passphrase|account[_-]?key|(?:access|secret|private|api|shared|storage|chap)[_-]?key"
-    r"|secret[_-]?access[_-]?key)"
+    r"(?:password(?:_in)?|passwd|passphrase|account[_-]?key|(?:access|secret|private|api|shared|storage|chap)[_-]?key"
+    r"|secret[_-]?access[_-]?key|client[_-]?secret)"
 )
 """Names that mean nothing else, whatever stands in front of them (`smbPassword`, `node.session.auth.password`)."""
 _NAME = rf"(?:{_STRONG}|secrets?|token|signature|credentials?|(?<![A-Za-z0-9])(?:pass|pwd|pw|sig|sas|username|bindpw))"
@@ -38,24 +38,32 @@ _FORMS = tuple(
         # Protobuf's text form of a CSI request: secrets:<key:"password" value:"x">
         rf"(?P<keep>key:\s?\"[^\"]{{0,64}}?(?:{_NAME}|key)[^\"]{{0,64}}\"\s{{1,4}}value:\s?){_DOUBLE}",
         # Options, queries, connection strings, ini files: password=x, ?sig=x&, AccountKey=x;, auth.password = x
-        rf"(?P<keep>{_NAME}=(?!=)){_VALUE}",
+        rf"(?P<keep>{_NAME}\d?=(?!=)){_VALUE}",
         rf"(?P<keep>{_STRONG}\s{{1,4}}=\s{{0,4}}(?!=)){_VALUE}",
         # Flags: --password x
         rf"(?P<keep>--[\w-]{{0,32}}?{_NAME}\s{{1,4}}){_VALUE}",
+        # Names and values apart: iscsiadm -n node.session.auth.password -v x
+        rf"(?P<keep>{_STRONG}\s{{1,4}}(?:-v|--value)[=\s]\s{{0,4}}){_VALUE}",
+        # Users and passwords in one word: curl -u a:x, smbclient -U a%x, mount -o user=a%x; `-u 1000:1000` is none
+        r"(?P<keep>(?:^|\s)(?:-u|--user)(?:=|\s{1,4})[^\s:%\"']{1,64}[:%])(?!\d+(?:\s|$))[^\s\"']+",
+        rf"(?P<keep>\buser=[^\s,%]{{1,64}}%){_BARE}",
+        r"(?P<keep>\bsshpass\s{1,4}-p\s{0,4})\S+",
         # Maps as Go prints them, YAML: Password:x, password: "x", password: x
         rf"(?P<keep>(?:{_STRONG}|(?<![A-Za-z0-9])token):)(?![\s/:]){_VALUE}",
-        rf"(?P<keep>{_STRONG}:?\s{{1,4}})(?:{_DOUBLE}|{_SINGLE})",
+        rf"(?P<keep>(?:{_STRONG}|(?<![A-Za-z0-9])(?:pass|pwd)):?\s{{1,4}})(?:{_DOUBLE}|{_SINGLE})",
         rf"(?P<keep>{_STRONG}:\s{{1,4}})(?:(?=\S*[0-9!#$%^*+@=])[^\s,;\"'<>]+|\S+{_CLOSED}(?=$|[,;}}\]]))",
         # Headers
         r"(?P<keep>authorization\\?[\"']?\s{0,4}[:=]\s{0,4}\\?[\"']?(?:[a-z]{2,16}\s{1,4})?)[^\s,;\"'\\]+",
+        r"(?P<keep>\b(?:x-[\w-]{0,40}(?:token|key|secret|signature)|(?:set-)?cookie)\s{0,2}:\s{0,4})[^\s,;]+(?:;\s?[^\s,;]+)*",
         r"(?P<keep>\bbearer\s{1,4})(?=[\w.~+/=-]*[0-9])[\w.~+/=-]{12,}",
         # user:password@ of a URL, and of a share; a port is none
         r"(?P<keep>//[^\s/:@%\"'<>]*[:%])(?!\d{1,5}(?:/|$|\s))(?:[^\s\"'<>/]+|[^\s\"'<>@]+?)(?=@)",
-        # Secrets by their form: AWS, JSON web tokens, Ceph, GitHub, GitLab, Slack, Vault, Google
+        # Secrets by their form: AWS, JSON web tokens, Ceph, NVMe, GitHub, GitLab, Slack, Vault, Google
         (
             r"(?P<keep>)\b(?-i:(?:AKIA|ASIA)[A-Z0-9]{16}\b"
             r"|eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?"
             r"|AQ[A-Za-z0-9+/]{36,38}=="
+            r"|DHHC-1:\d\d:[A-Za-z0-9+/]{8,}={0,2}:?"
             r"|gh[oprsu]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abeprs]-[\w-]{10,}|hvs\.[\w-]{20,}"
             r"|AIza[\w-]{35})"
         ),
@@ -64,7 +72,7 @@ _FORMS = tuple(
 _BASIC = re.compile(r"\b(basic\s{1,4})([A-Za-z0-9+/]{6,}={0,2})", re.IGNORECASE)
 _SUSPICIOUS = re.compile(
     r"pass|pwd|pw=|secret|token|key|sig|sas=|creden|username|bindpw|bearer|basic|authoriz|//|AKIA|ASIA|eyJ|\bAQ"
-    r"|gh[oprsu]_|github_|glpat|xox|hvs\.|AIza",
+    r"|DHHC|cookie|user[=\s]|-u\s|gh[oprsu]_|github_|glpat|xox|hvs\.|AIza",
     re.IGNORECASE,
 )
 

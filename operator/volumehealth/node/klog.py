@@ -17,7 +17,7 @@ _KERNEL_LEVELS = 8
 _CONTEXT = 8
 """Lines that are remembered to find the place again."""
 _HEAD = re.compile(
-    r"<(?P<n>[0-9]{1,9})>(?:\[ *(?P<stamp>[0-9]{1,12}\.[0-9]{1,9})\])?(?:\[ *[TC][0-9]+\])? ?(?P<text>.*)",
+    r"<(?P<n>[0-9]{1,9})>(?:\[ *(?P<stamp>[0-9]{1,12}\.[0-9]{1,9})\])?(?: ?\[ *[TC][0-9]+\])? ?(?P<text>.*)",
     re.DOTALL,
 )
 _AT_BOOT = 1.0

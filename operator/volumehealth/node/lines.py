@@ -235,6 +235,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], _Reader], ...] = tuple(
         # -- iomap since 5.5, XFS alone up to 4.20
         (rf"{_DEV}: writeback error on inode \d+, offset \d+, sector \d+", _device(Says.WRITES_LOST)),
         (rf"XFS \({_DEV}\): writeback error on sector \d+", _device(Says.WRITES_LOST)),
+        # XFS gives up what was written and has no place on the disk yet
+        (rf"XFS \({_DEV}\): page discard on (?:page|folio) ", _device(Says.WRITES_LOST)),
         # -- ext4
         (rf"EXT4-fs error \(device {_DEV}\)(?: in |: )", _device(Says.FILESYSTEM_ERROR)),
         (rf"EXT4-fs \({_DEV}\): Remounting filesystem read-only", _device(Says.READ_ONLY)),
@@ -310,7 +312,11 @@ _PATTERNS: tuple[tuple[re.Pattern[str], _Reader], ...] = tuple(
         (rf"F2FS-fs \({_DEV}\): Mounted with checkpoint version", _device(Says.MOUNTED)),
         # -- NVMe
         (
-            rf"{_DEV}: .*I/O Error \(sct 0x(?P<type>[0-9a-f]+) / sc 0x[0-9a-f]+\)",
+            # "I/O Error", or the error's name where the kernel knows names (CONFIG_NVME_VERBOSE_ERRORS)
+            (
+                rf"{_DEV}: [\w/ -]+\(0x[0-9a-f]+\) @ LBA \d+, \d+ blocks, [^()]+ "
+                r"\(sct 0x(?P<type>[0-9a-f]+) / sc 0x[0-9a-f]+\)"
+            ),
             _nvme_error,
         ),
         (
@@ -341,7 +347,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], _Reader], ...] = tuple(
         ),
         # -- network block devices
         (
-            rf"rbd: {_DEV}: (?:read|write) .*result (?P<error>-\d+)",
+            # up to 4.19 "  result -108 xferred 1000" in a line of its own; -95 is a discard that is not supported
+            rf"rbd: {_DEV}: (?:(?:read|write) .*| {{1,4}})result (?!-95\b)(?P<error>-\d+)",
             _unless_full(Says.BACKEND_ERROR, about=About.DISK),
         ),
         (
@@ -349,11 +356,13 @@ _PATTERNS: tuple[tuple[re.Pattern[str], _Reader], ...] = tuple(
             _device(Says.IO_ERROR, About.DISK),
         ),
         (
-            rf"drbd {_DEV}: susp-io\( \S+ -> (?P<now>\S+) \)",
+            # one line tells all that changed: "role( Secondary -> Primary ) susp-io( no -> quorum )"
+            rf"drbd {_DEV}: (?:[\w-]+\( \S+ -> \S+ \) ){{0,8}}?susp-io\( \S+ -> (?P<now>\S+) \)",
             _drbd(Says.SUSPENDED, Says.RESUMED, "no"),
         ),
         (
-            r"drbd (?P<dev>[^\s/]+)/\d+ drbd\d+: disk\( \S+ -> (?P<now>Failed|Diskless|UpToDate) \)",
+            # who detaches a disk on purpose loses no replica
+            r"drbd (?P<dev>[^\s/]+)/\d+ drbd\d+: disk\( (?!Detaching )\S+ -> (?P<now>Failed|Diskless|UpToDate) \)",
             _drbd(Says.REPLICA_LOST, Says.REPLICA_BACK, "UpToDate"),
         ),
         # -- file servers

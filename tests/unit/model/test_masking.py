@@ -41,6 +41,21 @@ SEEN = {
     "password: hunter2": "password: ***",
     "AWS said no to AKIAIOSFODNN7EXAMPLE": "AWS said no to ***",
     "aws_secret_access_key=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY": "aws_secret_access_key=***",
+    "iscsiadm -m node -o update -n node.session.auth.password -v S3cr3t: exit status 7": (
+        "iscsiadm -m node -o update -n node.session.auth.password -v *** exit status 7"
+    ),
+    "node.session.auth.password_in = S3cr3t": "node.session.auth.password_in = ***",
+    "mount -t cifs -o user=svc%S3cr3t,vers=3.0 //srv/share": "mount -t cifs -o user=svc%***,vers=3.0 //srv/share",
+    "mount -o password2=S3cr3t,ro": "mount -o password2=***,ro",
+    "smbclient //srv/share -U svc%S3cr3t -c ls": "smbclient //srv/share -U svc%*** -c ls",
+    "curl -u admin:S3cr3t https://array/api: 401": "curl -u admin:*** https://array/api: 401",
+    "curl --user=admin:S3cr3t x": "curl --user=admin:*** x",
+    "sshpass -p S3cr3t ssh root@nas": "sshpass -p *** ssh root@nas",
+    'login as "svc" with pass "S3cr3t" failed': 'login as "svc" with pass *** failed',
+    "GET /v3: 401, X-Auth-Token: gAAAAABk12": "GET /v3: 401, X-Auth-Token: ***",
+    "Set-Cookie: session=abc12; Path=/, x": "Set-Cookie: ***, x",
+    "clientSecret: abc~def1": "clientSecret: ***",
+    "nvme connect failed: DHHC-1:00:ia6zGodOr4SEG0Zz12==:": "nvme connect failed: ***",
     "-----BEGIN RSA PRIVATE KEY----- MIIEpAIBAAK": "-----BEGIN RSA PRIVATE KEY-----***",
 }
 
@@ -65,6 +80,8 @@ HARMLESS = (
     "/var/lib/kubelet/pods/0f1c/volumes/kubernetes.io~csi/pvc-1/mount",
     "uid=1000,gid=1000,vers=3.0,rw,relatime",
     "key pool is at 5 %; design=3, config=4, bypass=1, tokens=5, keys=7, secretName=csi, tokenExpirationSeconds=3600",
+    "runs as -u 1000:1000 with cookies, user name a:b",
+    "pass 2 of 5, pwd is /var/lib, bypass 'x'",
     "host H is not attached to NFS export for filesystem F",
     'Multi-Attach error for volume "pvc-1" Volume is already used by pod(s) a-0',
     "user=alice may not, mail a@b.example: quota",

@@ -288,6 +288,33 @@ ACCUSING = {
         "dm-1",
     ),
     "device-mapper: crypt: dm-2: INTEGRITY AEAD ERROR, sector 77": (Says.IO_ERROR, About.DISK, "dm-2"),
+    # kernels that know the names of NVMe's errors
+    "nvme0n1: Write(0x1) @ LBA 123, 8 blocks, Host Path Error (sct 0x3 / sc 0x70) DNR ": (
+        Says.PATH_ERROR,
+        About.DISK,
+        "nvme0n1",
+    ),
+    "nvme0c0n1: Read(0x2) @ LBA 123, 8 blocks, Asymmetric Access Inaccessible (sct 0x3 / sc 0x2) ": (
+        Says.PATH_ERROR,
+        About.DISK,
+        "nvme0n1",
+    ),
+    "rbd: rbd2:   result -108 xferred 1000": (Says.BACKEND_ERROR, About.DISK, "rbd2"),
+    "drbd pvc-X: role( Secondary -> Primary ) susp-io( no -> quorum )": (
+        Says.SUSPENDED,
+        About.RESOURCE,
+        "pvc-X",
+    ),
+    "drbd pvc-X/0 drbd1008: disk( Failed -> Diskless ) quorum( yes -> no )": (
+        Says.REPLICA_LOST,
+        About.RESOURCE,
+        "pvc-X",
+    ),
+    "XFS (dm-0): page discard on page 00000000abcdef01, inode 0x81, pos 4096.": (
+        Says.WRITES_LOST,
+        About.FILESYSTEM,
+        "dm-0",
+    ),
     # the log itself
     "EXT4-fs error: 12 callbacks suppressed": (Says.SUPPRESSED, About.LOG, "EXT4-fs error"),
     "EXT4-fs warning: 3 callbacks suppressed": (Says.SUPPRESSED, About.LOG, "EXT4-fs warning"),
@@ -370,6 +397,11 @@ def test_a_line_says_what_of_which_device(text: str) -> None:
         "nfs: RPC call returned error 13",
         "lockd: server 10.0.0.1 not responding, timed out",
         "drbd pvc-1/0 drbd1008: disk( Diskless -> Attaching )",
+        "drbd pvc-1/0 drbd1008: disk( UpToDate -> Detaching )",
+        "drbd pvc-1/0 drbd1008: disk( Detaching -> Diskless )",
+        "drbd pvc-1/0 drbd1008: quorum( yes -> no )",
+        "rbd: rbd2:   result -95 xferred 1000",
+        "nvme0n1: Read(0x2) @ LBA 0, 8 blocks, Unrecovered Read Error (sct 0x2 / sc 0x81) MORE DNR ",
         "drbd pvc-1/0 drbd1008: resync done (total 1 sec; paused 0 sec; 4096 K/sec)",
         # what other places printed too often says nothing of volumes
         "kauditd_printk_skb: 18 callbacks suppressed",
