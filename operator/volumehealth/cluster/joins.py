@@ -12,7 +12,7 @@ from volumehealth.errors import ApiError
 from volumehealth.kube.bodies import read_body
 from volumehealth.model.cluster import ApiConditions, Claim, Pod, SilenceAsked
 from volumehealth.model.health import DEGRADED, INACCESSIBLE, Condition
-from volumehealth.model.ids import ClaimRef, VolumeId
+from volumehealth.model.ids import LOCAL_VOLUMES, ClaimRef, VolumeId, is_driver_name
 from volumehealth.model.vocabulary import Reason
 
 Key = TypeVar("Key", bound=Hashable)
@@ -92,6 +92,8 @@ def known_from(record: RawRecord) -> Known | None:
         return None
     if not (status.driver and status.volume and status.volume_handle):
         return None
+    if status.driver != LOCAL_VOLUMES and not is_driver_name(status.driver):
+        return None  # somebody changed it by hand
     return Known(record.owner_uid, status.volume, VolumeId(status.driver, status.volume_handle))
 
 

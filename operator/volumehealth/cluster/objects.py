@@ -19,7 +19,7 @@ from volumehealth.kube.bodies import version_number, without_nulls
 from volumehealth.model.clock import moment_of
 from volumehealth.model.cluster import ApiConditions, Namespace, Pod, PodWait, SilenceAsked
 from volumehealth.model.health import Condition
-from volumehealth.model.ids import LOCAL_VOLUMES, ClaimRef, VolumeId
+from volumehealth.model.ids import LOCAL_VOLUMES, ClaimRef, VolumeId, is_driver_name
 from volumehealth.model.text import clean_message
 from volumehealth.model.vocabulary import SILENCE_REASON, SILENCE_UNTIL
 
@@ -165,9 +165,16 @@ class SilenceAnnotations(msgspec.Struct, rename={"until": SILENCE_UNTIL, "why": 
 
 
 class _ClaimAnnotations(
-    msgspec.Struct, rename={"driver": "volume.kubernetes.io/storage-provisioner"}, gc=False
+    msgspec.Struct,
+    rename={
+        "driver": "volume.kubernetes.io/storage-provisioner",
+        "before": "volume.beta.kubernetes.io/storage-provisioner",
+    },
+    gc=False,
 ):
     driver: str = ""
+    before: str = ""
+    """Claims that were made before 1.23 have this one only."""
 
 
 class SilenceMeta(ObjectMeta, rename="camel", gc=False):
@@ -480,7 +487,8 @@ def claim_row(
 
 def _provisioner_of(metadata: ClaimMeta) -> str:
     made = _provisioner.decode(metadata.annotations)
-    return intern(made.driver) if made is not None else ""
+    name = made.driver or made.before if made is not None else ""
+    return intern(name) if is_driver_name(name) else ""
 
 
 def _silence_of_claim(metadata: ClaimMeta) -> SilenceAsked | None:

@@ -1,10 +1,18 @@
 """Names that must not be mixed up."""
 
+import re
 from typing import NamedTuple
+
+_DRIVER = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,61}[A-Za-z0-9])?", re.ASCII)
 
 LOCAL_VOLUMES = "kubernetes.io/local-volume"
 """The kubelet's own plugin for `local` PersistentVolumes, named as in the kubelet's directories. It is no CSI driver: nobody can
 be asked about its volumes, and all that nodes and Kubernetes say of them counts."""
+
+
+def is_driver_name(name: str) -> bool:
+    """Tell whether a name can be that of a CSI driver (CSI, GetPluginInfo); `rancher.io/local-path` is another provisioner's."""
+    return _DRIVER.fullmatch(name) is not None
 
 
 class ClaimRef(NamedTuple):

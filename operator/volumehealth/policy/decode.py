@@ -5,9 +5,10 @@ does not fit is collected with its path while reading goes on.
 """
 
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from volumehealth.model.clock import LONG_AGO, parse_rfc3339
@@ -44,6 +45,29 @@ def decode(kind: type[T], raw: object, path: str, faults: list[FieldError]) -> T
         for spec, hint in _fields(kind)
     }
     return kind(**values)
+
+
+def unknown_fields(kind: type[Any], raw: object, path: str) -> Iterator[FieldError]:
+    """Find fields that a dataclass does not have, nor what is nested in it; the nearest one that it has is named."""
+    if not isinstance(raw, Mapping):
+        return
+    known = {camel_case(spec.name): hint for spec, hint in _fields(kind)}
+    for name, value in raw.items():
+        if name not in known:
+            near = get_close_matches(str(name), known, 1)
+            words = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"
+            yield FieldError(f"{path}.{name}", f"there is no such field{words}")
+            continue
+        hint, parts = known[name], [(f"{path}.{name}", value)]
+        if get_origin(hint) in (types.UnionType, Union):
+            hint = get_args(hint)[0]
+        if get_origin(hint) is tuple:
+            hint = get_args(hint)[0]
+            items = value if isinstance(value, list) else ()
+            parts = [(f"{path}.{name}[{index}]", item) for index, item in enumerate(items)]
+        if is_dataclass(hint) and isinstance(hint, type):
+            for where, part in parts:
+                yield from unknown_fields(hint, part, where)
 
 
 def _fields(kind: type[Any]) -> tuple[tuple[Field[Any], Any], ...]:

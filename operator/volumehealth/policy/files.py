@@ -6,8 +6,9 @@ from pathlib import Path
 import yaml
 
 from volumehealth.errors import InvalidSpec
-from volumehealth.model.policy import FieldError, Policy
+from volumehealth.model.policy import FieldError, Policy, PolicySpec
 from volumehealth.model.vocabulary import API_VERSION, GROUP, POLICY_KIND
+from volumehealth.policy.decode import unknown_fields
 from volumehealth.policy.parse import parse_policy
 
 
@@ -16,7 +17,8 @@ def policy_from_file(path: Path) -> Policy:
 
     Raises:
         InvalidSpec: if the file cannot be read, is no YAML, does not hold exactly one VolumeHealthPolicy, or its
-            spec cannot be used. The path of a fault of the file is the file's name.
+            spec cannot be used or has fields that there are not: nobody prunes them and warns, as the API server does, and a
+            selector that is misspelt would select everything. The path of a fault of the file is the file's name.
     """
     try:
         documents = [one for one in yaml.safe_load_all(path.read_text(encoding="utf-8")) if one is not None]
@@ -32,6 +34,9 @@ def policy_from_file(path: Path) -> Policy:
         raise _file_fault(path, f"must hold a {POLICY_KIND} of {API_VERSION}, but holds {kind} of {version}")
     if version != API_VERSION:
         raise _file_fault(path, f"holds version {version}, but this program reads {API_VERSION}")
+    unknown = list(unknown_fields(PolicySpec, document.get("spec"), "spec"))
+    if unknown:
+        raise InvalidSpec(unknown)
     return parse_policy(document)
 
 

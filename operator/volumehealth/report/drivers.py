@@ -39,7 +39,7 @@ _NOT_HEARD = (SourceState.NOT_CONNECTED, SourceState.UNREACHABLE)
 """Unreachable: the report that is made with the agent's rights is there, and no agent writes it."""
 _COULD_TELL_MORE = (SourceState.UNSUPPORTED, SourceState.NOT_CONNECTED)
 _NOT_SELECTED = "no policy selects its claims"
-_TELLS_MOST = (
+TELLS_MOST = (
     SourceState.UNREACHABLE,
     SourceState.CIRCUIT_OPEN,
     SourceState.ANSWERING,
@@ -220,7 +220,7 @@ class DriverWriter:
             status = {"state": str(SourceState.NOT_CONNECTED), "since": rfc3339(self._clock.now())}
             status |= {"healthAPI": "None", "hint": _NOT_SELECTED}
             return status | {"since": _since(status, before)}
-        state = min((share.state for share in found), key=lambda one: _TELLS_MOST.index(one.state))
+        state = min((share.state for share in found), key=lambda one: TELLS_MOST.index(one.state))
         claims = dict(
             zip(_VERDICTS, map(sum, zip(*(share.claims for share in found), strict=True)), strict=True)
         )

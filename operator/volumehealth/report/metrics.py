@@ -16,8 +16,9 @@ from prometheus_client.registry import Collector
 from volumehealth import __version__
 from volumehealth.judge.result import Agents, CheckResult
 from volumehealth.model.cluster import ViewState
-from volumehealth.model.health import Finding, SourceState, severity
+from volumehealth.model.health import DriverState, Finding, SourceState, severity
 from volumehealth.model.ids import ClaimRef
+from volumehealth.report.drivers import TELLS_MOST
 from volumehealth.report.text import clean, fit
 
 _SERIES = 1000
@@ -247,9 +248,11 @@ class _State(Collector):
                 for verdict in _VERDICTS
             ),
         )
-        drivers = {
-            name: driver for shown in self.policies.values() for name, driver in shown.result.drivers.items()
-        }
+        drivers: dict[str, DriverState] = {}
+        for shown in self.policies.values():
+            for name, driver in shown.result.drivers.items():
+                states = (drivers.get(name, driver), driver)
+                drivers[name] = min(states, key=lambda one: TELLS_MOST.index(one.state))
         yield _gauge(
             "driver_state",
             "1 for the state that a driver is in, 0 for the others.",

@@ -82,6 +82,23 @@ def test_a_lost_claim_names_the_driver_that_made_its_volume() -> None:
     assert claim({"phase": "Bound"}, annotations=annotations).driver == ""
 
 
+@pytest.mark.parametrize(
+    ("annotations", "driver"),
+    [
+        ({"volume.beta.kubernetes.io/storage-provisioner": "ebs.csi.aws.com"}, "ebs.csi.aws.com"),
+        ({"volume.kubernetes.io/storage-provisioner": "rancher.io/local-path"}, ""),
+        ({"volume.kubernetes.io/storage-provisioner": "../volumehealthpolicies/x"}, ""),
+        ({}, ""),
+    ],
+    ids=["before 1.23", "a provisioner that is no CSI driver", "no name at all", "nobody made it"],
+)
+def test_who_made_a_lost_claims_volume_is_named_if_it_is_a_csi_driver(
+    annotations: dict[str, str], driver: str
+) -> None:
+    """An object is named after the driver; the name must be one."""
+    assert claim({"phase": "Lost"}, annotations=annotations).driver == driver
+
+
 def test_health_conditions_are_kept_as_they_came_but_cleaned() -> None:
     said = {"status": "Wobbling", "reason": "of a new kind", "message": "line\nbreak"}
     health = api_conditions({"phase": "Bound", "healthStatus": {"healthConditions": [said]}}).health

@@ -148,6 +148,18 @@ BAD_FILES = {
     ),
     "a tag that would run code": ("!!python/object/apply:os.getpid []", "is not YAML: "),
     "a bad spec": (GOOD.replace("10s", "10"), "spec.interval: must be a duration"),
+    "a selector that is misspelt, and would select all": (
+        GOOD.replace("interval: 10s", "selektor: {drivers: [a]}"),
+        "spec.selektor: there is no such field; did you mean selector?",
+    ),
+    "a check that is misspelt, and would stay on": (
+        GOOD.replace("interval: 10s", "checks: {nodes: {enabled: false}}"),
+        "spec.checks.nodes: there is no such field; did you mean node?",
+    ),
+    "a rule that is misspelt": (
+        GOOD.replace("interval: 10s", "rules: [{match: {driver: a, plane: Node}, ignore: true}]"),
+        "spec.rules[0].match.plane: there is no such field; known are driver, message, reason, source, status",
+    ),
 }
 
 

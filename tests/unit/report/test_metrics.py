@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from support.health import START, make_policy
+from support.health import START, make_driver, make_policy, make_result
 from unit.report.scenes import SCENES, three_bad, three_thousand_bad
 from volumehealth.judge.result import Agents, CheckResult
 from volumehealth.model.cluster import ViewState
+from volumehealth.model.health import SourceState
 from volumehealth.report.metrics import Metrics
 
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
@@ -70,6 +71,17 @@ def test_counts_of_a_policy_are_those_of_its_status(metrics: Metrics) -> None:
     claims = samples(metrics, "policy_claims")
     assert claims[("policy", "storage"), ("state", "unhealthy")] == 3
     assert claims[("policy", "storage"), ("state", "unmonitored")] == 3115
+
+
+def test_a_driver_is_in_the_state_that_tells_most_whichever_policy_was_checked_last(metrics: Metrics) -> None:
+    """Faults H26: a policy that switched the controllers off says nothing of how the driver answers the others."""
+    answering = make_result(policy=make_policy("all"), drivers=[make_driver()])
+    off = make_result(policy=make_policy("off"), drivers=[make_driver(state=SourceState.NOT_CONNECTED)])
+    for order in ((answering, off), (off, answering)):
+        for result in order:
+            show(metrics, result)
+        state = {dict(labels)["state"]: value for labels, value in samples(metrics, "driver_state").items()}
+        assert (state["Answering"], state["NotConnected"]) == (1, 0)
 
 
 def test_agents_that_are_silent_are_counted(metrics: Metrics) -> None:
