@@ -21,6 +21,7 @@ from volumehealth.model.cluster import (
     Claim,
     NodeDrivers,
     Pod,
+    PodEvent,
     PodWait,
     StorageStatement,
 )
@@ -364,8 +365,70 @@ def test_an_attachment_that_hangs_on_has_not_recovered_because_its_pod_was_delet
     assert world.notified[1:] == ["Closed db AttachStuck a"]
 
 
-def test_a_failed_attachment_comes_and_goes(world: World) -> None:
+def test_a_driver_has_not_come_back_because_its_node_failed_as_well(world: World) -> None:
+    """Faults C8: while a node is not Ready, it is told of itself; what else was found there stays, stale."""
+    world.claims("db")
+    world.cluster.csinodes["a"] = NodeDrivers("a", frozenset())
+    world.after(minutes=3)
+    world.cluster.set_node("a", "Unknown")
+    checked = world.after(minutes=15)
+    assert world.notified == ["Found db DriverNotRegistered a", "Found db NodeFailed a"]
+    assert world.findings(checked, "db") == [
+        "Inaccessible/NodeFailed (Kubernetes a)",
+        "Degraded/DriverNotRegistered (Kubernetes a) (stale)",
+    ]
+    world.cluster.csinodes["a"] = NodeDrivers("a", frozenset([DRIVER]))
+    world.after(minutes=6)
+    assert world.notified[2:] == ["Recovered db DriverNotRegistered a"], "its node is not Ready still"
+
+
+def test_a_pod_that_waits_on_has_not_got_its_volume_because_its_events_have_expired(world: World) -> None:
+    """Faults F17, in a whole check: one origin is silent about one thing and would speak of others."""
     world.claims("db", node="")
+    world.cluster.set_node("a", since=START - timedelta(days=1))
+    begun = PodWait(START, (("data", "db"),))
+    waiting = Pod("shop", "db-1", "uid-db-1", "a", "Pending", ("db",), waits=begun)
+    world.cluster.run(waiting)
+    said = PodEvent("FailedMount", 'MountVolume.SetUp failed for volume "pv-db" : timed out', START)
+    world.cluster.pod_events[waiting.uid] = (said,)
+    world.after(minutes=3)
+    world.cluster.pod_events[waiting.uid] = ()
+    checked = world.after(minutes=11)
+    assert world.notified == ["Found db CannotMount a"]
+    assert world.findings(checked, "db") == ["Inaccessible/CannotMount (Kubernetes a) (stale)"]
+
+
+def test_a_pod_has_not_got_its_volume_because_its_node_failed_or_its_check_is_off(world: World) -> None:
+    """Faults A1 and C8: what Kubernetes says of one object clears nothing that it said of another."""
+    world.claims("db", node="")
+    world.cluster.set_node("a", since=START - timedelta(days=1))
+    begun = PodWait(START, (("data", "db"),))
+    waiting = Pod("shop", "db-1", "uid-db-1", "a", "Pending", ("db",), waits=begun)
+    world.cluster.run(waiting)
+    said = PodEvent("FailedMount", 'MountVolume.SetUp failed for volume "pv-db" : timed out', START)
+    world.cluster.pod_events[waiting.uid] = (said,)
+    world.after(minutes=3)
+    world.cluster.set_node("a", "Unknown")
+    checked = world.after(minutes=15)
+    assert world.notified == ["Found db CannotMount a", "Found db NodeFailed a"]
+    assert world.findings(checked, "db")[0].endswith("(stale)")
+    world.spec = replace(SPEC, checks=replace(SPEC.checks, mount=PlaneCheck(enabled=False)))
+    world.after(minutes=1)
+    assert world.notified[2:] == ["Closed db CannotMount a"]
+
+
+def test_an_attachment_that_failed_has_not_recovered_because_its_pod_was_deleted(world: World) -> None:
+    world.claims("db")
+    world.cluster.attach(Attachment("va", "pv-db", "a", attach_error="no path to the array"))
+    world.after(minutes=3)
+    world.cluster.end(make_pod("db-0", node="a", claim="db"))
+    world.cluster.attachments.clear()
+    world.after(minutes=6)
+    assert world.notified == ["Found db AttachFailed a", "Closed db AttachFailed a"]
+
+
+def test_a_failed_attachment_comes_and_goes(world: World) -> None:
+    world.claims("db")
     world.cluster.attach(Attachment("va", "pv-db", "a", attach_error="no path to the array"))
     world.after(minutes=3)
     assert world.notified == ["Found db AttachFailed a"]
@@ -639,6 +702,21 @@ def test_capacity_is_heard_only_if_the_policy_wants_it(world: World) -> None:
     assert counts(world.after(minutes=3, renew=("a",))) == {"healthy": 1}
     world.spec = SPEC
     assert counts(world.after(minutes=3, renew=("a",))) == {"unhealthy": 1}
+
+
+def test_a_volume_that_is_said_to_be_full_on_purpose_is_unhealthy_no_more(world: World) -> None:
+    """Faults C8: its agent compares it no more, and would never say that it has space again."""
+    (claim,) = world.claims("db")
+    low = make_entry(claim, status="Degraded", reason="OutOfCapacity", origin=Observer.CAPACITY)
+    world.cluster.report("a", low)
+    world.after(minutes=3, renew=("a",))
+    world.cluster.add(replace(claim, labels={"excluded_from_alerts": "true"}))
+    said = world.cluster.reports["a"]
+    others = tuple(one for one in said.coverage if one.observer is not Observer.CAPACITY)
+    world.cluster.reports["a"] = replace(said, volumes=(), coverage=others)
+    checked = world.after(minutes=6, renew=("a",))
+    assert world.notified == ["Found db OutOfCapacity a", "Closed db OutOfCapacity a"]
+    assert counts(checked) == {"healthy": 1}
 
 
 def test_the_node_plane_can_be_switched_off(world: World) -> None:

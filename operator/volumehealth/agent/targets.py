@@ -14,8 +14,6 @@ from volumehealth.policy.select import Selection
 
 MOUNT_GRACE = timedelta(minutes=2)
 """A Pod that waits for its volumes for longer than this has volumes that cannot be mounted."""
-_NO_ALARM = ("excluded_from_alerts", "true")
-"""Label by which users of the kubernetes-mixin already keep a claim out of alerts about free space (facts D21)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,23 +175,12 @@ def _target(found: KnownClaim, pods: Sequence[NodePod], policy: Policy, kubelet:
 def _read_only(found: KnownClaim, pod: NodePod) -> bool:
     return (
         found.read_only
-        or _only_readers(found.claim)
+        or found.claim.only_readers
         or any(volume.read_only for volume in pod.volumes if volume.claim == found.claim.ref.name)
     )
 
 
-def _only_readers(claim: Claim) -> bool:
-    return set(claim.access_modes) == {"ReadOnlyMany"}
-
-
 def _minds_space(found: KnownClaim, pods: Sequence[NodePod]) -> bool:
-    """Tell whether little free space means anything: not of block volumes, readers' volumes, disk images (D8, D21)."""
-    claim = found.claim
-    label, value = _NO_ALARM
-    return not (
-        claim.block
-        or found.read_only
-        or _only_readers(claim)
-        or claim.labels.get(label) == value
-        or any(pod.virtual_machine for pod in pods)  # a backup's Pod beside the launcher changes nothing
-    )
+    """Tell whether little free space means anything: not of disk images either (D21)."""
+    # a backup's Pod beside the launcher changes nothing
+    return found.claim.minds_space and not (found.read_only or any(pod.virtual_machine for pod in pods))

@@ -137,15 +137,16 @@ def judge_claim(
         return _unaccused(answers, stale_reason, by_node=by_node)
     past = not_after(previous, now) if previous is not None else ClaimHealth(uid, verdict=before)
     tick = _Tick(now.timestamp() if monotonic is None else monotonic, settings.longest_gap, now)
-    told, ended = _complete(answers, past, origins, ref)
+    told, states = _complete(answers, past, origins, ref)
     hearing = hear(told, driver=driver, rules=settings.rules, delay=settings.unhealthy_after, now=now)
+    states |= _of_other_objects(past, hearing, origins, ref)
     followed = _follow_findings(
-        past.findings, hearing, {} if stale_reason else ended, settings.healthy_after, tick,
+        past.findings, hearing, {} if stale_reason else states, settings.healthy_after, tick,
         frozen=bool(stale_reason),
     )  # fmt: skip
     kept, cleared, closed = followed
     known = frozenset(origin for origin in past.confirmed_origins if not hearing.is_clean(origin))
-    following = _follow_pending(past.pending, hearing, ended, known, tick)
+    following = _follow_pending(past.pending, hearing, states, known, tick)
     pending = _take_up(following, kept, hearing, known, tick)
     waiting, confirmed, known = _confirm(pending, kept, hearing, known, past.episodes, now)
     said = [wait for wait in waiting if _statement(hearing, wait) is not None]
@@ -187,14 +188,17 @@ def judge_claim(
     )
 
 
-_Ended = Mapping[tuple[Origin, Identity], Answer]
-"""Origins that will not speak any more, by what they said."""
+_States = dict[tuple[Origin, Identity], Answer]
+"""By origin and statement: that it is silent about that, or will not speak of it any more."""
 
 
 def _complete(
     answers: Sequence[Answer], past: ClaimHealth, origins: Origins | None, ref: ClaimRef
-) -> tuple[Sequence[Answer], _Ended]:
-    """Add what origins are that said something before and gave no answer now; return the ended ones apart."""
+) -> tuple[Sequence[Answer], _States]:
+    """Add what origins are that said something before and gave no answer now; return apart what is not clean.
+
+    An origin may be clean of one statement and silent about another one: each is about an object of its own.
+    """
     spoke = {answer.origin for answer in answers}
     items: tuple[Finding | Pending, ...] = (*past.findings, *past.pending)
     missing: dict[tuple[Origin, Identity | None], str] = {
@@ -207,14 +211,36 @@ def _complete(
     if origins is None or not missing:
         return answers, {}
     told: dict[Origin, Answer] = {}
-    ended: dict[tuple[Origin, Identity], Answer] = {}
+    states: _States = {}
     for (origin, identity), reason in missing.items():
         answer = origins.state_of(ref, origin, reason)
-        if answer.outcome is not Outcome.ENDED:
+        if answer.outcome is Outcome.HEALTHY and identity is not None:
             told[origin] = answer
-        elif identity is not None:
-            ended[origin, identity] = answer
-    return (*answers, *told.values()), ended
+        elif answer.outcome is not Outcome.ENDED:
+            told.setdefault(origin, answer)
+        if answer.outcome is not Outcome.HEALTHY and identity is not None:
+            states[origin, identity] = answer
+    return (*answers, *told.values()), states
+
+
+def _of_other_objects(
+    past: ClaimHealth, hearing: Statements, origins: Origins | None, ref: ClaimRef
+) -> _States:
+    """Return what is not clean although its origin speaks: Kubernetes speaks of many objects.
+
+    That a node has failed says nothing of the driver that is not registered there.
+    """
+    if origins is None:
+        return {}
+    states: _States = {}
+    items: tuple[Finding | Pending, ...] = (*past.findings, *past.pending)
+    for item in items:
+        for origin in item.origins:
+            if item.source is Source.KUBERNETES and hearing.says_anything(origin):
+                answer = origins.state_of(ref, origin, item.reason)
+                if answer.outcome is not Outcome.HEALTHY and hearing.said(item.identity) is None:
+                    states[origin, item.identity] = answer
+    return states
 
 
 def unjudged(previous: ClaimHealth | None, uid: str, error: Exception) -> Judgement:
@@ -350,7 +376,7 @@ def _stop(finding: Finding) -> Finding:
 def _follow_findings(
     findings: Iterable[Finding],
     hearing: Statements,
-    ended: _Ended,
+    states: _States,
     healthy_after: timedelta,
     tick: _Tick,
     *,
@@ -362,7 +388,7 @@ def _follow_findings(
     closed: list[tuple[Finding, str]] = []
     for finding in findings:
         statement = hearing.said(finding.identity)
-        over = None if frozen else _over(finding, hearing, ended, healthy_after, tick)
+        over = None if frozen else _over(finding, hearing, states, healthy_after, tick)
         if statement is not None:
             kept.append(_said_again(finding, statement, hearing.observers[finding.identity]))
         elif over is None:
@@ -395,17 +421,19 @@ class _Over(NamedTuple):
 
 
 def _over(
-    finding: Finding, hearing: Statements, ended: _Ended, healthy_after: timedelta, tick: _Tick
+    finding: Finding, hearing: Statements, states: _States, healthy_after: timedelta, tick: _Tick
 ) -> _Over | None:
     """Return how a finding is over; None while any of its origins still says it, or is silent."""
     stamps, whys, delay = [], [], timedelta(0)
     for origin in finding.origins:
-        end = ended.get((origin, finding.identity))
-        if end is not None:
+        state = states.get((origin, finding.identity))
+        if state is not None and state.outcome is Outcome.ENDED:
             stamps.append(tick.wall)
-            whys.append(end.message)
-            delay = max(delay, healthy_after if end.delay is None else end.delay)
+            whys.append(state.message)
+            delay = max(delay, healthy_after if state.delay is None else state.delay)
             continue
+        if state is not None:
+            return None
         heard = hearing.origins.get(origin)
         if heard is None or heard.gone_at(finding.identity, finding.message) is None:
             return None
@@ -429,7 +457,7 @@ def _go_on(answered: Answered, stamp: datetime, tick: _Tick) -> Answered:
 def _follow_pending(
     pending: Iterable[Pending],
     hearing: Statements,
-    ended: _Ended,
+    states: _States,
     confirmed: frozenset[Origin],
     tick: _Tick,
 ) -> list[Pending]:
@@ -445,9 +473,9 @@ def _follow_pending(
         if heard is not None and heard.said:
             if wait.identity in heard.said or wait.origin not in confirmed:
                 following.append(_waits_on(wait, heard, tick))
-        elif (wait.origin, wait.identity) in ended:
+        elif (state := states.get((wait.origin, wait.identity))) and state.outcome is Outcome.ENDED:
             continue
-        elif heard is None or heard.gone_at(wait.identity, wait.message) is None:
+        elif state is not None or heard is None or heard.gone_at(wait.identity, wait.message) is None:
             following.append(replace(wait, waited=wait.waited.stopped()))
     return following
 

@@ -11,6 +11,9 @@ from datetime import datetime
 from volumehealth.model.health import Condition
 from volumehealth.model.ids import ClaimRef
 
+_NO_ALARM = ("excluded_from_alerts", "true")
+"""Label by which users of the kubernetes-mixin already keep a claim out of alerts about free space (facts D21)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -38,6 +41,17 @@ class Claim:
     """True if the claim carries a deletionTimestamp."""
     topology: str = ""
     """From which nodes the volume can be reached (`spec.nodeAffinity`); empty if from all."""
+
+    @property
+    def only_readers(self) -> bool:
+        """Whether nobody may write to it."""
+        return set(self.access_modes) == {"ReadOnlyMany"}
+
+    @property
+    def minds_space(self) -> bool:
+        """Whether little free space means anything: not of devices, readers' volumes, and what is full on purpose (D8, D21)."""
+        label, value = _NO_ALARM
+        return not (self.block or self.only_readers or self.labels.get(label) == value)
 
 
 @dataclass(frozen=True, slots=True)

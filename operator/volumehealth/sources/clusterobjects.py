@@ -19,7 +19,13 @@ from volumehealth.sources.usage import Usage
 
 _OF_MOUNTS = (Reason.CANNOT_MOUNT, Reason.MULTI_ATTACH, Reason.ATTACH_STUCK)
 _OF_WAITING = (Reason.CANNOT_MOUNT, Reason.MULTI_ATTACH)
-_OF_USE = (Reason.NODE_FAILED, Reason.DRIVER_NOT_REGISTERED, Reason.CANNOT_MOUNT, Reason.MULTI_ATTACH)
+_OF_USE = (
+    Reason.NODE_FAILED,
+    Reason.DRIVER_NOT_REGISTERED,
+    Reason.CANNOT_MOUNT,
+    Reason.MULTI_ATTACH,
+    Reason.ATTACH_FAILED,
+)
 """What is said of a node because the claim is in use there."""
 
 
@@ -55,9 +61,13 @@ class ClusterObjects(ContextSource):
                 if waiting.hangs_since(attachment, now=now) is not None
             )
 
+        def registered(ref: ClaimRef, node: str) -> bool:
+            there = view.csinodes.get(node)
+            return there is not None and self._context.driver_of(ref) in there.drivers
+
         return Observed(
             statements=self._statements(asked, troubles, now),
-            origins=_Objects(checks, self._context.usage, view.follows, undecided, hangs, now),
+            origins=_Objects(checks, self._context.usage, view.follows, undecided, hangs, registered, now),
         )
 
     def _troubles(self, now: datetime) -> Mapping[str, kubernetes.NodeTrouble]:
@@ -150,6 +160,7 @@ class _Objects:
         follows: whether a resource may be read.
         undecided: whether a Pod on a node may still wait for a claim, and nobody can say that it does not.
         hangs: whether the attachment of a claim's volume to a node hangs, wait for it who may.
+        registered: whether a claim's driver is registered on a node.
         now: the moment.
     """
 
@@ -158,6 +169,7 @@ class _Objects:
     follows: Callable[[str], bool]
     undecided: Callable[[ClaimRef, str], bool]
     hangs: Callable[[ClaimRef, str], bool]
+    registered: Callable[[ClaimRef, str], bool]
     now: datetime
 
     def state_of(self, claim: ClaimRef, origin: Origin, reason: str) -> Answer:
@@ -175,4 +187,7 @@ class _Objects:
             return origins.silent(origin, self.now, SilenceReason.NOT_YET_ASKED, why)
         if reason == Reason.ATTACH_STUCK and self.hangs(claim, origin.node):
             return origins.ended(origin, self.now, "no Pod waits for it any more")
+        if reason == Reason.DRIVER_NOT_REGISTERED and not self.registered(claim, origin.node):
+            why = f"its driver is still not registered on {origin.node}, which is not Ready or runs none of its Pods"
+            return origins.silent(origin, self.now, SilenceReason.NOT_YET_ASKED, why)
         return origins.speaks(origin, self.now)

@@ -4,7 +4,7 @@ What they cover is remembered between checks, since it changes only with a repor
 """
 
 from collections import ChainMap
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import inf
@@ -12,7 +12,7 @@ from math import inf
 from volumehealth.cluster.resources import AGENT_PODS
 from volumehealth.judge.result import Agents
 from volumehealth.judge.storage import Backend
-from volumehealth.model.cluster import StorageStatement
+from volumehealth.model.cluster import Claim, StorageStatement
 from volumehealth.model.health import Answer, HealthAPI, HealthyOnNodes, Source, SourceState, Via
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import ON_NODES, Observer, Origin
@@ -92,7 +92,7 @@ class NodeAgents(ContextSource):
             storage=self._storage(in_use, agents) if on else {},
             storage_origins=lambda driver: _AgentStorage(driver, on, readable, now),
             on_nodes=_drivers(agents, asked.members.by_driver) if on else {},
-            origins=_Agents(checks, self._context.driver_of, self._context.usage, readable, now),
+            origins=_Agents(checks, self._context.view.claims, self._context.usage, readable, now),
         )
 
     def _list(self) -> None:
@@ -280,14 +280,14 @@ class _Agents:
 
     Attributes:
         checks: what the policy wants.
-        driver_of: the driver of a claim; empty if there is none.
+        claims: the view's rows.
         usage: which claims are used where.
         agents: by node; None where agents may not be read now.
         now: the moment.
     """
 
     checks: Checks
-    driver_of: Callable[[ClaimRef], str]
+    claims: Mapping[ClaimRef, Claim]
     usage: Usage
     agents: _AGENTS | None
     now: datetime
@@ -300,19 +300,21 @@ class _Agents:
             return origins.switched_off(origin, self.now, "node")
         if origin.node not in self.usage.nodes_of(claim):
             return origins.unused(origin, self.now)
+        row = self.claims.get(claim)
+        if origin.observer is Observer.CAPACITY and row is not None and not row.minds_space:
+            return origins.ended(origin, self.now, f"{origins.NO_LONGER}: how full it is means nothing")
         if self.agents is None:
             return origins.silent(origin, self.now, SilenceReason.VIEW_STALE, "agents may not be read")
         agent = self.agents.get(origin.node)
         if agent is None:
             return origins.ended(origin, self.now, f"{origins.NO_LONGER}: no agent runs on {origin.node}")
-        return self._of_agent(claim, origin, agent)
+        return self._of_agent(row.driver if row is not None else "", origin, agent)
 
-    def _of_agent(self, claim: ClaimRef, origin: Origin, agent: reports.NodeAgent) -> Answer:
+    def _of_agent(self, name: str, origin: Origin, agent: reports.NodeAgent) -> Answer:
         """Say what an agent's origin is that does not cover a claim now."""
         if agent.live is None:
             words = reports.silent_words(agent)
             return origins.silent(origin, self.now, SilenceReason.AGENT_SILENT, words)
-        name = self.driver_of(claim)
         driver = agent.driver(name)
         lost = driver is not None and (
             driver.state is SourceState.UNSUPPORTED or driver.health_api is HealthAPI.NONE
