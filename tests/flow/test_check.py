@@ -295,6 +295,7 @@ def test_a_claim_that_no_policy_holds_for_a_moment_keeps_its_finding(
     relabel({})
     assert world.checker.check(picky).healths == {}
     world.clock.advance(seconds=away)
+    world.clock.set_wall(timedelta(hours=1 if stays else 0))
     relabel({"name": "db"})
     checked = world.checker.check(picky)
     if stays:

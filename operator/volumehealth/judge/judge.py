@@ -60,7 +60,7 @@ class Judge:
         self._claims = claims
         self._memories: dict[str, _Memory] = {}
         self._unowned: dict[ClaimRef, ClaimHealth] = {}
-        self._between: dict[ClaimRef, tuple[ClaimHealth, datetime]] = {}
+        self._between: dict[ClaimRef, tuple[ClaimHealth, float]] = {}
 
     # ---- what an earlier process knew ----
 
@@ -92,7 +92,11 @@ class Judge:
     # ---- policies ----
 
     def follow(
-        self, policies: Mapping[str, Policy], owner: Callable[[ClaimRef], str | None], now: datetime
+        self,
+        policies: Mapping[str, Policy],
+        owner: Callable[[ClaimRef], str | None],
+        now: datetime,
+        monotonic: float,
     ) -> None:
         """Let what is remembered go with its claim to the policy that owns it now.
 
@@ -100,6 +104,7 @@ class Judge:
             policies: all with a usable spec, by uid.
             owner: the uid of the policy that owns a claim; None if none does.
             now: the moment, for the history.
+            monotonic: the moment, in monotonic seconds.
         """
         for uid, memory in list(self._memories.items()):
             memory.bad = None
@@ -109,17 +114,17 @@ class Judge:
                     moved = hand_over(health, policies[new_owner].name, now)
                     self._memory(new_owner).healths[ref] = moved
                 elif uid in policies:
-                    self._between[ref] = (stopped(health), now)
-        self._take_back(owner, now)
+                    self._between[ref] = (stopped(health), monotonic)
+        self._take_back(owner, monotonic)
         for ref in list(self._unowned):
             new_owner = owner(ref)
             if new_owner is not None:
                 self._memory(new_owner).healths.setdefault(ref, self._unowned.pop(ref))
 
-    def _take_back(self, owner: Callable[[ClaimRef], str | None], now: datetime) -> None:
+    def _take_back(self, owner: Callable[[ClaimRef], str | None], now: float) -> None:
         """Go on from what is remembered of claims that no policy held for a moment, as long as their records stay."""
         for ref, (health, since) in list(self._between.items()):
-            holder, late = owner(ref), abs((now - since).total_seconds()) > HAND_OVER_SECONDS
+            holder, late = owner(ref), now - since > HAND_OVER_SECONDS
             if holder is not None and not late:
                 self._memory(holder).healths.setdefault(ref, health)
             if holder is not None or late:

@@ -32,6 +32,8 @@ OUTPUT = "Events"
 """The name of this output in the outbox."""
 _MANY = 20
 """From this many claims on, if they are half of a driver's, a recovery is told on the PVCs only."""
+_SET_BACK = timedelta(minutes=1)
+"""By so much clocks may differ; a longer wait for a reminder would outlast the Event."""
 _PODS = 10
 """So many Pods are named in a record as still to be told; of more, all."""
 
@@ -53,8 +55,10 @@ class _Notification:
     dropped: bool = False
 
     def due(self, now: datetime, remind_every: timedelta) -> bool:
-        """Tell whether it is time to write."""
-        return not self.open and (self.last is None or now - self.last >= remind_every)
+        """Tell whether it is time to write; also if it was told in the future: a clock was set back since."""
+        if self.open or self.last is None:
+            return not self.open
+        return now - self.last >= remind_every or self.last - now > _SET_BACK
 
 
 @dataclass(eq=False, slots=True)

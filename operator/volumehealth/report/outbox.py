@@ -9,7 +9,7 @@ episode, and the episode is in the record.
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -18,8 +18,8 @@ from volumehealth.model.clock import Clock, rfc3339
 from volumehealth.model.health import ClaimHealth, Finding, Identity, TransitionKind
 from volumehealth.model.ids import ClaimRef
 
-PATIENCE = timedelta(seconds=10)
-"""A turn whose record cannot be written is told after this time all the same: people come before bookkeeping."""
+PATIENCE = 10.0
+"""Seconds after which a turn whose record cannot be written is told all the same: people come before bookkeeping."""
 
 
 class Edge(StrEnum):
@@ -123,7 +123,7 @@ class Fact(NamedTuple):
     episode: Episode
 
 
-_NO_FACTS: Mapping[Fact, datetime] = {}
+_NO_FACTS: Mapping[Fact, float] = {}
 
 
 class Outbox:
@@ -142,7 +142,7 @@ class Outbox:
         self._listeners: list[Callable[[ClaimRef], None]] = []
         self._on_receipt: Callable[[ClaimRef], None] = lambda _: None
         self._dues: dict[ClaimRef, dict[tuple[str, Edge, Episode], Due]] = {}
-        self._unrecorded: dict[ClaimRef, dict[Fact, datetime]] = {}
+        self._unrecorded: dict[ClaimRef, dict[Fact, float]] = {}
         self._versions: dict[ClaimRef, int] = {}
         self.receipt = asyncio.Event()
 
@@ -164,7 +164,7 @@ class Outbox:
                 continue  # nobody is told
             edge = Edge.ABNORMAL if turn.kind is TransitionKind.FOUND else Edge.NORMAL
             facts = self._unrecorded.setdefault(turn.claim, {})
-            facts[Fact(edge, episode_of(turn.uid, turn.finding))] = self._clock.now()
+            facts[Fact(edge, episode_of(turn.uid, turn.finding))] = self._clock.monotonic()
         for debtor in self._debtors:
             for ref, due in debtor.dues(result):
                 self._dues.setdefault(ref, {})[due.key] = due
@@ -223,7 +223,7 @@ class Outbox:
     def may_tell(self, ref: ClaimRef, edge: Edge, episode: Episode) -> bool:
         """Whether the record shows this turn, or was waited for long enough."""
         entered = self._unrecorded.get(ref, _NO_FACTS).get(Fact(edge, episode))
-        return entered is None or self._clock.now() - entered >= PATIENCE
+        return entered is None or self._clock.monotonic() - entered >= PATIENCE
 
     # ---- receipts ----
 

@@ -9,7 +9,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -44,8 +44,8 @@ _MERGE = "application/merge-patch+json"
 _KIND = "record"
 _NEW_OWNER = 2.0
 """Seconds that a deleted policy's records stay: the policy that holds its claims now has checked them by then."""
-_LAG = timedelta(seconds=5)
-"""After this long the view should show what was written: what it shows instead was written, or deleted, by others."""
+_LAG = 5.0
+"""Seconds after which the view should show what was written: what it shows instead was written, or deleted, by others."""
 
 
 @dataclass(eq=False, slots=True)
@@ -75,7 +75,7 @@ class _Written:
 
     digest: bytes
     version: int
-    at: datetime
+    at: float
     seen: bool = False
 
 
@@ -240,7 +240,7 @@ class RecordWriter(Output):
             return written is None or written.digest != digest
         if row is None and written.seen:
             return True
-        late = self._clock.now() - written.at > _LAG
+        late = self._clock.monotonic() - written.at > _LAG
         return late or written.digest != digest
 
     def _digest_shown(self, ref: ClaimRef, row: StoredRecord) -> bytes:
@@ -305,7 +305,7 @@ class RecordWriter(Output):
     def _note(self, ref: ClaimRef, body: bytes) -> "_Answer":
         """Remember what the server has now."""
         there = _Answer.read(body)
-        self._written[ref] = _Written(there.digest, there.version, self._clock.now())
+        self._written[ref] = _Written(there.digest, there.version, self._clock.monotonic())
         return there
 
     def _not_written(self, ref: ClaimRef, outcome: Outcome) -> None:

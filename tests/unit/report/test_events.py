@@ -166,6 +166,22 @@ async def test_a_reminder_makes_an_expired_event_again_and_goes_on_counting(worl
     assert event["firstTimestamp"] == "2026-11-23T03:02:11Z"
 
 
+async def test_a_wall_clock_that_is_set_back_delays_no_word_until_its_event_has_expired(world: World) -> None:
+    """Faults B6: neither the first word, where the record cannot be written, nor a reminder."""
+    bad = world.result(BAD, turns=[found(CLAIM, FINDING)])
+    world.outbox.enter(bad)
+    world.clock.set_wall(timedelta(hours=-1))
+    world.clock.advance(seconds=11)
+    list(world.events.publish(replace(bad, now=world.clock.now())))
+    await world.write()
+    assert [event["count"] for event in world.api.events()] == [1]
+    world.clock.set_wall(timedelta(hours=-1))
+    for _ in range(20):
+        world.clock.advance(minutes=1)
+        await world.check(world.result(BAD))
+    assert [event["count"] for event in world.api.events()] == [2]
+
+
 async def test_after_a_restart_what_was_told_lately_is_not_asked_about(world: World) -> None:
     await world.check(world.result(BAD))
     world.restart()
