@@ -27,7 +27,7 @@ from volumehealth.model.origin import Observer
 from volumehealth.model.report import ReportedDriver, StorageProblem
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.probing.pace import NEVER, GetQueue, RoundMeter
-from volumehealth.probing.results import MAX_CONDITIONS, legacy_conditions
+from volumehealth.probing.results import MAX_CONDITIONS
 
 log = logging.getLogger(__name__)
 
@@ -442,12 +442,11 @@ class DriverWatch:
 
     def _take_stats(self, target: Target, stats: VolumeStats, *, legacy: bool) -> None:
         if legacy:
-            if stats.condition is not None and self._plan.api is HealthAPI.NONE:
+            if stats.conditions is not None and self._plan.api is HealthAPI.NONE:
                 self._plan = replace(self._plan, hidden=True)
                 self._replan()
             if self._plan.api is HealthAPI.VOLUME_CONDITION:
-                said = stats.condition
-                self._hear(target, None if said is None else legacy_conditions(said))
+                self._hear(target, stats.conditions)
         if target.capacity is None:
             return
         counted = self._count(target, stats)

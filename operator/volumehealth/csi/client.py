@@ -11,8 +11,6 @@ from volumehealth.csi.endpoint import Endpoint
 from volumehealth.csi.pb import csi_pb2 as pb
 from volumehealth.csi.types import (
     DriverInfo,
-    HealthPage,
-    LegacyCondition,
     NodeInfo,
     StorageCondition,
     VolumePage,
@@ -124,8 +122,8 @@ class CsiClient:
         request = pb.ListVolumesRequest(max_entries=max_entries, starting_token=token)
         return decode.volume_page(await self._channel.call(methods.LIST_VOLUMES, request, timeout=timeout))
 
-    async def get_volume(self, handle: str, timeout: float) -> LegacyCondition | None:
-        """Ask about one volume; None if the driver sends no condition.
+    async def get_volume(self, handle: str, timeout: float) -> tuple[Condition, ...] | None:
+        """Ask about one volume; no conditions is explicitly healthy, None that the driver sends no condition.
 
         The id in the answer is not looked at: some drivers send another, or no volume at all (facts D5).
         """
@@ -138,7 +136,7 @@ class CsiClient:
 
     async def list_volume_health(
         self, max_entries: int, token: str, *, secrets: Mapping[str, str], timeout: float
-    ) -> HealthPage:
+    ) -> VolumePage:
         """Ask for a page of adverse volumes; `max_entries` 0 is no limit, token "" the start."""
         request = pb.ControllerListVolumeHealthRequest(
             max_entries=max_entries, starting_token=token, secrets=secrets
@@ -178,7 +176,7 @@ class CsiClient:
         sent = reply.HasField("volume_condition")
         return VolumeStats(
             usage=tuple(map(decode.usage, reply.usage)),
-            condition=decode.legacy(reply.volume_condition) if sent else None,
+            conditions=decode.legacy(reply.volume_condition) if sent else None,
         )
 
     async def node_get_volume_health(

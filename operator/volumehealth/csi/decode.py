@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 
 from volumehealth.csi.pb import csi_pb2 as pb
-from volumehealth.csi.types import HealthPage, LegacyCondition, StorageCondition, Unit, Usage, VolumePage
+from volumehealth.csi.types import StorageCondition, Unit, Usage, VolumePage
 from volumehealth.model.health import DATA_LOSS, DEGRADED, INACCESSIBLE, Condition
 from volumehealth.model.text import clean_message, clean_reason
+from volumehealth.model.vocabulary import Reason
 
 _STATUS: dict[int, str] = {pb.DEGRADED: DEGRADED, pb.INACCESSIBLE: INACCESSIBLE, pb.DATA_LOSS: DATA_LOSS}
 _STORAGE_STATUS: dict[int, str] = {
@@ -25,39 +26,37 @@ _ACCESS_MODE: dict[int, str] = {  # as the kubelet maps them (facts C3)
 }
 
 
-_WELL = LegacyCondition(abnormal=False, message="")
-
-
-def legacy(condition: pb.VolumeCondition) -> LegacyCondition:
-    """Read a condition that was sent."""
-    return LegacyCondition(condition.abnormal, clean_message(condition.message))
+def legacy(sent: pb.VolumeCondition) -> tuple[Condition, ...]:
+    """Read a VolumeCondition that was sent; none if it is not abnormal. What its text means, rules decide later."""
+    if not sent.abnormal:
+        return ()
+    return (Condition(DEGRADED, Reason.VOLUME_CONDITION_ABNORMAL.value, clean_message(sent.message)),)
 
 
 def volume_page(reply: pb.ListVolumesResponse) -> VolumePage:
-    """Read a page of ListVolumes; equal conditions become one object, and what a healthy one says is not read."""
-    known: dict[str, LegacyCondition] = {}
-    entries: list[tuple[str, LegacyCondition | None]] = []
+    """Read a page of ListVolumes; what is said of many volumes becomes one object, and a healthy one's text is not read."""
+    known: dict[str, tuple[Condition, ...]] = {}
+    entries: list[tuple[str, tuple[Condition, ...] | None]] = []
     add = entries.append
     for entry in reply.entries:
         status = entry.status
-        condition: LegacyCondition | None = None
+        said: tuple[Condition, ...] | None = None
         if status.HasField("volume_condition"):
             sent = status.volume_condition
+            said = ()
             if sent.abnormal:
                 message = sent.message
-                condition = known.get(message)
-                if condition is None:
-                    condition = known[message] = legacy(sent)
-            else:
-                condition = _WELL
-        add((entry.volume.volume_id, condition))
+                said = known.get(message)
+                if said is None:
+                    said = known[message] = legacy(sent)
+        add((entry.volume.volume_id, said))
     return VolumePage(tuple(entries), reply.next_token)
 
 
-def health_page(reply: pb.ControllerListVolumeHealthResponse) -> HealthPage:
+def health_page(reply: pb.ControllerListVolumeHealthResponse) -> VolumePage:
     """Read a page of ControllerListVolumeHealth."""
     entries = tuple((entry.volume_id, conditions(entry.health_statuses)) for entry in reply.entries)
-    return HealthPage(entries, reply.next_token)
+    return VolumePage(entries, reply.next_token)
 
 
 def conditions(statuses: Iterable[pb.VolumeHealth.VolumeHealthEntry]) -> tuple[Condition, ...]:

@@ -54,37 +54,16 @@ class NodeInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class LegacyCondition:
-    """A VolumeCondition as drivers up to CSI 1.12 send it. That none was sent is None, never this."""
-
-    abnormal: bool
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class VolumePage:
-    """A page of ListVolumes, in the driver's order; duplicates are kept.
+    """A page of either generation's list of volumes, in the driver's order; duplicates are kept.
 
     Attributes:
-        entries: handle and condition; None if the driver sent none.
+        entries: handle and adverse conditions; none of them means explicitly healthy, None that the driver did not say.
         next_token: opaque; empty at the end, or with a driver that never sends one (facts D1).
     """
 
-    entries: tuple[tuple[str, LegacyCondition | None], ...]
-    next_token: str
-
-
-@dataclass(frozen=True, slots=True)
-class HealthPage:
-    """A page of ControllerListVolumeHealth, in the driver's order; duplicates are kept.
-
-    Attributes:
-        entries: handle and adverse conditions; none of them means explicitly healthy.
-        next_token: opaque; empty at the end.
-    """
-
-    entries: tuple[tuple[str, tuple[Condition, ...]], ...]
-    next_token: str
+    entries: tuple[tuple[str, tuple[Condition, ...] | None], ...]
+    next_token: str = ""
 
 
 class Unit(StrEnum):
@@ -107,10 +86,15 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class VolumeStats:
-    """NodeGetVolumeStats. Usage may be missing, above all from an abnormal volume (facts D8)."""
+    """NodeGetVolumeStats. Usage may be missing, above all from an abnormal volume (facts D8).
+
+    Attributes:
+        usage: bytes and inodes.
+        conditions: of a legacy driver; none means healthy, None that it did not say.
+    """
 
     usage: tuple[Usage, ...]
-    condition: LegacyCondition | None
+    conditions: tuple[Condition, ...] | None
 
 
 @dataclass(frozen=True, slots=True)

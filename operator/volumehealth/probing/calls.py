@@ -4,13 +4,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Protocol, TypeVar
 
-from volumehealth.csi.types import DriverInfo, HealthPage, LegacyCondition, VolumePage
+from volumehealth.csi.types import DriverInfo, VolumePage
 from volumehealth.errors import CsiError
 from volumehealth.model.clock import Clock
 from volumehealth.model.health import Condition
-from volumehealth.probing.pages import Page
 from volumehealth.probing.plan import Plan
-from volumehealth.probing.results import legacy_conditions
 
 IDENTIFY = "Identify"
 """Name under which the up to four calls that identify a driver are counted as one."""
@@ -41,12 +39,12 @@ class DriverCalls(Protocol):
     async def list_volumes(self, max_entries: int, token: str, *, timeout: float) -> VolumePage:
         """See CsiClient."""
 
-    async def get_volume(self, handle: str, timeout: float) -> LegacyCondition | None:
+    async def get_volume(self, handle: str, timeout: float) -> tuple[Condition, ...] | None:
         """See CsiClient."""
 
     async def list_volume_health(
         self, max_entries: int, token: str, *, secrets: Mapping[str, str], timeout: float
-    ) -> HealthPage:
+    ) -> VolumePage:
         """See CsiClient."""
 
     async def get_volume_health(
@@ -88,10 +86,10 @@ class Calls:
         """Ask whether the driver is ready."""
         return await self._counted(PROBE, self._driver.probe(self.timeout))
 
-    async def page(self, plan: Plan, max_entries: int, token: str) -> Page:
+    async def page(self, plan: Plan, max_entries: int, token: str) -> VolumePage:
         """Ask for a page of the list that the plan names."""
         if plan.legacy:
-            pages: Awaitable[Page] = self._driver.list_volumes(max_entries, token, timeout=self.timeout)
+            pages: Awaitable[VolumePage] = self._driver.list_volumes(max_entries, token, timeout=self.timeout)
         else:
             pages = self._driver.list_volume_health(
                 max_entries, token, secrets=self.secrets, timeout=self.timeout
@@ -100,13 +98,11 @@ class Calls:
 
     async def volume(self, plan: Plan, handle: str) -> tuple[Condition, ...] | None:
         """Ask about one volume: its adverse conditions, none if it is healthy, None if the driver does not say."""
-        if not plan.legacy:
-            return await self._counted(
-                plan.get_call,
-                self._driver.get_volume_health(handle, secrets=self.secrets, timeout=self.timeout),
-            )
-        condition = await self._counted(plan.get_call, self._driver.get_volume(handle, timeout=self.timeout))
-        return None if condition is None else legacy_conditions(condition)
+        if plan.legacy:
+            asked = self._driver.get_volume(handle, timeout=self.timeout)
+        else:
+            asked = self._driver.get_volume_health(handle, secrets=self.secrets, timeout=self.timeout)
+        return await self._counted(plan.get_call, asked)
 
     async def _counted(self, method: str, call: Awaitable[_T]) -> _T:
         start = self._clock.monotonic()

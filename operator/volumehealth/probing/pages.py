@@ -1,9 +1,9 @@
 """Reads a list to its end, whatever the driver makes of pages and tokens (facts D1, D2)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
 
+from volumehealth.csi.types import VolumePage
 from volumehealth.errors import CsiError, TokenRejected
 from volumehealth.probing.results import ListAccumulator, ListResult
 from volumehealth.probing.spec import ProbeLimits
@@ -12,20 +12,7 @@ TOO_LARGE = "RESOURCE_EXHAUSTED"
 _ROUND = 100
 """Server-side page caps are round numbers."""
 
-
-class Page(Protocol):
-    """A page of either generation's list."""
-
-    @property
-    def entries(self) -> Iterable[Any]:
-        """What is on it."""
-
-    @property
-    def next_token(self) -> str:
-        """Empty at the end."""
-
-
-AskPage = Callable[[int, str], Awaitable[Page]]
+AskPage = Callable[[int, str], Awaitable[VolumePage]]
 """`(max_entries, token)` to a page; raises CsiError."""
 
 
@@ -95,9 +82,9 @@ class _Pages:
         self._legacy = legacy
         self._limit = limit
 
-    def add(self, page: Page) -> int:
+    def add(self, page: VolumePage) -> int:
         before = self.tally.named
-        (self.tally.add_legacy if self._legacy else self.tally.add_health)(page.entries)
+        self.tally.add(page.entries)
         self.count += 1
         return self.tally.named - before
 

@@ -3,9 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from volumehealth.csi.types import LegacyCondition
-from volumehealth.model.health import DEGRADED, Condition, severity
-from volumehealth.model.vocabulary import Reason
+from volumehealth.model.health import Condition, severity
 
 MAX_CONDITIONS = 16
 """As many as Kubernetes keeps of one volume (facts D12)."""
@@ -49,25 +47,8 @@ class ListAccumulator:
         self._adverse: dict[str, tuple[Condition, ...]] = {}
         self.named = 0
 
-    def add_legacy(self, entries: Iterable[tuple[str, LegacyCondition | None]]) -> None:
-        """Take a page of ListVolumes, in which equal conditions are one object."""
-        wanted, seen = self._wanted, self._seen
-        read: dict[int, tuple[Condition, ...]] = {}
-        for handle, condition in entries:
-            self.named += 1
-            if handle not in wanted:
-                continue
-            seen.add(handle)
-            if condition is None:
-                self._silent.add(handle)
-            elif condition.abnormal:
-                said = read.get(id(condition))
-                if said is None:
-                    said = read[id(condition)] = legacy_conditions(condition)
-                self._accuse(handle, said)
-
-    def add_health(self, entries: Iterable[tuple[str, tuple[Condition, ...]]]) -> None:
-        """Take a page of ControllerListVolumeHealth; an entry without conditions is explicitly healthy."""
+    def add(self, entries: Iterable[tuple[str, tuple[Condition, ...] | None]]) -> None:
+        """Take the entries of a page of either generation (`csi.types.VolumePage`)."""
         wanted, seen = self._wanted, self._seen
         for handle, conditions in entries:
             self.named += 1
@@ -76,6 +57,8 @@ class ListAccumulator:
             seen.add(handle)
             if conditions:
                 self._accuse(handle, conditions)
+            elif conditions is None:
+                self._silent.add(handle)
 
     def _accuse(self, handle: str, conditions: tuple[Condition, ...]) -> None:
         before = self._adverse.get(handle)
@@ -104,13 +87,6 @@ class ListAccumulator:
             why=why,
             code=code,
         )
-
-
-def legacy_conditions(condition: LegacyCondition) -> tuple[Condition, ...]:
-    """Read a VolumeCondition as conditions; none if it is not abnormal. What its text means, rules decide later."""
-    if not condition.abnormal:
-        return ()
-    return (Condition(DEGRADED, Reason.VOLUME_CONDITION_ABNORMAL.value, condition.message),)
 
 
 def merged(conditions: Iterable[Condition]) -> tuple[Condition, ...]:

@@ -40,7 +40,7 @@ def test_the_bulk_driver_speaks_the_protocol_that_the_product_reads() -> None:
     driver = BulkDriver("bulk.example.com", "vol-", 3, lists=True)
     driver._make_up_its_mind(1)
     page = decode.volume_page(pb.ListVolumesResponse.FromString(driver._list))
-    assert [(handle, condition is not None and condition.abnormal) for handle, condition in page.entries] == [
+    assert [(handle, bool(conditions)) for handle, conditions in page.entries] == [
         ("vol-1", True),
         ("vol-2", False),
         ("vol-3", False),

@@ -2,20 +2,19 @@
 
 from volumehealth.csi.client import CsiClient
 from volumehealth.csi.endpoint import parse_endpoint
-from volumehealth.csi.types import LegacyCondition
+from volumehealth.model.health import Condition
 from volumehealth_sandbox.driver import SimulatedDriver
 from volumehealth_sandbox.driver_faults import Fault
 from volumehealth_sandbox.driver_quirks import Params, Quirk
 
-HEALTHY = LegacyCondition(abnormal=False, message="volume is in a healthy condition")
-WELL = LegacyCondition(abnormal=False, message="")  # in a list nobody reads what a healthy volume says
-FULL = LegacyCondition(abnormal=True, message="The free space of the volume is insufficient")
+HEALTHY: tuple[Condition, ...] = ()
+FULL = (Condition("Degraded", "VolumeConditionAbnormal", "The free space of the volume is insufficient"),)
 
 
 async def test_a_list_tells_every_volume(legacy: SimulatedDriver, to_legacy: CsiClient) -> None:
     legacy.fault("vol-2", Fault.OUT_OF_CAPACITY)
     page = await to_legacy.list_volumes(0, "", timeout=1.0)
-    assert page.entries == (("vol-1", WELL), ("vol-2", FULL), ("vol-3", WELL))
+    assert page.entries == (("vol-1", HEALTHY), ("vol-2", FULL), ("vol-3", HEALTHY))
     assert page.next_token == ""
 
 
@@ -70,7 +69,7 @@ async def test_dirty_texts_come_out_clean(legacy: SimulatedDriver, to_legacy: Cs
     legacy.fault("vol-1", Fault.DISK_FAILURE, message="broken")
     legacy.misbehave(Quirk.DIRTY_TEXTS)
     condition = await to_legacy.get_volume("vol-1", 1.0)
-    assert condition == LegacyCondition(abnormal=True, message="[31mbroken and a second line")
+    assert condition == (Condition("Degraded", "VolumeConditionAbnormal", "[31mbroken and a second line"),)
 
 
 async def test_huge_texts_come_out_bounded(legacy: SimulatedDriver, to_legacy: CsiClient) -> None:
@@ -79,7 +78,7 @@ async def test_huge_texts_come_out_bounded(legacy: SimulatedDriver, to_legacy: C
     legacy.misbehave(Quirk.HUGE_TEXTS)
     condition = await to_legacy.get_volume("vol-1", 1.0)
     assert condition is not None
-    assert len(condition.message.encode()) <= 1024
+    assert len(condition[0].message.encode()) <= 1024
 
 
 async def test_a_list_larger_than_grpcs_usual_limit_is_read() -> None:

@@ -5,7 +5,7 @@ import pytest
 from volumehealth.csi.client import CsiClient
 from volumehealth.csi.decode import storage_condition
 from volumehealth.csi.pb import csi_pb2 as pb
-from volumehealth.csi.types import LegacyCondition, StorageCondition, Unit, Usage
+from volumehealth.csi.types import StorageCondition, Unit, Usage
 from volumehealth.errors import VolumeNotFound
 from volumehealth.model.health import Condition
 from volumehealth_sandbox.driver import SimulatedDriver
@@ -30,7 +30,7 @@ async def test_stats_carry_usage_and_the_legacy_condition(
     stats = await to_legacy.node_get_volume_stats("vol-1", TARGET, staging_path="", timeout=1.0)
     assert stats.usage[0] == Usage(Unit.BYTES, total=GIBIBYTE, used=1000, available=GIBIBYTE - 1000)
     assert stats.usage[1].unit is Unit.INODES
-    assert stats.condition == LegacyCondition(abnormal=True, message="The volume isn't mounted")
+    assert stats.conditions == (Condition("Degraded", "VolumeConditionAbnormal", "The volume isn't mounted"),)
 
 
 async def test_stats_of_a_new_driver_carry_no_condition(
@@ -38,7 +38,7 @@ async def test_stats_of_a_new_driver_carry_no_condition(
 ) -> None:
     mounted(modern)
     stats = await to_modern.node_get_volume_stats("vol-1", TARGET, staging_path="", timeout=1.0)
-    assert stats.condition is None
+    assert stats.conditions is None
 
 
 async def test_missing_usage_is_not_zero(legacy: SimulatedDriver, to_legacy: CsiClient) -> None:
@@ -48,7 +48,7 @@ async def test_missing_usage_is_not_zero(legacy: SimulatedDriver, to_legacy: Csi
     legacy.misbehave(Quirk.NO_USAGE)
     stats = await to_legacy.node_get_volume_stats("vol-1", TARGET, staging_path="", timeout=1.0)
     assert stats.usage == ()
-    assert stats.condition is not None
+    assert stats.conditions is not None
 
 
 async def test_a_path_where_nothing_is_mounted_is_not_found(to_legacy: CsiClient) -> None:

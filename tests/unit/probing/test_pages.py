@@ -1,36 +1,26 @@
 """Lists are read to their end, or known to be incomplete, whatever becomes of pages and tokens (facts D1, D2)."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import pytest
 
-from volumehealth.csi.types import LegacyCondition
+from volumehealth.csi.types import VolumePage
 from volumehealth.errors import CsiError, DriverUnreachable, TokenRejected
 from volumehealth.probing.pages import ListReader
 from volumehealth.probing.results import ListResult
 from volumehealth.probing.spec import ProbeLimits
 
-OK = LegacyCondition(abnormal=False, message="")
 WANTED = frozenset({"a", "b", "z"})
-
-
-@dataclass
-class Sheet:
-    entries: Sequence[tuple[str, LegacyCondition | None]]
-    next_token: str = ""
 
 
 class Script:
     """A driver that plays its answers in order; an exception is raised."""
 
-    def __init__(self, *answers: Sheet | CsiError, seconds: float = 0.0) -> None:
+    def __init__(self, *answers: VolumePage | CsiError, seconds: float = 0.0) -> None:
         self.answers = list(answers)
         self.asked: list[tuple[int, str]] = []
         self.time = 0.0
         self.seconds = seconds
 
-    async def __call__(self, max_entries: int, token: str) -> Sheet:
+    async def __call__(self, max_entries: int, token: str) -> VolumePage:
         self.asked.append((max_entries, token))
         self.time += self.seconds
         answer = self.answers.pop(0)
@@ -43,8 +33,8 @@ class Script:
         return await reader.read(self, wanted=WANTED, legacy=legacy)
 
 
-def sheet(*handles: str, token: str = "") -> Sheet:
-    return Sheet([(handle, OK) for handle in handles], token)
+def sheet(*handles: str, token: str = "") -> VolumePage:
+    return VolumePage(tuple((handle, ()) for handle in handles), token)
 
 
 async def test_the_first_call_has_no_limit_and_the_end_is_an_empty_token() -> None:
@@ -83,7 +73,7 @@ async def test_d2_a_round_number_of_entries_without_a_token_may_be_a_cap_if_some
     hundred = [f"x{number}" for number in range(97)]
     assert not (await Script(sheet("a", "b", "y", *hundred)).read()).whole
     assert (await Script(sheet("a", "b", "z", *hundred)).read()).whole
-    assert (await Script(Sheet([(f"x{n}", None) for n in range(99)])).read()).whole
+    assert (await Script(VolumePage(tuple((f"x{n}", None) for n in range(99)))).read()).whole
 
 
 async def test_d2_the_same_token_twice_ends_the_list() -> None:

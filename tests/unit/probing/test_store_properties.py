@@ -5,18 +5,18 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volumehealth.csi.types import GET_VOLUME, LIST_VOLUMES, VOLUME_CONDITION, DriverInfo, LegacyCondition
-from volumehealth.model.health import Outcome
+from volumehealth.csi.types import GET_VOLUME, LIST_VOLUMES, VOLUME_CONDITION, DriverInfo
+from volumehealth.model.health import Condition, Outcome
 from volumehealth.probing.moment import Moment
 from volumehealth.probing.plan import make_plan
-from volumehealth.probing.results import ListAccumulator, legacy_conditions
+from volumehealth.probing.results import ListAccumulator
 from volumehealth.probing.spec import ProbeLimits
 from volumehealth.probing.store import VolumeStore
 
 HANDLES = ("a", "b", "c")
 START = Moment(datetime(2026, 11, 24, 3, 0, tzinfo=UTC), 0.0)
 GOOD, BAD, NIL, ABSENT, NOT_FOUND, FAILED = "good", "bad", "nil", "absent", "not found", "failed"
-WORDS = {GOOD: LegacyCondition(abnormal=False, message=""), BAD: LegacyCondition(abnormal=True, message="")}
+WORDS: dict[str, tuple[Condition, ...]] = {GOOD: (), BAD: (Condition("Degraded", "VolumeConditionAbnormal"),)}
 
 lists = st.tuples(
     st.just("list"), st.tuples(*[st.sampled_from([GOOD, BAD, NIL, ABSENT])] * len(HANDLES)), st.booleans()
@@ -30,7 +30,7 @@ capabilities = st.sampled_from([{LIST_VOLUMES}, {GET_VOLUME}, {LIST_VOLUMES, GET
 def take_list(board: VolumeStore, words: tuple[str, ...], *, whole: bool, now: Moment) -> None:
     tally = ListAccumulator(frozenset(HANDLES))
     pairs = zip(HANDLES, words, strict=True)
-    tally.add_legacy([(handle, WORDS.get(word)) for handle, word in pairs if word != ABSENT])
+    tally.add([(handle, WORDS.get(word)) for handle, word in pairs if word != ABSENT])
     board.listed(tally.reading("" if whole else "cut"), now)
 
 
@@ -40,8 +40,7 @@ def take_get(board: VolumeStore, handle: str, word: str, *, now: Moment) -> None
     elif word == FAILED:
         board.gets.failed(handle, now, "INTERNAL")
     else:
-        condition = WORDS.get(word)
-        board.got(handle, None if condition is None else legacy_conditions(condition), now)
+        board.got(handle, WORDS.get(word), now)
 
 
 @given(capabilities, st.lists(st.one_of(lists, gets), max_size=12))

@@ -46,7 +46,7 @@ async def from_controller(driver: SimulatedDriver, client: CsiClient) -> list[tu
     """What the controller says of vol-1, legacy conditions with neither status nor reason."""
     if driver.generation is Generation.LEGACY:
         told = await client.get_volume("vol-1", 1.0)
-        return [("", "", told.message)] if told and told.abnormal else []
+        return [("", "", one.message) for one in told or ()]
     conditions = await client.get_volume_health("vol-1", secrets={}, timeout=1.0)
     return [(one.status, one.reason, one.message) for one in conditions or ()]
 
@@ -55,8 +55,7 @@ async def from_node(driver: SimulatedDriver, client: CsiClient) -> list[tuple[st
     """What the node plugin says of vol-1."""
     if driver.generation is Generation.LEGACY:
         stats = await client.node_get_volume_stats("vol-1", TARGET, staging_path="", timeout=1.0)
-        told = stats.condition
-        return [("", "", told.message)] if told and told.abnormal else []
+        return [("", "", one.message) for one in stats.conditions or ()]
     conditions = await client.node_get_volume_health(
         "vol-1", publish_path=TARGET, staging_path="", timeout=1.0
     )

@@ -34,7 +34,7 @@ async def test_duplicates_say_healthy_the_second_time(driver: SimulatedDriver, c
     driver.misbehave(Quirk.DUPLICATES)
     page = await client.list_volumes(0, "", timeout=5.0)
     assert len(page.entries) == 400
-    assert [told.abnormal for handle, told in page.entries if handle == "vol-0" and told] == [True, False]
+    assert [len(told) for handle, told in page.entries if handle == "vol-0" and told is not None] == [1, 0]
 
 
 async def test_duplicates_of_a_new_driver_say_healthy_the_second_time() -> None:
@@ -45,7 +45,7 @@ async def test_duplicates_of_a_new_driver_say_healthy_the_second_time() -> None:
         driver.fault("vol-1", Fault.DISK_FAILURE)
         driver.misbehave(Quirk.DUPLICATES)
         page = await client.list_volume_health(0, "", secrets={}, timeout=1.0)
-    assert [len(conditions) for _, conditions in page.entries] == [1, 0]
+    assert [len(told) for _, told in page.entries if told is not None] == [1, 0]
 
 
 async def test_a_fraction_of_the_volumes_is_not_listed_and_always_the_same(
@@ -74,7 +74,7 @@ async def test_everything_is_not_found_by_get_though_listed(
 
 async def test_errors_hit_named_volumes_only(driver: SimulatedDriver, client: CsiClient) -> None:
     driver.misbehave(Quirk.ERRORS, Params(methods=("ControllerGetVolume",), volumes=("vol-1",)))
-    assert await client.get_volume("vol-2", 1.0)
+    assert await client.get_volume("vol-2", 1.0) is not None
     with pytest.raises(CsiError, match="the storage says no"):
         await client.get_volume("vol-1", 1.0)
 
@@ -129,7 +129,7 @@ async def test_a_driver_that_behaves_again_is_well(driver: SimulatedDriver, clie
     with pytest.raises(VolumeNotFound):
         await client.get_volume("vol-1", 1.0)
     driver.behave()
-    assert await client.get_volume("vol-1", 1.0)
+    assert await client.get_volume("vol-1", 1.0) is not None
 
 
 async def test_calls_are_counted_by_method(driver: SimulatedDriver, client: CsiClient) -> None:
