@@ -282,6 +282,11 @@ class NodeLooks:
             said = [one for one in sight.incidents if one.fault.look is look]
             if look is Look.MOUNTS and doubtful:
                 continue
+            if look is Look.KERNEL_LOG and not said and not self._reads_log:
+                news |= self._ledger.drop(
+                    target.claim, observer
+                )  # it was switched off, and is never seen again
+                continue
             if not said and look not in sight.complete:
                 continue  # what was not seen takes nothing back
             conditions = [

@@ -30,6 +30,7 @@ class Looking:
         kind: str = "ext4",
         earlier: VolumeHealthReport | None = None,
         demanded: bool = True,
+        reads_log: bool = True,
         **changes: Any,
     ) -> None:
         self.files = FakeFiles()
@@ -56,6 +57,7 @@ class Looking:
             news=self._count,
             sights=NodeSights(files=self.files, kernel_log=self._kernel_log),
             earlier=earlier,
+            kernel_log=reads_log,
             patience=0.05,
         )
         if demanded:
@@ -169,6 +171,25 @@ async def test_a_table_that_cannot_be_read_takes_nothing_back() -> None:
     await looking.look(2)
     assert looking.said == ["MountTable:VolumeUnmounted"]
     assert looking.looks.problems["mountinfo"] == "the agent may not read mountinfo (Permission denied)"
+
+
+async def test_what_the_kernel_log_said_ends_when_it_is_switched_off_and_stays_when_it_cannot_be_read() -> (
+    None
+):
+    """Faults C8: it would be said for ever, as if it were seen."""
+    before = Looking()
+    await before.look(2)
+    before.log += "<3>[   20.0] Buffer I/O error on dev sda, logical block 7777, lost async page write\n"
+    await before.look()
+    assert before.said == ["KernelLog:IOError"]
+    forbidden = Looking(earlier=before.report)
+    forbidden.log_error = errno.EPERM
+    await forbidden.look(3)
+    assert forbidden.said == ["KernelLog:IOError"]
+    off = Looking(earlier=before.report, reads_log=False)
+    await off.look(3)
+    assert off.said == []
+    assert Observer.KERNEL_LOG not in off.ledger.covered(REF)
 
 
 async def test_without_the_right_to_read_the_kernel_log_the_other_looks_go_on() -> None:
