@@ -398,8 +398,13 @@ def test_a_pod_that_waits_on_has_not_got_its_volume_because_its_events_have_expi
     assert world.findings(checked, "db") == ["Inaccessible/CannotMount (Kubernetes a) (stale)"]
 
 
-def test_a_pod_has_not_got_its_volume_because_its_node_failed_or_its_check_is_off(world: World) -> None:
+@pytest.mark.parametrize("ignored", [False, True], ids=["", "which a rule ignores"])
+def test_a_pod_has_not_got_its_volume_because_its_node_failed_or_its_check_is_off(
+    world: World, *, ignored: bool
+) -> None:
     """Faults A1 and C8: what Kubernetes says of one object clears nothing that it said of another."""
+    rules = (Rule(RuleMatch(reason="NodeFailed"), ignore=True),) if ignored else ()
+    world.spec = replace(SPEC, rules=rules)
     world.claims("db", node="")
     world.cluster.set_node("a", since=START - timedelta(days=1))
     begun = PodWait(START, (("data", "db"),))
@@ -410,11 +415,12 @@ def test_a_pod_has_not_got_its_volume_because_its_node_failed_or_its_check_is_of
     world.after(minutes=3)
     world.cluster.set_node("a", "Unknown")
     checked = world.after(minutes=15)
-    assert world.notified == ["Found db CannotMount a", "Found db NodeFailed a"]
+    failed = [] if ignored else ["Found db NodeFailed a"]
+    assert world.notified == ["Found db CannotMount a", *failed]
     assert world.findings(checked, "db")[0].endswith("(stale)")
-    world.spec = replace(SPEC, checks=replace(SPEC.checks, mount=PlaneCheck(enabled=False)))
+    world.spec = replace(world.spec, checks=replace(SPEC.checks, mount=PlaneCheck(enabled=False)))
     world.after(minutes=1)
-    assert world.notified[2:] == ["Closed db CannotMount a"]
+    assert world.notified[1:] == [*failed, "Closed db CannotMount a"]
 
 
 def test_an_attachment_that_failed_has_not_recovered_because_its_pod_was_deleted(world: World) -> None:

@@ -236,7 +236,7 @@ def _of_other_objects(
     items: tuple[Finding | Pending, ...] = (*past.findings, *past.pending)
     for item in items:
         for origin in item.origins:
-            if item.source is Source.KUBERNETES and hearing.says_anything(origin):
+            if item.source is Source.KUBERNETES and origin in hearing.origins:
                 answer = origins.state_of(ref, origin, item.reason)
                 if answer.outcome is not Outcome.HEALTHY and hearing.said(item.identity) is None:
                     states[origin, item.identity] = answer

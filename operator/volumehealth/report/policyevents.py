@@ -279,6 +279,8 @@ def _since_start(silent_since: datetime, known: _Known, result: CheckResult) -> 
 def _recovered(result: CheckResult) -> str:
     unknown = result.counts.unknown
     rest = f"; {unknown} unknown" if unknown else ""
+    if not monitored(result):
+        return f"no claim is unhealthy any more; {result.counts.unmonitored} not monitored{rest}"
     return f"none of {count(monitored(result), 'monitored claim')} is unhealthy any more{rest}"
 
 

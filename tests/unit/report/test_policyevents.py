@@ -126,6 +126,18 @@ async def test_when_no_claim_is_unhealthy_any_more_it_is_told(world: World) -> N
     assert world.messages("VolumesHealthy") == ["none of 101 monitored claims is unhealthy any more"]
 
 
+async def test_where_nothing_is_monitored_no_claim_is_said_to_be_one_of_none(world: World) -> None:
+    """Faults H26: a Pod could not mount the volume of a driver without a health call, and can now."""
+    await world.check(bad(1, new=1))
+    over = make_result(
+        [(CLAIMS[0], make_health(CLAIMS[0]))],
+        turns=[cleared(CLAIMS[0], FINDING)],
+        unmonitored={DRIVER: 1},
+    )
+    await world.check(over)
+    assert world.messages("VolumesHealthy") == ["no claim is unhealthy any more; 1 not monitored"]
+
+
 async def test_while_others_are_unhealthy_a_recovery_is_not_told_on_the_policy(world: World) -> None:
     await world.check(bad(2, new=2))
     result = bad(1)
