@@ -47,6 +47,7 @@ from volumehealth.model.policy import (
     PolicySpec,
     Rule,
     RuleMatch,
+    RuleSet,
 )
 from volumehealth.model.report import Coverage, Omitted, StorageProblem
 from volumehealth.probing.spec import ProbeSpec
@@ -423,14 +424,20 @@ def test_a_pod_has_not_got_its_volume_because_its_node_failed_or_its_check_is_of
     assert world.notified[1:] == [*failed, "Closed db CannotMount a"]
 
 
-def test_an_attachment_that_failed_has_not_recovered_because_its_pod_was_deleted(world: World) -> None:
+@pytest.mark.parametrize("name", ["AttachFailed", "ArrayIsBusy"])
+def test_an_attachment_that_failed_has_not_recovered_because_its_pod_was_deleted(
+    world: World, name: str
+) -> None:
+    """Whatever a rule of the policy calls it."""
+    rule = Rule(RuleMatch(reason="AttachFailed"), set=RuleSet(reason=name))
+    world.spec = replace(SPEC, rules=(rule,))
     world.claims("db")
     world.cluster.attach(Attachment("va", "pv-db", "a", attach_error="no path to the array"))
     world.after(minutes=3)
     world.cluster.end(make_pod("db-0", node="a", claim="db"))
     world.cluster.attachments.clear()
     world.after(minutes=6)
-    assert world.notified == ["Found db AttachFailed a", "Closed db AttachFailed a"]
+    assert world.notified == [f"Found db {name} a", f"Closed db {name} a"]
 
 
 def test_a_failed_attachment_comes_and_goes(world: World) -> None:

@@ -26,6 +26,8 @@ _OF_USE = (
     Reason.MULTI_ATTACH,
     Reason.ATTACH_FAILED,
 )
+_OF_NODES = (*_OF_USE, Reason.DETACH_FAILED, Reason.ATTACH_STUCK)
+"""All that is said of a claim on a node; a rule of the policy may give it any other name."""
 """What is said of a node because the claim is in use there."""
 
 
@@ -180,9 +182,10 @@ class _Objects:
             return origins.switched_off(origin, self.now, "mount")
         if origin.node and not all(map(self.follows, ("nodes", "csinodes", "volumeattachments"))):
             return origins.silent(origin, self.now, SilenceReason.VIEW_STALE, "nodes may not be read")
-        if reason in _OF_USE and origin.node not in self.usage.nodes_of(claim):
+        renamed = bool(reason and origin.node) and reason not in _OF_NODES
+        if (renamed or reason in _OF_USE) and origin.node not in self.usage.nodes_of(claim):
             return origins.unused(origin, self.now)
-        if reason in _OF_WAITING and self.undecided(claim, origin.node):
+        if (renamed or reason in _OF_WAITING) and self.undecided(claim, origin.node):
             why = f"a Pod on {origin.node} still waits, and no Event says whether for this"
             return origins.silent(origin, self.now, SilenceReason.NOT_YET_ASKED, why)
         if reason == Reason.ATTACH_STUCK and self.hangs(claim, origin.node):
