@@ -19,6 +19,9 @@ from volumehealth.agent.wishes import wants_read_only
         ([], {"mountFlags": "ro"}),
         ([], {"readOnly": "true"}),
         ([], {"read-only": "True"}),
+        ([], {"readOnly": "1"}),
+        ([], {"isReadOnly": "yes"}),
+        (["-r"], {}),
     ],
 )
 def test_a_wish_is_understood(options: list[str], attributes: dict[str, str]) -> None:
@@ -32,6 +35,8 @@ def test_a_wish_is_understood(options: list[str], attributes: dict[str, str]) ->
         (["rootcontext=ro_t"], {}),
         (["recover=ro_x", "norelatime"], {}),
         ([], {"readOnly": "false"}),
+        ([], {"readOnly": "0"}),
+        (["--r", "rsize=8192"], {}),
         ([], {"share": "/ro"}),
         ([], {"server": "ro"}),
     ],
