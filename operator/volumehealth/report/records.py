@@ -203,7 +203,7 @@ class _FindingIn(msgspec.Struct, rename="camel"):
     status: str
     reason: str
     since: str
-    via: Via = Via.OPERATOR
+    via: str = Via.OPERATOR.value
     origins: tuple[str, ...] = ()
     node: str = ""
     message: str = ""
@@ -378,7 +378,7 @@ class _Reader:
             since=since,
             confirmed=max(confirmed or since, since),
             node=fit(item.node, _NODE),
-            via=item.via,
+            via=next((one for one in Via if one.value == item.via), Via.OPERATOR),
             episode=min(max(item.episode, 1), _MOST_EPISODES),
             stale=item.stale,
             named=self._named(item, since),

@@ -214,6 +214,15 @@ def test_unknown_fields_of_a_newer_version_are_passed_over() -> None:
     assert resume(CLAIM.ref, CLAIM.uid, json.dumps(status).encode()) is not None
 
 
+def test_a_finding_that_a_newer_version_heard_from_somebody_else_is_gone_on_from() -> None:
+    """Faults G20: who carried a word is no part of what was found; after a downgrade it must not be told anew."""
+    status: dict[str, Any] = written(make_health(CLAIM, make_finding()))["status"]
+    status["findings"][0] |= {"via": "Telepathy", "origins": ["Crystal", "Driver"]}
+    read = resume(CLAIM.ref, CLAIM.uid, json.dumps(status).encode())
+    assert read is not None
+    assert read.health.findings == (make_finding(observers=(Observer.DRIVER,)),)
+
+
 def test_a_claim_deserves_a_record_from_its_first_finding_on() -> None:
     assert not deserves_record(make_health(CLAIM, verdict=Verdict.UNKNOWN))
     assert deserves_record(make_health(CLAIM, make_finding()))
