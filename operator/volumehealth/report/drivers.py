@@ -24,6 +24,7 @@ from volumehealth.model.vocabulary import API_VERSION, COMPONENT, DRIVER_KIND, D
 from volumehealth.report.merge import difference
 from volumehealth.report.outbox import StoredRecord
 from volumehealth.report.output import Output
+from volumehealth.report.phrases import TELLS_MOST
 from volumehealth.report.priorities import Priority
 from volumehealth.report.text import clean, fit
 
@@ -39,14 +40,6 @@ _NOT_HEARD = (SourceState.NOT_CONNECTED, SourceState.UNREACHABLE)
 """Unreachable: the report that is made with the agent's rights is there, and no agent writes it."""
 _COULD_TELL_MORE = (SourceState.UNSUPPORTED, SourceState.NOT_CONNECTED)
 _NOT_SELECTED = "no policy selects its claims"
-TELLS_MOST = (
-    SourceState.UNREACHABLE,
-    SourceState.CIRCUIT_OPEN,
-    SourceState.ANSWERING,
-    SourceState.UNSUPPORTED,
-    SourceState.NOT_CONNECTED,
-)
-"""Of what several policies say of a driver, which is told: one may have switched a check off."""
 
 
 class DriversView(Protocol):

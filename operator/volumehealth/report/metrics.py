@@ -18,7 +18,7 @@ from volumehealth.judge.result import Agents, CheckResult
 from volumehealth.model.cluster import ViewState
 from volumehealth.model.health import DriverState, Finding, SourceState, severity
 from volumehealth.model.ids import ClaimRef
-from volumehealth.report.drivers import TELLS_MOST
+from volumehealth.report.phrases import TELLS_MOST
 from volumehealth.report.text import clean, fit
 
 _SERIES = 1000

@@ -11,6 +11,14 @@ from volumehealth.report.text import clean, count, fit
 _NAMED = 2
 _LOOK = (SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN, SourceState.NOT_CONNECTED)
 """States of a driver that a person should look at, worst first."""
+TELLS_MOST = (
+    SourceState.UNREACHABLE,
+    SourceState.CIRCUIT_OPEN,
+    SourceState.ANSWERING,
+    SourceState.UNSUPPORTED,
+    SourceState.NOT_CONNECTED,
+)
+"""Of what several policies say of a driver, which is told: one may have switched a check off."""
 
 
 def monitored(result: CheckResult) -> int:
