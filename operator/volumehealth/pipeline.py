@@ -44,8 +44,7 @@ class Pipeline:
         if policies != self._policies or changed is None or changed or relabelled:
             claims, namespaces = self._view.claims, self._view.namespaces
             yield from self.selection.update(policies, claims, namespaces, changed)
-            now, monotonic = self._clock.now(), self._clock.monotonic()
-            self.judge.follow(policies, self.selection.owner, now, monotonic)
+            self.judge.follow(policies, self.selection.owner, self._clock.now(), self._clock.monotonic())
         self._policies = policies
         for uid in gone:
             self.judge.forget(uid)
