@@ -168,10 +168,11 @@ class Product:
         return address
 
     def memory(self, namespace: str, *, container: str = "") -> dict[str, float]:
-        """Return the resident megabytes of the first process of each Pod's container: of the first one, or of a name."""
+        """Return the resident megabytes of the first process of each running Pod's container: the first one, or of a name."""
         return {
             pod["metadata"]["name"]: _resident(self.process(pod, container=container))
             for pod in self.pods(namespace)
+            if pod["status"]["phase"] == "Running"
         }
 
     def process(self, pod: Mapping[str, Any], *, container: str = "") -> int:
