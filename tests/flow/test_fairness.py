@@ -95,6 +95,11 @@ class Cluster:
         handles = [claim.handle for claim in self.claims.values() if claim.driver == driver]
         self.said[driver] = replace(self.said[driver], others=dict.fromkeys(handles, bad))
 
+    def answers_again(self, driver: str) -> None:
+        """Let a driver say the same again now."""
+        now = START + timedelta(seconds=asyncio.get_running_loop().time())
+        self.said[driver] = replace(self.said[driver], at=now)
+
     def state(self) -> ViewState:
         return ViewState(complete=True, age=0.0)
 
@@ -184,6 +189,37 @@ async def test_news_without_end_is_taken_together_and_news_after_a_calm_is_acted
         engine.driver_news("trickle")
         await asyncio.sleep(0.2)
         assert turns.finished["trickle"] == begun + 1
+
+
+async def test_a_policy_is_checked_when_an_answer_completes_a_delay_and_not_for_those_before() -> None:
+    """Two minutes of `unhealthyAfter`, a driver that says the same every 50 seconds, and a check every hour."""
+    cluster, turns = Cluster(), Turns()
+    cluster.add("steady", interval="1h")
+    async with working(cluster, turns, step=0.0) as engine:
+        await asyncio.sleep(1)
+        begun = turns.finished["steady"]
+        checks = []
+        for _ in range(4):
+            await asyncio.sleep(50)
+            cluster.answers_again("steady")
+            engine.driver_answered("steady")
+            await asyncio.sleep(1)
+            checks.append(turns.finished["steady"] - begun)
+    # At 51 s nothing is due; at 120 s the delay runs out, and the answer of 102 s does not complete it.
+    assert checks == [0, 0, 2, 2]
+
+
+async def test_a_policy_is_checked_when_a_delay_runs_out_for_those_whose_answers_hold_on() -> None:
+    """What an agent reported holds until it writes anew: no answer comes that could call the policy."""
+    cluster, turns = Cluster(), Turns()
+    cluster.add("reported", interval="1h")
+    async with working(cluster, turns, step=0.0):
+        await asyncio.sleep(110)
+        begun = turns.finished["reported"]
+        await asyncio.sleep(20)
+        assert turns.finished["reported"] == begun + 1
+        await asyncio.sleep(1000)
+        assert turns.finished["reported"] == begun + 1, "one look at it, whatever came of it"
 
 
 async def test_a_driver_that_changes_its_word_all_the_time_takes_no_turns_from_others() -> None:

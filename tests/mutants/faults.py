@@ -45,8 +45,8 @@ FAULTS = (
                 "            kept.append(replace(finding, stale=True))\n",
             ),
             (
-                "    return answered.go_on(stamp, monotonic=tick.monotonic, longest_gap=tick.longest_gap)\n",
-                "    return answered.go_on(stamp, monotonic=tick.monotonic, longest_gap=timedelta(days=9))\n",
+                "        stamp, wall=tick.wall, monotonic=tick.monotonic, longest_gap=tick.longest_gap\n",
+                "        stamp, wall=tick.wall, monotonic=tick.monotonic, longest_gap=timedelta(days=9)\n",
             ),
         ),
     ),
@@ -55,11 +55,8 @@ FAULTS = (
         "judge/claim.py",
         (
             (
-                "    return answered.go_on(stamp, monotonic=tick.monotonic, longest_gap=tick.longest_gap)\n",
-                (
-                    "    seconds = tick.wall.timestamp()\n"
-                    "    return answered.go_on(stamp, monotonic=seconds, longest_gap=tick.longest_gap)\n"
-                ),
+                "        stamp, wall=tick.wall, monotonic=tick.monotonic, longest_gap=tick.longest_gap\n",
+                "        stamp, wall=tick.wall, monotonic=tick.wall.timestamp(), longest_gap=tick.longest_gap\n",
             ),
         ),
     ),

@@ -1,6 +1,7 @@
 """What must hold, seen from outside: what is on the API server and on the wire, against what the world knows."""
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -35,10 +36,12 @@ _TIMES = frozenset(
         "lastNotifiedAt",
         "lastTransitionTime",
         "lastCheckTime",
+        "named",
         "resourceVersion",
         "generation",
     ]
 )
+_TIME_IN_TEXT = re.compile(r"^\d+\. |\b\d{1,2} [A-Z][a-z]{2} \d\d:\d\dZ")
 _PODS_LATER = 600.0
 """Seconds by which a Pod's Event may come before or after its claim's, where the API server is in trouble."""
 _PODS_EARLIER = 5.0
@@ -117,7 +120,8 @@ def told_about(world: World, uid: str) -> list[Told]:
 def _telling(
     world: World, what: str, segments: list[Segment], told: list[Told], forgotten: list[float]
 ) -> None:
-    complaint = TellingChecker(segments, told, united(world.disturbed), forgotten).complaint()
+    checker = TellingChecker(segments, told, united(world.disturbed), forgotten, clocks_set=world.jumped)
+    complaint = checker.complaint()
     if complaint:
         world.history.violate(TELLING, f"{what}: {complaint}")
 
@@ -438,10 +442,12 @@ def _without_reminder(value: Any) -> Any:
 
 
 def _timeless(value: Any) -> Any:
-    """Return an object without its times and versions."""
+    """Return an object without its times and versions, and without the order that follows from times."""
     if isinstance(value, dict):
         return {name: _timeless(one) for name, one in value.items() if name not in _TIMES}
-    return [_timeless(one) for one in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return sorted(map(_timeless, value), key=repr)
+    return _TIME_IN_TEXT.sub("", value) if isinstance(value, str) else value
 
 
 def _difference(old: Any, new: Any) -> str:

@@ -30,7 +30,9 @@ class Regime:
 UNOWNED = Regime()
 
 
-def regime_of(claim: Json, driver: str, policies: list[Json], last_good: Mapping[str, Json]) -> Regime:
+def regime_of(
+    claim: Json, driver: str, policies: list[Json], last_good: Mapping[str, Json], *, by_two_lists: bool
+) -> Regime:
     """Return how a claim is watched.
 
     Args:
@@ -38,6 +40,7 @@ def regime_of(claim: Json, driver: str, policies: list[Json], last_good: Mapping
         driver: of its volume.
         policies: all objects.
         last_good: the last spec of each policy that could be used, by uid.
+        by_two_lists: this driver's word that a volume is well again needs two whole lists.
     """
     labels = claim["metadata"].get("labels") or {}
     found = []
@@ -54,7 +57,7 @@ def regime_of(claim: Json, driver: str, policies: list[Json], last_good: Mapping
     return Regime(
         uid,
         policy["metadata"]["name"],
-        patience_of(spec),
+        patience_of(spec, by_two_lists=by_two_lists),
         paused=bool(spec.get("suspend")),
         unsure=policy["spec"] != spec,
     )
@@ -68,10 +71,11 @@ def _selects(selector: Json, labels: Mapping[str, str], driver: str) -> bool:
     )
 
 
-def patience_of(spec: Json) -> Patience:
+def patience_of(spec: Json, *, by_two_lists: bool) -> Patience:
     """Read a policy's delays."""
     defaults = {"unhealthyAfter": "2m", "healthyAfter": "5m", "interval": "1m", "timeout": "15s"}
     ill, well, interval, timeout = (
         parse_duration(str(spec.get(name, default))).total_seconds() for name, default in defaults.items()
     )
-    return Patience(ill, well, interval * 1.05, timeout, 15.0 + interval * 1.05)
+    longest = interval * 1.05
+    return Patience(ill, well, longest, timeout, confirming=longest if by_two_lists else 0.0)

@@ -20,6 +20,7 @@ class Patience:
         interval: of checks and lists, with jitter.
         timeout: of a call.
         slack: for the ways of answers and writes.
+        confirming: until it is sure that a volume is well, after that was heard first.
     """
 
     ill: float
@@ -27,6 +28,7 @@ class Patience:
     interval: float
     timeout: float
     slack: float = 15.0
+    confirming: float = 0.0
 
     def after(self, *, ill: bool) -> float:
         """Return how long a state must last until it is believed."""
@@ -34,7 +36,8 @@ class Patience:
 
     def sure(self, *, ill: bool) -> float:
         """Return how long a state must last without disturbance until it was told."""
-        return self.after(ill=ill) + 2.1 * self.interval + self.slack
+        confirming = 0.0 if ill else self.confirming
+        return self.after(ill=ill) + 2.1 * self.interval + self.slack + confirming
 
 
 class Mode(StrEnum):
@@ -107,6 +110,7 @@ class TellingChecker:
         told: Events on one object, in order: abnormal ones and normal ones.
         disturbed: when the product could not work as it should.
         forgotten: moments at which what was told may have been forgotten.
+        clocks_set: whether a wall clock was set meanwhile: then an answer may seem newer than it is.
     """
 
     def __init__(
@@ -115,11 +119,14 @@ class TellingChecker:
         told: Sequence[Told],
         disturbed: Spans,
         forgotten: Sequence[float] = (),
+        *,
+        clocks_set: bool = False,
     ) -> None:
         self._segments = [piece for segment in segments for piece in _pieces(segment, forgotten)]
         self._told = told
         self._disturbed = disturbed
         self._forgotten = forgotten
+        self._clocks_set = clocks_set
         self._runs = self._run_starts()
 
     def complaint(self) -> str:
@@ -159,9 +166,16 @@ class TellingChecker:
             start, after = self._runs[number]
             earliest = max(start + after - 1.0, segment.start if segment.start in self._forgotten else 0.0)
             fits = is_abnormal(event) == segment.ill and event.at >= earliest
+            fits = fits and self._lasted(segment, start, after, event.at)
             if fits and (deadline is None or event.at <= deadline):
                 found.add((segment.ill, self._skip_repeats(count + 1, told=segment.ill)))
         return found
+
+    def _lasted(self, segment: Segment, start: float, after: float, at: float) -> bool:
+        """Tell whether it may have been so for long enough: what was over earlier is never told, however late."""
+        if self._clocks_set or calm(start, at, self._disturbed) != [(start, at)]:
+            return True
+        return segment.end - start >= after - 1.0
 
     def _skip_repeats(self, count: int, *, told: bool) -> int:
         """An Event that expired may be written again while it is true: that is a reminder."""

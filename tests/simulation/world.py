@@ -216,7 +216,10 @@ class World:
             claim = self.server.find("persistentvolumeclaims", life.name, SHOP)
             if life.died is not None or claim is None:
                 continue
-            regime = regime_of(claim, life.driver, policies, self._good_specs)
+            driver = self.drivers[life.driver]
+            # A CSI 1.13 list names bad volumes only: that one is absent must be confirmed.
+            by_two_lists = not (driver.legacy or driver.gets)
+            regime = regime_of(claim, life.driver, policies, self._good_specs, by_two_lists=by_two_lists)
             if not life.regimes or life.regimes[-1][1] != regime:
                 life.regimes.append((self.loop.time(), regime))
 

@@ -43,6 +43,7 @@ class ProberRig:
         clock: the prober's time.
         prober: what is tested.
         news: how often it told of news.
+        same: how often it told that the driver said the same again.
         log: the calls it counted.
     """
 
@@ -58,10 +59,12 @@ class ProberRig:
         self.clock = ManualClock()
         self.log = CallLog()
         self.news = 0
+        self.same = 0
         self.prober = ControllerProber(
             parse_endpoint(driver.endpoint),
             clock=self.clock,
             on_news=self._note,
+            on_same=self._note_same,
             metrics=self.log,
             secrets=lambda name: secrets or {},
             random=Random(1),
@@ -73,6 +76,9 @@ class ProberRig:
 
     def _note(self) -> None:
         self.news += 1
+
+    def _note_same(self) -> None:
+        self.same += 1
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self.prober.run())

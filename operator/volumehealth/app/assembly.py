@@ -67,6 +67,7 @@ class LeaderWork:
             [(parse_endpoint(one.address, settings.csi_tls), one.driver) for one in settings.csi_endpoints],
             clock=clock,
             on_news=lambda driver: self.engine.driver_news(driver),
+            on_same=lambda driver: self.engine.driver_answered(driver),
             metrics=metrics,
             secrets=SecretFiles(settings.csi_secrets_dir),
             random=random,

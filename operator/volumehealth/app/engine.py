@@ -179,6 +179,16 @@ class Engine:
         for uid in self._pipeline.users_of(driver):
             self._wake(uid)
 
+    def driver_answered(self, driver: str) -> None:
+        """A driver said the same again: the policies of which that may complete a delay are due."""
+        answers, now = self._controllers.answers_of(driver), self._clock.monotonic()
+        if answers is None:
+            return
+        for uid in self._pipeline.users_of(driver):
+            checks = uid in self._book and self._book[uid].checks
+            if checks and self._pipeline.judge.may_complete(uid, answers, now):
+                self._wake(uid)
+
     async def turn(self, uid: str, /) -> bool:
         """Wait until the policy is due and check it once; False if the policy is gone for good."""
         if self._stopping:
@@ -372,6 +382,7 @@ class Engine:
         ended = self._clock.monotonic()
         slot.rest(started, ended)
         if entry.checks:
+            slot.due = min(slot.due, self._pipeline.judge.next_complete(entry.raw.uid, ended))
             self._metrics.check_finished(entry.raw.name, ended - started, self._clock.now())
 
     async def _in_turns(self, steps: Steps[Result]) -> Result:

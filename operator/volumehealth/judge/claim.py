@@ -293,6 +293,28 @@ def hand_over(health: ClaimHealth, policy_name: str, now: datetime) -> ClaimHeal
     return replace(stopped(health), history=(*health.history, turn)[-_TURNS:])
 
 
+class Running(NamedTuple):
+    """A delay of answered time that is running.
+
+    Attributes:
+        complete_at: from when on an answer completes it, in monotonic seconds.
+        heard: when the newest answer that was taken up was given.
+    """
+
+    complete_at: float
+    heard: datetime
+
+
+def running(health: ClaimHealth, healthy_after: timedelta) -> Iterator[Running]:
+    """Yield the delays that are running out: of what is not confirmed yet, and of what is not cleared yet."""
+    waits = ((wait.waited, wait.after) for wait in health.pending)
+    ends = ((finding.clear, healthy_after) for finding in health.findings)
+    for answered, delay in (*waits, *ends):
+        complete_at = answered.complete_at(delay)
+        if complete_at is not None and answered.stamp is not None:
+            yield Running(complete_at, answered.stamp)
+
+
 def stopped(health: ClaimHealth) -> ClaimHealth:
     """Return what is remembered of a claim, with all clocks of answered time standing."""
     findings = tuple(_stop(finding) for finding in health.findings)
@@ -451,7 +473,7 @@ def _said_again(finding: Finding, statement: Statement, observers: tuple[Observe
 
 
 def _go_on(answered: Answered, stamp: datetime, tick: _Tick) -> Answered:
-    return answered.go_on(stamp, monotonic=tick.monotonic, longest_gap=tick.longest_gap)
+    return answered.go_on(stamp, wall=tick.wall, monotonic=tick.monotonic, longest_gap=tick.longest_gap)
 
 
 def _follow_pending(

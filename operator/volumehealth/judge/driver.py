@@ -88,7 +88,7 @@ class DriverJudgement:
 def answers_about(claim: Claim, evidence: Evidence) -> tuple[Answer, ...]:
     """Return what every source says of one claim, as it is judged."""
     speaking = _speaking(evidence.drivers.get(claim.driver))
-    told = () if speaking is None or not claim.handle else (_dated(speaking.about(claim.handle), speaking),)
+    told = () if speaking is None or not claim.handle else (answer_about(claim.handle, speaking),)
     return (
         *told,
         *evidence.volumes.get(VolumeId(claim.driver, claim.handle), ()),
@@ -424,13 +424,14 @@ def _speaking(answers: DriverAnswers | None) -> DriverAnswers | None:
     return answers
 
 
-def _dated(answer: Answer, answers: DriverAnswers) -> Answer:
-    """Return an adverse answer as what it is now.
+def answer_about(handle: str, answers: DriverAnswers) -> Answer:
+    """Return what a driver says of a volume, dated with when it said so last.
 
     A driver that goes on saying the same keeps one Answer, dated when that was first heard; how fresh it is, all
     of its answers say together. An answer with a `since` was heard by itself, at its own time. A driver that no
     longer answers at all says nothing, whatever it said before.
     """
+    answer = answers.about(handle)
     if answer.outcome is not Outcome.ADVERSE:
         return answer
     if answers.driver.state in _DOWN and answers.silence.reason == SilenceReason.DRIVER_UNREACHABLE:

@@ -3,18 +3,22 @@
 Pure: time is an argument, and the same calls give the same results.
 """
 
-from collections.abc import Callable, Container, Mapping
+import math
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import islice
+from typing import NamedTuple
 
-from volumehealth.judge.claim import JudgeSettings, hand_over, not_after, resumed, stopped
+from volumehealth.judge.claim import JudgeSettings, Running, hand_over, not_after, resumed, running, stopped
+from volumehealth.judge.driver import answer_about
 from volumehealth.judge.explain import explain_claim
 from volumehealth.judge.policy import PolicyJudgement, judge_policy
 from volumehealth.judge.rules import CompiledRules, compile_rules
 from volumehealth.judge.storage import Backend, StorageEvidence, StorageProblem, judge_storage
 from volumehealth.model.cluster import Claim
 from volumehealth.model.explanation import Explanation
-from volumehealth.model.health import ClaimHealth, Evidence, Verdict
+from volumehealth.model.health import ClaimHealth, DriverAnswers, Evidence, Verdict
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import HAND_OVER_SECONDS, Policy
 from volumehealth.model.steps import Steps
@@ -26,6 +30,15 @@ _LONGEST_GAP = timedelta(days=1)
 """Drivers that are slow, or have many volumes, answer seldom; checks in between see when they fall silent."""
 _LONGEST_PAUSE = timedelta(minutes=3)
 """A policy that was not checked for longer (it was suspended, the process stood still) missed what was said."""
+_LOOKED_AT = 100
+"""Volumes with a delay that is complete, of which it is looked up at each answer whether it was about one of them."""
+
+
+class _RunningOf(NamedTuple):
+    """A delay that is running, and of which volume; storage has no handle."""
+
+    clock: Running
+    handle: str
 
 
 @dataclass(slots=True)
@@ -39,6 +52,7 @@ class _Memory:
         storage: of the storage behind drivers.
         touched: the claims that each of these touches.
         bad: volumes with findings, by driver; None until somebody asks after a check.
+        running: delays that are running, by driver, the next to be complete first; None likewise.
     """
 
     healths: dict[ClaimRef, ClaimHealth] = field(default_factory=dict)
@@ -47,6 +61,11 @@ class _Memory:
     storage: Mapping[Backend, ClaimHealth] = field(default_factory=dict)
     touched: Mapping[Backend, tuple[ClaimRef, ...]] = field(default_factory=dict)
     bad: Mapping[str, frozenset[str]] | None = None
+    running: Mapping[str, Sequence[_RunningOf]] | None = None
+
+    def changed(self) -> None:
+        """Forget what follows from the healths."""
+        self.bad = self.running = None
 
 
 class Judge:
@@ -107,7 +126,7 @@ class Judge:
             monotonic: the moment, in monotonic seconds.
         """
         for uid, memory in list(self._memories.items()):
-            memory.bad = None
+            memory.changed()
             for ref in [ref for ref in memory.healths if owner(ref) != uid]:
                 health, new_owner = memory.healths.pop(ref), owner(ref)
                 if new_owner is not None:
@@ -153,6 +172,48 @@ class Judge:
             memory.bad = {driver: frozenset(handles) for driver, handles in bad.items()}
         return memory.bad
 
+    # ---- delays that are running ----
+
+    def next_complete(self, uid: str, monotonic: float) -> float:
+        """Return when the next delay of a policy can be complete, in monotonic seconds; infinity if none is running."""
+        ahead = (
+            one.clock.complete_at
+            for delays in self._running(uid).values()
+            for one in delays
+            if one.clock.complete_at > monotonic
+        )
+        return min(ahead, default=math.inf)
+
+    def may_complete(self, uid: str, answers: DriverAnswers, monotonic: float) -> bool:
+        """Tell whether a driver's answers may complete a delay of a policy's: one is due, and its volume was heard of."""
+        due = (
+            one
+            for one in self._running(uid).get(answers.driver.name, ())
+            if one.clock.complete_at <= monotonic
+        )
+        return any(answer_about(one.handle, answers).at != one.clock.heard for one in islice(due, _LOOKED_AT))
+
+    def _running(self, uid: str) -> Mapping[str, Sequence[_RunningOf]]:
+        memory = self._memories.get(uid)
+        if memory is None or memory.rules is None:
+            return {}
+        if memory.running is None:
+            found: dict[str, list[_RunningOf]] = {}
+            for driver, handle, health in self._remembered(memory):
+                for clock in running(health, memory.rules[0].spec.healthy_after):
+                    found.setdefault(driver, []).append(_RunningOf(clock, handle))
+            memory.running = {driver: sorted(delays) for driver, delays in found.items()}
+        return memory.running
+
+    def _remembered(self, memory: _Memory) -> Iterator[tuple[str, str, ClaimHealth]]:
+        """Yield driver, volume and what is remembered of each claim, and of storage."""
+        for ref, health in memory.healths.items():
+            claim = self._claims.get(ref)
+            if claim is not None:
+                yield claim.driver, claim.handle, health
+        for health in memory.storage.values():
+            yield "", "", health
+
     # ---- checks ----
 
     def judge_claims(
@@ -176,7 +237,8 @@ class Judge:
             monotonic=monotonic,
             last=memory.last,
         )
-        memory.last, memory.healths, memory.bad = judgement, dict(judgement.healths), None
+        memory.last, memory.healths = judgement, dict(judgement.healths)
+        memory.changed()
         return judgement
 
     def judge_storage(
@@ -197,6 +259,7 @@ class Judge:
         )
         touched = {**memory.touched, **evidence.touched}
         memory.storage, memory.touched = healths, {backend: touched[backend] for backend in healths}
+        memory.changed()
         return tuple(
             StorageProblem(backend, finding, touched[backend], (backend, finding) in new)
             for backend, health in healths.items()

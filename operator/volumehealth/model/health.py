@@ -303,6 +303,10 @@ class Verdict(StrEnum):
     UNMONITORED = "Unmonitored"
 
 
+_TWO_CLOCKS = 0.001
+"""Seconds by which two clocks that are read one after the other may differ."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answered:
     """How long a source was heard to go on with something: time between its answers, and no other.
@@ -320,11 +324,17 @@ class Answered:
     mark: float | None = None
     stamp: datetime | None = None
 
-    def go_on(self, stamp: datetime, *, monotonic: float, longest_gap: timedelta) -> "Answered":
+    def go_on(
+        self, stamp: datetime, *, wall: datetime, monotonic: float, longest_gap: timedelta
+    ) -> "Answered":
         """Take up an answer.
+
+        A check may see an answer long after it was given: the time since then is not answered yet. How long ago it was
+        given is told by the wall clock, which may have been set; so no answer counts as given before the last one.
 
         Args:
             stamp: when it was given.
+            wall: the moment, by the wall clock.
             monotonic: the moment, in monotonic seconds.
             longest_gap: two answers that are further apart leave open what was in between.
         """
@@ -332,9 +342,10 @@ class Answered:
             return Answered(self.seconds, monotonic, stamp)
         if stamp == self.stamp:
             return self
-        step = monotonic - self.mark
+        given = max(self.mark, monotonic - max(0.0, (wall - stamp).total_seconds()))
+        step = given - self.mark
         counts = step <= longest_gap.total_seconds()
-        return Answered(self.seconds + step if counts else self.seconds, monotonic, stamp)
+        return Answered(self.seconds + step if counts else self.seconds, given, stamp)
 
     def stopped(self) -> "Answered":
         """Return this clock while its source is silent."""
@@ -342,7 +353,16 @@ class Answered:
 
     def reaches(self, delay: timedelta) -> bool:
         """Tell whether so much time was answered."""
-        return self.seconds >= delay.total_seconds()
+        return self.seconds >= delay.total_seconds() - _TWO_CLOCKS
+
+    def complete_at(self, delay: timedelta) -> float | None:
+        """Return from when on an answer would make so much time complete, in monotonic seconds.
+
+        None while the clock stands, and once it is complete.
+        """
+        if self.mark is None or self.reaches(delay):
+            return None
+        return self.mark + delay.total_seconds() - self.seconds
 
 
 NOTHING_ANSWERED = Answered()

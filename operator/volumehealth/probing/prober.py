@@ -43,6 +43,7 @@ class ControllerProber:
         endpoint: where the driver answers.
         clock: the time.
         on_news: called when the answers differ materially from those it was last called for.
+        on_same: called when the driver answered, and nothing differs but times.
         metrics: counts calls.
         secrets: by driver name, for CSI 1.13's calls; asked before each use, so that a rotated file is read.
         random: for jitter.
@@ -65,10 +66,12 @@ class ControllerProber:
         driver_name: str = "",
         connect: Connect = CsiClient,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        on_same: Callable[[], None] = lambda: None,
     ) -> None:
         self.endpoint = endpoint
         self._clock = clock
         self._on_news = on_news
+        self._on_same = on_same
         self._metrics = metrics
         self._secrets = secrets
         self._random = random
@@ -86,6 +89,7 @@ class ControllerProber:
         self._asker = self._new_asker(Plan())
         self._teller = Publisher(driver_name, self._standing.now())
         self._told = self._teller.answers
+        self._answered_at = self._told.at
 
     def _new_asker(self, plan: Plan) -> Poller:
         asker = Poller(
@@ -238,7 +242,11 @@ class ControllerProber:
     def _publish(self) -> None:
         new, told = self._tell(), self._told
         if not is_news(told, new):
+            if new.at != self._answered_at:
+                self._answered_at = new.at
+                self._on_same()
             return
+        self._answered_at = new.at
         self._told = new
         state = new.driver.state
         if state is not told.driver.state:

@@ -25,6 +25,7 @@ class Probers:
         endpoints: each with the driver's name if that was given.
         clock: the time.
         on_news: called with the name of a driver whose answers differ materially from before.
+        on_same: called with the name of a driver that said the same again.
         metrics: counts calls.
         secrets: by driver name, for CSI 1.13's calls.
         random: for jitter.
@@ -42,9 +43,11 @@ class Probers:
         secrets: Callable[[str], Mapping[str, str]],
         random: Random,
         limits: ProbeLimits | None = None,
+        on_same: Callable[[str], None] = lambda _: None,
         **options: Any,
     ) -> None:
         self._on_news = on_news
+        self._on_same = on_same
         self._wanted: Mapping[str, ProbeSpec] = {}
         self._chosen: dict[str, ControllerProber] = {}
         self._probers: Sequence[ControllerProber] = [
@@ -52,6 +55,7 @@ class Probers:
                 endpoint,
                 clock=clock,
                 on_news=partial(self._news, number),
+                on_same=partial(self._same, number),
                 metrics=metrics,
                 secrets=secrets,
                 random=random,
@@ -94,6 +98,11 @@ class Probers:
         self._choose()  # the name may have become known with this news, or the driver may have stopped answering
         if name is not None and prober in (before, self._chosen[name]):
             self._on_news(name)
+
+    def _same(self, number: int) -> None:
+        name = self._probers[number].driver_name
+        if name is not None and self._chosen.get(name) is self._probers[number]:
+            self._on_same(name)
 
     def _choose(self) -> None:
         """Choose of each driver's probers the one that is asked, and tell all what is wanted of them."""

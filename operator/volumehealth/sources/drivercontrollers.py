@@ -103,6 +103,10 @@ class DriverControllers(HealthSource):
         """Whether every endpoint named its driver."""
         return not self._drivers.unresolved
 
+    def answers_of(self, driver: str) -> DriverAnswers | None:
+        """Return a driver's newest answers; None if nobody asks it."""
+        return self._drivers.answers().get(driver)
+
     def _driver_of(self, ref: ClaimRef) -> str:
         claim = self._claims.get(ref)
         return claim.driver if claim is not None else ""

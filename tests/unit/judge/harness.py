@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from volumehealth.judge.claim import Judgement, JudgeSettings, judge_claim, resumed
+from volumehealth.judge.claim import Judgement, JudgeSettings, judge_claim, resumed, running
 from volumehealth.judge.rules import compile_rules
 from volumehealth.model.health import (
     DEGRADED,
@@ -89,13 +89,14 @@ class Court:
         stale_reason: str = "",
         by_node: bool = False,
         origins: Origins | None = None,
+        ago: float = 0,
     ) -> Judgement:
-        """Judge what is said `after` so many more minutes."""
+        """Judge what is said `after` so many more minutes, and was answered so many minutes `ago`."""
         self.now += MINUTE * after
         self.monotonic += 60.0 * after
         judgement = judge_claim(
             self.health,
-            [replace(answer, at=self.now) for answer in answers],
+            [replace(answer, at=self.now - MINUTE * ago) for answer in answers],
             ref=ORDERS,
             uid=uid,
             driver=self.driver,
@@ -115,6 +116,15 @@ class Court:
             (turn.kind, turn.finding.identity, turn.finding.episode) for turn in judgement.transitions
         ]
         return judgement
+
+    def runs_out(self) -> list[float]:
+        """Return when the delays that are running are complete, in monotonic seconds."""
+        health = self.health
+        return (
+            []
+            if health is None
+            else [one.complete_at for one in running(health, self.settings.healthy_after)]
+        )
 
     def sets_wall_clock(self, minutes: float) -> None:
         """Set the wall clock ahead, or back; no time passes."""

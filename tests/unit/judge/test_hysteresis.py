@@ -149,6 +149,37 @@ class TestAnsweredTime:
         court.hears(healthy())
         assert court.notified == [(FOUND, "DiskFailed", 1)]
 
+    def test_an_answer_that_is_seen_late_counts_until_it_was_given_and_no_longer(self) -> None:
+        court = Court()
+        court.hears(adverse(LOST))
+        court.hears(adverse(LOST), after=2, ago=1)
+        assert court.notified == [], "adverse for a minute is all that was answered"
+        court.hears(adverse(LOST), after=1, ago=1)
+        assert court.notified == [(FOUND, "VolumeNotFound", 1)]
+
+    def test_a_recovery_counts_until_the_last_healthy_answer_and_no_longer(self) -> None:
+        court = Court()
+        court.hears(adverse(DEAD))
+        court.hears(healthy(), after=1)
+        court.hears(healthy(), after=5, ago=1)
+        assert court.notified == [(FOUND, "DiskFailed", 1)]
+        court.hears(healthy(), after=1)
+        assert court.notified[1:] == [(RECOVERED, "DiskFailed", 1)]
+
+    def test_what_runs_out_is_known_with_the_moment_from_which_an_answer_completes_it(self) -> None:
+        court = Court()
+        assert court.runs_out() == []
+        court.hears(adverse(LOST), after=1)
+        assert court.runs_out() == [60.0 + 120.0]
+        court.hears(adverse(LOST), after=1)
+        assert court.runs_out() == [180.0], "the delay goes on"
+        court.hears(adverse(LOST), after=1)
+        assert court.runs_out() == [], "confirmed"
+        court.hears(healthy(), after=1)
+        assert court.runs_out() == [240.0 + 300.0]
+        court.hears(silent(), after=1)
+        assert court.runs_out() == [], "its clock stands"
+
     def test_two_healthy_answers_with_a_restart_between_are_no_recovery(self) -> None:
         court = Court()
         court.hears(adverse(DEAD))
