@@ -9,13 +9,13 @@ _PROGRAM = "volumehealth"
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    r"""Print the script that lets a shell complete this command.
+    """Print the script that lets a shell complete this command.
 
     \b
     bash: volumehealth completion bash > ~/.local/share/bash-completion/completions/volumehealth
     zsh:  volumehealth completion zsh > "${fpath[1]}/_volumehealth"
     fish: volumehealth completion fish > ~/.config/fish/completions/volumehealth.fish
-    """
+    """  # noqa: D301 - click wants the control character
     from volumehealth.cli.main import cli  # it has this command, too
 
     made = get_completion_class(shell)

@@ -35,7 +35,7 @@ _KINDS = {
 def explain(
     what: tuple[str, ...], namespace: str, output: str, operator_namespace: str, kubeconfig: str | None
 ) -> None:
-    r"""Show why a claim is judged as it is: policy, every last word, what is confirmed, what waits, its history.
+    """Show why a claim is judged as it is: policy, every last word, what is confirmed, what waits, its history.
 
     \b
     volumehealth explain shop/orders-db            a claim
@@ -45,7 +45,7 @@ def explain(
 
     The operator is asked through the API server (get services/proxy). Without that right the claim is looked at once
     by the objects that you may read, and the page says what is not known.
-    """
+    """  # noqa: D301 - click wants the control character
     kind, name = _target(what)
     ref = _ref(name, namespace) if kind in ("claim", "pod") else ClaimRef("", name)
     clock = SystemClock()

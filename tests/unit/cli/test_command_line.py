@@ -25,13 +25,16 @@ def test_it_tells_its_version() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["--help"], ["operator", "--help"], ["check", "--help"], ["sandbox", "--help"]]
+    "command",
+    [[], ["operator"], ["check"], ["sandbox"], ["explain"], ["completion"]],
+    ids=" ".join,
 )
 def test_every_command_explains_itself(command: list[str]) -> None:
-    result = run(*command)
+    result = run(*command, "--help")
 
     assert result.returncode == 0
     assert "Usage: volumehealth" in result.stdout
+    assert r"\b" not in result.stdout, "a paragraph whose lines are to stay as they are"
 
 
 def test_bad_flags_stop_it_at_start_with_every_fault() -> None:
