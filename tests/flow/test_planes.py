@@ -6,7 +6,7 @@ the real pipeline, with real selection and judging.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -53,6 +53,7 @@ from volumehealth.model.report import Coverage, Omitted, StorageProblem
 from volumehealth.probing.spec import ProbeSpec
 
 UNMOUNTED = Condition("Inaccessible", "VolumeUnmounted", "the volume is not mounted")
+NOT_MOUNTED = PodEvent("FailedMount", 'MountVolume.SetUp failed for volume "pv-db" : timed out', START)
 SPEC = PolicySpec(
     interval=timedelta(seconds=30),
     unhealthy_after=timedelta(minutes=2),
@@ -112,6 +113,17 @@ class World:
         self.cluster.add(*made)
         self.cluster.run(*(make_pod(f"{name}-0", node=node, claim=name) for name in names))
         return made
+
+    def waits(
+        self, node: str = "a", *, since: datetime = START, said: tuple[PodEvent, ...] | None = None
+    ) -> Pod:
+        """Make a Pod that waits on a node for `db` to be mounted; `said` are the Events about it that are known."""
+        waits = PodWait(since, (("data", "db"),))
+        pod = Pod("shop", "db-1", "uid-db-1", node, "Pending", ("db",), waits=waits)
+        self.cluster.run(pod)
+        if said is not None:
+            self.cluster.pod_events[pod.uid] = said
+        return pod
 
     def controller(self, *healthy: Claim, silent: bool = False) -> None:
         """Let the driver's controller say that these volumes are healthy, or nothing."""
@@ -296,11 +308,8 @@ def test_a_clock_that_is_an_hour_ahead_makes_no_trouble_an_hour_old(world: World
     ours, theirs = world.clock.now() + timedelta(hours=1), world.clock.now()
     world.clock.set_wall(ours - theirs)
     world.cluster.set_node("a", "Unknown", since=theirs)
-    begun = PodWait(theirs, (("data", "db"),))
-    waiting = Pod("shop", "db-1", "uid-db-1", "b", "Pending", ("db",), waits=begun)
     world.cluster.set_node("b")
-    world.cluster.run(waiting)
-    world.cluster.pod_events[waiting.uid] = ()
+    world.waits("b", since=theirs, said=())
     world.cluster.attach(Attachment("va", claim.volume, "b", attached=False, created=theirs))
     world.after(minutes=4)
     assert world.notified == []
@@ -354,9 +363,7 @@ def test_an_attachment_that_hangs_on_has_not_recovered_because_its_pod_was_delet
     """Field case 16."""
     (claim,) = world.claims("db", node="")
     world.cluster.set_node("a", since=START - timedelta(days=1))
-    begun = PodWait(START, (("data", "db"),))
-    waiting = Pod("shop", "db-1", "uid-db-1", "a", "Pending", ("db",), waits=begun)
-    world.cluster.run(waiting)
+    waiting = world.waits()
     old = START - timedelta(hours=2)
     world.cluster.attach(Attachment("va", claim.volume, "a", attached=False, created=old))
     world.after(minutes=1)
@@ -387,11 +394,7 @@ def test_a_pod_that_waits_on_has_not_got_its_volume_because_its_events_have_expi
     """Faults F17, in a whole check: one origin is silent about one thing and would speak of others."""
     world.claims("db", node="")
     world.cluster.set_node("a", since=START - timedelta(days=1))
-    begun = PodWait(START, (("data", "db"),))
-    waiting = Pod("shop", "db-1", "uid-db-1", "a", "Pending", ("db",), waits=begun)
-    world.cluster.run(waiting)
-    said = PodEvent("FailedMount", 'MountVolume.SetUp failed for volume "pv-db" : timed out', START)
-    world.cluster.pod_events[waiting.uid] = (said,)
+    waiting = world.waits(said=(NOT_MOUNTED,))
     world.after(minutes=3)
     world.cluster.pod_events[waiting.uid] = ()
     checked = world.after(minutes=11)
@@ -408,11 +411,7 @@ def test_a_pod_has_not_got_its_volume_because_its_node_failed_or_its_check_is_of
     world.spec = replace(SPEC, rules=rules)
     world.claims("db", node="")
     world.cluster.set_node("a", since=START - timedelta(days=1))
-    begun = PodWait(START, (("data", "db"),))
-    waiting = Pod("shop", "db-1", "uid-db-1", "a", "Pending", ("db",), waits=begun)
-    world.cluster.run(waiting)
-    said = PodEvent("FailedMount", 'MountVolume.SetUp failed for volume "pv-db" : timed out', START)
-    world.cluster.pod_events[waiting.uid] = (said,)
+    world.waits(said=(NOT_MOUNTED,))
     world.after(minutes=3)
     world.cluster.set_node("a", "Unknown")
     checked = world.after(minutes=15)

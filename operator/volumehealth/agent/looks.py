@@ -283,9 +283,8 @@ class NodeLooks:
             if look is Look.MOUNTS and doubtful:
                 continue
             if look is Look.KERNEL_LOG and not said and not self._reads_log:
-                news |= self._ledger.drop(
-                    target.claim, observer
-                )  # it was switched off, and is never seen again
+                # It was switched off, and is never seen again.
+                news |= self._ledger.drop(target.claim, observer)
                 continue
             if not said and look not in sight.complete:
                 continue  # what was not seen takes nothing back

@@ -181,12 +181,18 @@ class Engine:
 
     def driver_answered(self, driver: str) -> None:
         """A driver said the same again: the policies of which that may complete a delay are due."""
-        answers, now = self._controllers.answers_of(driver), self._clock.monotonic()
+        judge, now = self._pipeline.judge, self._clock.monotonic()
+        waiting = [
+            uid
+            for uid in self._pipeline.users_of(driver)
+            if uid in self._book and self._book[uid].checks and judge.waits_for(uid, driver, now)
+        ]
+        # A driver that is asked volume by volume answers many times a second, and hardly ever is anything due.
+        answers = self._controllers.answers_of(driver) if waiting else None
         if answers is None:
             return
-        for uid in self._pipeline.users_of(driver):
-            checks = uid in self._book and self._book[uid].checks
-            if checks and self._pipeline.judge.may_complete(uid, answers, now):
+        for uid in waiting:
+            if judge.may_complete(uid, answers, now):
                 self._wake(uid)
 
     async def turn(self, uid: str, /) -> bool:

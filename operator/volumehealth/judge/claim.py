@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -309,7 +310,7 @@ def running(health: ClaimHealth, healthy_after: timedelta) -> Iterator[Running]:
     """Yield the delays that are running out: of what is not confirmed yet, and of what is not cleared yet."""
     waits = ((wait.waited, wait.after) for wait in health.pending)
     ends = ((finding.clear, healthy_after) for finding in health.findings)
-    for answered, delay in (*waits, *ends):
+    for answered, delay in chain(waits, ends):
         complete_at = answered.complete_at(delay)
         if complete_at is not None and answered.stamp is not None:
             yield Running(complete_at, answered.stamp)

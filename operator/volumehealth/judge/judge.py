@@ -4,10 +4,10 @@ Pure: time is an argument, and the same calls give the same results.
 """
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import NamedTuple
 
 from volumehealth.judge.claim import JudgeSettings, Running, hand_over, not_after, resumed, running, stopped
@@ -176,22 +176,18 @@ class Judge:
 
     def next_complete(self, uid: str, monotonic: float) -> float:
         """Return when the next delay of a policy can be complete, in monotonic seconds; infinity if none is running."""
-        ahead = (
-            one.clock.complete_at
-            for delays in self._running(uid).values()
-            for one in delays
-            if one.clock.complete_at > monotonic
-        )
-        return min(ahead, default=math.inf)
+        ahead = (delays[_due(delays, monotonic) :] for delays in self._running(uid).values())
+        return min((delays[0].clock.complete_at for delays in ahead if delays), default=math.inf)
+
+    def waits_for(self, uid: str, driver: str, monotonic: float) -> bool:
+        """Tell whether a delay of a policy's is due, which a driver's next answer may complete."""
+        return _due(self._running(uid).get(driver, ()), monotonic) > 0
 
     def may_complete(self, uid: str, answers: DriverAnswers, monotonic: float) -> bool:
         """Tell whether a driver's answers may complete a delay of a policy's: one is due, and its volume was heard of."""
-        due = (
-            one
-            for one in self._running(uid).get(answers.driver.name, ())
-            if one.clock.complete_at <= monotonic
-        )
-        return any(answer_about(one.handle, answers).at != one.clock.heard for one in islice(due, _LOOKED_AT))
+        delays = self._running(uid).get(answers.driver.name, ())
+        due = delays[: min(_due(delays, monotonic), _LOOKED_AT)]
+        return any(answer_about(one.handle, answers).at != one.clock.heard for one in due)
 
     def _running(self, uid: str) -> Mapping[str, Sequence[_RunningOf]]:
         memory = self._memories.get(uid)
@@ -309,3 +305,8 @@ class Judge:
             longest_pause=longest_pause,
             fresh=longest_pause,
         )
+
+
+def _due(delays: Sequence[_RunningOf], monotonic: float) -> int:
+    """Return how many delays an answer may complete by now; they are in the order in which they come to that."""
+    return bisect_right(delays, monotonic, key=lambda one: one.clock.complete_at)

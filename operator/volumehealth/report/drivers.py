@@ -24,7 +24,7 @@ from volumehealth.model.vocabulary import API_VERSION, COMPONENT, DRIVER_KIND, D
 from volumehealth.report.merge import difference
 from volumehealth.report.outbox import StoredRecord
 from volumehealth.report.output import Output
-from volumehealth.report.phrases import TELLS_MOST
+from volumehealth.report.phrases import clearest
 from volumehealth.report.priorities import Priority
 from volumehealth.report.text import clean, fit
 
@@ -213,7 +213,7 @@ class DriverWriter:
             status = {"state": str(SourceState.NOT_CONNECTED), "since": rfc3339(self._clock.now())}
             status |= {"healthAPI": "None", "hint": _NOT_SELECTED}
             return status | {"since": _since(status, before)}
-        state = min((share.state for share in found), key=lambda one: TELLS_MOST.index(one.state))
+        state = clearest(share.state for share in found)
         claims = dict(
             zip(_VERDICTS, map(sum, zip(*(share.claims for share in found), strict=True)), strict=True)
         )

@@ -56,9 +56,9 @@ class _Notification:
 
     def due(self, now: datetime, remind_every: timedelta) -> bool:
         """Tell whether it is time to write; also if it was told in the future: a clock was set back since."""
-        if self.open or self.last is None:
-            return not self.open
-        return now - self.last >= remind_every or self.last - now > _SET_BACK
+        if self.open:
+            return False
+        return self.last is None or now - self.last >= remind_every or self.last - now > _SET_BACK
 
 
 @dataclass(eq=False, slots=True)

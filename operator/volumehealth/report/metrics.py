@@ -18,7 +18,7 @@ from volumehealth.judge.result import Agents, CheckResult
 from volumehealth.model.cluster import ViewState
 from volumehealth.model.health import DriverState, Finding, SourceState, severity
 from volumehealth.model.ids import ClaimRef
-from volumehealth.report.phrases import TELLS_MOST
+from volumehealth.report.phrases import clearest
 from volumehealth.report.text import clean, fit
 
 _SERIES = 1000
@@ -248,11 +248,11 @@ class _State(Collector):
                 for verdict in _VERDICTS
             ),
         )
-        drivers: dict[str, DriverState] = {}
+        seen: dict[str, list[DriverState]] = {}
         for shown in self.policies.values():
             for name, driver in shown.result.drivers.items():
-                states = (drivers.get(name, driver), driver)
-                drivers[name] = min(states, key=lambda one: TELLS_MOST.index(one.state))
+                seen.setdefault(name, []).append(driver)
+        drivers = {name: clearest(states) for name, states in seen.items()}
         yield _gauge(
             "driver_state",
             "1 for the state that a driver is in, 0 for the others.",

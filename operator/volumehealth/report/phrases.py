@@ -1,6 +1,6 @@
 """Sentences that the summary and the conditions share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from volumehealth.judge.problem import Problem
 from volumehealth.judge.result import CheckResult
@@ -11,7 +11,7 @@ from volumehealth.report.text import clean, count, fit
 _NAMED = 2
 _LOOK = (SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN, SourceState.NOT_CONNECTED)
 """States of a driver that a person should look at, worst first."""
-TELLS_MOST = (
+_TELLS_MOST = (
     SourceState.UNREACHABLE,
     SourceState.CIRCUIT_OPEN,
     SourceState.ANSWERING,
@@ -19,6 +19,11 @@ TELLS_MOST = (
     SourceState.NOT_CONNECTED,
 )
 """Of what several policies say of a driver, which is told: one may have switched a check off."""
+
+
+def clearest(states: Iterable[DriverState]) -> DriverState:
+    """Return the state to tell of a driver, of those that policies see it in; there must be one."""
+    return min(states, key=lambda one: _TELLS_MOST.index(one.state))
 
 
 def monitored(result: CheckResult) -> int:

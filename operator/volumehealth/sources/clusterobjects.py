@@ -26,9 +26,9 @@ _OF_USE = (
     Reason.MULTI_ATTACH,
     Reason.ATTACH_FAILED,
 )
+"""What is said of a node because the claim is in use there."""
 _OF_NODES = (*_OF_USE, Reason.DETACH_FAILED, Reason.ATTACH_STUCK)
 """All that is said of a claim on a node; a rule of the policy may give it any other name."""
-"""What is said of a node because the claim is in use there."""
 
 
 class ClusterObjects(ContextSource):
@@ -47,6 +47,10 @@ class ClusterObjects(ContextSource):
         yield
         view, checks, now = self._context.view, asked.policy.spec.checks, self._context.moment.wall
         troubles = self._troubles(now)
+        attachments = self._attachments() if checks.mount.enabled else ()
+        hanging = {
+            (one.volume, one.node) for one in attachments if waiting.hangs_since(one, now=now) is not None
+        }
 
         def undecided(ref: ClaimRef, node: str) -> bool:
             return any(
@@ -57,18 +61,14 @@ class ClusterObjects(ContextSource):
 
         def hangs(ref: ClaimRef, node: str) -> bool:
             claim = view.claims.get(ref)
-            return claim is not None and any(
-                attachment.volume == claim.volume and attachment.node == node
-                for attachment in view.attachments.values()
-                if waiting.hangs_since(attachment, now=now) is not None
-            )
+            return claim is not None and (claim.volume, node) in hanging
 
         def registered(ref: ClaimRef, node: str) -> bool:
             there = view.csinodes.get(node)
             return there is not None and self._context.driver_of(ref) in there.drivers
 
         return Observed(
-            statements=self._statements(asked, troubles, now),
+            statements=self._statements(asked, troubles, attachments, now),
             origins=_Objects(checks, self._context.usage, view.follows, undecided, hangs, registered, now),
         )
 
@@ -78,48 +78,40 @@ class ClusterObjects(ContextSource):
             return {}
         missing = self._missing.since(self._context.usage.nodes, view.nodes, view.nodes_gone, now)
         nodes = {node.name: node for node in view.nodes.values() if node.ready in kubernetes.NOT_READY}
-        self._troubled.look(nodes, self._context.moment)
-        dated = (
-            replace(node, since=self._troubled.since(node.name, node.since, self._context.moment))
-            if node.since is not None
-            else node
-            for node in nodes.values()
-        )
+        since = self._troubled.since({name: node.since for name, node in nodes.items()}, self._context.moment)
+        dated = (replace(node, since=since[name]) for name, node in nodes.items())
         return kubernetes.troubled_nodes(dated, missing, now=now)
 
     def _pods_waiting(self) -> Sequence[Pod]:
         """Return the Pods that wait, each for no longer than we can have seen it wait."""
-        pods, moment = list(self._context.view.pods_waiting.values()), self._context.moment
-        self._waiting.look((pod.uid for pod in pods), moment)
+        pods = self._context.view.pods_waiting.values()
+        told = {pod.uid: pod.waits.since if pod.waits is not None else None for pod in pods}
+        since = self._waiting.since(told, self._context.moment)
         return [
-            replace(pod, waits=replace(wait, since=self._waiting.since(pod.uid, wait.since, moment)))
-            if (wait := pod.waits) is not None and wait.since is not None
-            else pod
+            pod if pod.waits is None else replace(pod, waits=replace(pod.waits, since=since[pod.uid]))
             for pod in pods
         ]
 
     def _attachments(self) -> Sequence[Attachment]:
         """Return the attachments that are on their way, each for no longer than we can have seen it."""
-        moment, attachments = self._context.moment, list(self._context.view.attachments.values())
-        begun = {
-            (one.name, one.deleted is not None): one.deleted or one.created
-            for one in attachments
-            if one.deleted is not None or not one.attached
+        on_its_way = {
+            (one.name, one.deleted is not None): one
+            for one in self._context.view.attachments.values()
+            if waiting.on_its_way_since(one) is not None
         }
-        self._attaching.look(begun, moment)
-
-        def dated(one: Attachment) -> Attachment:
-            key = (one.name, one.deleted is not None)
-            since = begun.get(key)
-            if since is None:
-                return one
-            since = self._attaching.since(key, since, moment)
-            return replace(one, deleted=since) if one.deleted is not None else replace(one, created=since)
-
-        return [dated(one) for one in attachments]
+        told = {key: waiting.on_its_way_since(one) for key, one in on_its_way.items()}
+        since = self._attaching.since(told, self._context.moment)
+        return [
+            replace(one, deleted=since[key]) if key[1] else replace(one, created=since[key])
+            for key, one in on_its_way.items()
+        ]
 
     def _statements(
-        self, asked: Asked, troubles: Mapping[str, kubernetes.NodeTrouble], now: datetime
+        self,
+        asked: Asked,
+        troubles: Mapping[str, kubernetes.NodeTrouble],
+        attachments: Sequence[Attachment],
+        now: datetime,
     ) -> Statements:
         view, usage, drivers = self._context.view, self._context.usage, asked.members.by_driver
         checks = asked.policy.spec.checks
@@ -140,9 +132,7 @@ class ClusterObjects(ContextSource):
                 troubled=troubles,
                 now=now,
             )
-            yield from waiting.attachments_that_hang(
-                self._attachments(), self._claims_of, view.pods_of, now=now
-            )
+            yield from waiting.attachments_that_hang(attachments, self._claims_of, view.pods_of, now=now)
         yield from waiting.slow_conditions(view.api_conditions, now=now)
         yield from kubernetes.api_conditions_of_claims(view.api_conditions, now=now)
 

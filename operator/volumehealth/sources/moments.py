@@ -1,14 +1,15 @@
 """The moment that counts: now, or when the view was last known to be current."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import inf
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import ViewState
 
+Key = TypeVar("Key", bound=Hashable)
 _LATE = timedelta(minutes=1)
 """By so much what we see may be late, and clocks may differ, without anybody having to care."""
 
@@ -44,18 +45,18 @@ class Seen:
         self._first: dict[Hashable, float] = {}
         self._looked = -inf
 
-    def look(self, present: Iterable[Hashable], moment: Moment) -> None:
-        """Note what is there now."""
-        self._first = {key: self._first.get(key, self._looked) for key in present}
+    def since(self, told: Mapping[Key, datetime | None], moment: Moment) -> dict[Key, datetime | None]:
+        """Return since when all that is there now is there; `told` is since when it is said to be, None if that is not said."""
+        self._first = {key: self._first.get(key, self._looked) for key in told}
         self._looked = moment.monotonic
+        return {key: _no_older(when, self._first[key], moment) for key, when in told.items()}
 
-    def since(self, key: Hashable, told: datetime, moment: Moment) -> datetime:
-        """Return since when something is there that is said to be there since `told`."""
-        first = self._first.get(key, -inf)
-        if first == -inf:
-            return told
-        earliest = moment.wall - timedelta(seconds=max(0.0, moment.monotonic - first))
-        return told if earliest - told <= _LATE else earliest
+
+def _no_older(told: datetime | None, first: float, moment: Moment) -> datetime | None:
+    if told is None or first == -inf:
+        return told
+    earliest = moment.wall - timedelta(seconds=max(0.0, moment.monotonic - first))
+    return told if earliest - told <= _LATE else earliest
 
 
 class Moments:

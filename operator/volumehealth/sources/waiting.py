@@ -240,9 +240,14 @@ def attachments_that_hang(
                 yield ref, _adverse(condition, attachment.node, now, begun)
 
 
+def on_its_way_since(attachment: Attachment) -> datetime | None:
+    """Return since when a volume is being attached or detached; None if it is not."""
+    return attachment.deleted or (attachment.created if not attachment.attached else None)
+
+
 def hangs_since(attachment: Attachment, *, now: datetime) -> datetime | None:
     """Return since when an attachment hangs without an error; None if it does not."""
-    begun = attachment.deleted or (attachment.created if not attachment.attached else None)
+    begun = on_its_way_since(attachment)
     told = attachment.attach_error or attachment.detach_error
     return None if begun is None or told or now - begun < ATTACHING_AFTER else begun
 
