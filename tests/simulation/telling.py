@@ -178,10 +178,21 @@ class TellingChecker:
         return segment.end - start >= after - 1.0
 
     def _skip_repeats(self, count: int, *, told: bool) -> int:
-        """An Event that expired may be written again while it is true: that is a reminder."""
-        while told and count < len(self._told) and self._told[count].again and is_abnormal(self._told[count]):
+        """Pass over Events that were written again after they expired, or after a user deleted them.
+
+        While it is true that is a reminder. An end is told again only by the next process, where the last one could
+        not write down that people were told.
+        """
+        while count < len(self._told) and self._told[count].again:
+            event = self._told[count]
+            if is_abnormal(event) != told or not (told or self._receipt_was_lost(count)):
+                break
             count += 1
         return count
+
+    def _receipt_was_lost(self, count: int) -> bool:
+        event, last = self._told[count], self._told[count - 1] if count else None
+        return last is not None and last.name == event.name and calm(last.at, event.at, self._disturbed) == []
 
     def _deadline(self, segment: Segment) -> float | None:
         """Return by when it must have been told; None if it need not."""

@@ -10,8 +10,8 @@ ILL = "VolumeConditionAbnormal"
 WELL = "VolumeConditionNormal"
 
 
-def told(at: float, reason: str, *, again: bool = False) -> Told:
-    return Told(at, "uid", reason, f"event-{at}", "", again)
+def told(at: float, reason: str, *, again: bool = False, name: str = "") -> Told:
+    return Told(at, "uid", reason, name or f"event-{at}", "", again)
 
 
 def story(*ends: float) -> list[Segment]:
@@ -50,6 +50,16 @@ def test_one_episode_told_once_with_its_end_is_right() -> None:
 )
 def test_an_episode_told_otherwise_is_wrong(events: tuple[Told, ...]) -> None:
     assert complaint(ONE_EPISODE, *events)
+
+
+def test_an_end_is_told_again_only_where_its_receipt_may_be_lost_and_a_user_deleted_its_event() -> None:
+    episode = told(1070.0, ILL), told(2130.0, WELL, name="end")
+    again = told(2500.0, WELL, again=True, name="end")
+    assert complaint(ONE_EPISODE, *episode, again)
+    assert complaint(ONE_EPISODE, *episode, again, disturbed=((2100.0, 2400.0),))
+    assert complaint(ONE_EPISODE, *episode, again, disturbed=((2100.0, 2600.0),)) == ""
+    other = told(2500.0, WELL, again=True)
+    assert complaint(ONE_EPISODE, *episode, other, disturbed=((2100.0, 2600.0),))
 
 
 def test_what_is_short_is_never_told() -> None:
