@@ -97,7 +97,10 @@ async def test_an_agent_of_the_last_revision_is_understood(
                 node.mount(paths.publish)
             driver.fault("sick", Fault.IO_ERRORS, plane=Plane.NODE)
             await installed.operator()
-            await installed.policy("skew", interval="5s", unhealthyAfter="0s", healthyAfter="0s")
+            selector = {"drivers": [driver.name]}
+            await installed.policy(
+                "skew", selector=selector, interval="5s", unhealthyAfter="0s", healthyAfter="0s"
+            )
             agent = agent_of(last_revision, node, installed.plane.kubeconfig, tmp_path)
             await asyncio.to_thread(agent.start)
             try:

@@ -164,11 +164,11 @@ class EventWriter(Output):
             self._holders[claim.ref] = result.policy.name
             self._guarded(claim.ref, partial(self._tell_findings, claim, health, result, wide))
             yield
-        for ref, due in self._outbox.dues_of(OUTPUT):
+        for ref in dict.fromkeys(ref for ref, _ in self._outbox.dues_of(OUTPUT)):
             if ref in judgement.healths:
                 self._holders[ref] = result.policy.name
             if self._holders.get(ref) == result.policy.name:
-                self._guarded(ref, partial(self._tell_due, ref, due, result))
+                self._tell_dues(ref, result)
                 yield
         self._drop_healthy(result)
 
@@ -311,6 +311,11 @@ class EventWriter(Output):
             remaining=len(health.findings) if health is not None else 0,
         )
 
+    def _tell_dues(self, ref: ClaimRef, result: CheckResult) -> None:
+        """Tell what is owed about a claim at this moment: while others had a turn, some of it may have been told."""
+        for due in self._outbox.due_of(ref, OUTPUT):
+            self._guarded(ref, partial(self._tell_due, ref, due, result))
+
     def _tell_due(self, ref: ClaimRef, due: Due, result: CheckResult) -> None:
         """Tell an episode's end, and its beginning to those who never heard of it."""
         claim = result.claims.get(ref)
@@ -438,8 +443,7 @@ class EventWriter(Output):
         if health is not None and health.findings and health.uid == claim.uid:
             wide = wide_groups(result.judgement)
             self._guarded(ref, partial(self._tell_findings, claim, health, result, wide))
-        for due in self._outbox.due_of(ref, OUTPUT):
-            self._guarded(ref, partial(self._tell_due, ref, due, result))
+        self._tell_dues(ref, result)
 
     def _guarded(self, ref: ClaimRef, step: Callable[[], None]) -> None:
         """Take a step for one claim; an error costs that claim only, is logged once and counted."""

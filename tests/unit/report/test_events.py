@@ -249,6 +249,21 @@ async def test_recovery_is_told_as_a_normal_event_on_the_claim_and_its_pods(worl
     )
 
 
+async def test_an_end_that_is_told_while_a_check_is_being_published_is_told_once(world: World) -> None:
+    other, others = make_claim("other"), make_finding()
+    bad = (other, make_health(other, others))
+    await world.check(world.result(BAD, bad, turns=[found(CLAIM, FINDING), found(other, others)]))
+    well = world.result(
+        (CLAIM, make_health(CLAIM)),
+        (other, make_health(other)),
+        turns=[cleared(CLAIM, FINDING), cleared(other, others)],
+    )
+    world.publish(well)
+    for _ in world.events.publish(well):
+        await world.write()
+    assert [event["count"] for event in world.api.events("VolumeConditionNormal", about=PVC)] == [1, 1]
+
+
 async def test_a_new_episode_is_a_new_event(world: World) -> None:
     await world.check(world.result(BAD))
     gone = make_health(CLAIM, recovered=START)
