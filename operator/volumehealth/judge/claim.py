@@ -346,7 +346,8 @@ def resumed(health: ClaimHealth) -> ClaimHealth:
 def not_after(health: ClaimHealth, now: datetime) -> ClaimHealth:
     """Return what is remembered of a claim with no time later than now; the same object if none is.
 
-    A wall clock that was set back, and a record that somebody wrote, know times that have not come yet.
+    A wall clock that was set back, and a record that somebody wrote, know times that have not come yet. In their place
+    stands now as records say it.
     """
     late = any(
         moment is not None and moment > now
@@ -359,6 +360,7 @@ def not_after(health: ClaimHealth, now: datetime) -> ClaimHealth:
     )
     if not late:
         return health
+    now = _shown(now)
     return replace(
         health,
         findings=tuple(_finding_not_after(finding, now) for finding in health.findings),

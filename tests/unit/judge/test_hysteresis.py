@@ -239,6 +239,15 @@ class TestWallClock:
         assert (finding.since, finding.confirmed) == (past, past)
         assert all(change.time == past for change in clamped.history)
 
+    def test_what_lies_ahead_begins_with_the_second_as_the_next_process_will_read_it(self) -> None:
+        """Findings are shown in the order of `since`: a restart changes none of it."""
+        court = Court()
+        judgement = court.hears(adverse(DEAD))
+        assert judgement.health is not None
+        past = START - timedelta(hours=2)
+        clamped = not_after(judgement.health, past + timedelta(milliseconds=400))
+        assert [finding.since for finding in clamped.findings] == [past]
+
     def test_a_recovery_that_lies_ahead_was_now(self) -> None:
         health = ClaimHealth("uid-1", recovered=START + timedelta(days=2_000_000))
         assert not_after(health, START).recovered == START
