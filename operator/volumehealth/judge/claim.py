@@ -138,8 +138,10 @@ def judge_claim(
         return _unaccused(answers, stale_reason, by_node=by_node)
     past = not_after(previous, now) if previous is not None else ClaimHealth(uid, verdict=before)
     tick = _Tick(now.timestamp() if monotonic is None else monotonic, settings.longest_gap, now)
-    told, states = _complete(answers, past, origins, ref)
-    hearing = hear(told, driver=driver, rules=settings.rules, delay=settings.unhealthy_after, now=now)
+    stand_ins, states = _stand_ins(answers, past, origins, ref)
+    hearing = hear(
+        answers, stand_ins, driver=driver, rules=settings.rules, delay=settings.unhealthy_after, now=now
+    )
     states |= _of_other_objects(past, hearing, origins, ref)
     followed = _follow_findings(
         past.findings, hearing, {} if stale_reason else states, settings.healthy_after, tick,
@@ -193,10 +195,10 @@ _States = dict[tuple[Origin, Identity], Answer]
 """By origin and statement: that it is silent about that, or will not speak of it any more."""
 
 
-def _complete(
+def _stand_ins(
     answers: Sequence[Answer], past: ClaimHealth, origins: Origins | None, ref: ClaimRef
 ) -> tuple[Sequence[Answer], _States]:
-    """Add what origins are that said something before and gave no answer now; return apart what is not clean.
+    """Return what origins are that said something before and gave no answer now, and apart what is not clean.
 
     An origin may be clean of one statement and silent about another one: each is about an object of its own.
     """
@@ -210,7 +212,7 @@ def _complete(
     }
     missing |= {(origin, None): "" for origin in past.confirmed_origins if origin not in spoke}
     if origins is None or not missing:
-        return answers, {}
+        return (), {}
     told: dict[Origin, Answer] = {}
     states: _States = {}
     for (origin, identity), reason in missing.items():
@@ -221,7 +223,7 @@ def _complete(
             told.setdefault(origin, answer)
         if answer.outcome is not Outcome.HEALTHY and identity is not None:
             states[origin, identity] = answer
-    return (*answers, *told.values()), states
+    return tuple(told.values()), states
 
 
 def _of_other_objects(

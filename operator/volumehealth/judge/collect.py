@@ -129,23 +129,31 @@ def order(identity: Identity) -> tuple[int, str, str, str, str]:
 
 
 def hear(
-    answers: Sequence[Answer], *, driver: str, rules: CompiledRules, delay: timedelta, now: datetime
+    answers: Sequence[Answer],
+    stand_ins: Iterable[Answer] = (),
+    *,
+    driver: str,
+    rules: CompiledRules,
+    delay: timedelta,
+    now: datetime,
 ) -> Statements:
     """Sort what every source says of one claim.
 
     Args:
         answers: in any order; the order changes nothing.
+        stand_ins: what origins are that gave no answer. One that is clean clears what it said, and has said nothing
+            good of the volume.
         driver: of the claim's volume, for the rules.
         rules: what is made of each statement.
         delay: the policy's `unhealthyAfter`.
         now: answers from the future were heard now.
     """
     hearing = Statements()
-    silent = [answer for answer in answers if answer.outcome is Outcome.SILENT]
-    should_speak = [answer for answer in silent if could_answer(answer)]
-    hearing.answerable = any(map(could_answer, answers))
+    told = (*answers, *stand_ins)
+    should_speak = [one for one in told if one.outcome is Outcome.SILENT and could_answer(one)]
+    hearing.answerable = bool(should_speak) or any(map(could_answer, answers))
     hearing.silence = first_silence(should_speak) if should_speak else None
-    for answer in answers:
+    for number, answer in enumerate(told):
         if answer.outcome not in (Outcome.HEALTHY, Outcome.ADVERSE):
             continue
         heard = hearing.origins.setdefault(answer.origin, OriginStatements(answer.at))
@@ -155,7 +163,8 @@ def hear(
         _note(heard, answer, ruled, at=at, delay=delay)
         every_one_ignored = all(rule.ignored for rule in ruled)
         hearing.ignored = hearing.ignored or any(rule.ignored for rule in ruled)
-        heard.positive = heard.positive or (answer.observer is Observer.DRIVER and every_one_ignored)
+        by_driver = answer.observer is Observer.DRIVER and number < len(answers)
+        heard.positive = heard.positive or (by_driver and every_one_ignored)
         if _tells_all(answer, ruled):
             heard.clear_at = at if heard.clear_at is None else max(at, heard.clear_at)
     hearing.positive = any(heard.positive and not heard.said for heard in hearing.origins.values())

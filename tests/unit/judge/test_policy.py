@@ -459,10 +459,11 @@ class PlainOrigins:
     """Origins whose state follows from their node."""
 
     states: dict[str, Outcome]
+    now: datetime = START
 
     def state_of(self, claim: ClaimRef, origin: Origin, reason: str) -> Answer:
         outcome = self.states.get(origin.node, Outcome.SILENT)
-        return Answer(origin.source, outcome, START, origin.node, observer=origin.observer)
+        return Answer(origin.source, outcome, self.now, origin.node, observer=origin.observer)
 
 
 EVIDENCE = st.builds(
@@ -548,6 +549,34 @@ def test_judging_together_is_judging_one_by_one(
             sum(verdict is wanted for verdict in was.values())
             for wanted in (Verdict.HEALTHY, Verdict.UNHEALTHY, Verdict.UNKNOWN, Verdict.UNMONITORED)
         )
+
+
+@pytest.mark.parametrize("state", [SourceState.NOT_CONNECTED, SourceState.ANSWERING])
+def test_who_does_not_repeat_its_word_clears_it_and_has_said_nothing_good_of_the_volume(
+    state: SourceState,
+) -> None:
+    """What makes a claim healthy is an answer about it."""
+    claims, ref = claims_of(1), ClaimRef("shop", "c000")
+    bad = {ref: (adverse(SLOW, source=Source.NODE, node="n1"),)}
+    last: PolicyJudgement | None = None
+    for minute, said in enumerate((bad, {}, {})):
+        now = START + minute * MINUTE
+        origins = PlainOrigins({"n1": Outcome.HEALTHY}, now)
+        last = at_once(
+            judge_policy(
+                last.healths if last else {},
+                members_of(claims),
+                claims,
+                Evidence({DRIVER: says(state=state, at=now)}, said, origins=origins),
+                settings=settings(unhealthy_after=0, healthy_after=1),
+                now=now,
+                last=last,
+            )
+        )
+    assert last is not None
+    assert last.healths[ref].recovered == START + 2 * MINUTE
+    connected = state is SourceState.ANSWERING
+    assert verdicts(last) == (0, 0, int(connected), int(not connected))
 
 
 def test_an_explanation_names_the_rule_and_the_time_left() -> None:
