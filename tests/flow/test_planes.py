@@ -49,7 +49,7 @@ from volumehealth.model.policy import (
     RuleMatch,
     RuleSet,
 )
-from volumehealth.model.report import Coverage, Omitted, StorageProblem
+from volumehealth.model.report import Coverage, Omitted, StorageProblem, UnseenOrigin
 from volumehealth.probing.spec import ProbeSpec
 
 UNMOUNTED = Condition("Inaccessible", "VolumeUnmounted", "the volume is not mounted")
@@ -1022,6 +1022,45 @@ def test_a_driver_that_lost_its_health_call_closes_its_findings_after_a_while(wo
     assert world.findings(checked, "db") == ["Inaccessible/VolumeUnmounted (Node a) (stale)"]
     world.after(minutes=2, renew=("a",))
     assert world.notified == ["Found db VolumeUnmounted a", "Closed db VolumeUnmounted a"]
+
+
+def test_a_kernel_log_that_is_switched_off_on_its_agent_closes_what_it_said(world: World) -> None:
+    """Faults C8: it would be stale for ever, and nobody could take it back."""
+    (claim,) = world.claims("db")
+    world.cluster.report("a", make_entry(claim, reason="IOError", origin=Observer.KERNEL_LOG))
+    world.after(minutes=6, renew=("a",))
+    why = "the agent was told not to read the kernel log"
+    world.cluster.report("a", unseen=[UnseenOrigin(Observer.KERNEL_LOG, why, off=True)])
+    checked = world.after(minutes=1, renew=("a",))
+    assert world.notified == ["Found db IOError a", "Closed db IOError a"]
+    assert checked.counts.unhealthy == 0
+    assert checked.healths[claim.ref].history[-1].what.endswith(f"no longer monitored: {why}")
+
+
+def test_what_a_kernel_log_said_that_may_not_be_read_any_more_is_stale(world: World) -> None:
+    """It would be told as if it were seen, for ever."""
+    (claim,) = world.claims("db")
+    entry = make_entry(claim, reason="IOError", origin=Observer.KERNEL_LOG)
+    world.cluster.report("a", entry)
+    world.after(minutes=6, renew=("a",))
+    why = "the agent may not read the kernel log (Operation not permitted)"
+    world.cluster.report("a", entry, unseen=[UnseenOrigin(Observer.KERNEL_LOG, why)])
+    checked = world.after(minutes=60, renew=("a",))
+    assert world.findings(checked, "db") == ["Inaccessible/IOError (Node a) (stale)"]
+    assert world.notified == ["Found db IOError a"]
+    world.cluster.report("a")
+    world.after(minutes=6, renew=("a",))
+    assert world.notified == ["Found db IOError a", "Recovered db IOError a"]
+
+
+def test_what_holds_until_a_filesystem_is_mounted_anew_is_no_less_so_without_the_kernel_log(
+    world: World,
+) -> None:
+    (claim,) = world.claims("db")
+    entry = make_entry(claim, reason="FilesystemShutdown", origin=Observer.KERNEL_LOG, instance="b1/23074")
+    world.cluster.report("a", entry, unseen=[UnseenOrigin(Observer.KERNEL_LOG, "it may not be read")])
+    checked = world.after(minutes=6, renew=("a",))
+    assert world.findings(checked, "db") == ["Inaccessible/FilesystemShutdown (Node a)"]
 
 
 def test_agents_that_may_not_be_read_any_more_end_nothing(world: World) -> None:

@@ -32,6 +32,7 @@ from volumehealth.model.report import (
     ReportedDriver,
     ReportedVolume,
     SilentVolume,
+    UnseenOrigin,
     VolumeHealthReport,
     agent_lease_name,
 )
@@ -154,22 +155,27 @@ class PlainCluster:
         omitted: Omitted | None = None,
         covered: Iterable[Claim] | None = None,
         complete: Iterable[Claim] = (),
+        unseen: Iterable[UnseenOrigin] = (),
     ) -> None:
         """Let an agent report, and renew its Lease.
 
-        `covered` are the claims that all its observers have answered about: those in use there now, if not given.
+        `covered` are the claims that all its observers have answered about, but for those that cannot look: those in use
+        there now, if not given.
         """
         claims = self._in_use(node) if covered is None else covered
         uids = frozenset(claim.uid for claim in claims)
+        cannot_look = tuple(unseen)
+        blind = {one.observer for one in cannot_look}
         self.reports[node] = VolumeHealthReport(
             node,
             node=node,
             drivers=(make_reported_driver(),) if drivers is None else tuple(drivers),
-            coverage=tuple(Coverage.of(one, uids) for one in ON_NODES),
+            coverage=tuple(Coverage.of(one, uids) for one in ON_NODES if one not in blind),
             complete=frozenset(claim.uid for claim in complete),
             volumes=tuple(entry for entry in entries if isinstance(entry, ReportedVolume)),
             silent=tuple(entry for entry in entries if isinstance(entry, SilentVolume)),
             omitted=omitted or Omitted(),
+            unseen=cannot_look,
         )
         self.renew(node)
 
@@ -203,6 +209,7 @@ def make_entry(
     reason: str = "VolumeUnmounted",
     message: str = "the volume is not mounted",
     origin: Observer = Observer.DRIVER,
+    instance: str = "",
 ) -> ReportedVolume:
     """Build an adverse entry of a report."""
     return ReportedVolume(
@@ -211,7 +218,7 @@ def make_entry(
         claim.ref.namespace,
         claim.ref.name,
         claim.uid,
-        conditions=(ReportedCondition(status, reason, message, START, origin),),
+        conditions=(ReportedCondition(status, reason, message, START, origin, instance),),
     )
 
 

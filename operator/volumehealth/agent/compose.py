@@ -96,6 +96,7 @@ def compose(
         complete=frozenset(complete),
         missing=tuple(sorted(missing, key=lambda one: (one.namespace, one.claim))),
         limits=tuple(sorted(limits)),
+        unseen=ledger.unseen,
         volumes=tuple(sorted(volumes, key=_worst_first)),
         silent=tuple(sorted(silent, key=lambda one: (one.since, one.namespace, one.claim))),
         capacity_warnings=ledger.warnings,

@@ -13,7 +13,7 @@ from volumehealth.model.clock import Clock
 from volumehealth.model.health import Condition
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer
-from volumehealth.model.report import VolumeHealthReport
+from volumehealth.model.report import UnseenOrigin, VolumeHealthReport
 from volumehealth.model.text import clean_message, whole_number
 from volumehealth.node.eyes import Earlier, Eyes, Sight, Snapshot
 from volumehealth.node.faults import Look
@@ -159,7 +159,8 @@ class NodeLooks:
             interval=self._interval,
         )
         self._note_problems(dict(snapshot.problems), uses)
-        news, suspected = False, {}
+        suspected, unseen = {}, self._unseen()
+        news, self._ledger.unseen = unseen != self._ledger.unseen, unseen
         for key, sight in sights.items():
             target = targets[key]
             doubtful = self._doubtful(target, sight)
@@ -278,6 +279,7 @@ class NodeLooks:
     def _write_down(self, target: Target, sight: Sight, doubtful: frozenset[str]) -> bool:
         """Hand over what each look says; one that is not complete takes nothing back."""
         news = False
+        unseen = {one.observer for one in self._ledger.unseen if not one.off}
         for look, observer in _OBSERVERS.items():
             said = [one for one in sight.incidents if one.fault.look is look]
             if look is Look.MOUNTS and doubtful:
@@ -285,6 +287,10 @@ class NodeLooks:
             if look is Look.KERNEL_LOG and not said and not self._reads_log:
                 # It was switched off, and is never seen again.
                 news |= self._ledger.drop(target.claim, observer)
+                continue
+            if observer in unseen:
+                if sight.kind and not _holds(sight, look):
+                    news |= self._ledger.release(target.claim, observer)
                 continue
             if not said and look not in sight.complete:
                 continue  # what was not seen takes nothing back
@@ -299,6 +305,15 @@ class NodeLooks:
                 target.claim, observer, conditions, now=self._clock.now(), instances=instances
             )
         return news
+
+    def _unseen(self) -> tuple[UnseenOrigin, ...]:
+        """Return the observers that cannot look now: without the mount table none can."""
+        table, kernel_log = self.problems.get("mountinfo", ""), self.problems.get("klog", "")
+        found = {observer: UnseenOrigin(observer, table) for observer in _OBSERVERS.values() if table}
+        if kernel_log:
+            one = UnseenOrigin(Observer.KERNEL_LOG, kernel_log, off=not self._reads_log)
+            found[Observer.KERNEL_LOG] = one
+        return tuple(found.values())
 
     def _note_problems(self, problems: dict[str, str], uses: Sequence[VolumeUse]) -> None:
         """Log once for each reason why something cannot be seen."""
@@ -318,6 +333,15 @@ def kernel_version(release: str) -> tuple[int, int]:
     minor = rest.partition(".")[0].partition("-")[0]
     numbers = whole_number(major), whole_number(minor)
     return (numbers[0], numbers[1]) if numbers[0] is not None and numbers[1] is not None else (99, 0)
+
+
+def _holds(sight: Sight, look: Look) -> bool:
+    """Tell whether anything that a look said once of this mounting is still in force."""
+    return any(
+        one.look is look and one.instance
+        for found in sight.incidents
+        for one in (found.fault, *found.details)
+    )
 
 
 def _why(what: str, error: Exception) -> str:

@@ -14,7 +14,7 @@ from volumehealth.model.cluster import Claim
 from volumehealth.model.health import Condition, severity
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer
-from volumehealth.model.report import ReportedCondition, VolumeHealthReport
+from volumehealth.model.report import ReportedCondition, UnseenOrigin, VolumeHealthReport
 from volumehealth.probing.results import merged
 
 
@@ -47,10 +47,14 @@ class ReportState:
 
     Args:
         earlier: this agent's own last report, which it goes on from; None if there is none.
+
+    Attributes:
+        unseen: observers that cannot look now at all. What they said is kept, and the report says so.
     """
 
     def __init__(self, earlier: VolumeHealthReport | None = None) -> None:
         self._pages: dict[ClaimRef, _Page] = {}
+        self.unseen: tuple[UnseenOrigin, ...] = ()
         for volume in earlier.volumes if earlier else ():
             said: dict[Observer, tuple[ReportedCondition, ...]] = {}
             for condition in volume.conditions:
@@ -124,6 +128,15 @@ class ReportState:
         elif origin is Observer.CAPACITY:
             news, page.warning = news or page.warning, False
         return news
+
+    def release(self, claim: Claim, origin: Observer) -> bool:
+        """Note that what one origin said holds no longer by itself: the instance that it was seen in has ended."""
+        page = self._page(claim)
+        before = page.said.get(origin, ())
+        after = tuple(replace(one, instance="") for one in before)
+        if after:
+            page.said[origin] = after
+        return after != before
 
     def silent(self, claim: Claim, reason: str, message: str, *, now: datetime) -> bool:
         """Note that the driver gives no answer about a claim; return whether that is news."""

@@ -211,6 +211,21 @@ class LimitedLook:
 
 
 @dataclass(frozen=True, slots=True)
+class UnseenOrigin:
+    """An observer that cannot look here at all: what it said last is not seen any more.
+
+    Attributes:
+        observer: which.
+        why: a person's sentence.
+        off: it was told not to look, so what it said has ended; else it will look again.
+    """
+
+    observer: Observer
+    why: str
+    off: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Omitted:
     """How many entries are not in the report, the mildest ones, because it would be too big."""
 
@@ -236,6 +251,8 @@ class VolumeHealthReport:
             wanted; if none of these observers says anything against such a claim, it is healthy on the node's word.
         missing: claims of which that cannot be said, and why.
         limits: what is not seen of claims although that can be said, by driver.
+        unseen: observers that cannot look. What `volumes` still quotes of one is stale, unless it holds until an instance
+            ends.
         volumes: adverse entries only, worst first.
         silent: volumes that were asked and gave no answer.
         capacity_warnings: how many claims have less free than some policy's `warningPercentFree`.
@@ -250,6 +267,7 @@ class VolumeHealthReport:
     complete: frozenset[str] = frozenset()
     missing: tuple[MissingLook, ...] = ()
     limits: tuple[LimitedLook, ...] = ()
+    unseen: tuple[UnseenOrigin, ...] = ()
     volumes: tuple[ReportedVolume, ...] = ()
     silent: tuple[SilentVolume, ...] = ()
     capacity_warnings: int = 0

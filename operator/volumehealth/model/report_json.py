@@ -22,6 +22,7 @@ from volumehealth.model.report import (
     ReportedVolume,
     SilentVolume,
     StorageProblem,
+    UnseenOrigin,
     VolumeHealthReport,
 )
 from volumehealth.model.text import clean_message, clean_reason
@@ -49,6 +50,7 @@ def encode_report(report: VolumeHealthReport) -> dict[str, Any]:
         complete=sorted(report.complete),
         missing=[_missing(one) for one in report.missing],
         limits=[_filled(driver=one.driver, message=one.what) for one in report.limits],
+        unseen=[_unseen(one) for one in report.unseen],
         volumes=[_volume(volume) for volume in report.volumes],
         silent=[_silent(volume) for volume in report.silent],
         capacityWarnings=report.capacity_warnings,
@@ -94,6 +96,7 @@ def decode_report(name: str, status: object) -> VolumeHealthReport:
         complete=frozenset(_texts(raw, "complete")),
         missing=_each(raw.get("missing"), _read_missing)[0],
         limits=_each(raw.get("limits"), _read_limit)[0],
+        unseen=_each(raw.get("unseen"), _read_unseen)[0],
         volumes=volumes,
         silent=silent,
         capacity_warnings=_number(raw, "capacityWarnings"),
@@ -159,6 +162,10 @@ def _missing(missing: MissingLook) -> dict[str, Any]:
         claimUID=missing.claim_uid,
         message=missing.why,
     )
+
+
+def _unseen(unseen: UnseenOrigin) -> dict[str, Any]:
+    return _filled(origin=unseen.observer.value, message=unseen.why, switchedOff=unseen.off)
 
 
 def _volume(volume: ReportedVolume) -> dict[str, Any]:
@@ -239,6 +246,13 @@ def _read_coverage(raw: Entry) -> Coverage:
 
 def _read_limit(raw: Entry) -> LimitedLook:
     return LimitedLook(driver=_needed(raw, "driver"), what=_needed(raw, "message"))
+
+
+def _read_unseen(raw: Entry) -> UnseenOrigin:
+    observer = _OBSERVERS.get(_text(raw, "origin"))
+    if observer is None:
+        raise ValueError("an unknown observer cannot look")
+    return UnseenOrigin(observer, clean_message(_text(raw, "message")), off=raw.get("switchedOff") is True)
 
 
 def _read_missing(raw: Entry) -> MissingLook:

@@ -6,7 +6,7 @@ What they cover is remembered between checks, since it changes only with a repor
 from collections import ChainMap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import inf
 
 from volumehealth.cluster.resources import AGENT_PODS
@@ -322,6 +322,12 @@ class _Agents:
         if origin.observer is Observer.DRIVER and lost:
             why = f"{origins.NO_LONGER}: {name} has no health call on {origin.node}"
             return origins.ended(origin, self.now, why)
+        unseen = agent.unseen(origin.observer)
+        if unseen is not None and unseen.off:
+            return origins.ended(origin, self.now, f"{origins.NO_LONGER}: {unseen.why}", delay=timedelta(0))
+        if unseen is not None:
+            words = f"{origin.node}: {unseen.why}"
+            return origins.silent(origin, self.now, SilenceReason.NOT_YET_ASKED, words)
         words = f"the agent on {origin.node} did not look at it"
         return origins.silent(origin, self.now, SilenceReason.NOT_YET_ASKED, words)
 

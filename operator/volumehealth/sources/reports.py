@@ -18,6 +18,7 @@ from volumehealth.model.report import (
     ReportedDriver,
     ReportedVolume,
     SilentVolume,
+    UnseenOrigin,
     VolumeHealthReport,
 )
 from volumehealth.model.steps import Steps
@@ -65,6 +66,12 @@ class NodeAgent:
     def live(self) -> VolumeHealthReport | None:
         """Its report, if it counts."""
         return self.report if self.silent_since is None else None
+
+    def unseen(self, observer: Observer) -> UnseenOrigin | None:
+        """Return why an observer cannot look there; None if it can."""
+        return (
+            next((one for one in self.live.unseen if one.observer is observer), None) if self.live else None
+        )
 
     def driver(self, name: str) -> ReportedDriver | None:
         """Return what it said last of a driver."""
@@ -187,9 +194,10 @@ def accusations(
         report = agent.live
         if report is None:
             continue
+        unseen = {one.observer for one in report.unseen}
         for volume in report.volumes:
             if _concerns(volume, agent.node, claims, usage):
-                for answer in _accusations(volume, agent.node, wanted, now=now):
+                for answer in _accusations(volume, agent.node, wanted, unseen, now=now):
                     yield ref_of(volume), answer
         for silent in report.silent if Observer.DRIVER in wanted else ():
             if _concerns(silent, agent.node, claims, usage):
@@ -197,14 +205,19 @@ def accusations(
 
 
 def _accusations(
-    volume: ReportedVolume, node: str, wanted: Collection[Observer], *, now: datetime
+    volume: ReportedVolume,
+    node: str,
+    wanted: Collection[Observer],
+    unseen: Collection[Observer],
+    *,
+    now: datetime,
 ) -> Iterator[Answer]:
     """Make the answers of an adverse entry, one for each observer that says something and is wanted.
 
-    When the agent heard it first is not taken over: that is by the agent's clock.
+    One that cannot look any more says only what holds by itself. When the agent heard it first is not taken over: that is by the agent's clock.
     """
     for observer in dict.fromkeys(one.origin for one in volume.conditions):
-        if observer not in wanted:
+        if observer not in wanted or (observer in unseen and not _holds(volume, observer)):
             continue
         conditions = tuple(
             Condition(one.status, one.reason, clean_message(one.message))
@@ -220,6 +233,10 @@ def _accusations(
             conditions=conditions,
             observer=observer,
         )
+
+
+def _holds(volume: ReportedVolume, observer: Observer) -> bool:
+    return any(one.origin is observer and one.instance for one in volume.conditions)
 
 
 def silences(

@@ -14,7 +14,7 @@ from volumehealth.agent.state import ReportState
 from volumehealth.agent.targets import KnownClaim
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer
-from volumehealth.model.report import ReportedVolume, VolumeHealthReport
+from volumehealth.model.report import ReportedVolume, UnseenOrigin, VolumeHealthReport
 
 REF = ClaimRef("shop", "data")
 TABLE = "/proc/1/mountinfo"
@@ -186,10 +186,47 @@ async def test_what_the_kernel_log_said_ends_when_it_is_switched_off_and_stays_w
     forbidden.log_error = errno.EPERM
     await forbidden.look(3)
     assert forbidden.said == ["KernelLog:IOError"]
+    why = "the agent may not read the kernel log (Operation not permitted)"
+    assert forbidden.ledger.unseen == (UnseenOrigin(Observer.KERNEL_LOG, why),)
     off = Looking(earlier=before.report, reads_log=False)
     await off.look(3)
     assert off.said == []
     assert Observer.KERNEL_LOG not in off.ledger.covered(REF)
+    why = "the agent was told not to read the kernel log"
+    assert off.ledger.unseen == (UnseenOrigin(Observer.KERNEL_LOG, why, off=True),)
+
+
+async def test_what_held_until_a_mounting_ended_holds_no_more_when_that_ends_without_the_kernel_log() -> None:
+    """It would be told for ever as if it were seen: no line of the log takes it back."""
+    looking = Looking(kind="xfs")
+    await looking.look(2)
+    looking.log += SHUT + "\n"
+    await looking.look()
+    after = Looking(kind="xfs", earlier=looking.report)
+    after.log_error = errno.EPERM
+    await after.look(3)
+    assert [one.instance for one in after.ledger.accused(REF)] == ["b1/xfs/sda/23074"]
+    after.files.renumber("/sys/fs/xfs/sda", 23098)
+    await after.look(2)
+    assert [one.instance for one in after.ledger.accused(REF)] == [""]
+
+
+async def test_without_the_mount_table_nobody_sees_anything() -> None:
+    looking = Looking()
+    await looking.look(2)
+    looking.files.fail(TABLE, errno.EACCES)
+    news = looking.news
+    await looking.look()
+    assert {one.observer for one in looking.ledger.unseen} == {
+        Observer.MOUNT_TABLE,
+        Observer.BLOCK_DEVICE,
+        Observer.FILESYSTEM,
+        Observer.KERNEL_LOG,
+    }
+    assert looking.news > news
+    looking.mount()
+    await looking.look()
+    assert looking.ledger.unseen == ()
 
 
 async def test_without_the_right_to_read_the_kernel_log_the_other_looks_go_on() -> None:

@@ -21,6 +21,7 @@ from volumehealth.model.report import (
     ReportedVolume,
     SilentVolume,
     StorageProblem,
+    UnseenOrigin,
     VolumeHealthReport,
 )
 from volumehealth.model.report_json import decode_report, encode_report
@@ -41,6 +42,7 @@ FULL = VolumeHealthReport(
     complete=frozenset({"uid"}),
     missing=(MissingLook("d", "shop", "data", "uid", "m"),),
     limits=(LimitedLook("d", "device only"),),
+    unseen=(UnseenOrigin(Observer.KERNEL_LOG, "m", off=True),),
     volumes=(
         ReportedVolume("d", "v", "shop", "data", "uid", ("p",), (ReportedCondition("Degraded", "X", "m", NOW, instance="i"),)),
     ),
