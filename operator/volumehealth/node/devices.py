@@ -14,6 +14,11 @@ DEPTH = 8
 WIDTH = 64
 """Devices that are looked at below one volume at most."""
 
+WAITING = 8
+"""Place of field 9 in `stat`: requests that wait or are worked on."""
+
+_DIGITS = re.compile(r"[0-9 ]*")
+_LINE = 400
 _SESSION = re.compile(r"/(session\d+)/")
 _PORT = re.compile(r"/(rport-[\d:-]+)/")
 _SCSI = re.compile(r"/(\d+:\d+:\d+:\d+)/")
@@ -64,12 +69,12 @@ class Block:
         disk: name of the whole disk; its own for one that is no partition.
         start, size: in sectors of 512 bytes; `start` is 0 for a whole disk.
         stat: the fields of its `stat` file (Documentation/block/stat.rst).
-        started: requests that its driver has begun: reads and writes.
+        started: requests that its driver has begun: reads and writes; only read if anything waits.
         counted: whether the kernel counts I/O of it (`queue/iostats`).
         sequence: `diskseq`, another one for each disk that had this name; empty before 5.15.
         inode: of its directory in sysfs.
         below: the devices it consists of.
-        users: how many devices are made of it or of its partitions.
+        users: how many devices are made of it or of its partitions; not counted for the device that is mounted.
         parts: what it depends on, other than devices.
         dm_uuid: of a device mapper device.
         suspended: it is a device mapper device that was suspended.
@@ -135,12 +140,19 @@ def device_path(files: NodeFiles, number: str) -> str:
     return files.target(f"/sys/dev/block/{number}")
 
 
-def gather_stack(files: NodeFiles, name: str) -> Stack:
+def name_of(path: str) -> str:
+    """Return the kernel's name of the device whose directory in sysfs this is; `!` stands for `/` there."""
+    return path.rpartition("/")[2].replace("!", "/")
+
+
+def gather_stack(files: NodeFiles, name: str, *, path: str = "", number: str = "") -> Stack:
     """Read a device and what lies below it.
 
     Args:
         files: of the node.
         name: the kernel's name of the device.
+        path: of its directory in sysfs, if it is known.
+        number: its major and minor number, if it is known.
 
     Raises:
         FileNotFoundError: if the device itself is not there.
@@ -153,7 +165,11 @@ def gather_stack(files: NodeFiles, name: str) -> Stack:
         for one in layer:
             if one not in found and len(found) < WIDTH:
                 try:
-                    found[one] = gather_block(files, one)
+                    found[one] = (
+                        gather_block(files, one, path=path, number=number, top=True)
+                        if one == name
+                        else gather_block(files, one)
+                    )
                 except FileNotFoundError:
                     if one == name:
                         raise
@@ -164,33 +180,44 @@ def gather_stack(files: NodeFiles, name: str) -> Stack:
     return Stack(tuple(found.values()), frozenset(gone))
 
 
-def gather_block(files: NodeFiles, name: str) -> Block:
+def gather_block(
+    files: NodeFiles, name: str, *, path: str = "", number: str = "", top: bool = False
+) -> Block:
     """Read one device.
+
+    Args:
+        files: of the node.
+        name: the kernel's name of it.
+        path: of its directory in sysfs, if it is known.
+        number: its major and minor number, if it is known.
+        top: it is the device that is mounted.
 
     Raises:
         FileNotFoundError: if it is not there.
         OSError: if sysfs cannot be read.
     """
-    path = files.target(f"/sys/class/block/{name.replace('/', '!')}")
-    number = files.read(f"{path}/dev").strip()
+    path = path or files.target(f"/sys/class/block/{name.replace('/', '!')}")
+    number = number or files.read(f"{path}/dev").strip()
     entries = frozenset(files.names(path))
     partition = "partition" in entries
     whole = path.rpartition("/")[0] if partition else path
-    disk = whole.rpartition("/")[2].replace("!", "/")
+    disk = name_of(whole)
     own = frozenset(files.names(whole)) if partition else entries
+    stat = _numbers(read_or(files, f"{path}/stat"))
+    waits = len(stat) > WAITING and stat[WAITING] > 0
     return Block(
         name=name,
         number=number,
         disk=disk,
         start=number_or(files, f"{path}/start") if partition else 0,
         size=number_or(files, f"{path}/size"),
-        stat=_numbers(read_or(files, f"{path}/stat")),
-        started=_pair(_numbers(read_or(files, f"{path}/inflight"))),
+        stat=stat,
+        started=_pair(_numbers(read_or(files, f"{path}/inflight"))) if waits else (0, 0),
         counted=read_or(files, f"{whole}/queue/iostats", "1") != "0",
         sequence=read_or(files, f"{whole}/diskseq") if "diskseq" in own else "",
         inode=files.inode(path),
         below=(disk,) if partition else _below(files, path, entries),
-        users=_users(files, whole, own),
+        users=0 if top else _users(files, whole, own),
         parts=() if partition else _parts(files, path, entries),
         dm_uuid=read_or(files, f"{path}/dm/uuid") if "dm" in entries else "",
         suspended="dm" in entries and read_or(files, f"{path}/dm/suspended") == "1",
@@ -278,6 +305,8 @@ def _first_number(text: str) -> int:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
+    if len(text) < _LINE and _DIGITS.fullmatch(text):  # as the kernel prints it
+        return tuple(map(int, text.split()))
     return tuple(int(field) for field in text.split() if is_number(field))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from volumehealth.node.devices import Stack, device_path, gather_stack
+from volumehealth.node.devices import Stack, device_path, gather_stack, name_of
 from volumehealth.node.files import NodeFiles
 from volumehealth.node.filesystems import Filesystem, find_btrfs, gather_filesystem
 from volumehealth.node.mountinfo import Mount, MountTable
@@ -89,14 +89,14 @@ def gather_device(files: NodeFiles, request: Request, btrfs: Mapping[str, str]) 
         request: which.
         btrfs: uuids of mounted btrfs filesystems by device, as `find_btrfs` returns them.
     """
-    name = request.name or request.number
+    name, place = request.name or request.number, ""
     try:
         if request.kind == _BTRFS:
             return _gather_btrfs(files, request.name, btrfs)
         if request.number:
             place = device_path(files, request.number)
-            name = place.rpartition("/")[2].replace("!", "/")
-        stack = gather_stack(files, name)
+            name = name_of(place)
+        stack = gather_stack(files, name, path=place, number=request.number)
     except FileNotFoundError:
         return DeviceFacts(gone=name)
     except OSError as error:

@@ -7,14 +7,12 @@ counts is that something waits (field 9) at every look while nothing was complet
 from dataclasses import dataclass
 from enum import StrEnum
 
-from volumehealth.node.devices import Block
+from volumehealth.node.devices import WAITING, Block
 
 _COMPLETED = (0, 4, 11, 15)
 """Reads, writes, discards and flushes that were completed: fields 1, 5, 12 and 16 of `stat`."""
 _TICKS = (3, 7, 14, 16)
 """Milliseconds that these took: fields 4, 8, 15 and 17."""
-_WAITING = 8
-"""Requests that wait or are worked on: field 9."""
 _LATE = 2.0
 """A look that comes after so many intervals says nothing of the time between: the node was paused, or its clock."""
 _LEAST_REQUESTS = 5
@@ -77,7 +75,7 @@ class StallWatch:
             now: monotonic seconds.
             interval: seconds between looks as they are planned.
         """
-        if not block.counted or len(block.stat) <= _WAITING:
+        if not block.counted or len(block.stat) <= WAITING:
             self._watches.pop(block.name, None)
             return Counted(blind=True)
         known = self._watches.get(block.name)
@@ -125,7 +123,7 @@ def _standing(block: Block) -> list[Kind]:
     """Return what may wait: by field 9 anything, by what the driver has begun reads or writes behind the others."""
     reads, writes = block.started
     standing = []
-    if block.stat[_WAITING] > 0:
+    if block.stat[WAITING] > 0:
         standing.append(Kind.ALL)
     if reads:
         standing.append(Kind.READS)
