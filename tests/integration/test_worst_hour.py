@@ -26,6 +26,7 @@ pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=WHY_NOT),
 ]
 
+FIRST_STEPS = ("Look at the storage system", "Take a snapshot or a copy", "Bring the node back")
 ARRAY, CLOUD, CEPH = "array.worst.example.com", "cloud.worst.example.com", "ceph.worst.example.com"
 SPEC = {
     "interval": "5s",
@@ -132,7 +133,8 @@ async def test_everything_at_once_says_what_to_do_first(installed: Installation,
             assert "DRIVER-WIDE" in "\n".join(summary)
             report = (tmp_path / "report.html").read_text()
             for page in (pages["status"], report):
-                assert page.index("Look at the storage system") < page.index("Bring the node back")
+                steps = [page.index(words) for words in FIRST_STEPS]
+                assert steps == sorted(steps)
             firing = sorted(labels["alertname"] for state, labels in monitoring.pages if state == "firing")
             assert firing == [
                 "VolumeHealthDriverWideProblem",

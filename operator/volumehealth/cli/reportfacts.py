@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from volumehealth.model.clock import date, date_and_time, moment_of
-from volumehealth.model.health import WIDE_CLAIMS, severity
+from volumehealth.model.health import WIDE_CLAIMS, severity, urgency
 from volumehealth.oneshot.evidence import Evidence
-from volumehealth.oneshot.overview import Overview
+from volumehealth.oneshot.overview import Overview, urgency_of
 from volumehealth.oneshot.reading import Object
 
 MOST_CLAIMS = 2000
@@ -206,7 +206,7 @@ def _bad_claims(records: Iterable[Object], classes: Mapping[Key, str]) -> Iterab
     for record in records:
         metadata, status = record["metadata"], _status(record)
         findings: Sequence[Mapping[str, Any]] = status.get("findings") or ({},)
-        worst = max(findings, key=lambda one: severity(str(one.get("status", ""))))
+        worst = max(findings, key=urgency_of)
         word = str(worst.get("status", ""))
         health = str(status.get("health", ""))
         nodes = dict.fromkeys(str(one["node"]) for one in findings if one.get("node"))
@@ -375,7 +375,7 @@ def _with_nodes(problem: Problem, claims: Iterable[BadClaim]) -> Problem:
 
 
 def _worst_first(one: Problem) -> tuple[bool, int, int, str]:
-    return (not one.wide, -severity(one.status), -one.claims, one.since)
+    return (not one.wide, -urgency(one.status, one.reason), -one.claims, one.since)
 
 
 def _problem(one: Mapping[str, Any], totals: Mapping[str, int]) -> Problem:

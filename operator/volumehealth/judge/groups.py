@@ -8,7 +8,7 @@ from itertools import chain
 
 from volumehealth.judge.partition import EXAMPLES, Silence, Silent
 from volumehealth.judge.text import normalise
-from volumehealth.model.health import WIDE_CLAIMS, ClaimHealth, Finding, Source, severity
+from volumehealth.model.health import WIDE_CLAIMS, ClaimHealth, Finding, Source, urgency
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.vocabulary import Reason
 
@@ -91,7 +91,12 @@ def worst_first(aggregates: Iterable[Iterable[DriverWide]]) -> tuple[DriverWide,
     return tuple(
         sorted(
             chain.from_iterable(aggregates),
-            key=lambda story: (-severity(story.status), -story.claims, story.driver, story.reason),
+            key=lambda story: (
+                -urgency(story.status, story.reason),
+                -story.claims,
+                story.driver,
+                story.reason,
+            ),
         )
     )
 

@@ -15,6 +15,7 @@ from volumehealth.model.clock import LONG_AGO
 from volumehealth.model.ids import ClaimRef, VolumeId
 from volumehealth.model.origin import Observer, Origin
 from volumehealth.model.origin import Source as Source
+from volumehealth.model.vocabulary import Reason
 
 
 class Via(StrEnum):
@@ -35,6 +36,20 @@ STORAGE_DEGRADED = "StorageDegraded"
 
 _SEVERITIES = {DATA_LOSS: 3, INACCESSIBLE: 2, STORAGE_UNREACHABLE: 2, DEGRADED: 0, STORAGE_DEGRADED: 0}
 
+MAY_COST_DATA = frozenset(
+    {
+        Reason.CLAIM_LOST,  # its volume may be reclaimed any time
+        Reason.FILESYSTEM_CORRUPTED,
+        Reason.FILESYSTEM_ERROR,
+        Reason.IO_ERROR,  # writes may be lost
+        Reason.REPLICA_LOST,  # the next fault takes the last copy
+        Reason.VOLUME_DELETING,
+        Reason.VOLUME_NOT_FOUND,  # arrays keep what was deleted for some hours only
+        Reason.WRONG_MOUNT,  # what is written now is not on the volume
+    }
+)
+"""Reasons of which every hour, or a wrong first step, may cost data. The others wait for their cause to be mended."""
+
 
 WIDE_CLAIMS = 20
 """So many claims at least, and half of the driver's, make one incident (vocabulary: DriverWideProblem)."""
@@ -43,6 +58,11 @@ WIDE_CLAIMS = 20
 def severity(status: str) -> int:
     """Rank a status, worst highest: DataLoss 3, Inaccessible 2, a value we do not know 1, Degraded 0."""
     return _SEVERITIES.get(status, 1)
+
+
+def urgency(status: str, reason: str) -> int:
+    """Rank what is wrong, most urgent highest: by severity, and within one what may cost data first."""
+    return 2 * severity(status) + (reason in MAY_COST_DATA)
 
 
 @dataclass(frozen=True, slots=True)

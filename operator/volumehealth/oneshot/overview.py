@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from volumehealth.errors import NotFound, NotServed
 from volumehealth.kube.api import Api
 from volumehealth.model.clock import moment_of
-from volumehealth.model.health import severity
+from volumehealth.model.health import urgency
 from volumehealth.model.vocabulary import API_VERSION, DRIVERS, POLICIES, RECORDS, ConditionType
 from volumehealth.oneshot.reading import Object, list_if_allowed, read_items
 
@@ -134,9 +134,14 @@ def _status(one: Object) -> Object:
     return found
 
 
+def urgency_of(finding: Object) -> int:
+    """Rank a finding of a record, most urgent highest."""
+    return urgency(str(finding.get("status", "")), str(finding.get("reason", "")))
+
+
 def _worst_first(record: Object) -> tuple[bool, int, str, str, str]:
     status = _status(record)
-    worst = max((severity(str(one.get("status", ""))) for one in status.get("findings") or ()), default=-1)
+    worst = max(map(urgency_of, status.get("findings") or ()), default=-1)
     metadata = record["metadata"]
     recovered = status.get("health") == "Recovered"
     return (

@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from volumehealth import __version__
 from volumehealth.judge.result import Agents, CheckResult
 from volumehealth.model.cluster import ViewState
-from volumehealth.model.health import DriverState, Finding, SourceState, severity
+from volumehealth.model.health import DriverState, Finding, SourceState, urgency
 from volumehealth.model.ids import ClaimRef
 from volumehealth.report.phrases import clearest
 from volumehealth.report.text import clean, fit
@@ -281,7 +281,7 @@ class _State(Collector):
         )
 
     def _bad(self) -> Iterator[tuple[int, ClaimRef, str, int, str, Finding]]:
-        """Yield every finding, with what puts it in order first: severity, claim, policy, place among its findings."""
+        """Yield every finding, with what puts it in order first: urgency, claim, policy, place among its findings."""
         for name, shown in self.policies.items():
             quiet = shown.result.silences.any
             for ref, health in shown.result.healths.items():
@@ -290,7 +290,8 @@ class _State(Collector):
                     for number, finding in enumerate(health.findings):
                         if quiet and shown.result.silence(ref, finding) is not None:
                             continue
-                        yield -severity(finding.status), ref, name, number, claim.driver, finding
+                        rank = -urgency(finding.status, finding.reason)
+                        yield rank, ref, name, number, claim.driver, finding
 
 
 def _agents(agents: Agents) -> tuple[tuple[str, int], ...]:

@@ -13,7 +13,7 @@ from volumehealth.judge.problem import Group, Problem
 from volumehealth.judge.result import CheckResult
 from volumehealth.judge.storage import StorageProblem
 from volumehealth.model.cluster import Pod
-from volumehealth.model.health import Finding, Source, severity
+from volumehealth.model.health import Finding, Source, urgency
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.vocabulary import Reason
 from volumehealth.report.workloads import owners
@@ -60,7 +60,7 @@ class ProblemFinder:
                 yield
 
     def problems(self) -> tuple[Problem, ...]:
-        """Return them, worst first: by severity, then by claims, then by age."""
+        """Return them, worst first: by severity, then what may cost data, then by claims, then by age."""
         judgement = self._result.judgement
         wide = wide_groups(judgement) if judgement is not None else {}
         problems = (
@@ -133,4 +133,5 @@ def _storage_problems(result: CheckResult) -> Iterator[Problem]:
 
 
 def _rank(problem: Problem) -> tuple[int, int, datetime, Group]:
-    return (-severity(problem.group.status), -problem.claims, problem.since, problem.group)
+    group = problem.group
+    return (-urgency(group.status, group.reason), -problem.claims, problem.since, group)

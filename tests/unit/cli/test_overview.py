@@ -78,6 +78,14 @@ async def test_the_worst_comes_first_and_the_next_command_is_about_it() -> None:
     assert result.exit_status == 1
 
 
+async def test_of_two_records_of_one_severity_the_one_that_may_cost_data_comes_first() -> None:
+    waits, corrupt = record("waits", since=90), record("corrupt", since=5)
+    waits["status"]["findings"][0]["reason"] = "NodeFailed"
+    corrupt["status"]["findings"][0]["reason"] = "FilesystemCorrupted"
+    result = await read(Server(volumehealths=[waits, corrupt]))
+    assert [one["metadata"]["name"] for one in result.records] == ["corrupt", "waits"]
+
+
 async def test_what_recovered_is_not_shown_as_unhealthy() -> None:
     result = await read(
         Server(volumehealths=[record("db", health="Recovered")], volumehealthpolicies=[policy()])
