@@ -8,7 +8,7 @@ ROOT = Path(__file__).parent.parent
 _TAKE_IN = re.compile(r'^--8<-- "([\w.]+)"$', re.MULTILINE)
 _PAGE = re.compile(r"\]\(docs/([\w-]+\.md)((?:#[\w-]+)?)\)")
 _FILE = re.compile(
-    r"\[([^\]]+)\]\((?:\.\./)*((?:charts|deploy|examples|operator|tests|crds|benchmarks|protos)\b[^)\s]*)\)"
+    r"\[([^\]]+)\]\((?:\.\./)*((?:charts|deploy|examples|operator|tests|crds|benchmarks|protos|Dockerfile)\b[^)\s]*)\)"
 )
 
 

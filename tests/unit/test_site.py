@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 import pytest
+import yaml
 
 from volumehealth.cli.main import cli
 
@@ -42,7 +43,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built as `make docs` does."""
     target = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(target)],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(target)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -53,9 +54,43 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+def test_the_build_fails_where_a_page_warns(tmp_path: Path) -> None:
+    """`--quiet` would drop the warnings before `--strict` counts them."""
+    for name in ("docs", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    config = (ROOT / "mkdocs.yml").read_text().replace("- Comparison: comparison.md\n", "")
+    (tmp_path / "mkdocs.yml").write_text(config)
+    (command,) = re.findall(r"\$\(BIN\)/mkdocs (build[^#\n]*)", (ROOT / "Makefile").read_text())
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", *command.split(), "--site-dir", str(tmp_path / "site")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", "NO_MKDOCS_2_WARNING": "1"},
+    )
+    assert done.returncode != 0
+    assert "comparison.md" in done.stderr
+
+
 def test_every_page_is_in_the_site(site: Path) -> None:
     made = {file.stem for file in site.glob("*.html")}
     assert {page.stem for page in PAGES if page.parent.name == "docs"} <= made
+
+
+def test_every_page_is_in_the_navigation_once() -> None:
+    """A page that is not in it is found by search or by a link alone."""
+    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
+    assert sorted(pages_of(nav)) == [page.name for page in PAGES if page.parent.name == "docs"]
+
+
+def pages_of(place: Any) -> Iterator[str]:
+    """Yield the pages that a part of the navigation names."""
+    if isinstance(place, str):
+        yield place
+    else:
+        for below in place.values() if isinstance(place, dict) else place:
+            yield from pages_of(below)
 
 
 def test_a_page_of_the_site_fetches_nothing(site: Path) -> None:
