@@ -25,7 +25,7 @@ from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy
 from volumehealth.model.report import AGENT_LABEL, AGENT_POD_LABEL, agent_lease_name, controller_report_name
 from volumehealth.model.steps import at_once
-from volumehealth.model.vocabulary import API_VERSION, DRIVERS, POLICIES, REPORTS
+from volumehealth.model.vocabulary import API_VERSION, DRIVERS, POLICIES, RECORDS, REPORTS
 from volumehealth.oneshot.policies import read_policies
 from volumehealth.oneshot.reading import Object, claims_of, if_allowed, read_items, read_one
 from volumehealth.pipeline import Pipeline
@@ -157,12 +157,13 @@ async def judge_standing(
     Raises:
         ApiError: if what was read cannot be understood.
     """
+    # Of a claim whose volume is gone only its record knows which volume it was.
+    standing.lists[f"{_OURS}/{RECORDS}"] = [record] if record is not None else []
     reports = isinstance(standing.lists[f"{_OURS}/{REPORTS}"], list)
     view = ClusterView(
         standing,
         clock=clock,
         random=Random(0),
-        own=False,
         pace=_AT_ONCE,
         with_nodes=True,
         annotations=ANNOTATIONS,

@@ -42,10 +42,20 @@ def record() -> dict[str, Any]:
         "confirmed": moment,
     }
     return {
-        "metadata": {"namespace": "shop", "name": "orders-db", "uid": "r-1"},
+        "metadata": {
+            "namespace": "shop",
+            "name": "orders-db",
+            "uid": "r-1",
+            "ownerReferences": [
+                {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": "orders-db", "uid": "u-1"}
+            ],
+        },
         "status": {
             "health": "Unhealthy",
             "policy": "storage",
+            "driver": DRIVER,
+            "volume": "pv-1",
+            "volumeHandle": "h-1",
             "findings": [finding],
             "history": [{"time": moment, "what": "Inaccessible/VolumeNotFound (Controller)"}],
         },
@@ -206,6 +216,17 @@ async def test_what_a_record_confirmed_stays_confirmed_without_the_operator() ->
     told = await explained(server)
     assert told.verdict == "Unhealthy"
     assert [one.reason for one in told.findings] == ["VolumeNotFound"]
+
+
+async def test_a_claim_whose_volume_is_gone_is_explained_by_what_its_record_remembers() -> None:
+    server = cluster()
+    del server.objects["/api/v1/persistentvolumes/pv-1"]
+    lost = claim()
+    lost["status"]["phase"] = "Lost"
+    server.objects["/api/v1/namespaces/shop/persistentvolumeclaims/orders-db"] = lost
+    server.objects[f"{OURS}/namespaces/shop/volumehealths/orders-db"] = record()
+    told = await explained(server)
+    assert (told.policy, told.verdict) == ("storage", "Unhealthy")
 
 
 async def test_a_tenant_sees_the_record_alone_and_what_is_out_of_sight() -> None:
