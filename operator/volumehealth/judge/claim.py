@@ -534,7 +534,9 @@ def _take_up(
         (origin, identity)
         for origin, heard in hearing.origins.items()
         for identity, statement in heard.said.items()
+        # it does not wait already
         if (origin, identity) not in waiting
+        # it is no finding yet; or it must last again, because its origin was clean in between
         and (identity not in confirmed or (statement.after and origin not in known))
     ]
     for origin, identity in sorted(new, key=lambda found: (order(found[1]), found[0])):

@@ -268,14 +268,20 @@ class DriverJudge:
     def _goes_on(self, last: DriverJudgement) -> bool:
         """Tell whether the driver and the nodes go on saying what they said, and are heard by the same rules."""
         return (
+            # the driver says the same of the same claims
             self._quiet is last.quiet
             and self._handles is last.handles
+            # and so do the nodes
             and self._vouched == last.healthy_on_nodes
             and self._complete == last.complete
+            # the view was trusted, and is
             and not (self._evidence.stale_reason or last.distrusted)
+            # it is heard by the same rules
             and self._settings.rules is last.rules
+            # no record is to be forgotten by now
             and (last.rest_ends is None or self._now < last.rest_ends)
-            and last.now <= self._now  # else a time that is remembered may lie ahead
+            # no time that is remembered lies ahead
+            and last.now <= self._now
         )
 
     def _still_resting(
@@ -286,9 +292,13 @@ class DriverJudge:
         return {
             ref: health
             for ref, health in last.carried_over.items()
+            # nobody judged it in between
             if previous.get(ref) is health
-            and ref in single  # else its volume is another one than the selection knows
+            # its volume is the one that the selection knows
+            and ref in single
+            # nobody but its driver says anything of it
             and ref not in self._touched
+            # it is the same claim, not one made anew under its name
             and (claim := claims.get(ref)) is not None
             and claim.uid == health.uid
         }
@@ -304,11 +314,16 @@ class DriverJudge:
             return False
         answer = self._answers.others.get(claim.handle)
         return (
+            # the driver says something against it
             answer is not None
             and answer.outcome is Outcome.ADVERSE
+            # all of it is confirmed
             and len(health.findings) == len(answer.conditions)
+            # nothing waits for its source, or to be cleared
             and not any(finding.stale or finding.clear_since for finding in health.findings)
+            # no node says otherwise
             and ref not in self._vouched
+            # nobody else's word is in it
             and all(finding.observers == (Observer.DRIVER,) for finding in health.findings)
         )
 
@@ -373,17 +388,22 @@ class DriverJudge:
         if previous is None or last is None or self._answers is None or last.answers is None:
             return None
         same = (
+            # it was found at the last check, of the same claim with the same volume
             previous is last.healths.get(ref)
             and previous.findings
             and previous.uid == claim.uid
             and ref in last.handles.get(claim.handle, ())
+            # the driver has said the same since, and answered then
             and last.answers.others.get(claim.handle) is self._answers.others.get(claim.handle)
             and last.answers.driver.state is SourceState.ANSWERING
+            # no time that is remembered lies ahead, and it is heard by the same rules
             and last.now <= self._now
             and last.rules is self._settings.rules
+            # at the last check the view was trusted, and nobody else spoke
             and not (
                 previous.recovered or last.distrusted or ref in last.touched or ref in last.healthy_on_nodes
             )
+            # nor does anybody now
             and self._rests(ref, claim, previous)
         )
         return Judgement(previous, previous.verdict) if same else None

@@ -156,11 +156,13 @@ class VolumeStore:
             return False
         alone = len(self._wanted) == 1
         lists = self._lists
-        if (
+        lists_tell = (
             self.by_list
             and lists.read is not None
+            # another volume is healthy by it, or it is whole and names any; an only volume has no other
             and (lists.healthy or (lists.whole and (lists.named or alone)))
-        ):
+        )
+        if lists_tell:
             return True
         if self.gets.answered_since(since.mono, other_than=handle):
             return True

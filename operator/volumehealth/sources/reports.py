@@ -344,7 +344,9 @@ def _concerns(
     return (
         claim is not None
         and claim.driver == entry.driver
+        # the claim may have been made anew since
         and entry.claim_uid in ("", claim.uid)
+        # a node speaks only of volumes that its Pods use
         and node in usage.nodes_of(ref)
     )
 
