@@ -468,6 +468,8 @@ class Eyes:
             return "device only"
         if kind in _EXT and snapshot.log is None:
             return "lost writes are seen as warnings only"
+        if kind == "btrfs" and snapshot.log is None:
+            return "damaged metadata is not seen"
         return ""
 
     # -- instances ----------------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ class Says(StrEnum):
     PAGES_LOST = "cached writes were lost"
     DATA_LOST = "data was lost"
     FILESYSTEM_ERROR = "filesystem error"
+    METADATA_DAMAGED = "metadata is damaged"
+    METADATA_REPAIRED = "metadata was repaired from a copy"
     JOURNAL_ABORTED = "the journal was aborted"
     READ_ONLY = "the filesystem went read-only"
     WRITABLE = "the filesystem takes writes again"
@@ -77,7 +79,7 @@ class Sign:
         op: READ or WRITE, where the line says it.
         sector: where on the disk; None if the line does not say.
         block: the logical block; None if the line does not say.
-        path: which path of a multipath device (`8:32`).
+        path: which path of a multipath device (`8:32`), or which block of a btrfs filesystem.
     """
 
     says: Says
@@ -192,6 +194,13 @@ def _pool(found: _Found) -> Sign:
     return Sign(says, About.NUMBER, found["dev"])
 
 
+def _btrfs_block(says: Says) -> _Reader:
+    def read(found: _Found) -> Sign:
+        return Sign(says, About.FILESYSTEM, found["dev"], path=found["at"])
+
+    return read
+
+
 def _path(says: Says) -> _Reader:
     def read(found: _Found) -> Sign:
         return Sign(says, About.NUMBER, found["dev"] or "", path=found["path"])
@@ -298,6 +307,21 @@ _PATTERNS: tuple[tuple[re.Pattern[str], _Reader], ...] = tuple(
         (rf"XFS \({_DEV}\): Mounting (?:V\d )?[Ff]ilesystem", _device(Says.MOUNTED)),
         (rf"XFS \({_DEV}\): Unmounting Filesystem", _device(Says.UNMOUNTED)),
         # -- btrfs; letters of its state since 5.18, with and without a colon before them
+        # Its error_stats do not count metadata that cannot be read, and a wrong checksum is only a warning. Up to 5.16 the
+        # device stands before "checksum"; "logical" and "mirror" since 5.17
+        (
+            (
+                rf"BTRFS:? (?:warning|error|critical) \(device {_DEV}(?::? state \w+)?\):? (?:"
+                r"(?:\S+ )?checksum verify failed on (?:logical )?|(?:parent transid|level) verify failed on (?:logical )?|"
+                r"bad fsid on (?:logical |block )|bad tree block start, (?:mirror \d+ )?want |"
+                r"corrupt (?:leaf|node): (?:root=\d+ )?block=|read time tree block corruption detected on logical )(?P<at>\d+)"
+            ),
+            _btrfs_block(Says.METADATA_DAMAGED),
+        ),
+        (
+            rf"BTRFS info \(device {_DEV}(?::? state \w+)?\):? read error corrected: ino \d+ off (?P<at>\d+) ",
+            _btrfs_block(Says.METADATA_REPAIRED),
+        ),
         (rf"BTRFS:? error \(device {_DEV}(?::? state \w+)?\).*forced readonly", _device(Says.READ_ONLY)),
         (rf"BTRFS info \(device {_DEV}(?::? state \w+)?\):? forced readonly", _device(Says.READ_ONLY)),
         (

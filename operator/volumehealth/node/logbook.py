@@ -32,6 +32,7 @@ _TERMINAL = frozenset(
 """Said once and then never again, while it goes on."""
 _ENDS = {
     Says.WRITABLE: frozenset({Says.READ_ONLY}),
+    Says.METADATA_REPAIRED: frozenset({Says.METADATA_DAMAGED}),
     Says.PATH_BACK: frozenset({Says.PATH_FAILED}),
     Says.POOL_BACK: frozenset({Says.POOL_FULL, Says.POOL_READ_ONLY}),
     Says.RESUMED: frozenset({Says.SUSPENDED}),

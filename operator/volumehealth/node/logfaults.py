@@ -36,6 +36,11 @@ _BY_FILESYSTEM: dict[Says, tuple[str, Reason, str]] = {
         Reason.FILESYSTEM_ERROR,
         "the kernel aborted the filesystem's journal: nothing more is written",
     ),
+    Says.METADATA_DAMAGED: (
+        DEGRADED,
+        Reason.FILESYSTEM_ERROR,
+        "the kernel read damaged metadata of the filesystem, and found no good copy",
+    ),
     Says.DATA_LOST: (DATA_LOSS, Reason.FILESYSTEM_ERROR, "the kernel says that data is lost"),
     Says.PAGES_LOST: (DATA_LOSS, Reason.IO_ERROR, "the kernel says that writes were lost"),
     Says.WRITES_LOST: (INACCESSIBLE, Reason.IO_ERROR, "writes to the device failed and were lost"),

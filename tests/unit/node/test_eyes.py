@@ -568,6 +568,21 @@ def test_a_btrfs_is_read_only_as_long_as_the_table_says_so() -> None:
     assert said(node.look()["data"]) == ["Degraded/FilesystemReadOnly"]
 
 
+def test_damaged_metadata_of_a_btrfs_is_told_unless_a_copy_repairs_it() -> None:
+    """Its error_stats stay zero, and its users get EIO (seen on Linux 6.18)."""
+    node = btrfs_node()
+    node.look(2)
+    damaged = "BTRFS warning (device sda): checksum verify failed on logical 30785536 mirror {} wanted 0x1 found 0x2 level 0"
+    node.print(damaged.format(1), level=4)
+    node.print(
+        "BTRFS info (device sda): read error corrected: ino 0 off 30785536 (dev /dev/sda sector 77)", level=6
+    )
+    assert said(node.look()["data"]) == []
+    node.print(damaged.format(1), level=4)
+    node.print(damaged.format(2), level=4)
+    assert said(node.look()["data"]) == ["Degraded/FilesystemError"]
+
+
 def test_a_server_that_does_not_reply_is_told() -> None:
     node = nfs_node()
     assert node.look(2)["data"].healthy

@@ -185,6 +185,37 @@ ACCUSING = {
         About.FILESYSTEM,
         "loop1",
     ),
+    # error_stats count none of these; the first was seen on 6.18
+    "BTRFS warning (device loop1): checksum verify failed on logical 30785536 mirror 2 wanted 0x1 found 0x2 level 0": (
+        Says.METADATA_DAMAGED,
+        About.FILESYSTEM,
+        "loop1",
+    ),
+    "BTRFS warning (device loop2): loop2 checksum verify failed on 30408704 wanted C2CC51CB found CCF180A7 level 0": (
+        Says.METADATA_DAMAGED,
+        About.FILESYSTEM,
+        "loop2",
+    ),
+    "BTRFS error (device sdg): parent transid verify failed on 52180048330752 wanted 132477 found 132432": (
+        Says.METADATA_DAMAGED,
+        About.FILESYSTEM,
+        "sdg",
+    ),
+    "BTRFS error (device sdg: state E): bad tree block start, mirror 1 want 30408704 have 0": (
+        Says.METADATA_DAMAGED,
+        About.FILESYSTEM,
+        "sdg",
+    ),
+    "BTRFS critical (device dm-3): corrupt leaf: root=5 block=30408704 slot=1 ino=257, invalid inode": (
+        Says.METADATA_DAMAGED,
+        About.FILESYSTEM,
+        "dm-3",
+    ),
+    "BTRFS info (device loop2): read error corrected: ino 0 off 30408704 (dev /dev/loop1 sector 59392)": (
+        Says.METADATA_REPAIRED,
+        About.FILESYSTEM,
+        "loop2",
+    ),
     "BTRFS info (device loop1 state EA): forced readonly": (Says.READ_ONLY, About.FILESYSTEM, "loop1"),
     # NVMe
     "nvme0n1: I/O Cmd(0x2) @ LBA 1, 32 blocks, I/O Error (sct 0x3 / sc 0x71)": (
@@ -388,7 +419,6 @@ def test_a_line_says_what_of_which_device(text: str) -> None:
         "EXT4-fs (dm-3): write access will be enabled during recovery",
         "EXT4-fs (dm-3): resizing filesystem from 26214400 to 52428800 blocks",
         "EXT4-fs warning (device dm-3): ext4_multi_mount_protect:328: MMP interval 42 higher than expected, please wait.",
-        "BTRFS warning (device dm-3): checksum verify failed on 30457856 wanted 0x0 found 0xb6bde3e4 level 0",
         "BTRFS info (device dm-3: state M): relocating block group 1 flags data",
         "F2FS-fs (dm-2): Found nat_bits in checkpoint",
         "overlayfs: upperdir is in-use as upperdir/workdir of another mount",
