@@ -2,7 +2,8 @@
 
 It runs as a process of its own (`python -m volumehealth_sandbox.faultyfiles MOUNTPOINT MEBIBYTES`), because the kernel
 waits for it. Next to the file `disk` lies `faults`, to which words are written: `reads=fail writes=hang`, each one of
-`work`, `fail`, `full` (writes only), `hang`, or seconds such as `0.5` that a request takes.
+`work`, `fail`, `full` (writes only), `hang`, or seconds such as `0.5` that a request takes; `disk=gone` leaves a file of no
+size, `disk=there` gives it back; `damage=TEXT` changes a text wherever it is on the disk.
 """
 
 import errno
@@ -63,6 +64,7 @@ class Files(mfusepy.Operations):  # type: ignore[misc]  # the library has no typ
 
     def __init__(self, size: int) -> None:
         self._size = size
+        self._gone = False
         self._blocks: dict[int, bytearray] = {}
         self._lock = threading.Lock()
         self._kinds = {"reads": Behaviour(), "writes": Behaviour()}
@@ -72,7 +74,11 @@ class Files(mfusepy.Operations):  # type: ignore[misc]  # the library has no typ
         if path == "/":
             return {"st_mode": stat.S_IFDIR | 0o755, "st_nlink": 2}
         if path == _DISK:
-            return {"st_mode": stat.S_IFREG | 0o600, "st_nlink": 1, "st_size": self._size}
+            return {
+                "st_mode": stat.S_IFREG | 0o600,
+                "st_nlink": 1,
+                "st_size": 0 if self._gone else self._size,
+            }
         if path == _FAULTS:
             return {"st_mode": stat.S_IFREG | 0o600, "st_nlink": 1, "st_size": 0}
         raise mfusepy.FuseOSError(errno.ENOENT)
@@ -102,7 +108,12 @@ class Files(mfusepy.Operations):  # type: ignore[misc]  # the library has no typ
         if path == _FAULTS:
             for word in data.decode().split():
                 kind, _, how = word.partition("=")
-                self._kinds[kind].set(how)
+                if kind == "disk":
+                    self._gone = how == "gone"
+                elif kind == "damage":
+                    self._damage(how.encode())
+                else:
+                    self._kinds[kind].set(how)
             return len(data)
         self._kinds["writes"].obey()
         with self._lock:
@@ -114,6 +125,11 @@ class Files(mfusepy.Operations):  # type: ignore[misc]  # the library has no typ
                 block[inner : inner + count] = data[done : done + count]
                 done += count
         return len(data)
+
+    def _damage(self, text: bytes) -> None:
+        with self._lock:
+            for number, block in self._blocks.items():
+                self._blocks[number] = block.replace(text, text.swapcase())
 
     def truncate(self, path: str, length: int, fh: int | None = None) -> int:
         """Keep the size."""
@@ -129,7 +145,14 @@ def main() -> None:
     """Serve the files until they are unmounted."""
     place, mebibytes = sys.argv[1], int(sys.argv[2])
     with suppress(RuntimeError):  # that is how it ends when it is told to
-        mfusepy.FUSE(Files(mebibytes * _MEBIBYTE), place, foreground=True, nothreads=False, direct_io=True)
+        mfusepy.FUSE(
+            Files(mebibytes * _MEBIBYTE),
+            place,
+            foreground=True,
+            nothreads=False,
+            direct_io=True,
+            attr_timeout=0,  # the kernel sees at once that the disk is gone
+        )
 
 
 if __name__ == "__main__":

@@ -160,6 +160,19 @@ def test_a_disk_that_fails_for_good_is_told(make_node: Make, kind: str) -> None:
     assert node.said("neighbour") == []
 
 
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "block"])
+def test_a_disk_that_is_taken_away_is_told_until_it_is_there_again(make_node: Make, kind: str) -> None:
+    node = make_node()
+    volume = node.volume(kind=kind)
+    node.volume("neighbour", kind)
+    healthy(node)
+    volume.disk.faults.take_away()
+    node.until("Inaccessible/DeviceGone")
+    assert node.said("neighbour") == []
+    volume.disk.faults.give_back()
+    node.until()
+
+
 # -- degraded performance ---------------------------------------------------------------------------------------
 
 
@@ -261,6 +274,30 @@ def test_a_damaged_btrfs_is_told(make_node: Make) -> None:
     volume.read("big")
     node.look(2)
     assert node.said() == ["Degraded/FilesystemError"]
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
+def test_metadata_that_was_damaged_is_told_when_it_is_read(make_node: Make, kind: str) -> None:
+    node = make_node()
+    volume = node.volume(kind=kind)
+    node.volume("neighbour", kind)
+    healthy(node)
+    directory = volume.point / "directory"
+    directory.mkdir()
+    for number in range(100):
+        (directory / f"a-name-to-be-damaged-{number:03}").write_text("x")
+    run("fsfreeze", "--freeze", str(volume.point))  # brings all to its place on the disk
+    run("fsfreeze", "--unfreeze", str(volume.point))
+    volume.disk.faults.damage("a-name-to-be-damaged")
+    for _ in range(6):
+        for _ in range(6):  # XFS keeps what was read often
+            Path("/proc/sys/vm/drop_caches").write_text("3")
+        subprocess.run(["ls", str(directory)], check=False, capture_output=True)
+        node.look(2)
+        if node.said():
+            break
+    assert node.said() == ["Degraded/FilesystemError"]
+    assert node.said("neighbour") == []
 
 
 def _overwrite(device: Path) -> None:

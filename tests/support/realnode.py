@@ -24,6 +24,7 @@ from volumehealth_sandbox.assets import checkout
 from volumehealth_sandbox.controlplane import ControlPlane
 from volumehealth_sandbox.driver_control import DriverControl
 from volumehealth_sandbox.driver_state import Generation
+from volumehealth_sandbox.faultydisk import Faults
 from volumehealth_sandbox.locks import locked
 from volumehealth_sandbox.network import ClusterNetwork
 from volumehealth_sandbox.node import NodeSandbox
@@ -297,9 +298,12 @@ class RealNode:
 
     def break_disk(self, claim: str, *, reads: str = "work", writes: str = "work") -> None:
         """Break or heal the disk of a claim's volume: `work`, `fail`, `full`, `hang`, or seconds a request takes."""
+        self.disk(claim).behave(reads=reads, writes=writes)
+
+    def disk(self, claim: str) -> Faults:
+        """Return what can be wrong with the disk of a claim's volume."""
         handle = self.driver_of(claim).handle(claim)
-        faults = self.node.layout.kubelet_dir.parent / "disks" / handle / "faults"
-        faults.write_text(f"reads={reads} writes={writes}")
+        return Faults(self.node.layout.kubelet_dir.parent / "disks" / handle)
 
     def path(self, claim: str, pod: str) -> Path:
         """Return where the kubelet published a claim's volume for a Pod."""
