@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from volumehealth.errors import SettingsError
+from volumehealth.model.runbooks import PAGE
 from volumehealth.model.text import whole_number
 
 ENV_PREFIX = "VOLUMEHEALTH_"
@@ -18,6 +19,8 @@ DEFAULT_NAMESPACE = "volumehealth-system"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_ADDRESS = 512
+"""Characters of an address at most."""
 _DRIVER_NAME = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9._]{0,61}[a-zA-Z0-9])?")
 
 
@@ -58,6 +61,7 @@ class Settings:
             1.13's health calls take. The operator has no right to read Secrets.
         csi_gets_in_flight: ControllerGetVolume calls at once to one driver (facts, D3).
         csi_busy_percent: how much of the time one driver may be kept busy by us (facts, D3: a tenth).
+        runbooks: address of the page of runbooks, as it stands in records, policies and alerts.
         outputs_dir: holds a directory for each output that needs configuration, named after it; empty if none does.
         metrics_address, health_address: where to serve; None is off.
         leader_elect: hold the Lease; only one active operator is allowed in a cluster.
@@ -70,6 +74,7 @@ class Settings:
     csi_tls: TlsFiles | None = None
     csi_secrets_dir: str = ""
     outputs_dir: str = ""
+    runbooks: str = PAGE
     csi_gets_in_flight: int = 4
     csi_busy_percent: int = 10
     metrics_address: HostPort | None = HostPort("0.0.0.0", 8080)
@@ -113,6 +118,12 @@ class _Reader:
         path = Path(text)
         if text and not (path.is_dir() if directory else path.is_file()):
             self.fault(name, f"there is no {'directory' if directory else 'file'} {text}")
+        return text
+
+    def page(self, name: str, default: str) -> str:
+        text = self.text(name) or default
+        if len(text) > _ADDRESS or not re.fullmatch(r"[!-~]+", text) or "#" in text:
+            self.fault(name, f"{text!r} is not the address of a page, without #SECTION")
         return text
 
     def host_port(self, name: str, default: HostPort | None) -> HostPort | None:
@@ -212,6 +223,7 @@ def parse_settings(raw: Mapping[str, object]) -> Settings:
         csi_tls=tls,
         csi_secrets_dir=reader.existing("csi_secrets_dir", directory=True),
         outputs_dir=reader.existing("outputs_dir", directory=True),
+        runbooks=reader.page("runbooks", PAGE),
         csi_gets_in_flight=reader.number("csi_gets_in_flight", 4, least=1, most=1024),
         csi_busy_percent=reader.number("csi_busy_percent", 10, least=1, most=100),
         metrics_address=reader.host_port("metrics_address", Settings().metrics_address),

@@ -34,6 +34,7 @@ EVERYTHING: dict[str, Any] = {
     "namespace": {"create": True},
     "commonLabels": {"team": "storage"},
     "kubeletDir": "/var/lib/k0s/kubelet",
+    "runbooks": "https://docs.example.com/runbooks.html",
     "operator": {
         "csiEndpoints": ["hostpath.csi.k8s.io=unix:///csi/csi.sock"],
         "extraArgs": ["--log-level=debug"],
@@ -258,6 +259,19 @@ def test_another_namespace_of_the_agents_is_the_one_whose_account_admission_look
     objects = helm.render("--set=agent.namespace.name=node-agents")
     (condition,) = named(objects, "ValidatingAdmissionPolicy")["spec"]["matchConditions"]
     assert "'system:serviceaccount:node-agents:volumehealth-agent'" in condition["expression"]
+
+
+def test_alerts_and_operator_lead_to_the_runbooks_where_people_read_them(helm: Helm) -> None:
+    values = {"monitoring": {"prometheusRule": {"enabled": True}}}
+    objects = helm.render(values=values | {"runbooks": "https://docs.example.com/runbooks.html"})
+    rules = [one for group in named(objects, "PrometheusRule")["spec"]["groups"] for one in group["rules"]]
+    assert {one["annotations"]["runbook_url"].partition("#")[0] for one in rules} == {
+        "https://docs.example.com/runbooks.html"
+    }
+    (container,) = named(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert "--runbooks=https://docs.example.com/runbooks.html" in container["args"]
+    shipped = yaml.safe_load((CHART / "files/alerts/volumehealth.yaml").read_text())["groups"]
+    assert named(helm.render(values=values), "PrometheusRule")["spec"]["groups"] == shipped
 
 
 def test_without_agents_nothing_of_theirs_is_there(helm: Helm) -> None:

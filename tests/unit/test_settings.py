@@ -34,6 +34,8 @@ def test_nothing_given_means_the_defaults() -> None:
         ({"csi_busy_percent": "many"}, "--csi-busy-percent: 'many' is not a whole number from 1 to 100"),
         ({"metrics_address": "8080"}, "--metrics-address: '8080' is not HOST:PORT"),
         ({"health_address": "a:99999"}, "--health-address: 'a:99999' is not HOST:PORT"),
+        ({"runbooks": "https://a.example.com/r#x"}, "is not the address of a page, without #SECTION"),
+        ({"runbooks": "two words"}, "is not the address of a page, without #SECTION"),
         ({"log_format": "xml"}, "--log-format: 'xml' is none of text, json"),
         ({"log_level": "loud"}, "--log-level: 'loud' is none of debug, info, warning, error"),
     ],

@@ -85,6 +85,7 @@ class LeaderWork:
             view=self.view,
             owner_of=lambda ref: self.engine.owner_of(ref),
             files=settings.outputs_dir,
+            runbooks=settings.runbooks,
         )
         made = make_sources(self.view, self._probers, clock=clock)
         view = self.view

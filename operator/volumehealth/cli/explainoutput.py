@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from volumehealth.cli.reading import wrapped
 from volumehealth.model.clock import date_and_time
 from volumehealth.model.explanation import Explanation, Heard, Known, Said
+from volumehealth.model.runbooks import runbook
 from volumehealth.oneshot.explainnode import NodeStory
 
 _TOLD_BY = {
@@ -76,11 +77,6 @@ def show_node(told: NodeStory, *, width: int) -> str:
     )
     page.section("NOT KNOWN", [(0, one) for one in told.not_known])
     return page.text()
-
-
-def runbook(reason: str) -> str:
-    """Return where it stands what to do about a reason."""
-    return f"docs/runbooks.md#{reason.lower()}"
 
 
 def length(seconds: float) -> str:

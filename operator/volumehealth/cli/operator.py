@@ -26,6 +26,12 @@ from volumehealth.settings import parse_settings
     "Directory with one directory for each output that needs configuration, named after it.",
     metavar="DIR",
 )
+@option(
+    "--runbooks",
+    "RUNBOOKS",
+    "Where the page of runbooks can be read; records, policies and alerts lead there. Default: docs/runbooks.md.",
+    metavar="ADDRESS",
+)
 @click.option(
     "--leader-elect/--no-leader-elect",
     envvar="VOLUMEHEALTH_LEADER_ELECT",

@@ -13,6 +13,7 @@ from rich.table import Table
 from volumehealth.cli.reportfacts import find_problems
 from volumehealth.cli.runbooks import first_step
 from volumehealth.model.clock import parse_rfc3339
+from volumehealth.model.runbooks import PAGE
 from volumehealth.oneshot.overview import Overview
 
 _LEAST_WIDTH = 80
@@ -55,7 +56,8 @@ def show_status(result: Overview, form: str, *, now: datetime, width: int, color
         namespace, name = _first_to_look_at(result)
         out.print()
         out.print(f"Next: kubectl describe vh {name} -n {namespace}", markup=False)
-        out.print("What to do about each reason: docs/runbooks.md", markup=False)
+        page = str((result.unhealthy[0].get("status") or {}).get("runbook") or PAGE).partition("#")[0]
+        out.print(f"What to do about each reason: {page}", markup=False, soft_wrap=True)
     elif not result.loud:
         out.print("No claim is unhealthy.", markup=False)
     return _text(out)

@@ -13,6 +13,7 @@ from volumehealth.model.cluster import Pod
 from volumehealth.model.health import Finding
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy
+from volumehealth.model.runbooks import PAGE
 from volumehealth.report.conditions import conditions
 from volumehealth.report.drivers import DriverOutput, DriversView, DriverWriter
 from volumehealth.report.eventobjects import EventSink
@@ -42,6 +43,7 @@ class Tools:
         view: the cluster view; None in a process that shows no drivers.
         random: jitter.
         files: a directory with one for each output that needs configuration; None if there is none.
+        runbooks: the address of the page of runbooks.
     """
 
     queue: WriteQueue
@@ -53,6 +55,7 @@ class Tools:
     view: DriversView | None = None
     random: Random
     files: Path | None = None
+    runbooks: str = PAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +115,12 @@ def make_outputs(tools: Tools) -> Outputs:
         pods_of=tools.pods_of,
         owner_of=tools.owner_of,
         on_error=metrics.output_failed,
+        runbooks=tools.runbooks,
     )
     drivers = (DriverOutput(DriverWriter(queue, clock=clock, view=tools.view)),) if tools.view else ()
     return Outputs(
         (
-            StatusOutput(statuses),
+            StatusOutput(statuses, tools.runbooks),
             *drivers,
             PolicyEventOutput(PolicyEventWriter(sink)),
             SilenceOutput(sink),

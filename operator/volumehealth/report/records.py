@@ -17,6 +17,7 @@ from volumehealth.model.health import Change, ClaimHealth, Finding, Identity, So
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.masking import mask
 from volumehealth.model.origin import Observer
+from volumehealth.model.runbooks import PAGE, runbook
 from volumehealth.model.vocabulary import API_VERSION, GROUP, RECORD_KIND
 from volumehealth.report.outbox import Due, Edge
 from volumehealth.report.text import fit, listed
@@ -58,6 +59,7 @@ def render(
     pods: Sequence[Pod],
     notified: Notified,
     owed: Sequence[Due] = (),
+    runbooks: str = PAGE,
 ) -> dict[str, Any]:
     """Write a VolumeHealth as it is to be applied (server-side apply; nobody else owns a field of it).
 
@@ -68,6 +70,7 @@ def render(
         pods: those that use it.
         notified: when people were last told of a finding.
         owed: what people are still to be told.
+        runbooks: the address of the page of runbooks.
     """
     return {
         "apiVersion": API_VERSION,
@@ -78,7 +81,8 @@ def render(
             "labels": {POLICY_LABEL: label_value(policy)},
             "ownerReferences": [owner_reference(claim)],
         },
-        "status": _status(health, claim, policy, pods, notified, owed),
+        "status": _status(health, claim, policy, pods, notified, owed)
+        | ({"runbook": runbook(health.findings[0].reason, runbooks)} if health.findings else {}),
     }
 
 

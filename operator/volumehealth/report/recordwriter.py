@@ -22,6 +22,7 @@ from volumehealth.model.cluster import Claim, Pod
 from volumehealth.model.health import ClaimHealth, Finding
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import HAND_OVER_SECONDS, Policy
+from volumehealth.model.runbooks import PAGE
 from volumehealth.model.vocabulary import API_VERSION, COMPONENT, RECORDS
 from volumehealth.report.merge import difference
 from volumehealth.report.outbox import Fact, Outbox, StoredRecord
@@ -90,6 +91,7 @@ class RecordWriter(Output):
         pods_of: the Pods that use a claim.
         owner_of: the name of the policy that owns a claim now; None if none does, or it is not known.
         on_error: told the output's name when one record could not be handled.
+        runbooks: the address of the page of runbooks.
     """
 
     name = OUTPUT
@@ -104,7 +106,9 @@ class RecordWriter(Output):
         pods_of: Callable[[ClaimRef], Sequence[Pod]],
         owner_of: Callable[[ClaimRef], str | None] = lambda _: None,
         on_error: Callable[[str], None] = lambda _: None,
+        runbooks: str = PAGE,
     ) -> None:
+        self._runbooks = runbooks
         self._queue = queue
         self._clock = clock
         self._outbox = outbox
@@ -355,6 +359,7 @@ class RecordWriter(Output):
             pods=wanted.pods,
             notified=lambda finding: self._notified(ref, uid, finding),
             owed=self._outbox.owed(ref),
+            runbooks=self._runbooks,
         )
 
     def _report_error(self, ref: ClaimRef) -> None:

@@ -14,6 +14,7 @@ from volumehealth.model.cluster import Pod
 from volumehealth.model.health import ClaimHealth
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy
+from volumehealth.model.runbooks import PAGE
 from volumehealth.report.drivers import DriversView
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.outbox import Outbox, StoredRecord
@@ -38,6 +39,7 @@ class Reporter:
         view: the cluster view, for VolumeHealthDrivers; None, and none are written.
         owner_of: the name of the policy that owns a claim now; None if none does.
         files: a directory with one for each output that needs configuration; empty if there is none.
+        runbooks: the address of the page of runbooks.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Reporter:
         view: DriversView | None = None,
         owner_of: Callable[[ClaimRef], str | None] = lambda _: None,
         files: str = "",
+        runbooks: str = PAGE,
     ) -> None:
         self._metrics = metrics
         self._pods_of = pods_of
@@ -67,6 +70,7 @@ class Reporter:
             view=view,
             random=random,
             files=Path(files) if files else None,
+            runbooks=runbooks,
         )
         self._outputs = make_outputs(tools)
         self._grouping = Lane(self._group, name="Problems", on_error=metrics.output_failed)

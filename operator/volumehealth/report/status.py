@@ -11,6 +11,7 @@ from typing import Any
 from volumehealth.judge.problem import Problem
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.clock import rfc3339
+from volumehealth.model.runbooks import PAGE, runbook
 from volumehealth.report.conditions import conditions
 from volumehealth.report.phrases import drivers_to_look_at
 from volumehealth.report.summary import LINES, summarize
@@ -33,7 +34,11 @@ _IF_ANY = {
 
 
 def render_status(
-    result: CheckResult, problems: Sequence[Problem], previous: Mapping[str, Any] | None
+    result: CheckResult,
+    problems: Sequence[Problem],
+    previous: Mapping[str, Any] | None,
+    *,
+    runbooks: str = PAGE,
 ) -> dict[str, Any]:
     """Write what a policy's status should be.
 
@@ -41,6 +46,7 @@ def render_status(
         result: the check; without a judgement what was said before is kept, and only conditions change.
         problems: worst first.
         previous: the status that is there.
+        runbooks: the address of the page of runbooks.
     """
     before = previous or {}
     known = {str(one.get("type")): one for one in before.get("conditions") or []}
@@ -53,7 +59,7 @@ def render_status(
     status |= _counts(result)
     for name, lines in (
         ("drivers", drivers_to_look_at(result, most=_MOST)),
-        ("problems", [_problem(problem) for problem in problems[:_MOST]]),
+        ("problems", [_problem(problem, runbooks) for problem in problems[:_MOST]]),
     ):
         if lines:
             status[name] = lines
@@ -125,7 +131,7 @@ def _agents(result: CheckResult) -> dict[str, Any]:
     return told
 
 
-def _problem(problem: Problem) -> dict[str, Any]:
+def _problem(problem: Problem, runbooks: str) -> dict[str, Any]:
     told = {
         **{name: fit(clean(value), _NAME) for name, value in problem.group._asdict().items() if value},
         "claims": problem.claims,
@@ -133,5 +139,6 @@ def _problem(problem: Problem) -> dict[str, Any]:
         **({"nodes": sorted(problem.nodes)[:_STORAGE_NODES]} if problem.storage else {}),
         **({"workloads": users} if (users := list(dict.fromkeys(filter(None, problem.users)))) else {}),
         "since": rfc3339(problem.since),
+        "runbook": runbook(problem.group.reason, runbooks),
     }
     return told | ({"message": fit(clean(problem.message), _TEXT)} if problem.message else {})

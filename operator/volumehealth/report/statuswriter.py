@@ -15,6 +15,7 @@ from volumehealth.kube.bodies import read_body, version_number
 from volumehealth.kube.writes import Outcome, Result, Write, WriteQueue
 from volumehealth.model.clock import Clock, moment_of
 from volumehealth.model.policy import Policy
+from volumehealth.model.runbooks import PAGE
 from volumehealth.model.vocabulary import API_VERSION, POLICIES
 from volumehealth.report.merge import merge_patch, union
 from volumehealth.report.output import Output
@@ -47,16 +48,19 @@ class StatusOutput(Output):
 
     Args:
         writer: brings it to the server.
+        runbooks: the address of the page of runbooks.
     """
 
     name = "Status"
 
-    def __init__(self, writer: "StatusWriter") -> None:
+    def __init__(self, writer: "StatusWriter", runbooks: str = PAGE) -> None:
         self._writer = writer
+        self._runbooks = runbooks
 
     def publish(self, result: CheckResult) -> Iterator[None]:
         """Render the status and write it if it says something new."""
-        status = render_status(result, result.problems, self._writer.newest(result.policy))
+        before = self._writer.newest(result.policy)
+        status = render_status(result, result.problems, before, runbooks=self._runbooks)
         self._writer.publish(result.policy, status)
         yield
 

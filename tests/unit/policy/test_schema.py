@@ -285,6 +285,7 @@ def test_a_record_holds_what_a_restart_needs() -> None:
         "podSummary",
         "owed",
         "workloads",
+        "runbook",
     }
     assert properties(RECORDS, "status") == (api_names(ClaimHealth) - not_written) | told_apart
 

@@ -102,6 +102,15 @@ def test_an_episode_keeps_its_name_when_the_clock_is_set_back_and_the_operator_s
     assert episode_of(CLAIM.uid, later.health.findings[0]) == episode_of(CLAIM.uid, told)
 
 
+def test_a_record_leads_to_the_runbook_of_its_worst_finding_and_to_none_without_one() -> None:
+    health = make_health(CLAIM, make_finding(reason="IOError"))
+    record = render(
+        health, claim=CLAIM, policy="p", pods=(), notified=lambda _: None, runbooks="https://r.example.com"
+    )
+    assert record["status"]["runbook"] == "https://r.example.com#ioerror"
+    assert "runbook" not in written(make_health(CLAIM, recovered=START))["status"]
+
+
 def test_a_recovered_claim_is_read_back_with_its_past() -> None:
     identity = make_finding().identity
     health = make_health(
@@ -147,6 +156,7 @@ def test_a_record_says_what_kubectl_get_shows() -> None:
         "driver": "csi-powerstore.dellemc.com",
         "volume": "pv-orders-db",
         "volumeHandle": "handle-orders-db",
+        "runbook": "docs/runbooks.md#volumenotfound",
         "findings": [
             {
                 "source": "Controller",

@@ -22,7 +22,7 @@ from support.health import (
     make_pod,
     make_result,
 )
-from unit.report.scenes import DRIVERS, SCENES, status_of
+from unit.report.scenes import DRIVERS, SCENES, pods_of, status_of
 from volumehealth.judge.policy import Counts, UnknownGroup
 from volumehealth.judge.result import Agents, CheckResult
 from volumehealth.model.clock import rfc3339
@@ -35,8 +35,9 @@ from volumehealth.model.vocabulary import (
     VolumesReason,
 )
 from volumehealth.report.merge import merge_patch
+from volumehealth.report.problems import find_problems
 from volumehealth.report.records import render
-from volumehealth.report.status import differs, printed_lines
+from volumehealth.report.status import differs, printed_lines, render_status
 
 CRDS = Path(__file__).parents[3] / "crds"
 AROUND = 13 + 3
@@ -179,6 +180,16 @@ def test_ten_problems_are_listed_and_the_rest_is_counted() -> None:
     status = status_of(SCENES["three_thousand_bad"]())
     assert (len(status["problems"]), status["problemsOmitted"]) == (10, 2)
     assert "problemsOmitted" not in status_of(SCENES["three_bad"]())
+
+
+def test_each_problem_leads_to_its_runbook_where_people_can_read_it() -> None:
+    page = "https://docs.example.com/runbooks.html"
+    result = SCENES["three_bad"]()
+    status = render_status(result, find_problems(result, pods_of), None, runbooks=page)
+    assert [one["runbook"] for one in status["problems"]] == [
+        f"{page}#volumenotfound",
+        f"{page}#filesystemreadonly",
+    ]
 
 
 def test_four_problems_are_all_listed_however_many_drivers_there_are() -> None:
