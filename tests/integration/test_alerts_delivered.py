@@ -51,6 +51,7 @@ async def test_a_fault_pages_a_silence_holds_and_recovery_clears(
 ) -> None:
     async with SimulatedDriver(name="paged.example.com", volumes=["orders", "cache"]) as driver:
         shop = await shop_of(installed, driver, "paged")
+        await installed.objects.make_pod(shop, "reader", ["claim-orders"])
         operator = await installed.operator([driver.endpoint])
         await operator.ready()
         async with Monitoring(tmp_path / "monitoring", [address(operator.metrics_url)]) as monitoring:
@@ -66,6 +67,9 @@ async def test_a_fault_pages_a_silence_holds_and_recovery_clears(
             driver.fault("orders", Fault.VOLUME_DELETED)
             claim = {"namespace": shop, "persistentvolumeclaim": "claim-orders", "cluster": "test"}
             paged = await monitoring.paged("VolumeHealthInaccessible", severity="critical", **claim)
+            assert monitoring.descriptions == [
+                f"Used by Pod/reader. Run: kubectl describe vh claim-orders -n {shop}"
+            ]
 
             end = rfc3339(SystemClock().now() + timedelta(hours=4))
             silence = await monitoring.silence(

@@ -55,6 +55,7 @@ class Monitoring:
 
     Attributes:
         pages: what Alertmanager delivered, in order: `firing` or `resolved`, and the alert's labels.
+        descriptions: the descriptions that came with them, in their order.
 
     Args:
         home: directory for data and logs.
@@ -63,6 +64,7 @@ class Monitoring:
 
     def __init__(self, home: Path, targets: Sequence[str]) -> None:
         self.pages: list[tuple[str, dict[str, str]]] = []
+        self.descriptions: list[str] = []
         self._home = home
         self._targets = targets
         prometheus, alertmanager, self._pager = free_ports(3)
@@ -245,6 +247,7 @@ class Monitoring:
     async def _take(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.pages += [(alert["status"], alert["labels"]) for alert in body["alerts"]]
+        self.descriptions += [alert["annotations"].get("description", "") for alert in body["alerts"]]
         return web.Response()
 
     async def _ready(self) -> bool:

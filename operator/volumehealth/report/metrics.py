@@ -5,7 +5,7 @@ the newest check when somebody asks, so a series vanishes with what it was about
 """
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,14 +15,16 @@ from prometheus_client.registry import Collector
 
 from volumehealth import __version__
 from volumehealth.judge.result import Agents, CheckResult
-from volumehealth.model.cluster import ViewState
+from volumehealth.model.cluster import Pod, ViewState
 from volumehealth.model.health import DriverState, Finding, SourceState, urgency
 from volumehealth.model.ids import ClaimRef
 from volumehealth.report.phrases import clearest
 from volumehealth.report.text import clean, fit
+from volumehealth.report.workloads import names
 
 _SERIES = 1000
 """Unhealthy claims that have a series of their own, worst first: a burst must not overrun the one who scrapes."""
+_WORKLOADS = 3
 _LABEL = 100
 _CALL_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0)
 _CHECK_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -34,10 +36,11 @@ _BAD = ("namespace", "persistentvolumeclaim", "driver", "policy", "source", "nod
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """What is exported of a policy: its newest check and its conditions' statuses."""
+    """What is exported of a policy: its newest check, its conditions' statuses, and who uses its claims."""
 
     result: CheckResult
     conditions: tuple[tuple[str, str], ...]
+    pods_of: Callable[[ClaimRef], Sequence[Pod]]
 
 
 class Metrics:
@@ -96,12 +99,18 @@ class Metrics:
         self._checks.labels(policy).observe(seconds)
         self._state.checked[policy] = at.timestamp()
 
-    def publish(self, result: CheckResult, conditions: Iterable[tuple[str, str]]) -> None:
+    def publish(
+        self,
+        result: CheckResult,
+        conditions: Iterable[tuple[str, str]],
+        pods_of: Callable[[ClaimRef], Sequence[Pod]] = lambda _: (),
+    ) -> None:
         """Show a policy's newest check; what it no longer says vanishes.
 
         Args:
             result: the check.
             conditions: type and status of each condition.
+            pods_of: the Pods that use a claim.
         """
         name = result.policy.name
         before = self._state.policies.get(name)
@@ -109,7 +118,7 @@ class Metrics:
             self._state.checked.pop(name, None)  # it is not late: no check is due
         if result.judgement is None and before is not None:
             result = before.result
-        self._state.policies[name] = _Shown(result, tuple(conditions))
+        self._state.policies[name] = _Shown(result, tuple(conditions), pods_of)
 
     def forget(self, policy: str) -> None:
         """Let every series of a policy vanish."""
@@ -274,6 +283,16 @@ class _State(Collector):
             f"1 for every finding of an unhealthy claim that is not silenced; {_SERIES} at most, worst first.",
             _BAD,
             (((*ref, driver, policy, *_of(finding)), 1) for _, ref, policy, _, driver, finding in shown),
+        )
+        yield _gauge(
+            "claim_workload",
+            f"1 for what runs the Pods that use a claim of claim_unhealthy; {_WORKLOADS} of a claim at most.",
+            ("namespace", "persistentvolumeclaim", "workload"),
+            (
+                ((*ref, workload), 1)
+                for ref, policy in {ref: policy for _, ref, policy, *_ in shown}.items()
+                for workload in names(self.policies[policy].pods_of(ref))[:_WORKLOADS]
+            ),
         )
         left_out = len(bad) - len(shown)
         yield _gauge(

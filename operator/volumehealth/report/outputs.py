@@ -72,14 +72,18 @@ class MetricsOutput(Output):
 
     name = "Metrics"
 
-    def __init__(self, metrics: Metrics, queue: WriteQueue) -> None:
+    def __init__(
+        self, metrics: Metrics, queue: WriteQueue, pods_of: Callable[[ClaimRef], Sequence[Pod]]
+    ) -> None:
         self._metrics = metrics
+        self._pods_of = pods_of
         self._queue = queue
 
     def publish(self, result: CheckResult) -> Iterator[None]:
         """Show a policy's newest check."""
         shown = conditions(result, result.problems, {})
-        self._metrics.publish(result, [(str(one["type"]), str(one["status"])) for one in shown])
+        statuses = [(str(one["type"]), str(one["status"])) for one in shown]
+        self._metrics.publish(result, statuses, self._pods_of)
         self._metrics.waiting(len(self._queue))
         yield
 
@@ -126,7 +130,7 @@ def make_outputs(tools: Tools) -> Outputs:
             SilenceOutput(sink),
             events,
             records,
-            MetricsOutput(metrics, queue),
+            MetricsOutput(metrics, queue, tools.pods_of),
             *_notifications(tools),
         ),
         statuses,

@@ -21,6 +21,11 @@ def workloads(pods: Iterable[Pod]) -> tuple[str, ...]:
     )
 
 
+def names(pods: Iterable[Pod]) -> tuple[str, ...]:
+    """Name the workloads that use a claim, those with the most Pods first: `StatefulSet/orders-db`, `Pod/debug`."""
+    return tuple(fit(name, _LONGEST) for name, _ in _by_owner(pods))
+
+
 def owners(pods: Iterable[Pod]) -> str:
     """Name what runs the Pods of a claim, in a few words: `StatefulSet/orders-db`; empty if nothing does."""
     names = sorted({clean(pod.owner) for pod in pods if pod.owner and not pod.finished})

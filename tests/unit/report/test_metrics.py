@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from support.health import START, make_driver, make_policy, make_result
-from unit.report.scenes import SCENES, three_bad, three_thousand_bad
+from support.health import START, make_driver, make_pod, make_policy, make_result
+from unit.report.scenes import SCENES, pods_of, three_bad, three_thousand_bad
 from volumehealth.judge.result import Agents, CheckResult
 from volumehealth.model.cluster import ViewState
 from volumehealth.model.health import SourceState
@@ -46,7 +46,7 @@ def everything() -> Metrics:
     metrics.object_skipped("pods")
     metrics.output_failed("Records")
     metrics.write_done("event", "Done")
-    show(metrics, three_bad())
+    metrics.publish(three_bad(), CONDITIONS, pods_of)
     return metrics
 
 
@@ -64,6 +64,30 @@ def test_each_unhealthy_claim_has_a_series_and_healthy_ones_have_none(metrics: M
         "status": "Degraded",
         "reason": "FilesystemReadOnly",
     }
+
+
+def test_an_unhealthy_claim_names_the_three_workloads_with_the_most_pods(metrics: Metrics) -> None:
+    pods = [
+        replace(make_pod(f"{name}-{number}"), owner=f"StatefulSet/{name}")
+        for name, size in (("one", 1), ("many", 4), ("two", 2), ("three", 3))
+        for number in range(size)
+    ]
+    metrics.publish(three_bad(), CONDITIONS, lambda ref: pods if ref.name == "cache-3" else ())
+    assert [dict(labels) for labels in samples(metrics, "claim_workload")] == [
+        {"namespace": "ci", "persistentvolumeclaim": "cache-3", "workload": f"StatefulSet/{name}"}
+        for name in ("many", "three", "two")
+    ]
+
+
+def test_no_workload_is_named_of_a_claim_that_has_no_series_itself(metrics: Metrics) -> None:
+    metrics.publish(three_thousand_bad(), CONDITIONS, lambda ref: [replace(make_pod(), owner="Job/j")])
+    unhealthy = {series_claim(labels) for labels in samples(metrics, "claim_unhealthy")}
+    assert {series_claim(labels) for labels in samples(metrics, "claim_workload")} == unhealthy
+
+
+def series_claim(labels: tuple[tuple[str, str], ...]) -> tuple[str, str]:
+    named = dict(labels)
+    return named["namespace"], named["persistentvolumeclaim"]
 
 
 def test_counts_of_a_policy_are_those_of_its_status(metrics: Metrics) -> None:
