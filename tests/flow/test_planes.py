@@ -35,7 +35,7 @@ from volumehealth.model.health import (
     SourceState,
     Via,
 )
-from volumehealth.model.ids import LOCAL_VOLUMES, ClaimRef
+from volumehealth.model.ids import LOCAL_VOLUMES, LOST_VOLUMES, ClaimRef
 from volumehealth.model.origin import ON_NODES, Observer
 from volumehealth.model.policy import (
     CapacityCheck,
@@ -302,7 +302,7 @@ def test_nodes_that_may_not_be_read_have_not_failed(world: World) -> None:
 
 
 def test_a_clock_that_is_an_hour_ahead_makes_no_trouble_an_hour_old(world: World) -> None:
-    """Faults B6: a node, a Pod and an attachment have their times by other clocks than the operator's."""
+    """Faults B6: a node, a Pod, an attachment and a resize have their times by other clocks than the operator's."""
     (claim,) = world.claims("db", "wal")[:1]
     world.check()
     ours, theirs = world.clock.now() + timedelta(hours=1), world.clock.now()
@@ -311,6 +311,8 @@ def test_a_clock_that_is_an_hour_ahead_makes_no_trouble_an_hour_old(world: World
     world.cluster.set_node("b")
     world.waits("b", since=theirs, said=())
     world.cluster.attach(Attachment("va", claim.volume, "b", attached=False, created=theirs))
+    resizing = Condition("Degraded", "ResizeStuck", "Resizing")
+    world.cluster.api_conditions[claim.ref] = ApiConditions(slow=((resizing, theirs),))
     world.after(minutes=4)
     assert world.notified == []
     world.after(minutes=2)
@@ -319,6 +321,10 @@ def test_a_clock_that_is_an_hour_ahead_makes_no_trouble_an_hour_old(world: World
     assert world.notified[2:] == []
     world.after(minutes=6)
     assert sorted(world.notified[2:]) == ["Found db AttachStuck b", "Found db CannotMount b"]
+    world.after(minutes=38)
+    assert world.notified[4:] == []
+    world.after(minutes=4)
+    assert world.notified[4:] == ["Found db ResizeStuck"]
 
 
 def test_node_failures_can_be_switched_off(world: World) -> None:
@@ -461,6 +467,17 @@ def test_a_lost_claim_is_unhealthy_with_or_without_a_driver_that_knows_it(world:
     assert world.drivers.wanted[DRIVER].volumes == {"handle-db"}, (
         "nobody is asked about a volume without a name"
     )
+
+
+def test_a_lost_claim_is_told_although_nobody_knows_its_driver(world: World) -> None:
+    """There was no annotation and no record, so no policy selected it and it was in no number."""
+    (claim,) = world.claims("db", phase="Lost", driver=LOST_VOLUMES, handle="", volume="")
+    lost = Condition("Inaccessible", "ClaimLost", "the PersistentVolume is gone")
+    world.cluster.api_conditions[claim.ref] = ApiConditions(own=(lost,))
+    checked = world.after(minutes=3)
+    assert world.notified == ["Found db ClaimLost"]
+    assert counts(checked) == {"unhealthy": 1}
+    assert checked.drivers[LOST_VOLUMES].state is SourceState.UNSUPPORTED, "nothing asks to connect it"
 
 
 def test_what_another_monitor_wrote_is_heard_without_a_driver_and_taken_back_when_it_is_gone(

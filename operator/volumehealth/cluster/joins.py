@@ -12,7 +12,7 @@ from volumehealth.errors import ApiError
 from volumehealth.kube.bodies import read_body
 from volumehealth.model.cluster import ApiConditions, Claim, Pod, SilenceAsked
 from volumehealth.model.health import DEGRADED, INACCESSIBLE, Condition
-from volumehealth.model.ids import LOCAL_VOLUMES, ClaimRef, VolumeId, is_driver_name
+from volumehealth.model.ids import LOCAL_VOLUMES, LOST_VOLUMES, ClaimRef, VolumeId, is_driver_name
 from volumehealth.model.vocabulary import Reason
 
 Key = TypeVar("Key", bound=Hashable)
@@ -46,7 +46,8 @@ def join(row: ClaimRow, volume: VolumeRow | None, known: Known | None = None) ->
     """Make a claim of its two halves; a volume that is not bound to this very claim counts as none.
 
     A claim whose PersistentVolume was deleted (it is Lost, or about to be) keeps what is `known` of it: its driver
-    and handle still say which volume it was. If nothing is known, the claim itself names the driver at best.
+    and handle still say which volume it was. If nothing is known, the claim itself names the driver at best; a Lost
+    claim that does not is watched all the same.
     """
     if (
         volume is None
@@ -57,6 +58,7 @@ def join(row: ClaimRow, volume: VolumeRow | None, known: Known | None = None) ->
         return replace(join(row, None), volume=known.volume, driver=known.id.driver, handle=known.id.handle)
     if volume is not None and not _bound(volume, row):
         volume = None
+    lost = LOST_VOLUMES if row.phase == "Lost" else ""
     return Claim(
         ref=row.ref,
         uid=row.uid,
@@ -64,7 +66,7 @@ def join(row: ClaimRow, volume: VolumeRow | None, known: Known | None = None) ->
         storage_class=row.storage_class or (volume.storage_class if volume else ""),
         phase=row.phase,
         volume=volume.name if volume else "",
-        driver=volume.id.driver if volume and volume.id else "" if volume else row.driver,
+        driver=volume.id.driver if volume and volume.id else "" if volume else row.driver or lost,
         handle=volume.id.handle if volume and volume.id else "",
         unsupported=volume.unsupported if volume else "",
         access_modes=row.access_modes,

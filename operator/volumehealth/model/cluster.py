@@ -29,7 +29,7 @@ class Claim:
     volume: str
     """Name of the PersistentVolume; empty while unbound, or if the volume was never in the view."""
     driver: str
-    """CSI driver name, or `LOCAL_VOLUMES`; empty if the volume is of another kind (see `unsupported`)."""
+    """CSI driver name, or one of `NO_CSI_DRIVERS`; empty if the volume is of another kind (see `unsupported`)."""
     handle: str
     """CSI `volumeHandle`; empty if the volume is not CSI."""
     unsupported: str = ""

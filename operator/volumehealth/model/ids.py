@@ -8,6 +8,10 @@ _DRIVER = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,61}[A-Za-z0-9])?", re.ASCII
 LOCAL_VOLUMES = "kubernetes.io/local-volume"
 """The kubelet's own plugin for `local` PersistentVolumes, named as in the kubelet's directories. It is no CSI driver: nobody can
 be asked about its volumes, and all that nodes and Kubernetes say of them counts."""
+LOST_VOLUMES = "kubernetes.io/lost-volume"
+"""Stands for the driver of a Lost claim where neither a record nor the claim itself tells which one it was."""
+NO_CSI_DRIVERS = frozenset((LOCAL_VOLUMES, LOST_VOLUMES))
+"""They stand where a driver's name does, and nobody can be asked."""
 
 
 def is_driver_name(name: str) -> bool:

@@ -16,7 +16,7 @@ from volumehealth.kube.writes import Write, WriteQueue
 from volumehealth.model.clock import Clock, parse_rfc3339, rfc3339
 from volumehealth.model.cluster import Claim, LeftOut, NodeDrivers
 from volumehealth.model.health import DriverState, SourceState
-from volumehealth.model.ids import LOCAL_VOLUMES, ClaimRef
+from volumehealth.model.ids import NO_CSI_DRIVERS, ClaimRef
 from volumehealth.model.known_drivers import known_driver
 from volumehealth.model.policy import Policy
 from volumehealth.model.report import Plane, VolumeHealthReport
@@ -154,8 +154,8 @@ class DriverWriter:
             return
         shares = {}
         for name, state in result.drivers.items():
-            if name == LOCAL_VOLUMES:
-                continue  # it is no CSI driver
+            if name in NO_CSI_DRIVERS:
+                continue
             counts = judgement.drivers.get(name)
             claims = tuple(getattr(counts, verdict) if counts is not None else 0 for verdict in _VERDICTS)
             shares[name] = _Share(state, claims, counts.healthy_by_node if counts is not None else 0)
@@ -173,7 +173,7 @@ class DriverWriter:
 
         The first sweep of a process writes nothing for drivers that no check has spoken of yet.
         """
-        used = {claim.driver for claim in self._view.claims.values()} - {"", LOCAL_VOLUMES}
+        used = {claim.driver for claim in self._view.claims.values()} - {"", *NO_CSI_DRIVERS}
         spoken = {name for shares in self._shares.values() for name in shares}
         nodes = self._nodes()
         for name in used if self._swept else used & spoken:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from volumehealth.model.cluster import Attachment, Pod
-from volumehealth.model.health import Answer, Source
+from volumehealth.model.health import Answer, Condition, Source
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer, Origin
 from volumehealth.model.policy import Checks
@@ -40,7 +40,7 @@ class ClusterObjects(ContextSource):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._missing = kubernetes.Missing()
-        self._troubled, self._waiting, self._attaching = Seen(), Seen(), Seen()
+        self._troubled, self._waiting, self._attaching, self._lasting = Seen(), Seen(), Seen(), Seen()
 
     def observe(self, asked: Asked) -> Steps[Observed]:
         """Return what is said of the policy's claims."""
@@ -106,6 +106,16 @@ class ClusterObjects(ContextSource):
             for key, one in on_its_way.items()
         ]
 
+    def _slow(self) -> Sequence[tuple[ClaimRef, Condition, datetime]]:
+        """Return what is normal for a while, each for no longer than we can have seen it."""
+        slow = {
+            (ref, one.reason, said): (one, said)
+            for ref, conditions in self._context.view.api_conditions.items()
+            for one, said in conditions.slow
+        }
+        since = self._lasting.since({key: said for key, (_, said) in slow.items()}, self._context.moment)
+        return [(key[0], one, since[key] or said) for key, (one, said) in slow.items()]
+
     def _statements(
         self,
         asked: Asked,
@@ -133,7 +143,7 @@ class ClusterObjects(ContextSource):
                 now=now,
             )
             yield from waiting.attachments_that_hang(attachments, self._claims_of, view.pods_of, now=now)
-        yield from waiting.slow_conditions(view.api_conditions, now=now)
+        yield from waiting.slow_conditions(self._slow(), now=now)
         yield from kubernetes.api_conditions_of_claims(view.api_conditions, now=now)
 
     def _claims_of(self, volume: str) -> Iterable[ClaimRef]:

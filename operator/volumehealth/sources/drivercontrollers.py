@@ -15,14 +15,14 @@ from volumehealth.model.health import (
     Source,
     SourceState,
 )
-from volumehealth.model.ids import LOCAL_VOLUMES, ClaimRef
+from volumehealth.model.ids import NO_CSI_DRIVERS, ClaimRef
 from volumehealth.model.origin import Observer, Origin
 from volumehealth.model.steps import Steps
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.policy.select import Members
 from volumehealth.probing.spec import ProbeSpec
 from volumehealth.sources import origins
-from volumehealth.sources.drivers import NOT_CONNECTED, SWITCHED_OFF, kubelets_own
+from volumehealth.sources.drivers import NOT_CONNECTED, SWITCHED_OFF, no_csi_driver
 from volumehealth.sources.source import Asked, HealthSource, Observed, Wanted
 
 NOT_ASKED = frozenset((SilenceReason.NOT_YET_ASKED,))
@@ -111,18 +111,18 @@ class DriverControllers(HealthSource):
         claim = self._claims.get(ref)
         return claim.driver if claim is not None else ""
 
-    def _kubelets_own(self, now: datetime) -> DriverAnswers:
-        known = self._stand_ins.get((LOCAL_VOLUMES, ""))
+    def _nobody(self, name: str, now: datetime) -> DriverAnswers:
+        known = self._stand_ins.get((name, ""))
         if known is None:
             silence = Answer(Source.CONTROLLER, Outcome.SILENT, now, reason=SilenceReason.DRIVER_UNREACHABLE)
-            known = DriverAnswers(kubelets_own(now), now, frozenset(), {}, silence)
-            self._stand_ins[LOCAL_VOLUMES, ""] = known
+            known = DriverAnswers(no_csi_driver(name, now), now, frozenset(), {}, silence)
+            self._stand_ins[name, ""] = known
         return known
 
     def _stand_in(self, driver: str, hint: str, now: datetime) -> DriverAnswers:
         """Answer for a driver that no endpoint is known to belong to."""
-        if driver == LOCAL_VOLUMES:
-            return self._kubelets_own(now)
+        if driver in NO_CSI_DRIVERS:
+            return self._nobody(driver, now)
         unnamed = hint is NOT_CONNECTED and driver in self._answered_before and self._drivers.unresolved
         endpoints = ", ".join(sorted(self._drivers.unresolved)) if unnamed else ""
         message = f"{endpoints} has not answered since the operator started" if unnamed else ""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from volumehealth.model.health import ControllerConnection, DriverState, HealthAPI, SourceState
-from volumehealth.model.ids import LOCAL_VOLUMES
+from volumehealth.model.ids import LOCAL_VOLUMES, LOST_VOLUMES
 from volumehealth.sources.source import ObservedDriver
 
 NOT_CONNECTED = (
@@ -18,14 +18,21 @@ SWITCHED_OFF = "spec.checks.controller.enabled is false"
 SEEN_BY_NODES = "no health API; its nodes see mounts, devices, filesystems and free space"
 
 
-def kubelets_own(observed_since: datetime) -> DriverState:
-    """Return the state of the kubelet's plugin for `local` volumes: there is nobody who could be asked."""
+_NOBODY_TO_ASK = {
+    LOCAL_VOLUMES: ("it is the kubelet's own, and only nodes see its volumes", SEEN_BY_NODES),
+    LOST_VOLUMES: ("the driver that made them is not known", "the PersistentVolumes are gone"),
+}
+
+
+def no_csi_driver(name: str, observed_since: datetime) -> DriverState:
+    """Return the state of one of `NO_CSI_DRIVERS`: there is nobody who could be asked."""
+    message, hint = _NOBODY_TO_ASK[name]
     return DriverState(
-        LOCAL_VOLUMES,
+        name,
         SourceState.UNSUPPORTED,
         observed_since,
-        message="it is the kubelet's own, and only nodes see its volumes",
-        hint=SEEN_BY_NODES,
+        message=message,
+        hint=hint,
         controller=ControllerConnection.NOT_CONNECTED,
     )
 

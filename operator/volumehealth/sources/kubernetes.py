@@ -19,7 +19,7 @@ from volumehealth.model.health import (
     Source,
     Via,
 )
-from volumehealth.model.ids import LOCAL_VOLUMES, ClaimRef
+from volumehealth.model.ids import NO_CSI_DRIVERS, ClaimRef
 from volumehealth.model.origin import Observer
 from volumehealth.model.text import clean_message
 from volumehealth.model.vocabulary import Reason
@@ -164,7 +164,7 @@ def unregistered_drivers(
         troubles: nodes that are not Ready or gone have a story of their own.
         now: the moment.
     """
-    wanted = tuple(driver for driver in drivers if driver != LOCAL_VOLUMES)  # the kubelet's own
+    wanted = tuple(driver for driver in drivers if driver not in NO_CSI_DRIVERS)
     for name, registered in csinodes.items():
         on_node = usage.on(name)
         for driver in wanted:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from datetime import datetime, timedelta
 
 from volumehealth.model.clock import LONG_AGO, rfc3339
-from volumehealth.model.cluster import ApiConditions, Attachment, Claim, Pod, PodEvent
+from volumehealth.model.cluster import Attachment, Claim, Pod, PodEvent
 from volumehealth.model.health import DEGRADED, INACCESSIBLE, Answer, Condition, Outcome, Source
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer
@@ -252,17 +252,18 @@ def hangs_since(attachment: Attachment, *, now: datetime) -> datetime | None:
     return None if begun is None or told or now - begun < ATTACHING_AFTER else begun
 
 
-def slow_conditions(api_conditions: Mapping[ClaimRef, ApiConditions], *, now: datetime) -> ClaimAnswers:
+def slow_conditions(
+    conditions: Iterable[tuple[ClaimRef, Condition, datetime]], *, now: datetime
+) -> ClaimAnswers:
     """Tell of what is normal for a while and has lasted for too long.
 
     Args:
-        api_conditions: by claim; sparse.
+        conditions: of which claim, what, and since when.
         now: the moment.
     """
-    for ref, said in api_conditions.items():
-        for condition, since in said.slow:
-            if now - since >= SLOW_AFTER:
-                yield ref, _adverse(condition, "", now, since)
+    for ref, condition, since in conditions:
+        if now - since >= SLOW_AFTER:
+            yield ref, _adverse(condition, "", now, since)
 
 
 def _adverse(condition: Condition, node: str, now: datetime, since: datetime) -> Answer:

@@ -9,7 +9,7 @@ from volumehealth.cluster.changes import Changes
 from volumehealth.cluster.joins import ClaimJoin, PodIndex, join
 from volumehealth.cluster.objects import ClaimRow, VolumeRow
 from volumehealth.model.cluster import Pod
-from volumehealth.model.ids import ClaimRef, VolumeId
+from volumehealth.model.ids import LOST_VOLUMES, ClaimRef, VolumeId
 
 DRIVER = "hostpath.csi.k8s.io"
 
@@ -73,6 +73,12 @@ def test_a_volume_counts_only_if_it_is_bound_to_this_very_claim() -> None:
         joined = join(claim(), other)
         assert (joined.volume, joined.driver, joined.handle, joined.unsupported) == ("", "", "", "")
     assert join(claim(), volume(claim_uid="")).handle == "handle-db"
+
+
+def test_a_lost_claim_of_which_nothing_tells_the_driver_is_watched_all_the_same() -> None:
+    assert join(claim(phase="Lost"), None).driver == LOST_VOLUMES
+    assert join(claim(phase="Lost", driver=DRIVER), None).driver == DRIVER
+    assert join(claim(phase="Bound"), None).driver == ""
 
 
 def test_a_volume_that_is_not_csi_is_named() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from support.health import START, make_claim
 from volumehealth.model.clock import rfc3339
-from volumehealth.model.cluster import ApiConditions, Attachment, Pod, PodEvent, PodWait
+from volumehealth.model.cluster import Attachment, Pod, PodEvent, PodWait
 from volumehealth.model.health import Answer, Condition
 from volumehealth.model.ids import ClaimRef
 from volumehealth.sources.waiting import (
@@ -253,7 +253,5 @@ def test_an_attachment_that_hangs_is_told_while_a_pod_waits() -> None:
 def test_a_resize_is_stuck_after_an_hour() -> None:
     condition = Condition("Degraded", "ResizeStuck", "x")
     for hours, count in ((0.9, 0), (1, 1), (3, 1)):
-        said = {
-            ClaimRef("shop", "orders-db"): ApiConditions(slow=((condition, NOW - timedelta(hours=hours)),))
-        }
-        assert len(list(slow_conditions(said, now=NOW))) == count
+        said = (ClaimRef("shop", "orders-db"), condition, NOW - timedelta(hours=hours))
+        assert len(list(slow_conditions([said], now=NOW))) == count
