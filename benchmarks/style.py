@@ -1,11 +1,12 @@
 """Figures of how code is written: of this product, and of any other Python package, by the same rules.
 
-    python -m benchmarks.style operator/volumehealth path/to/kopf path/to/structlog
+    python benchmarks/style.py operator/volumehealth path/to/kopf path/to/structlog
 
 Each argument is a directory, or NAME=DIRECTORY. Generated code (`pb`) is left out. The figures are a question to ask,
 not a gate: docs/glossary.md and CONTRIBUTING.md say what holds.
 """
 
+import argparse
 import ast
 import io
 import sys
@@ -165,10 +166,17 @@ def table(columns: dict[str, Figures]) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """Print the table."""
+    parser = argparse.ArgumentParser(
+        prog="benchmarks/style.py", description="Figures of style, side by side."
+    )
+    parser.add_argument("directories", nargs="+", metavar="[NAME=]DIRECTORY", help="Python code to count")
     columns = {}
-    for argument in arguments:
+    for argument in parser.parse_args(arguments).directories:
         name, _, path = argument.rpartition("=")
-        columns[name or Path(path).name] = figures_of(Path(path))
+        figures = figures_of(Path(path))
+        if not figures.files:
+            parser.error(f"{path} is no directory with Python files")
+        columns[name or Path(path).name] = figures
     sys.stdout.write(f"{table(columns)}\n")
 
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from benchmarks.style import figures_of, table
+import pytest
+from benchmarks.style import figures_of, main, table
 
 SOURCE = '''"""A module."""
 
@@ -42,3 +43,11 @@ def test_packages_stand_side_by_side(tmp_path: Path) -> None:
     head, _, first, *_ = table({"before": figures_of(tmp_path), "after": figures_of(tmp_path)}).splitlines()
     assert head == "| | before | after |"
     assert first == "| files; lines | 1; 18 | 1; 18 |"
+
+
+def test_a_directory_without_python_files_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([f"nothing={tmp_path}"])
+    assert "is no directory with Python files" in capsys.readouterr().err
