@@ -28,8 +28,12 @@ image: $(STAMP) ## Build the image from the Dockerfile with no registry (root; D
 demo: $(STAMP) ## See it work on a real local API server; ONCE=1 ends by itself
 	@$(BIN)/volumehealth sandbox demo $(if $(ONCE),--once)
 
+# Files of tests side by side, as many as there are cores; each side starts an API server, so 4 at most. ARGS="-n 0": one by one.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
+
 test: $(STAMP) tools ## Run all tests, on the real API server
-	@$(BIN)/python -m pytest -q -m "not e2e" $(ARGS)
+	@$(BIN)/volumehealth sandbox tools kube-controller-manager helm3 helm4
+	@$(BIN)/python -m pytest -q -m "not e2e" $(PARALLEL) $(ARGS)
 
 # What must be right on every Kubernetes that is promised (docs/versions.md): policies, view, telling, rights, removal,
 # agents, admission, chart. The last of the versions is the one of `make test`.
@@ -39,8 +43,9 @@ CORE     := $(addprefix tests/integration/test_,agent.py agent_deploy.py chart.p
 
 test-versions: $(STAMP) ## Run the core of the tests on each Kubernetes of VERSIONS (each is built once, 10 minutes)
 	@failed=; for version in $(VERSIONS); do \
-		echo "==> Kubernetes $$version"; \
-		VOLUMEHEALTH_KUBERNETES=$$version $(BIN)/python -m pytest -q -m cluster $(CORE) $(ARGS) || failed="$$failed $$version"; \
+		echo "==> Kubernetes $$version"; export VOLUMEHEALTH_KUBERNETES=$$version; \
+		$(BIN)/volumehealth sandbox tools kube-apiserver kubectl kube-controller-manager && \
+		$(BIN)/python -m pytest -q -m cluster $(PARALLEL) $(CORE) $(ARGS) || failed="$$failed $$version"; \
 	done; test -z "$$failed" || { echo "failed on$$failed"; exit 1; }
 
 e2e: $(STAMP) ## Run the deployed product on a real kubelet (root; the Debian packages that docs/e2e.md names)
@@ -56,7 +61,7 @@ bench: $(STAMP) tools ## Measure it beside its floors (12 minutes); QUICK=1: hal
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(SOAK),--soak)
 
 unit: $(STAMP) ## Run the tests that need no API server
-	@$(BIN)/python -m pytest -q -m "not cluster and not e2e and not node" $(ARGS)
+	@$(BIN)/python -m pytest -q -m "not cluster and not e2e and not node" $(PARALLEL) $(ARGS)
 
 simulate: $(STAMP) ## Simulate clusters from seeds: SEED=n the first, RUNS=n how many, STEPS=n minutes with faults
 	@PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED)) --runs $(or $(RUNS),20) $(if $(STEPS),--minutes $(STEPS)) $(ARGS)
