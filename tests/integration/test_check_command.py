@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree as Xml
 
 import pytest
 import yaml
@@ -109,6 +110,12 @@ async def test_a_check_needs_nothing_but_the_right_to_read_and_ends_with_what_it
     typo = laptop.policy(SimulatedDriver(name="typo.example.com"))
     nowhere = laptop.home / "nowhere"
     nowhere.write_text(laptop.kubeconfig.read_text().replace(laptop.plane.url, "https://127.0.0.1:1"))
+
+    junit = laptop.home / "result.xml"
+    written = await laptop.check(good, f"--junit={junit}")
+    suite = Xml.fromstring(junit.read_bytes())[0]  # noqa: S314 - the command wrote it
+    assert (written.status, suite.get("errors"), suite.get("failures")) == (0, "0", "0")
+    assert "3 claims healthy" in {case.get("name") for case in suite}
 
     healthy, unknown = await asyncio.gather(
         laptop.check(good), laptop.check(hung, "--wait=3", drivers="good hung")

@@ -4,6 +4,8 @@ import itertools
 import json
 import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,6 +128,69 @@ def test_a_namespaces_own_users_read_its_records_and_no_policies(deployed: Contr
     assert not allowed(deployed, "list", "volumehealths", "-n", "default", who=user)
     assert not allowed(deployed, "list", "volumehealthpolicies", who=user)
     assert not allowed(deployed, "delete", "volumehealths", "-n", namespace, who=user)
+
+
+def test_who_may_edit_a_namespace_silences_its_claims_and_nothing_else(
+    deployed: ControlPlane, tmp_path: Path
+) -> None:
+    """As somebody with the role `edit` as the cluster puts it together, by the command itself."""
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
+    }
+    for space in ("mine", "theirs"):
+        deployed.kubectl("create", "namespace", space)
+        deployed.kubectl("create", "-f", "-", "-n", space, input=json.dumps(claim))
+    deployed.kubectl("create", "serviceaccount", "editor", "-n", "mine")
+    deployed.kubectl(
+        *("create", "rolebinding", "editor", "-n", "mine", "--clusterrole=edit"),
+        "--serviceaccount=mine:editor",
+    )
+    who = "system:serviceaccount:mine:editor"
+    for _ in range(100):  # the roles are put together by a controller
+        if allowed(deployed, "list", "volumehealths", "-n", "mine", who=who):
+            break
+        time.sleep(0.1)
+    for question in (
+        *(f"{verb} volumehealths -n mine" for verb in ("create", "patch", "update", "delete")),
+        *(f"{verb} volumehealths/status -n mine" for verb in ("patch", "update")),
+        *(f"{verb} {kind}" for verb in ("patch", "delete") for kind in ("volumehealthpolicies", "nodes")),
+        "patch namespaces/mine",
+        "patch pvc -n theirs",
+    ):
+        assert not allowed(deployed, *question.split(), who=who), question
+    config = deployed.write_kubeconfig(
+        tmp_path / "editor", deployed.create_token("mine", "editor"), user="editor"
+    )
+
+    def silence(*target: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "volumehealth",
+                "silence",
+                *target,
+                "--for=1h",
+                f"--kubeconfig={config}",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = silence("mine/data")
+    assert done.returncode == 0, done.stderr
+    for target in (("theirs/data",), ("namespace", "mine"), ("node", "worker-1")):
+        refused = silence(*target)
+        assert refused.returncode == 2
+        assert "takes the right to patch it" in refused.stderr
+    silenced = ("get", "pvc", "data", "-o", "jsonpath={.metadata.annotations}", "-n")
+    assert "volumehealth.dev/silence-until" in deployed.kubectl(*silenced, "mine")
+    assert "volumehealth.dev" not in deployed.kubectl(*silenced, "theirs")
 
 
 def pod(plane: ControlPlane) -> dict[str, object]:

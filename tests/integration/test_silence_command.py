@@ -1,28 +1,19 @@
 """Silences on a real API server, by somebody with the rights of `edit` in one namespace."""
 
 import asyncio
-import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from support.command import run
 from support.installation import Installation, until
+from volumehealth.model.clock import SystemClock, rfc3339
 from volumehealth.model.ids import ClaimRef
 from volumehealth_sandbox.driver import SimulatedDriver
 from volumehealth_sandbox.driver_faults import Fault
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
-
-
-async def run(kubeconfig: Path, *arguments: str) -> tuple[int, str]:
-    """Run the command; return its exit status and what it printed."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "volumehealth", *arguments, f"--kubeconfig={kubeconfig}"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    out, _ = await process.communicate()
-    return process.returncode or 0, out.decode()
 
 
 async def editor(installed: Installation, namespace: str) -> Path:
@@ -108,3 +99,62 @@ async def test_a_tenant_silences_own_claims_and_nothing_else_and_is_told_at_the_
             return "Node/quiet-node" in await installed.told("default", "SilenceInvalid")
 
         await until(on_the_node, "the node says that its silence cannot be read")
+
+
+async def test_a_silence_and_a_pause_end_by_themselves_and_what_is_still_wrong_is_told_once(
+    installed: Installation,
+) -> None:
+    """Nobody takes the annotation or `suspendUntil` back."""
+    async with (
+        SimulatedDriver(name="ends.example.com", volumes=["a"]) as driver,
+        SimulatedDriver(name="paused.example.com", volumes=["p"]) as other,
+    ):
+        await installed.objects.make_namespace("ends")
+        await installed.objects.make_claim("ends", "a", driver=driver.name, handle="a")
+        await installed.objects.make_claim("ends", "p", driver=other.name, handle="p")
+        now = SystemClock().now()
+        end, pause = (rfc3339(now + timedelta(seconds=seconds)) for seconds in (45, 50))
+        await installed.kubectl("annotate", "pvc", "a", "-n", "ends", f"volumehealth.dev/silence-until={end}")
+        for volume, one in (("a", driver), ("p", other)):
+            one.fault(volume, Fault.IO_ERRORS)
+        at_once = {"interval": "5s", "unhealthyAfter": "0s"}
+        await installed.policy("ends", selector={"drivers": [driver.name]}, **at_once)
+        await installed.policy("paused", selector={"drivers": [other.name]}, suspendUntil=pause, **at_once)
+        await installed.operator([driver.endpoint, other.endpoint])
+
+        async def silenced() -> bool:
+            claims = (await installed.status("ends")).get("claims", {})
+            return (claims.get("unhealthy"), claims.get("silenced")) == (1, 1)
+
+        async def paused() -> bool:
+            ready = await installed.condition("paused", "Ready")
+            return (ready.get("status"), ready.get("reason")) == ("True", "Suspended")
+
+        await until(silenced, "the silenced claim is counted", within=40)
+        await until(paused, "the policy is suspended", within=40)
+        record = await installed.record(ClaimRef("ends", "a"))
+        assert record is not None
+        assert record["status"]["silenced"] == {"until": end, "by": "the claim"}
+        assert pause in (await installed.status("paused"))["summary"][0]
+        assert await installed.told("ends", "VolumeConditionAbnormal") == set()
+
+        async def told() -> bool:
+            both = {"PersistentVolumeClaim/a", "PersistentVolumeClaim/p"}
+            return both <= await installed.told("ends", "VolumeConditionAbnormal")
+
+        await until(told, "both are told when the silence and the pause are over", within=100)
+        assert (await installed.condition("paused", "Ready"))["reason"] == "Checking"
+        assert "silenced" not in (await installed.status("ends"))["claims"]
+
+        async def record_without() -> bool:
+            record = await installed.record(ClaimRef("ends", "a"))
+            return record is not None and "silenced" not in record["status"]
+
+        await until(record_without, "the record is not silenced any more")
+        abnormal = [
+            one for one in await installed.events("ends") if one["reason"] == "VolumeConditionAbnormal"
+        ]
+        assert sorted((one["involvedObject"]["name"], one["count"]) for one in abnormal) == [
+            ("a", 1),
+            ("p", 1),
+        ]

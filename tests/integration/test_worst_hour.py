@@ -6,11 +6,11 @@ The pages are kept in the test's directory: docs/worst-hour.md is one such hour.
 
 import asyncio
 import logging
-import sys
 from pathlib import Path
 
 import pytest
 
+from support.command import run
 from support.installation import Installation, until
 from support.monitoring import MISSING, WHY_NOT, Monitoring
 from volumehealth.model.ids import VolumeId
@@ -39,20 +39,7 @@ SPEC = {
 
 async def volumehealth(installed: Installation, *arguments: str) -> str:
     """Run the command as an administrator; return what it printed."""
-    process = await asyncio.create_subprocess_exec(
-        *(
-            sys.executable,
-            "-P",
-            "-m",
-            "volumehealth",
-            *arguments,
-            f"--kubeconfig={installed.plane.kubeconfig}",
-        ),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    out, _ = await process.communicate()
-    return out.decode()
+    return (await run(installed.plane.kubeconfig, *arguments))[1]
 
 
 async def populate(installed: Installation) -> None:

@@ -19,6 +19,7 @@ from volumehealth.model.masking import mask
 from volumehealth.model.origin import Observer
 from volumehealth.model.runbooks import PAGE, runbook
 from volumehealth.model.vocabulary import API_VERSION, GROUP, RECORD_KIND
+from volumehealth.policy.silence import Silence
 from volumehealth.report.outbox import Due, Edge
 from volumehealth.report.text import fit, listed
 from volumehealth.report.workloads import workloads
@@ -59,6 +60,7 @@ def render(
     pods: Sequence[Pod],
     notified: Notified,
     owed: Sequence[Due] = (),
+    silence: Silence | None = None,
     runbooks: str = PAGE,
 ) -> dict[str, Any]:
     """Write a VolumeHealth as it is to be applied (server-side apply; nobody else owns a field of it).
@@ -70,6 +72,7 @@ def render(
         pods: those that use it.
         notified: when people were last told of a finding.
         owed: what people are still to be told.
+        silence: of everything that is wrong with the claim; None if people are to be told of something.
         runbooks: the address of the page of runbooks.
     """
     return {
@@ -82,7 +85,8 @@ def render(
             "ownerReferences": [owner_reference(claim)],
         },
         "status": _status(health, claim, policy, pods, notified, owed)
-        | ({"runbook": runbook(health.findings[0].reason, runbooks)} if health.findings else {}),
+        | ({"runbook": runbook(health.findings[0].reason, runbooks)} if health.findings else {})
+        | ({"silenced": _silenced(silence)} if silence is not None else {}),
     }
 
 
@@ -130,6 +134,11 @@ def _status(
             ],
         }
     )
+
+
+def _silenced(silence: Silence) -> dict[str, object]:
+    reason = fit(silence.reason, _TURN)
+    return _without_empty({"until": rfc3339(silence.until), "by": silence.by, "reason": reason})
 
 
 def _word(health: ClaimHealth) -> str:

@@ -8,7 +8,7 @@ after a server-side apply, and are removed by a patch of their own.
 import hashlib
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +24,7 @@ from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import HAND_OVER_SECONDS, Policy
 from volumehealth.model.runbooks import PAGE
 from volumehealth.model.vocabulary import API_VERSION, COMPONENT, RECORDS
+from volumehealth.policy.silence import Silence
 from volumehealth.report.merge import difference
 from volumehealth.report.outbox import Fact, Outbox, StoredRecord
 from volumehealth.report.output import Output
@@ -58,13 +59,20 @@ class _Wanted:
     health: ClaimHealth
     pods: tuple[Pod, ...]
     version: int
+    silence: Silence | None = None
     digest: bytes = b""
 
     def is_of(
-        self, policy: str, claim: Claim, health: ClaimHealth, pods: tuple[Pod, ...], version: int
+        self,
+        policy: str,
+        claim: Claim,
+        health: ClaimHealth,
+        pods: tuple[Pod, ...],
+        version: int,
+        silence: Silence | None,
     ) -> bool:
         """Tell whether it is made of these; what stays is the same object, and there may be thousands."""
-        if self.policy != policy or self.version != version:
+        if self.policy != policy or self.version != version or self.silence != silence:
             return False
         same = self.health is health and self.claim is claim and self.pods is pods
         return same or (self.health == health and self.claim == claim and self.pods == pods)
@@ -149,10 +157,10 @@ class RecordWriter(Output):
         """After a check of a policy: write what differs, remove what is over; yields where others may have a turn."""
         if result.judgement is None:
             return
-        policy, healths = result.policy.name, result.judgement.healths
+        policy, healths, silenced = result.policy.name, result.judgement.healths, result.silenced
         for ref, health in healths.items():
             try:
-                self._keep_one(ref, health, result, policy)
+                self._keep_one(ref, health, result, policy, silenced.get(ref))
             except Exception:  # noqa: BLE001 - one object must not end the process
                 self._report_error(ref)
             yield
@@ -167,7 +175,7 @@ class RecordWriter(Output):
             if wanted is None:
                 continue
             version = self._outbox.version(ref)
-            self._wanted[ref] = _Wanted(wanted.policy, wanted.claim, wanted.health, wanted.pods, version)
+            self._wanted[ref] = replace(wanted, version=version, digest=b"")
             self._compare(ref, trusted=True)
 
     @property
@@ -198,13 +206,15 @@ class RecordWriter(Output):
             self._report_error(ref)
             return None
 
-    def _keep_one(self, ref: ClaimRef, health: ClaimHealth, result: CheckResult, policy: str) -> None:
+    def _keep_one(
+        self, ref: ClaimRef, health: ClaimHealth, result: CheckResult, policy: str, silence: Silence | None
+    ) -> None:
         claim = result.claims.get(ref)
         if claim is not None and claim.uid == health.uid and deserves_record(health):
             self._outbox.made_anew(ref, claim.uid)
             pods, version, known = tuple(self._pods_of(ref)), self._outbox.version(ref), self._wanted.get(ref)
-            if known is None or not known.is_of(policy, claim, health, pods, version):
-                self._wanted[ref] = _Wanted(policy, claim, health, pods, version)
+            if known is None or not known.is_of(policy, claim, health, pods, version, silence):
+                self._wanted[ref] = _Wanted(policy, claim, health, pods, version, silence)
                 self._holders[ref] = policy
             self._receipts.discard(ref)
             self._compare(ref, trusted=not result.view.stale)
@@ -359,6 +369,7 @@ class RecordWriter(Output):
             pods=wanted.pods,
             notified=lambda finding: self._notified(ref, uid, finding),
             owed=self._outbox.owed(ref),
+            silence=wanted.silence,
             runbooks=self._runbooks,
         )
 

@@ -43,6 +43,7 @@ from volumehealth.model.vocabulary import (
 )
 from volumehealth.policy.decode import camel_case
 from volumehealth.policy.durations import format_duration
+from volumehealth.policy.silence import Silence
 from volumehealth.report.outbox import Due, Edge
 from volumehealth.report.records import render
 
@@ -286,6 +287,7 @@ def test_a_record_holds_what_a_restart_needs() -> None:
         "owed",
         "workloads",
         "runbook",
+        "silenced",
     }
     assert properties(RECORDS, "status") == (api_names(ClaimHealth) - not_written) | told_apart
 
@@ -327,7 +329,13 @@ def test_no_field_of_a_written_record_is_unknown_to_the_schema() -> None:
     )
     pod = Pod("shop", "db-0", "u", "n", "Running", ("db",))
     written = render(
-        health, claim=claim, policy="storage", pods=(pod,), notified=lambda finding: now, owed=(due,)
+        health,
+        claim=claim,
+        policy="storage",
+        pods=(pod,),
+        notified=lambda finding: now,
+        owed=(due,),
+        silence=Silence(now, "array work", "the claim"),
     )
     assert sorted(paths(written["status"], "status")) == sorted(
         f"status.{path}" for path, _ in walk(at(RECORDS, "status")) if path and not path.endswith("[]")

@@ -14,6 +14,7 @@ from support.health import START, make_claim, make_finding, make_health, make_po
 from volumehealth.model.cluster import Pod
 from volumehealth.model.health import Change, ClaimHealth, Finding, Identity, Source, Verdict, Via
 from volumehealth.model.origin import Observer
+from volumehealth.policy.silence import Silence
 from volumehealth.report.outbox import episode_of
 from volumehealth.report.records import deserves_record, label_value, render, resume
 
@@ -109,6 +110,23 @@ def test_a_record_leads_to_the_runbook_of_its_worst_finding_and_to_none_without_
     )
     assert record["status"]["runbook"] == "https://r.example.com#ioerror"
     assert "runbook" not in written(make_health(CLAIM, recovered=START))["status"]
+
+
+def test_a_silenced_record_says_until_when_by_what_and_why() -> None:
+    silence = Silence(START, "array work", "the claim")
+    record = render(
+        make_health(CLAIM, make_finding()),
+        claim=CLAIM,
+        policy="p",
+        pods=(),
+        notified=lambda _: None,
+        silence=silence,
+    )
+    assert record["status"]["silenced"] == {
+        "until": "2026-11-23T03:02:11Z",
+        "by": "the claim",
+        "reason": "array work",
+    }
 
 
 def test_a_recovered_claim_is_read_back_with_its_past() -> None:

@@ -22,8 +22,9 @@ from support.health import (
 from volumehealth import errors
 from volumehealth.judge.result import CheckResult
 from volumehealth.kube.writes import WriteQueue
-from volumehealth.model.cluster import Pod
+from volumehealth.model.cluster import Pod, SilenceAsked
 from volumehealth.model.ids import ClaimRef
+from volumehealth.policy.silence import Silences
 from volumehealth.report.outbox import Due, Edge, Outbox
 from volumehealth.report.recordwriter import RecordWriter
 
@@ -104,6 +105,21 @@ async def world(api: FakeApi, queue: WriteQueue, clock: SteppedClock) -> World:
 async def test_the_first_finding_makes_a_record(world: World) -> None:
     await world.keep(make_result([BAD]))
     assert world.api.objects[PATH]["status"]["health"] == "Unhealthy"
+
+
+async def test_a_silence_is_in_the_record_while_it_holds_and_no_longer(world: World) -> None:
+    claim, _ = BAD
+
+    def silenced(until: str) -> CheckResult:
+        asked = {claim.ref: SilenceAsked(until, "array work", claim.uid)}
+        return make_result([BAD], silences=Silences(asked, {claim.ref: claim}, {}, {}))
+
+    await world.check(silenced("2026-11-23T06:00Z"))
+    assert world.api.objects[PATH]["status"]["silenced"]["until"] == "2026-11-23T06:00:00Z"
+    await world.check(silenced("2026-11-23T07:00Z"))
+    assert world.api.objects[PATH]["status"]["silenced"]["until"] == "2026-11-23T07:00:00Z"
+    await world.check(silenced("2026-11-20T06:00Z"))
+    assert "silenced" not in world.api.objects[PATH]["status"]
 
 
 async def test_what_was_owed_about_a_claim_is_not_owed_about_one_that_is_made_anew_under_its_name(
