@@ -1070,11 +1070,21 @@ def test_what_a_kernel_log_said_that_may_not_be_read_any_more_is_stale(world: Wo
     assert world.notified == ["Found db IOError a", "Recovered db IOError a"]
 
 
+def test_what_holds_until_a_line_of_the_log_ends_it_is_stale_without_the_log(world: World) -> None:
+    (claim,) = world.claims("db")
+    entry = make_entry(claim, reason="PathDown", origin=Observer.KERNEL_LOG, instance="b1")
+    world.cluster.report("a", entry)
+    world.after(minutes=6, renew=("a",))
+    world.cluster.report("a", entry, unseen=[UnseenOrigin(Observer.KERNEL_LOG, "it may not be read")])
+    checked = world.after(minutes=60, renew=("a",))
+    assert world.findings(checked, "db") == ["Inaccessible/PathDown (Node a) (stale)"]
+
+
 def test_what_holds_until_a_filesystem_is_mounted_anew_is_no_less_so_without_the_kernel_log(
     world: World,
 ) -> None:
     (claim,) = world.claims("db")
-    entry = make_entry(claim, reason="FilesystemShutdown", origin=Observer.KERNEL_LOG, instance="b1/23074")
+    entry = make_entry(claim, reason="FilesystemShutdown", origin=Observer.KERNEL_LOG, instance="b1/xfs/1")
     world.cluster.report("a", entry, unseen=[UnseenOrigin(Observer.KERNEL_LOG, "it may not be read")])
     checked = world.after(minutes=6, renew=("a",))
     assert world.findings(checked, "db") == ["Inaccessible/FilesystemShutdown (Node a)"]

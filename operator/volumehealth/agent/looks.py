@@ -338,7 +338,7 @@ def kernel_version(release: str) -> tuple[int, int]:
 def _holds(sight: Sight, look: Look) -> bool:
     """Tell whether anything that a look said once of this mounting is still in force."""
     return any(
-        one.look is look and one.instance
+        one.look is look and "/" in one.instance
         for found in sight.incidents
         for one in (found.fault, *found.details)
     )

@@ -130,10 +130,10 @@ class ReportState:
         return news
 
     def release(self, claim: Claim, origin: Observer) -> bool:
-        """Note that what one origin said holds no longer by itself: the instance that it was seen in has ended."""
+        """Note that what one origin said holds no longer by itself: the mounting that it was seen in has ended."""
         page = self._page(claim)
         before = page.said.get(origin, ())
-        after = tuple(replace(one, instance="") for one in before)
+        after = tuple(replace(one, instance="") if one.holds else one for one in before)
         if after:
             page.said[origin] = after
         return after != before

@@ -66,6 +66,14 @@ class ReportedCondition:
     origin: Observer = Observer.DRIVER
     instance: str = ""
 
+    @property
+    def holds(self) -> bool:
+        """Whether it holds although its observer cannot look: a mounting is named (`boot/...`), and that has not ended.
+
+        What names a boot alone ends earlier, when its observer sees the end.
+        """
+        return "/" in self.instance
+
 
 @dataclass(frozen=True, slots=True)
 class StorageProblem:

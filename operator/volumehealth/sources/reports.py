@@ -214,7 +214,8 @@ def _accusations(
 ) -> Iterator[Answer]:
     """Make the answers of an adverse entry, one for each observer that says something and is wanted.
 
-    One that cannot look any more says only what holds by itself. When the agent heard it first is not taken over: that is by the agent's clock.
+    One that cannot look any more says only what holds by itself. When the agent heard it first is not taken over: that is
+    by the agent's clock.
     """
     for observer in dict.fromkeys(one.origin for one in volume.conditions):
         if observer not in wanted or (observer in unseen and not _holds(volume, observer)):
@@ -236,7 +237,7 @@ def _accusations(
 
 
 def _holds(volume: ReportedVolume, observer: Observer) -> bool:
-    return any(one.origin is observer and one.instance for one in volume.conditions)
+    return any(one.origin is observer and one.holds for one in volume.conditions)
 
 
 def silences(
