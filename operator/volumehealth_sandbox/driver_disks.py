@@ -79,10 +79,10 @@ class Disks:
 
     def unpublish(self, target: Path) -> None:
         """Unmount it from there, and remove the directory or the file."""
+        self._below.unstage(target)  # first: a filesystem that is shut down cannot be looked at
         if target.is_dir():
-            self._below.unpublish(target)
+            target.rmdir()
         else:
-            self._below.unstage(target)
             target.unlink(missing_ok=True)
 
     def mounted(self, path: Path) -> bool | None:

@@ -296,10 +296,6 @@ class RealNode:
 
         asyncio.run(tell())
 
-    def break_disk(self, claim: str, *, reads: str = "work", writes: str = "work") -> None:
-        """Break or heal the disk of a claim's volume: `work`, `fail`, `full`, `hang`, or seconds a request takes."""
-        self.disk(claim).behave(reads=reads, writes=writes)
-
     def disk(self, claim: str) -> Faults:
         """Return what can be wrong with the disk of a claim's volume."""
         handle = self.driver_of(claim).handle(claim)
