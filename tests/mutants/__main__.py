@@ -19,8 +19,8 @@ from random import Random
 from typing import Any
 
 import volumehealth
-from mutants.choose import Mutant, choose
-from mutants.faults import put_back
+from mutants.choose import choose
+from mutants.faults import Mutant, put_back
 from simulation.plan import Plan, make_plan
 
 _TESTS = Path(__file__).parent.parent

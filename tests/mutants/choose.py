@@ -2,7 +2,6 @@
 
 import ast
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,27 +10,12 @@ import cosmic_ray.plugins
 from cosmic_ray.ast import get_ast
 from cosmic_ray.mutating import MutationVisitor
 
+from mutants.faults import Mutant
+
 _NO_FAULT = ("VariableReplacer", "VariableInserter", "RemoveDecorator")
 """Operators whose mutants nearly always end in a NameError or TypeError, which any run would find."""
 _NO_CHANGE = ("Eq_Is", "Eq_IsNot", "Is_Eq", "IsNot_NotEq")
 """Operators whose mutants nearly always mean what was there before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """A changed file.
-
-    Attributes:
-        name: where it is and which operator made it.
-        path: of the file, from the package's directory.
-        text: of the whole file, changed.
-        change: the line before and after.
-    """
-
-    name: str
-    path: str
-    text: str
-    change: tuple[str, str]
 
 
 def choose(root: Path, lines: Mapping[str, Collection[int]], random: Random) -> Iterator[Mutant]:

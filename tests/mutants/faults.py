@@ -7,7 +7,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mutants.choose import Mutant
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A changed file.
+
+    Attributes:
+        name: where it is and which operator made it.
+        path: of the file, from the package's directory.
+        text: of the whole file, changed.
+        change: the line before and after.
+    """
+
+    name: str
+    path: str
+    text: str
+    change: tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +39,8 @@ class Fault:
     path: str
     edits: tuple[tuple[str, str], ...]
 
+
+_GO_ON = "    return answered.go_on(stamp, wall=tick.wall, monotonic=tick.monotonic, longest_gap=tick.longest_gap)\n"
 
 FAULTS = (
     Fault(
@@ -45,8 +62,8 @@ FAULTS = (
                 "            kept.append(replace(finding, stale=True))\n",
             ),
             (
-                "        stamp, wall=tick.wall, monotonic=tick.monotonic, longest_gap=tick.longest_gap\n",
-                "        stamp, wall=tick.wall, monotonic=tick.monotonic, longest_gap=timedelta(days=9)\n",
+                _GO_ON,
+                _GO_ON.replace("tick.longest_gap", "timedelta(days=9)"),
             ),
         ),
     ),
@@ -55,8 +72,8 @@ FAULTS = (
         "judge/claim.py",
         (
             (
-                "        stamp, wall=tick.wall, monotonic=tick.monotonic, longest_gap=tick.longest_gap\n",
-                "        stamp, wall=tick.wall, monotonic=tick.wall.timestamp(), longest_gap=tick.longest_gap\n",
+                _GO_ON,
+                _GO_ON.replace("tick.monotonic", "tick.wall.timestamp()"),
             ),
         ),
     ),

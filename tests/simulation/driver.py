@@ -23,13 +23,19 @@ class Illness:
     """What is wrong with a volume, as its driver says it.
 
     Attributes:
-        status, reason: as a driver of CSI 1.13 says them; they are also the right meaning of the legacy text.
+        status, reason: as a driver of CSI 1.13 says them; they are also the right meaning of the legacy text. A star
+            in the reason is another word in each answer.
         message: the driver's words.
     """
 
     status: str
     reason: str
     message: str
+
+    @property
+    def changes(self) -> bool:
+        """Whether the driver says something else in each answer."""
+        return "*" in self.reason
 
 
 @dataclass(slots=True)
@@ -109,6 +115,7 @@ class SimDriver:
         slow: mean seconds of a call.
         incarnation: counts restarts.
         statements: what was heard of each volume.
+        words: reasons given so far.
     """
 
     name: str
@@ -128,6 +135,7 @@ class SimDriver:
     pages: int = 0
     statements: dict[str, list[Statement]] = field(default_factory=dict)
     most_in_flight: dict[str, int] = field(default_factory=dict)
+    words: int = 0
 
     def answer(self, by: str, path: str, request: bytes) -> Answered | None:
         """Answer a call; None never answers."""
@@ -230,7 +238,7 @@ class SimDriver:
         reply, says = pb.ControllerListVolumeHealthResponse(next_token=token), []
         for volume in page:
             if volume.illness is not None:
-                _health(reply.entries.add(), volume)
+                self._health(reply.entries.add(), volume)
             says.append((volume.handle, volume.illness))
         if not token:  # who is absent from a whole list is well
             says += [(volume.handle, None) for volume in self.volumes.values() if not volume.exists]
@@ -256,8 +264,18 @@ class SimDriver:
         reply = pb.ControllerGetVolumeHealthResponse()
         if volume.nil:
             return reply, []
-        _health(reply.volume_health, volume)
+        self._health(reply.volume_health, volume)
         return reply, [(handle, volume.illness)]
+
+    def _health(self, health: pb.VolumeHealth, volume: SimVolume) -> None:
+        health.volume_id = volume.handle
+        health.SetInParent()
+        if volume.illness is not None:
+            entry = health.health_statuses.add()
+            entry.status = _STATUS[volume.illness.status]
+            self.words += 1
+            entry.reason = volume.illness.reason.replace("*", str(self.words))
+            entry.message = volume.illness.message
 
     def _known(self, handle: str) -> SimVolume:
         volume = self.volumes.get(handle)
@@ -271,13 +289,3 @@ class SimDriver:
 def _condition(condition: pb.VolumeCondition, illness: Illness | None) -> None:
     condition.abnormal = illness is not None
     condition.message = illness.message if illness is not None else "Volume is healthy"
-
-
-def _health(health: pb.VolumeHealth, volume: SimVolume) -> None:
-    health.volume_id = volume.handle
-    health.SetInParent()
-    if volume.illness is not None:
-        entry = health.health_statuses.add()
-        entry.status = _STATUS[volume.illness.status]
-        entry.reason = volume.illness.reason
-        entry.message = volume.illness.message

@@ -45,6 +45,8 @@ _TIME_IN_TEXT = re.compile(r"^\d+\. |\b\d{1,2} [A-Z][a-z]{2} \d\d:\d\dZ")
 _PODS_LATER = 600.0
 """Seconds by which a Pod's Event may come before or after its claim's, where the API server is in trouble."""
 _PODS_EARLIER = 5.0
+_SILENCE = 180.0
+"""Seconds for which an answer counts while its source is silent."""
 _NOT_WATCHED = Patience(0.0, 0.0, 60.0, 15.0)
 
 
@@ -53,6 +55,10 @@ def check_all(world: World) -> None:
     disturbed = united(world.disturbed)
     for life in world.lives:
         segments = segments_of(world, life)
+        if any(illness is not None and illness.changes for _, illness in world.volume(life.handle).truth):
+            _is_recorded_whatever_is_said(world, life, segments)
+            _records(world, life)
+            continue
         told = told_about(world, life.uid)
         forgotten = _forgotten(world, life, disturbed)
         _telling(world, f"claim {life.name}", segments, told, forgotten)
@@ -61,6 +67,7 @@ def check_all(world: World) -> None:
         _speaking(world, life, told, disturbed)
         _records(world, life)
     _counts(world, disturbed)
+    _adds_up(world)
     _sum(world)
     _gentle(world)
     _secrets(world)
@@ -115,6 +122,26 @@ def _forgotten(world: World, life: ClaimLife, disturbed: Any) -> list[float]:
 def told_about(world: World, uid: str) -> list[Told]:
     """Return the Events on an object."""
     return [one for one in world.seen.told if one.about == uid]
+
+
+def _is_recorded_whatever_is_said(world: World, life: ClaimLife, segments: list[Segment]) -> None:
+    """A claim whose driver says something else in each answer is unhealthy in time.
+
+    Each word is a finding of its own, and one follows the other, so nobody can say how often people are told.
+    """
+    disturbed = united(world.disturbed)
+    states = [one for one in world.seen.records.get((SHOP, life.name), []) if one.claim == life.uid]
+    for segment in segments:
+        needed = segment.patience.sure(ill=True)
+        if not segment.ill or segment.mode is not Mode.ON:
+            continue
+        for start, end in calm(segment.start, segment.end, disturbed):
+            if end - start > needed:
+                last = next((one for one in reversed(states) if one.at <= start + needed), None)
+                if last is None or not (last.status or {}).get("findings"):
+                    world.history.violate(
+                        TELLING, f"{life.name} is ill from {minutes(segment.start)} and has no finding"
+                    )
 
 
 def _telling(
@@ -184,39 +211,59 @@ def _telling_pod(
 
 
 def _speaking(world: World, life: ClaimLife, told: list[Told], disturbed: Any) -> None:
-    """Nothing recovers unless its source has said so, for as long as it takes."""
-    statements = world.drivers[life.driver].statements.get(life.handle, [])
+    """Nothing is found and nothing recovers unless its source has said so, for as long as it takes."""
+    driver = world.drivers[life.driver]
+    statements = driver.statements.get(life.handle, [])
     for event in told:
-        if is_abnormal(event):
+        ill = is_abnormal(event)
+        if ill and event.again:
             continue
         late = 10.0 if calm(event.at - 10.0, event.at, disturbed) == [(event.at - 10.0, event.at)] else 900.0
         patiences = [one.patience for at, one in life.regimes if at <= event.at and one.patience is not None]
-        least = min((one.well for one in patiences), default=0.0)
+        least = min((one.after(ill=ill) for one in patiences), default=0.0)
         stands = max((one.interval + one.timeout for one in patiences), default=0.0)
-        span = _longest_good(statements, event.at - late, event.at, stands)
+        if ill and not driver.legacy and any(_is_loss(one) for one in statements if one.heard_at <= event.at):
+            continue  # confirmed at once
+        # A CSI 1.13 list names bad volumes only: a volume that is absent from one may be well, from two it is.
+        contradicted = 2 if ill and not (driver.legacy or driver.gets) else 1
+        span = _longest_said(
+            statements, event.at - late, event.at, stands, ill=ill, contradicted=contradicted
+        )
         if span < least - 1.0:
+            what, answers = ("unhealthy", "adverse") if ill else ("recovered", "healthy")
             world.history.violate(
                 SPEAKING,
-                f"{life.name} is told as recovered at {minutes(event.at)}, after {span:.1f} s of healthy answers",
+                f"{life.name} is told as {what} at {minutes(event.at)}, after {span:.1f} s of {answers} answers",
             )
 
 
-def _longest_good(statements: list[Statement], earliest: float, at: float, stands: float) -> float:
-    """Return for how long a source said that all is well, without an adverse word, up to some moment in a span.
+def _is_loss(one: Statement) -> bool:
+    return one.illness is not None and one.illness.status == "DataLoss"
 
-    An answer stands until the next one is due.
+
+def _longest_said(
+    statements: list[Statement], earliest: float, at: float, stands: float, *, ill: bool, contradicted: int
+) -> float:
+    """Return for how long a source said that a volume is ill, or well, and nothing else, up to some moment in a span.
+
+    An answer stands until the next one is due; what lies between two that are far apart is silence, which does not count.
+    So many answers in a row to the contrary begin it anew.
     """
-    longest, since, last = 0.0, math.inf, 0.0
+    longest, said, last, others = 0.0, 0.0, -math.inf, 0
     for one in statements:
         if one.heard_at > at:
             break
-        if one.illness is not None:
-            if one.heard_at >= earliest and since < math.inf:
-                longest = max(longest, min(one.heard_at, last + stands) - since)
-            since = math.inf
-        else:
-            since, last = min(since, one.said_at), one.heard_at
-    return max(longest, min(at, last + stands) - since) if since < math.inf else longest
+        if (one.illness is not None) is not ill:
+            others += 1
+            if one.heard_at >= earliest:
+                longest = max(longest, said + min(one.heard_at - last, stands))
+            if others >= contradicted:
+                said, last = 0.0, -math.inf
+            continue
+        gap = one.heard_at - one.said_at if last == -math.inf else one.heard_at - last
+        said += gap if gap <= _SILENCE + 3.0 * stands else 0.0
+        last, others = one.heard_at, 0
+    return max(longest, said + min(at - last, stands)) if last > -math.inf else longest
 
 
 # ---- records ----
@@ -233,6 +280,7 @@ def _records(world: World, life: ClaimLife) -> None:
         if state.by != "admin" and before is not None and before.by != "admin":
             _step(world, life, before, state)
         before = state
+    _put_back(world, life)
 
 
 def _step(world: World, life: ClaimLife, before: RecordState, after: RecordState) -> None:
@@ -241,8 +289,7 @@ def _step(world: World, life: ClaimLife, before: RecordState, after: RecordState
     if not findings or not regime.policy:
         return
     if after.status is None:
-        owned = next(at for at, one in reversed(life.regimes) if one is regime)
-        if after.at - owned > 5.0:
+        if _was_owned(world, life, after.at):
             world.history.violate(
                 RECORDS, f"the record of {life.name} is removed at {minutes(after.at)} while it has a finding"
             )
@@ -259,6 +306,40 @@ def _step(world: World, life: ClaimLife, before: RecordState, after: RecordState
     history = [(one["time"], one["what"]) for one in after.status.get("history") or []]
     if len(set(history)) != len(history):
         world.history.violate(RECORDS, f"{life.name}: its history has a change twice: {history}")
+
+
+def _put_back(world: World, life: ClaimLife) -> None:
+    """What a user deleted is there again within one check, as long as the volume is ill."""
+    states = [one for one in world.seen.records.get((SHOP, life.name), []) if one.claim == life.uid]
+    for before, after in pairwise(states):
+        if after.status is not None or after.by != "admin" or not (before.status or {}).get("findings"):
+            continue
+        regime = next((one for at, one in reversed(life.regimes) if at <= after.at), UNOWNED)
+        patience = regime.patience or _NOT_WATCHED
+        end = after.at + patience.sure(ill=True)
+        until = life.died if life.died is not None else world.loop.time()
+        truth = [one for at, one in world.volume(life.handle).truth if at <= after.at][-1:]
+        changed = any(after.at < at <= end for at, _ in (*world.volume(life.handle).truth, *life.regimes))
+        free = calm(after.at - 1.0, end, united(world.disturbed)) == [(after.at - 1.0, end)]
+        watched = _mode(regime) is Mode.ON and not changed and truth != [None]
+        there = any(after.at < one.at <= end and one.status is not None for one in states)
+        if watched and free and end < until and not there:
+            world.history.violate(
+                RECORDS, f"the record of {life.name} is not put back from {minutes(after.at)} on"
+            )
+
+
+def _was_owned(world: World, life: ClaimLife, at: float) -> bool:
+    """Tell whether some policy owned a claim all the time before a moment: then nobody may remove its record.
+
+    Where something was in the way, a removal may come long after it was decided.
+    """
+    start = at - (
+        60.0 if calm(at - 60.0, at, united(world.disturbed_but_by_policies)) == [(at - 60.0, at)] else 1000.0
+    )
+    before = [one for moment, one in life.regimes if moment <= start][-1:]
+    lately = [one for moment, one in life.regimes if start < moment <= at]
+    return bool(before) and all(one.policy and not one.unsure for one in (*before, *lately))
 
 
 def _identity(finding: Any) -> tuple[str, str, str, str, int]:
@@ -289,6 +370,19 @@ def _counts(world: World, disturbed: Any) -> None:
                 COUNTS,
                 f"{state.policy} counts {healthy} healthy claims at {minutes(state.at)}, only {len(answered)} were"
                 " answered about",
+            )
+
+
+def _adds_up(world: World) -> None:
+    """In each status that was written the four verdicts add up, and what is unhealthy is among the problems."""
+    for state in world.seen.statuses:
+        counts = state.status.get("claims", {})
+        verdicts = [counts.get(one, 0) for one in ("healthy", "unhealthy", "unknown", "unmonitored")]
+        if sum(verdicts) != counts.get("selected", 0):
+            world.history.violate(SUM, f"status.claims of {state.policy} at {minutes(state.at)} is {counts}")
+        if bool(verdicts[1]) is not bool(state.status.get("problems")):
+            world.history.violate(
+                SUM, f"{state.policy} at {minutes(state.at)}: {counts}, {state.status.get('problems')}"
             )
 
 

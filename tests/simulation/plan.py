@@ -7,13 +7,16 @@ from random import Random
 from typing import Any
 
 from simulation.network import FAULTS
+from volumehealth.policy.durations import parse_duration
 
 Json = dict[str, Any]
 ILLNESSES = (
     ("Degraded", "ReplicaLost", "one of two replicas is gone"),
     ("Inaccessible", "ArrayUnreachable", "the array does not answer"),
     ("DataLoss", "Corrupted", "blocks were lost"),
+    ("Inaccessible", "Changing*", "the array says something else each time"),
 )
+"""Status, reason and words; a star in a reason is another word in each answer."""
 _MISHAPS = (
     "kill",
     "freeze",
@@ -33,6 +36,28 @@ _MISHAPS = (
     "record_delete",
     "record_edit",
     "events_delete",
+)
+_STRIKES = (
+    "storm",
+    "storm and kill",
+    "kill",
+    "jump",
+    "driver_down",
+    "invalid and kill",
+    "suspend and relabel",
+    "record_delete",
+)
+_OF_WRITES = (
+    "refused",
+    "lost request",
+    "lost answer",
+    "silent answer",
+    "html 200",
+    "html 404",
+    "error 403",
+    "error 409",
+    "error 503",
+    "truncated",
 )
 
 
@@ -108,7 +133,8 @@ def make_plan(seed: int, minutes: float = 120.0) -> Plan:
     policies = tuple(_policy(random, number, drivers) for number in range(random.choice((1, 1, 2, 3))))
     claims = tuple(_claim(random, number, drivers) for number in range(random.choice((1, 3, 3, 8))))
     build = _Builder(random, until, replicas, drivers, policies, claims)
-    actions = [*build.illnesses(), *build.storms(), *build.mishaps()]
+    turns = list(build.illnesses())
+    actions = [*turns, *build.storms(), *build.mishaps(), *build.strikes(turns)]
     return Plan(
         seed=seed,
         until=until,
@@ -191,7 +217,10 @@ class _Builder:
             while now < self._until:
                 yield Action(now, "ill", how)
                 now += random.expovariate(1 / scale)
-                if now < self._until and random.random() < 0.95:
+                if "*" in reason:  # no rest is possible while the words change
+                    now = min(now, self._until - 1.0)
+                    yield Action(now, "well", {"handle": claim["handle"]})
+                elif now < self._until and random.random() < 0.95:
                     yield Action(now, "well", {"handle": claim["handle"]})
                 now += random.expovariate(1 / scale)
 
@@ -216,6 +245,44 @@ class _Builder:
             while now < self._until:
                 yield Action(now, kind, self._how(kind))
                 now += random.expovariate(1 / mean)
+
+    def strikes(self, turns: Sequence[Action]) -> Iterator[Action]:
+        """Let something happen just while a turn waits to be told: that is when words are lost and repeated."""
+        random = self._random
+        kinds = random.sample(_STRIKES, random.choice((0, 1, 1, 2)))
+        for turn in turns if kinds else ():
+            if random.random() < 0.4:
+                spec = random.choice(self._policies)["spec"]
+                delay = parse_duration(spec["unhealthyAfter" if turn.do == "ill" else "healthyAfter"])
+                due = turn.at + delay.total_seconds()
+                for one in self._strike(random.choice(kinds), random.uniform(turn.at, due), due):
+                    if one.at < self._until:
+                        yield one
+
+    def _strike(self, kind: str, early: float, due: float) -> Iterator[Action]:
+        """Do something in the midst of a delay, or when it is over."""
+        random = self._random
+        moment, seconds = due + random.uniform(-2.0, 10.0), round(random.uniform(5.0, 90.0), 1)
+        if kind.startswith("storm"):
+            rates = {
+                one: random.choice((0.2, 0.5, 0.9)) for one in random.sample(_OF_WRITES, random.randint(1, 2))
+            }
+            yield Action(moment - 5.0, "storm", {"rates": rates, "seconds": seconds})
+            moment += random.uniform(0.0, seconds)
+        if kind == "invalid and kill":
+            how = self._how("policy_invalid")
+            yield Action(early, "policy_invalid", how | {"seconds": seconds + 60.0})
+            moment = early + random.uniform(0.0, seconds)
+        if kind == "suspend and relabel":
+            yield Action(early, "policy_suspend", self._how("policy_suspend") | {"seconds": seconds + 300.0})
+            kind = "relabel"
+        if kind.endswith("kill"):
+            yield Action(moment, "kill", self._how("kill"))
+        elif kind == "driver_down":
+            how = self._how("driver_down")
+            yield Action(early, "driver_down", how | {"seconds": round(random.uniform(200.0, 900.0), 1)})
+        elif not kind.startswith("storm"):
+            yield Action(early if kind == "jump" else moment, kind, self._how(kind))
 
     def _how(self, kind: str) -> Json:
         random = self._random

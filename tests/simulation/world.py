@@ -71,6 +71,7 @@ class World:
         operators: the Pods of the Deployment.
         lives: every claim that ever was.
         disturbed: when something kept the product from working, with how long it may take to be itself again.
+        disturbed_but_by_policies: the same without changes of policies and selectors.
         meddled: when a user changed what the product remembers of a claim, by the claim's name.
         jumped: whether a wall clock was set.
     """
@@ -94,6 +95,7 @@ class World:
         }
         self.lives: list[ClaimLife] = []
         self.disturbed: list[tuple[float, float]] = [(0.0, 60.0)]
+        self.disturbed_but_by_policies = list(self.disturbed)
         self.meddled: dict[str, list[float]] = {}
         self.jumped = False
         self._good_specs: dict[str, Json] = {}
@@ -256,10 +258,12 @@ class World:
         what: Callable[..., None] = getattr(self, f"do_{action.do}")
         what(**action.how)
 
-    def disturb(self, seconds: float, recovery: float) -> None:
+    def disturb(self, seconds: float, recovery: float, *, by_policy: bool = False) -> None:
         """Note that the product cannot work as it should from now on."""
         now = self.loop.time()
         self.disturbed.append((now, now + seconds + recovery))
+        if not by_policy:
+            self.disturbed_but_by_policies.append(self.disturbed[-1])
 
     def do_ill(self, handle: str, status: str, reason: str, message: str) -> None:
         """A volume falls ill."""
@@ -395,7 +399,7 @@ class World:
             self._changed_policies()
 
     def _changed_policies(self) -> None:
-        self.disturb(0.0, 30.0)
+        self.disturb(0.0, 30.0, by_policy=True)
         self.reckon()
 
     # ---- what users do ----
