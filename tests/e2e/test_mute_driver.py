@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from support.product import AGENT, AGENT_SPACE
-from support.realnode import NodeDriver, RealNode, obstacles
+from support.realnode import SPACE, NodeDriver, RealNode, obstacles
 from volumehealth_sandbox.assets import checkout
 from volumehealth_sandbox.driver_state import Generation
 from volumehealth_sandbox.node_mounts import mount, unmount
@@ -32,6 +32,8 @@ WITHIN = 60.0
 _MARK = "a-name-to-be-damaged"
 _GOING_DOWN = 0x8004587D
 """FS_IOC_GOINGDOWN, by which a filesystem is shut down."""
+_REPAIRS = {"ext4": ("e2fsck", "-fy"), "xfs": ("xfs_repair",)}
+"""What checks and repairs a filesystem that is not mounted; btrfs is not to be repaired."""
 _TABLE = checkout() / "build" / "mute-driver.md"
 """What was seen, a row at once, so that an interrupted run loses nothing."""
 
@@ -565,3 +567,30 @@ def _args(node: RealNode) -> list[str]:
     agent = node.get(AGENT, namespace=AGENT_SPACE)
     args: list[str] = agent["spec"]["template"]["spec"]["containers"][0]["args"]
     return args
+
+
+def test_new_pods_find_volumes_well_whose_disks_were_healed(mute: RealNode, show: Say) -> None:
+    """What holds until a filesystem is mounted anew is closed with the Pods, and not told of the new ones."""
+    bad = [claim for claim in KINDS if mute.findings(claim)]
+    mute.kubectl("delete", "pods", "--all", f"--namespace={SPACE}", "--wait=true", "--timeout=120s")
+    staged = str(mute.node.layout.kubelet_dir / "plugins/kubernetes.io/csi")
+    mute.until(lambda: staged not in Path("/proc/self/mounts").read_text(), "all is unmounted", within=60.0)
+    mute.until(lambda: not any(map(mute.findings, bad)), "what was found is closed", within=WITHIN)
+    for claim in bad:
+        if repair := _REPAIRS.get(KINDS[claim]):
+            subprocess.run([*repair, mute.disk(claim).device], check=False, capture_output=True)
+    mute.start_pods()
+    try:
+        took = mute.until(mute.all_healthy, "every claim is healthy on the node's word", within=WITHIN)
+    except AssertionError as error:
+        report = mute.report()
+        said = {key: report.get(key) for key in ("missing", "unseen", "volumes")}
+        complete = len(report.get("complete") or ())
+        counted = mute.status().get("claims"), mute.status().get("summary")
+        raise AssertionError(
+            f"the policy says {counted}; of {complete} every look is complete; {said}"
+        ) from error
+    assert not any(map(mute.findings, KINDS))
+    show(
+        f"all {len(KINDS)} volumes, {len(bad)} of them bad before, are healthy {took:.0f} s after new Pods ran"
+    )
