@@ -148,6 +148,9 @@ class ReportWriter:
             self._stored = status
             log.info("report written", extra={"volumes": len(report.volumes), "silent": len(report.silent)})
         self.written.set()
+        newest = self._wanted
+        if newest is not None and newest is not report:
+            self.want(newest)  # what was there before may have been wanted again while this was on its way
 
     async def _verify(self) -> None:
         """Write again if it is not there, or not ours any more."""

@@ -67,6 +67,19 @@ async def test_of_many_changes_at_once_the_last_is_written(api: FakeApi, writer:
     assert api.count("PATCH") <= 4
 
 
+async def test_what_is_wanted_again_while_something_else_is_written_is_written_after_it(
+    api: FakeApi, writer: ReportWriter
+) -> None:
+    writer.want(report(1))
+    await asyncio.sleep(20)
+    api.latency = 10.0
+    writer.want(report(2))
+    await asyncio.sleep(5)  # it is on its way
+    writer.want(report(1))
+    await asyncio.sleep(40)
+    assert stored(api) == 1
+
+
 async def test_a_write_that_fails_is_done_later(api: FakeApi, writer: ReportWriter) -> None:
     api.away = True
     writer.want(report(1))
