@@ -363,6 +363,8 @@ def _counts(world: World, disturbed: Any) -> None:
         if calm(state.at - 180.0, state.at, disturbed)[0][0] > state.at - 180.0:
             continue
         owned = list(_owned(world, state.policy, state.at))
+        if any(regime.paused for _, regime in owned):
+            continue  # its status says what was true when it was suspended
         healthy = state.status.get("claims", {}).get("healthy", 0)
         answered = [life for life, regime in owned if _answered(world, life, regime, state.at)]
         if healthy > len(answered):
