@@ -222,6 +222,9 @@ def _speaking(world: World, life: ClaimLife, told: list[Told], disturbed: Any) -
         patiences = [one.patience for at, one in life.regimes if at <= event.at and one.patience is not None]
         least = min((one.after(ill=ill) for one in patiences), default=0.0)
         stands = max((one.interval + one.timeout for one in patiences), default=0.0)
+        regime = next((one for at, one in reversed(life.regimes) if at <= event.at), UNOWNED)
+        if regime.unsure:
+            continue  # a process that never knew the last good spec lets another policy hold the claim
         if ill and not driver.legacy and any(_is_loss(one) for one in statements if one.heard_at <= event.at):
             continue  # confirmed at once
         # A CSI 1.13 list names bad volumes only: a volume that is absent from one may be well, from two it is.
