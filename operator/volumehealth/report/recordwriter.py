@@ -325,7 +325,8 @@ class RecordWriter(Output):
     def _not_written(self, ref: ClaimRef, outcome: Outcome) -> None:
         if outcome.result in (Result.CONFLICT, Result.NOT_FOUND, Result.GONE):
             self._queue.back_off(_key(ref), kind=_KIND)
-        if outcome.result not in (Result.REPLACED, Result.DROPPED):
+        # After a conflict it is written again; its turns wait for that as long as the outbox has patience.
+        if outcome.result not in (Result.CONFLICT, Result.REPLACED, Result.DROPPED):
             self._outbox.unrecordable(ref)
 
     def _put(self, ref: ClaimRef, make: Make, done: OnDone, *, policy: str, delay: float = 0.0) -> None:

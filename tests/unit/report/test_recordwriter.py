@@ -12,6 +12,7 @@ from support.fakeapi import FakeApi, merged
 from support.health import (
     START,
     SteppedClock,
+    found,
     make_claim,
     make_finding,
     make_health,
@@ -25,7 +26,7 @@ from volumehealth.kube.writes import WriteQueue
 from volumehealth.model.cluster import Pod, SilenceAsked
 from volumehealth.model.ids import ClaimRef
 from volumehealth.policy.silence import Silences
-from volumehealth.report.outbox import Due, Edge, Outbox
+from volumehealth.report.outbox import Due, Edge, Outbox, episode_of
 from volumehealth.report.recordwriter import RecordWriter
 
 pytestmark = pytest.mark.looptime
@@ -298,6 +299,17 @@ async def test_a_patch_that_got_409_is_not_taken_for_written(world: World) -> No
     assert world.api.objects[PATH]["status"]["health"] == "Unhealthy"
     await world.check(over, seconds=5)
     assert world.api.objects[PATH]["status"]["health"] == "Recovered"
+
+
+async def test_a_finding_whose_record_met_a_conflict_is_told_once_the_record_is_there(world: World) -> None:
+    result = make_result([BAD], turns=[found(CLAIM, FINDING)])
+    episode = episode_of(CLAIM.uid, FINDING)
+    world.outbox.enter(result)
+    world.api.refusals = [errors.Conflict("another field manager", status=409)]
+    await world.check(result, seconds=5)
+    assert not world.outbox.may_tell(CLAIM.ref, Edge.ABNORMAL, episode)
+    await world.check(result, seconds=5)
+    assert world.outbox.may_tell(CLAIM.ref, Edge.ABNORMAL, episode)
 
 
 async def test_a_patch_whose_answer_got_lost_is_written_once_more_and_then_never(world: World) -> None:
