@@ -12,7 +12,17 @@ from simulation.driver import Statement
 from simulation.observe import RecordState, Told
 from simulation.processes import EPOCH
 from simulation.regimes import UNOWNED, Regime
-from simulation.telling import Mode, Patience, Segment, TellingChecker, calm, is_abnormal, minutes, united
+from simulation.telling import (
+    Mode,
+    Patience,
+    Segment,
+    TellingChecker,
+    calm,
+    is_abnormal,
+    minutes,
+    undisturbed,
+    united,
+)
 from simulation.world import SECRET, SHOP, ClaimLife, World
 
 COUNTS = "1 counts"
@@ -57,7 +67,7 @@ def check_all(world: World) -> None:
         segments = segments_of(world, life)
         if any(illness is not None and illness.changes for _, illness in world.volume(life.handle).truth):
             _is_recorded_whatever_is_said(world, life, segments)
-            _records(world, life)
+            _records(world, life, disturbed)
             continue
         told = told_about(world, life.uid)
         forgotten = _forgotten(world, life, disturbed)
@@ -65,7 +75,7 @@ def check_all(world: World) -> None:
         for pod in life.pods:
             _telling_pod(world, life, pod, told, disturbed)
         _speaking(world, life, told, disturbed)
-        _records(world, life)
+        _records(world, life, disturbed)
     _counts(world, disturbed)
     _adds_up(world)
     _sum(world)
@@ -87,7 +97,7 @@ def segments_of(world: World, life: ClaimLife) -> list[Segment]:
     found: list[Segment] = []
     for start, until in pairwise(moments):
         illness = next((one for at, one in reversed(truth) if at <= start), None)
-        regime = next((one for at, one in reversed(life.regimes) if at <= start), UNOWNED)
+        regime = _regime(life, start)
         patience = regime.patience or _NOT_WATCHED
         if illness is not None and illness.status == "DataLoss" and not legacy:
             patience = replace(patience, ill=0.0)  # confirmed at once; the legacy text says no such thing
@@ -97,6 +107,11 @@ def segments_of(world: World, life: ClaimLife) -> list[Segment]:
         else:
             found.append(new)
     return found
+
+
+def _regime(life: ClaimLife, at: float) -> Regime:
+    """Return how a claim was watched at a moment."""
+    return next((one for moment, one in reversed(life.regimes) if moment <= at), UNOWNED)
 
 
 def _mode(regime: Regime) -> Mode:
@@ -187,9 +202,7 @@ def _telling_pod(
     windows = _windows(told)
     for start, until in windows:
         abnormal = [one for one in events if is_abnormal(one) and _nearest(windows, one.at) == (start, until)]
-        calmly = [
-            one for one in abnormal if calm(one.at - 1.0, one.at, disturbed) == [(one.at - 1.0, one.at)]
-        ]
+        calmly = [one for one in abnormal if undisturbed(one.at - 1.0, one.at, disturbed)]
         if len(calmly) > 1:
             at = ", ".join(minutes(one.at) for one in calmly)
             world.history.violate(TELLING, f"Pod {name} is told {len(calmly)} times of one episode: {at}")
@@ -218,11 +231,11 @@ def _speaking(world: World, life: ClaimLife, told: list[Told], disturbed: Any) -
         ill = is_abnormal(event)
         if ill and event.again:
             continue
-        late = 10.0 if calm(event.at - 10.0, event.at, disturbed) == [(event.at - 10.0, event.at)] else 900.0
+        late = 10.0 if undisturbed(event.at - 10.0, event.at, disturbed) else 900.0
         patiences = [one.patience for at, one in life.regimes if at <= event.at and one.patience is not None]
         least = min((one.after(ill=ill) for one in patiences), default=0.0)
         stands = max((one.interval + one.timeout for one in patiences), default=0.0)
-        regime = next((one for at, one in reversed(life.regimes) if at <= event.at), UNOWNED)
+        regime = _regime(life, event.at)
         if regime.unsure:
             continue  # a process that never knew the last good spec lets another policy hold the claim
         if ill and not driver.legacy and any(_is_loss(one) for one in statements if one.heard_at <= event.at):
@@ -272,7 +285,7 @@ def _longest_said(
 # ---- records ----
 
 
-def _records(world: World, life: ClaimLife) -> None:
+def _records(world: World, life: ClaimLife, disturbed: Any) -> None:
     """The record of a live finding is there at every instant, and says since when, once and for all."""
     before: RecordState | None = None
     for state in world.seen.records.get((SHOP, life.name), []):
@@ -283,12 +296,12 @@ def _records(world: World, life: ClaimLife) -> None:
         if state.by != "admin" and before is not None and before.by != "admin":
             _step(world, life, before, state)
         before = state
-    _put_back(world, life)
+    _put_back(world, life, disturbed)
 
 
 def _step(world: World, life: ClaimLife, before: RecordState, after: RecordState) -> None:
     findings = (before.status or {}).get("findings") or []
-    regime = next((one for at, one in reversed(life.regimes) if at <= after.at), UNOWNED)
+    regime = _regime(life, after.at)
     if not findings or not regime.policy:
         return
     if after.status is None:
@@ -311,19 +324,19 @@ def _step(world: World, life: ClaimLife, before: RecordState, after: RecordState
         world.history.violate(RECORDS, f"{life.name}: its history has a change twice: {history}")
 
 
-def _put_back(world: World, life: ClaimLife) -> None:
+def _put_back(world: World, life: ClaimLife, disturbed: Any) -> None:
     """What a user deleted is there again within one check, as long as the volume is ill."""
     states = [one for one in world.seen.records.get((SHOP, life.name), []) if one.claim == life.uid]
     for before, after in pairwise(states):
         if after.status is not None or after.by != "admin" or not (before.status or {}).get("findings"):
             continue
-        regime = next((one for at, one in reversed(life.regimes) if at <= after.at), UNOWNED)
+        regime = _regime(life, after.at)
         patience = regime.patience or _NOT_WATCHED
         end = after.at + patience.sure(ill=True)
         until = life.died if life.died is not None else world.loop.time()
         truth = [one for at, one in world.volume(life.handle).truth if at <= after.at][-1:]
         changed = any(after.at < at <= end for at, _ in (*world.volume(life.handle).truth, *life.regimes))
-        free = calm(after.at - 1.0, end, united(world.disturbed)) == [(after.at - 1.0, end)]
+        free = undisturbed(after.at - 1.0, end, disturbed)
         watched = _mode(regime) is Mode.ON and not changed and truth != [None]
         there = any(after.at < one.at <= end and one.status is not None for one in states)
         if watched and free and end < until and not there:
@@ -337,9 +350,7 @@ def _was_owned(world: World, life: ClaimLife, at: float) -> bool:
 
     Where something was in the way, a removal may come long after it was decided.
     """
-    start = at - (
-        60.0 if calm(at - 60.0, at, united(world.disturbed_but_by_policies)) == [(at - 60.0, at)] else 1000.0
-    )
+    start = at - (60.0 if undisturbed(at - 60.0, at, united(world.disturbed_but_by_policies)) else 1000.0)
     before = [one for moment, one in life.regimes if moment <= start][-1:]
     lately = [one for moment, one in life.regimes if start < moment <= at]
     return bool(before) and all(one.policy and not one.unsure for one in (*before, *lately))
@@ -496,7 +507,7 @@ def _since_at_rest(world: World, life: ClaimLife, record: Any) -> None:
     if before is None or before.end - before.start < rested:
         return
     span = (fell - rested, fell + patience.sure(ill=True) + patience.timeout)
-    if calm(*span, united(world.disturbed)) != [span]:
+    if not undisturbed(*span, united(world.disturbed)):
         return
     said = datetime.fromisoformat(record["status"]["findings"][0]["since"])
     late = (said - EPOCH).total_seconds() - fell

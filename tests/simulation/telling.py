@@ -87,6 +87,11 @@ def calm(start: float, end: float, disturbed: Spans) -> list[tuple[float, float]
     return left
 
 
+def undisturbed(start: float, end: float, disturbed: Spans) -> bool:
+    """Tell whether nothing disturbed any part of a time; the disturbed parts are those of `united`."""
+    return calm(start, end, disturbed) == [(start, end)]
+
+
 def united(spans: Spans) -> Spans:
     """Return spans in order, with those that touch each other made one."""
     found: list[tuple[float, float]] = []
@@ -173,7 +178,7 @@ class TellingChecker:
 
     def _lasted(self, segment: Segment, start: float, after: float, at: float) -> bool:
         """Tell whether it may have been so for long enough: what was over earlier is never told, however late."""
-        if self._clocks_set or calm(start, at, self._disturbed) != [(start, at)]:
+        if self._clocks_set or not undisturbed(start, at, self._disturbed):
             return True
         return segment.end - start >= after - 1.0
 

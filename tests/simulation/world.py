@@ -21,7 +21,7 @@ from simulation.plan import Action, Plan
 from simulation.processes import NAMESPACE, Host, Replica, current_process, operator_main
 from simulation.regimes import Regime, regime_of
 from simulation.rights import operator_may
-from simulation.telling import calm, united
+from simulation.telling import undisturbed, united
 from volumehealth.app.assembly import LeaderWork
 from volumehealth.settings import EndpointSetting
 
@@ -524,7 +524,7 @@ class World:
         """Look at /healthz and /readyz of whoever leads, as the kubelet does."""
         now = self.loop.time()
         self.loop.in_world(PROBE_EVERY, self._probe)
-        free = calm(now - _UNDISTURBED, now, united(self.disturbed)) == [(now - _UNDISTURBED, now)]
+        free = undisturbed(now - _UNDISTURBED, now, united(self.disturbed))
         for name, (process, since, work) in self._working.items():
             if process is not self.operators[name].process or now - since < _UNDISTURBED or not free:
                 continue
