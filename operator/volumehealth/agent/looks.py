@@ -13,7 +13,7 @@ from volumehealth.model.clock import Clock
 from volumehealth.model.health import Condition
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer
-from volumehealth.model.report import UnseenOrigin, VolumeHealthReport
+from volumehealth.model.report import UnseenOrigin, VolumeHealthReport, names_mounting
 from volumehealth.model.text import clean_message, whole_number
 from volumehealth.node.eyes import Earlier, Eyes, Sight, Snapshot
 from volumehealth.node.faults import Look
@@ -338,7 +338,7 @@ def kernel_version(release: str) -> tuple[int, int]:
 def _holds(sight: Sight, look: Look) -> bool:
     """Tell whether anything that a look said once of this mounting is still in force."""
     return any(
-        one.look is look and "/" in one.instance
+        one.look is look and names_mounting(one.instance)
         for found in sight.incidents
         for one in (found.fault, *found.details)
     )

@@ -47,6 +47,15 @@ class Plane(StrEnum):
     CONTROLLER = "Controller"
 
 
+def names_mounting(instance: str) -> bool:
+    """Tell whether an instance is a mounting (`boot/...`), and not a boot alone.
+
+    What was seen in a mounting holds until that ends, although its observer cannot look; what names a boot alone ends
+    earlier, when its observer sees the end.
+    """
+    return "/" in instance
+
+
 @dataclass(frozen=True, slots=True)
 class ReportedCondition:
     """One adverse statement about a volume.
@@ -68,11 +77,8 @@ class ReportedCondition:
 
     @property
     def holds(self) -> bool:
-        """Whether it holds although its observer cannot look: a mounting is named (`boot/...`), and that has not ended.
-
-        What names a boot alone ends earlier, when its observer sees the end.
-        """
-        return "/" in self.instance
+        """Whether it holds although its observer cannot look."""
+        return names_mounting(self.instance)
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,9 +84,7 @@ def render(
             "labels": {POLICY_LABEL: label_value(policy)},
             "ownerReferences": [owner_reference(claim)],
         },
-        "status": _status(health, claim, policy, pods, notified, owed)
-        | ({"runbook": runbook(health.findings[0].reason, runbooks)} if health.findings else {})
-        | ({"silenced": _silenced(silence)} if silence is not None else {}),
+        "status": _status(health, claim, policy, pods, notified, owed, silence, runbooks),
     }
 
 
@@ -109,6 +107,8 @@ def _status(
     pods: Sequence[Pod],
     notified: Notified,
     owed: Sequence[Due],
+    silence: Silence | None,
+    runbooks: str,
 ) -> dict[str, object]:
     names = sorted(pod.name for pod in pods if not pod.finished)
     since = min((finding.since for finding in health.findings), default=health.recovered)
@@ -123,6 +123,8 @@ def _status(
             "driver": claim.driver,
             "volume": claim.volume,
             "volumeHandle": fit(claim.handle, _MESSAGE),
+            "silenced": _silenced(silence) if silence is not None else None,
+            "runbook": runbook(health.findings[0].reason, runbooks) if health.findings else None,
             "findings": [_finding(finding, notified(finding)) for finding in health.findings[:_FINDINGS]],
             "episodes": _episodes(health.episodes),
             "owed": [_due(due) for due in owed[:_OWED]],
