@@ -17,6 +17,7 @@ from volumehealth_sandbox.driver_faults import Fault
 from volumehealth_sandbox.driver_quirks import Quirk
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+RUNBOOKS = "https://docs.example.com/runbooks.html"
 
 
 async def explain(kubeconfig: Path, *what: str) -> str:
@@ -69,7 +70,8 @@ async def test_a_claim_is_explained_before_and_after_it_is_confirmed_and_where_n
             rules=[{"match": {"message": "(?i)slow|rebuild"}, "unhealthyAfter": "20m"}],
         )
         operator = await installed.operator(
-            [driver.endpoint], arguments=[f"--metrics-address={own_address()}:0"]
+            [driver.endpoint],
+            arguments=[f"--metrics-address={own_address()}:0", f"--runbooks={RUNBOOKS}"],
         )
         await behind_service(installed, operator)
 
@@ -105,7 +107,7 @@ async def test_a_claim_is_explained_before_and_after_it_is_confirmed_and_where_n
         page = await explain(admin, "why/bad")
         assert "VERDICT    Unhealthy" in page
         assert "USED BY    bad-0 on worker-1" in page
-        assert "docs/runbooks.md#" in page
+        assert f"{RUNBOOKS}#" in page
         assert "CLAIM      why/bad" in await explain(admin, "pod", "why/bad-0")
         assert "why/bad" in await explain(admin, "pv", "pv-why-bad")
         assert "why/bad  Unhealthy" in await explain(admin, "node", "worker-1")
@@ -133,6 +135,7 @@ async def test_a_claim_is_explained_before_and_after_it_is_confirmed_and_where_n
         viewer = await _viewer(installed, "why")
         page = await explain(viewer, "why/bad")
         assert "this is the record alone" in page
+        assert f"{RUNBOOKS}#" in page
         assert "I/O errors" in page
         page = await explain(viewer, "why/good")
         assert "VERDICT    not known (it has no record" in page

@@ -50,8 +50,15 @@ class View(Protocol):
         """See there."""
 
 
-def explain(ref: ClaimRef, *, view: View, engine: Engine) -> Explanation | None:
-    """Return all that is known of a claim; None if it is not known, or nothing was checked yet."""
+def explain(ref: ClaimRef, *, view: View, engine: Engine, runbooks: str) -> Explanation | None:
+    """Return all that is known of a claim; None if it is not known, or nothing was checked yet.
+
+    Args:
+        ref: the claim.
+        view: the cluster view.
+        engine: knows what is confirmed, and what waits.
+        runbooks: the address of the page of runbooks.
+    """
     claim = view.claims.get(ref)
     told = engine.explain(claim) if claim is not None else None
     if claim is None or told is None:
@@ -62,6 +69,7 @@ def explain(ref: ClaimRef, *, view: View, engine: Engine) -> Explanation | None:
         told,
         findings=_with_told(told.findings, view.records.get(ref)),
         pods=tuple(map(on_node, pods)),
+        runbooks=runbooks,
         not_known=(
             *missing_looks(claim, pods, view.reports),
             *([f"the operator's view of the cluster is stale: {stale}"] if stale else ()),

@@ -98,7 +98,11 @@ async def run(settings: Settings) -> int:
                     group.create_task(_hold(elector))
                 leads = elector.holds if settings.leader_elect else _always
                 work = LeaderWork(api, settings, clock=clock, random=random, metrics=metrics, leads=leads)
-                status = await _lead(work, api, probes, explain, stop, group)
+                explained = partial(
+                    explain_claim, view=work.view, engine=work.engine, runbooks=settings.runbooks
+                )
+                explain.working(explained)
+                status = await _lead(work, api, probes, stop, group)
                 raise _Done
         except* _Done:
             pass
@@ -133,14 +137,12 @@ async def _lead(
     work: LeaderWork,
     api: Api,
     probes: Probes,
-    explain: ExplainPages,
     stop: asyncio.Event,
     group: asyncio.TaskGroup,
 ) -> int:
     """Do the operator's work until it is told to stop; return the exit status."""
     engine, reporter = work.engine, work.reporter
     probes.working(engine)
-    explain.working(partial(explain_claim, view=work.view, engine=engine))
     for one in work.coroutines():
         group.create_task(one)
     if not (await _unless(stop, engine.started()) and await _unless(stop, policies_served(api))):

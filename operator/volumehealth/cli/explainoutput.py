@@ -52,7 +52,7 @@ def show_explanation(told: Explanation, *, width: int) -> str:
     reasons = dict.fromkeys(
         [one.reason for one in told.findings] + [one.reason for _, one in waiting if one.belief == "Pending"]
     )
-    page.section("RUNBOOK", [(0, runbook(reason)) for reason in reasons])
+    page.section("RUNBOOK", [(0, runbook(reason, told.runbooks)) for reason in reasons])
     return page.text()
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from volumehealth.cli.reportfacts import find_problems
 from volumehealth.cli.runbooks import first_step
 from volumehealth.model.clock import parse_rfc3339
-from volumehealth.model.runbooks import PAGE
+from volumehealth.model.runbooks import page_of
 from volumehealth.oneshot.overview import Overview
 
 _LEAST_WIDTH = 80
@@ -56,7 +56,7 @@ def show_status(result: Overview, form: str, *, now: datetime, width: int, color
         namespace, name = _first_to_look_at(result)
         out.print()
         out.print(f"Next: kubectl describe vh {name} -n {namespace}", markup=False)
-        page = str((result.unhealthy[0].get("status") or {}).get("runbook") or PAGE).partition("#")[0]
+        page = page_of((result.unhealthy[0].get("status") or {}).get("runbook"))
         out.print(f"What to do about each reason: {page}", markup=False, soft_wrap=True)
     elif not result.loud:
         out.print("No claim is unhealthy.", markup=False)

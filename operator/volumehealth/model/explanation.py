@@ -5,6 +5,7 @@ from datetime import datetime
 
 from volumehealth.model.cluster import Claim, Pod
 from volumehealth.model.origin import Observer, Source
+from volumehealth.model.runbooks import PAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ class Explanation:
         history: the last turns, oldest first.
         silenced: a sentence while it is silenced; else empty.
         not_known: sentences: what could not be looked at, and why.
+        runbooks: the address of the page of runbooks.
     """
 
     claim: str
@@ -157,6 +159,7 @@ class Explanation:
     history: tuple[Turn, ...] = ()
     silenced: str = ""
     not_known: tuple[str, ...] = ()
+    runbooks: str = PAGE
 
     @classmethod
     def of(cls, claim: Claim, at: datetime) -> "Explanation":

@@ -7,6 +7,11 @@ PAGE = "docs/runbooks.md"
 _WRITTEN = frozenset(Reason)
 
 
+def page_of(address: object) -> str:
+    """Return the page in which a runbook stands, such as that of `status.runbook`; without an address, `PAGE`."""
+    return str(address or PAGE).partition("#")[0]
+
+
 def runbook(reason: str, page: str = PAGE) -> str:
     """Return the address of a reason's runbook; of a reason that a driver chose, which has none, that of the page.
 

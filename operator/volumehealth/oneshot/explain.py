@@ -18,6 +18,7 @@ from volumehealth.model.clock import LONG_AGO, Clock, moment_of
 from volumehealth.model.explanation import Explanation, Known, Turn
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer, Source
+from volumehealth.model.runbooks import page_of
 from volumehealth.oneshot.reading import Object, claims_of, read_one, read_record
 from volumehealth.oneshot.standing import judge_standing, read_own_policies, read_standing
 
@@ -63,7 +64,8 @@ async def explain_claim(api: Api, ref: ClaimRef, *, operator_in: str, clock: Clo
     except (Forbidden, NotFound) as error:
         told = from_record(claim, record, clock.now())
         told = replace(told, not_known=(f"the policy that owns it, and who says what: {error}",))
-    return replace(told, not_known=(why, *told.not_known))
+    page = page_of(((record or {}).get("status") or {}).get("runbook"))
+    return replace(told, not_known=(why, *told.not_known), runbooks=page)
 
 
 async def explain_pod(api: Api, pod: ClaimRef, *, operator_in: str, clock: Clock) -> list[Explanation]:

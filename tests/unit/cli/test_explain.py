@@ -46,6 +46,8 @@ def test_what_waits_says_for_how_long_it_was_said_and_for_how_long_it_must_still
     assert text.endswith(
         "RUNBOOK\n  docs/runbooks.md\n"
     )  # Slow is a word of the driver: no section is about it
+    people = replace(PLAIN, statements=(said,), runbooks="https://docs.example.com/runbooks.html")
+    assert page(people, 200).endswith("RUNBOOK\n  https://docs.example.com/runbooks.html\n")
 
 
 def test_what_is_looked_at_once_promises_no_time() -> None:

@@ -216,6 +216,15 @@ async def test_what_a_record_confirmed_stays_confirmed_without_the_operator() ->
     told = await explained(server)
     assert told.verdict == "Unhealthy"
     assert [one.reason for one in told.findings] == ["VolumeNotFound"]
+    assert told.runbooks == "docs/runbooks.md"
+
+
+async def test_without_the_operator_the_runbooks_are_where_the_record_says() -> None:
+    server = cluster()
+    written = record()
+    written["status"]["runbook"] = "https://docs.example.com/runbooks.html#volumenotfound"
+    server.objects[f"{OURS}/namespaces/shop/volumehealths/orders-db"] = written
+    assert (await explained(server)).runbooks == "https://docs.example.com/runbooks.html"
 
 
 async def test_a_claim_whose_volume_is_gone_is_explained_by_what_its_record_remembers() -> None:
