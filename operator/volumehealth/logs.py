@@ -80,5 +80,6 @@ def configure_logs(*, log_format: str, level: str) -> None:
     if level != "debug":
         # It tells with a traceback what `app.kopfrun` tells in a line.
         logging.getLogger("kopf._core.reactor").setLevel(logging.CRITICAL)
-    for noisy in ("asyncio", "aiohttp.access", "kubernetes", "urllib3"):
+    # Those of HTTP clients would show, in debug, addresses and headers that hold tokens.
+    for noisy in ("asyncio", "aiohttp.access", "kubernetes", "urllib3", "requests_oauthlib", "oauthlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

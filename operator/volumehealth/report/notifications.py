@@ -1,6 +1,6 @@
-"""Notifications without Prometheus: CloudEvents over HTTP, to an address that a mounted file gives for each policy.
+"""Notifications without Prometheus: CloudEvents over HTTP, or words for chat and mail (`chat`).
 
-What is to be sent is owed in the outbox, whose durable copy is the claims' records, until the receiver has answered
+A mounted file gives the address for each policy. What is to be sent is owed in the outbox, whose durable copy is the claims' records, until the receiver has answered
 2xx. So nothing is lost when the receiver or the operator is away. A message may come twice, with the same `id`.
 """
 
@@ -25,8 +25,10 @@ from volumehealth.kube.backoff import Backoffs, Cause, Growth
 from volumehealth.model.health import Transition, TransitionKind
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy
+from volumehealth.model.runbooks import PAGE, runbook
 from volumehealth.model.text import whole_number
 from volumehealth.model.vocabulary import GROUP
+from volumehealth.report.chat import Words, words_of
 from volumehealth.report.outbox import Due, Edge, Outbox, episode_of
 from volumehealth.report.output import Output
 from volumehealth.report.problems import group_of
@@ -51,10 +53,23 @@ _REFUSED = frozenset({400, 405, 406, 413, 415, 422})
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where a policy's notifications go: a policy's file."""
+    """Where a policy's notifications go: a policy's file.
 
-    url: str
+    Attributes:
+        url, headers: of the receiver of CloudEvents.
+        apprise: an address in the form of Apprise, instead of `url`.
+    """
+
+    url: str = ""
     headers: dict[str, str] = {}
+    apprise: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is one address that can be sent to."""
+        if self.apprise:
+            return "://" in self.apprise and not self.url
+        return self.url.startswith(("http://", "https://"))
 
 
 class Targets:
@@ -102,25 +117,44 @@ class Session(Protocol):
         """End the connections."""
 
 
+class Say(Protocol):
+    """Sends one message in words to an address in the form of Apprise; returns whether it was taken."""
+
+    async def __call__(self, address: str, words: Words, /) -> bool:
+        """Send it."""
+
+
 class Notifications(Output):
-    """Sends a CloudEvent for each end of each episode; one for many claims with one problem.
+    """Sends a message for each end of each episode; one for many claims with one problem.
 
     Args:
         targets: where to.
         outbox: what is owed.
         random: jitter.
-        send: sends one message.
+        send: sends one CloudEvent.
+        say: sends one message in words.
+        runbooks: the address of the page of runbooks.
         gather: seconds in which turns are gathered, so that many claims with one problem are seen as that.
     """
 
     name = OUTPUT
 
     def __init__(
-        self, targets: Targets, *, outbox: Outbox, random: Random, send: Session, gather: float = 2.0
+        self,
+        targets: Targets,
+        *,
+        outbox: Outbox,
+        random: Random,
+        send: Session,
+        say: Say,
+        runbooks: str = PAGE,
+        gather: float = 2.0,
     ) -> None:
         self._targets = targets
         self._outbox = outbox
         self._send = send
+        self._say = say
+        self._runbooks = runbooks
         self._gather = gather
         self._backoffs = Backoffs(dict.fromkeys(Cause, _RETRY), random=random)
         self._newest: dict[str, CheckResult] = {}
@@ -220,15 +254,26 @@ class Notifications(Output):
         return None
 
     async def _deliver(self, target: Target, message: Message) -> None:
+        if target.apprise:
+            await self._deliver_words(target, message)
+        else:
+            await self._deliver_event(target, message)
+        self._backoffs.succeeded(message.policy)
+        for ref, due in message.pays:
+            self._outbox.pay(ref, due, claim=True)
+
+    async def _deliver_words(self, target: Target, message: Message) -> None:
+        data: Any = message.event.get_data()
+        if not await self._say(target.apprise, words_of(message.event.get_subject() or "", data)):
+            raise _Unanswered("not taken", 0.0)
+
+    async def _deliver_event(self, target: Target, message: Message) -> None:
         sent = to_structured_event(message.event)
         status, retry_after = await self._send(target, sent.body, {**target.headers, **sent.headers})
         if status in _REFUSED:
             log.warning("a notification was refused", extra={"policy": message.policy, "status": status})
         elif not 200 <= status < 300:
             raise _Unanswered(f"status {status}", retry_after)
-        self._backoffs.succeeded(message.policy)
-        for ref, due in message.pays:
-            self._outbox.pay(ref, due, claim=True)
 
     def _throttled(self, policy: str, now: float) -> float:
         """Take a token of a policy's bucket; return how long to wait for one."""
@@ -253,9 +298,9 @@ class Notifications(Output):
         messages = []
         for (edge, group), owed in groups.items():
             if len(owed) >= _MANY:
-                messages.append(_many(policy, edge, group, owed))
+                messages.append(_many(policy, edge, group, owed, self._runbooks))
             else:
-                messages += [_one(policy, group.driver, ref, due) for ref, due in owed]
+                messages += [_one(policy, group.driver, ref, due, self._runbooks) for ref, due in owed]
         return sorted(messages, key=lambda one: (min(due.time for _, due in one.pays), one.event.get_id()))
 
     def _silenced(self, policy: str, ref: ClaimRef, due: Due) -> bool:
@@ -323,7 +368,10 @@ def _read(path: Path) -> Target | None:
             extra={"file": path.name, "error": type(error).__name__},
         )
         return None
-    return target if target.url.startswith(("http://", "https://")) else None
+    if not target.usable:
+        log.warning("a notification target is not one address", extra={"file": path.name})
+        return None
+    return target
 
 
 def _due(turn: Transition) -> Due:
@@ -331,10 +379,10 @@ def _due(turn: Transition) -> Due:
     return Due(OUTPUT, edge, turn.uid, turn.finding, turn.time)
 
 
-def _one(policy: str, driver: str, ref: ClaimRef, due: Due) -> Message:
+def _one(policy: str, driver: str, ref: ClaimRef, due: Due, runbooks: str) -> Message:
     episode = episode_of(due.uid, due.finding)
     data = {
-        **_problem(policy, driver, due),
+        **_problem(policy, driver, due, runbooks),
         "namespace": ref.namespace,
         "persistentVolumeClaim": ref.name,
         "claimUID": due.uid,
@@ -346,10 +394,12 @@ def _one(policy: str, driver: str, ref: ClaimRef, due: Due) -> Message:
     return Message(policy, _event(identifier, due, str(ref), policy, data), ((ref, due),))
 
 
-def _many(policy: str, edge: Edge, group: Group, owed: Sequence[tuple[ClaimRef, Due]]) -> Message:
+def _many(
+    policy: str, edge: Edge, group: Group, owed: Sequence[tuple[ClaimRef, Due]], runbooks: str
+) -> Message:
     _, first = min(owed, key=lambda one: (one[1].finding.since, one[0]))
     data = {
-        **_problem(policy, group.driver, first),
+        **_problem(policy, group.driver, first, runbooks),
         "claims": len(owed),
         "namespaces": len({ref.namespace for ref, _ in owed}),
         "examples": [str(ref) for ref, _ in sorted(owed, key=lambda one: one[0])[:_EXAMPLES]],
@@ -360,7 +410,7 @@ def _many(policy: str, edge: Edge, group: Group, owed: Sequence[tuple[ClaimRef, 
     return Message(policy, _event(identifier, first, group.driver or group.reason, policy, data), tuple(owed))
 
 
-def _problem(policy: str, driver: str, due: Due) -> dict[str, Any]:
+def _problem(policy: str, driver: str, due: Due, runbooks: str) -> dict[str, Any]:
     finding = due.finding
     return {
         "policy": policy,
@@ -370,6 +420,7 @@ def _problem(policy: str, driver: str, due: Due) -> dict[str, Any]:
         "reason": fit(clean(finding.reason), 256),
         "since": finding.since.isoformat(),
         "edge": str(due.edge),
+        "runbook": runbook(finding.reason, runbooks),
     }
 
 

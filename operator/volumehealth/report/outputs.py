@@ -97,10 +97,20 @@ def _notifications(tools: Tools) -> tuple[Output, ...]:
     directory = tools.files / "notifications" if tools.files is not None else None
     if directory is None or not directory.is_dir():
         return ()
+    from volumehealth.report.chat import AppriseSession
     from volumehealth.report.notifications import HttpSession, Notifications, Targets  # only where it is used
 
     targets = Targets(directory)
-    return (Notifications(targets, outbox=tools.outbox, random=tools.random, send=HttpSession()),)
+    return (
+        Notifications(
+            targets,
+            outbox=tools.outbox,
+            random=tools.random,
+            send=HttpSession(),
+            say=AppriseSession(),
+            runbooks=tools.runbooks,
+        ),
+    )
 
 
 def make_outputs(tools: Tools) -> Outputs:

@@ -28,6 +28,7 @@ from volumehealth.judge.result import CheckResult
 from volumehealth.model.cluster import Claim, SilenceAsked
 from volumehealth.model.health import Transition, TransitionKind
 from volumehealth.policy.silence import Silences
+from volumehealth.report.chat import Words
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.notifications import HttpSession, Notifications, Target, Targets
 from volumehealth.report.outbox import Outbox
@@ -45,6 +46,7 @@ class Receiver:
         self.messages: list[dict[str, Any]] = []
         self.headers: list[Mapping[str, str]] = []
         self.answers: list[int | Exception] = []
+        self.said: list[tuple[str, Words]] = []
 
     async def __call__(self, target: Target, body: bytes, headers: Mapping[str, str]) -> tuple[int, float]:
         answer = self.answers.pop(0) if self.answers else 200
@@ -54,6 +56,12 @@ class Receiver:
             self.messages.append(json.loads(body))
             self.headers.append(headers)
         return answer, 0.0
+
+    async def say(self, address: str, words: Words) -> bool:
+        taken = not self.answers or self.answers.pop(0) == 200
+        if taken:
+            self.said.append((address, words))
+        return taken
 
     async def close(self) -> None:
         """There is nothing to close."""
@@ -77,6 +85,8 @@ class World:
             outbox=self.outbox,
             random=Random(1),
             send=self.receiver,
+            say=self.receiver.say,
+            runbooks="https://r.example.com",
             gather=self.gather,
         )
 
@@ -133,6 +143,7 @@ async def test_both_ends_of_an_episode_are_sent_once(world: World) -> None:
     assert (first["type"], second["type"]) == ("dev.volumehealth.abnormal", "dev.volumehealth.normal")
     assert first["subject"] == "shop/orders-db"
     assert first["data"]["persistentVolumeClaim"] == "orders-db"
+    assert first["data"]["runbook"] == "https://r.example.com#volumenotfound"
     assert world.receiver.headers[0]["Authorization"] == SECRET
 
 
@@ -165,6 +176,24 @@ async def test_what_a_deleted_policy_owed_is_sent_by_the_policy_that_holds_the_c
     world.check(make_result([(CLAIM, make_health(CLAIM, FINDING))], policy=make_policy("next")))
     await world.live()
     assert [message["data"]["policy"] for message in world.receiver.messages] == ["next"]
+
+
+@pytest.mark.looptime
+async def test_chat_and_mail_are_told_in_words_grouped_and_sent_again_like_events(world: World) -> None:
+    (world.directory / "default.yaml").write_text("apprise: tgram://token/chat")
+    world.receiver.answers = [503] * 3
+    claims = [make_claim(f"c{number}", namespace=f"ns{number % 7}") for number in range(1000)]
+    world.check(came(CLAIM, *claims))
+    await world.live()
+    world.check(went(CLAIM))
+    await world.live()
+    assert world.receiver.messages == []
+    assert [address for address, _ in world.receiver.said] == ["tgram://token/chat"] * 2
+    assert [(words.title, words.bad) for _, words in world.receiver.said] == [
+        ("1001 claims of csi-powerstore.dellemc.com in 8 namespaces: Inaccessible/VolumeNotFound", True),
+        ("shop/orders-db: recovered from Inaccessible/VolumeNotFound", False),
+    ]
+    assert world.outbox.dues_of("Notifications") == []
 
 
 @pytest.mark.looptime
@@ -282,7 +311,17 @@ async def test_a_policy_without_a_target_owes_nothing_and_a_deleted_one_neither(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[", "url: 7", "headers: {a: b}", "url: ftp://x", "url: {a: very-secret}"]
+    "text",
+    [
+        "",
+        "[",
+        "url: 7",
+        "headers: {a: b}",
+        "url: ftp://x",
+        "url: {a: very-secret}",
+        "apprise: very-secret",
+        "{url: https://very-secret, apprise: tgram://very-secret}",
+    ],
 )
 def test_a_target_that_cannot_be_used_is_none_and_not_quoted(
     tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
