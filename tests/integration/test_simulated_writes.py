@@ -79,7 +79,7 @@ async def test_what_was_written_in_a_simulation_gets_the_same_codes(
     seed: int, fresh_control_plane: Callable[..., ControlPlane], tmp_path: Path
 ) -> None:
     recorded = tmp_path / "requests"
-    result = await asyncio.to_thread(child, make_plan(seed, minutes=20.0), "", str(recorded))
+    result = await asyncio.to_thread(child, make_plan(seed, minutes=20.0, agents=False), "", str(recorded))
     assert result["violations"] == []
     writes = [json.loads(line) for line in recorded.read_text(encoding="utf-8").splitlines()]
     sent = [with_kind(write) for write in writes if is_sent(write)][:MOST]

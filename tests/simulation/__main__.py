@@ -79,6 +79,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1, help="how many seeds, one after the other")
     parser.add_argument("--seconds", type=float, default=0.0, help="start no seed after so many seconds")
     parser.add_argument("--minutes", type=float, default=120.0, help="of virtual time with faults")
+    parser.add_argument("--agents", action=argparse.BooleanOptionalAction, default=None, help="on every node")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--history", default="", help="write everything that happened to this file")
     parser.add_argument("--requests", default="", help="write all writes to the API server to this file")
@@ -92,7 +93,9 @@ def main() -> int:
         plans = [Plan.load(Path(asked.plan).read_text(encoding="utf-8"))]
     else:
         first = asked.seed if asked.seed is not None else int.from_bytes(os.urandom(6))
-        plans = [make_plan(first + number, asked.minutes) for number in range(asked.runs)]
+        plans = [
+            make_plan(first + number, asked.minutes, agents=asked.agents) for number in range(asked.runs)
+        ]
     return _run_all(plans, asked)
 
 

@@ -184,6 +184,8 @@ class SimDriver:
                 return pb.GetPluginInfoResponse(name=self.name, vendor_version="1.0"), ()
             case "Probe":
                 return pb.ProbeResponse(), ()
+            case "NodeGetCapabilities" if self.plane != "Controller":
+                return pb.NodeGetCapabilitiesResponse(), ()
             case "GetPluginCapabilities":
                 service = pb.PluginCapability.Service(type=pb.PluginCapability.Service.CONTROLLER_SERVICE)
                 return pb.GetPluginCapabilitiesResponse(

@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
+from simulation import nodechecks
 from simulation.driver import Statement
 from simulation.observe import RecordState, Told
 from simulation.processes import EPOCH
@@ -24,6 +25,7 @@ from simulation.telling import (
     united,
 )
 from simulation.world import SECRET, SHOP, ClaimLife, World
+from volumehealth.model.report import AGENT_RENEW_SECONDS
 
 COUNTS = "1 counts"
 TELLING = "2 telling"
@@ -55,6 +57,8 @@ _TIME_IN_TEXT = re.compile(r"^\d+\. |\b\d{1,2} [A-Z][a-z]{2} \d\d:\d\dZ")
 _PODS_LATER = 600.0
 """Seconds by which a Pod's Event may come before or after its claim's, where the API server is in trouble."""
 _PODS_EARLIER = 5.0
+_AGENTS_UNKNOWN = AGENT_RENEW_SECONDS + 60.0
+"""Seconds after which an operator that was started anew has seen each agent's Lease renewed, and told so."""
 _SILENCE = 180.0
 """Seconds for which an answer counts while its source is silent."""
 _NOT_WATCHED = Patience(0.0, 0.0, 60.0, 15.0)
@@ -64,16 +68,18 @@ def check_all(world: World) -> None:
     """Check what can be checked after a run has settled."""
     disturbed = united(world.disturbed)
     for life in world.lives:
+        _told_by_nodes(world, life, disturbed)
         segments = segments_of(world, life)
         if any(illness is not None and illness.changes for _, illness in world.volume(life.handle).truth):
             _is_recorded_whatever_is_said(world, life, segments)
             _records(world, life, disturbed)
             continue
-        told = told_about(world, life.uid)
+        told = _not_by_nodes(told_about(world, life.uid))
         forgotten = _forgotten(world, life, disturbed)
         _telling(world, f"claim {life.name}", segments, told, forgotten)
         for pod in life.pods:
-            _telling_pod(world, life, pod, told, disturbed)
+            events = _not_by_nodes(told_about(world, pod[0]))
+            _telling_pod(world, life, pod, _windows(told), events, disturbed)
         _speaking(world, life, told, disturbed)
         _records(world, life, disturbed)
     _counts(world, disturbed)
@@ -193,13 +199,28 @@ def _nearest(windows: list[tuple[float, float]], at: float) -> tuple[float, floa
 
 
 def _telling_pod(
-    world: World, life: ClaimLife, pod: tuple[str, str, float, float | None], told: list[Told], disturbed: Any
+    world: World,
+    life: ClaimLife,
+    pod: tuple[str, str, float, float | None],
+    windows: list[tuple[float, float]],
+    events: list[Told],
+    disturbed: Any,
+    patience: Patience | None = None,
 ) -> None:
-    """A Pod is told what its claim is told, once for each episode."""
-    uid, name, born, died = pod
+    """A Pod is told what its claim is told, once for each episode.
+
+    Args:
+        world: after a run.
+        life: the claim.
+        pod: its uid, name, birth and death.
+        windows: from when to when people were told that the claim is unhealthy.
+        events: on the Pod.
+        disturbed: when the product could not work as it should.
+        patience: the delays, if they are others than those of the claim's policy.
+    """
+    _, name, born, died = pod
     end = died if died is not None else world.loop.time()
-    events = [one for one in told_about(world, uid) if not one.again]
-    windows = _windows(told)
+    events = [one for one in events if not one.again]
     for start, until in windows:
         abnormal = [one for one in events if is_abnormal(one) and _nearest(windows, one.at) == (start, until)]
         calmly = [one for one in abnormal if undisturbed(one.at - 1.0, one.at, disturbed)]
@@ -208,14 +229,14 @@ def _telling_pod(
             world.history.violate(TELLING, f"Pod {name} is told {len(calmly)} times of one episode: {at}")
         lived = max(start, born), min(until, end, world.plan.until)
         regimes = [one for at, one in life.regimes if at <= lived[1]] or [UNOWNED]
-        patience = regimes[-1].patience or _NOT_WATCHED
+        delays = patience or regimes[-1].patience or _NOT_WATCHED
         watched = len({_mode(one) for one in regimes}) == 1 and _mode(regimes[-1]) is Mode.ON
-        needed = 2.1 * patience.interval + patience.slack
+        needed = 2.1 * delays.interval + delays.slack
         free = calm(lived[0], lived[1], disturbed) if lived[1] > lived[0] else []
         if not abnormal and watched and any(b - a > needed for a, b in free):
             world.history.violate(TELLING, f"Pod {name} is never told of the episode from {minutes(start)}")
     normal = [one for one in events if not is_abnormal(one)]
-    ends = [until for _, until in _windows(told)]
+    ends = [until for _, until in windows]
     for one in normal:
         if not any(abs(one.at - until) <= _PODS_LATER for until in ends):
             world.history.violate(
@@ -282,6 +303,62 @@ def _longest_said(
     return max(longest, said + min(at - last, stands)) if last > -math.inf else longest
 
 
+# ---- what nodes see ----
+
+
+def _not_by_nodes(told: list[Told]) -> list[Told]:
+    return [one for one in told if nodechecks.sighting_of(one) is None]
+
+
+def _told_by_nodes(world: World, life: ClaimLife, disturbed: Any) -> None:
+    """What a node sees is told once for each episode, on the claim and on its Pods there, and so is its end."""
+    every = told_about(world, life.uid)
+    modes = [(at, regime, _mode(regime)) for at, regime in life.regimes] or [(0.0, UNOWNED, Mode.OFF)]
+    for one in nodechecks.sightings(world):
+        key = (one.node, one.fault.reason)
+        told = [event for event in every if nodechecks.sighting_of(event) == key]
+        segments = nodechecks.segments(world, life, one, modes)
+        what = f"claim {life.name}, {one.fault.reason} on {one.node}"
+        _telling(world, what, segments, told, _forgotten(world, life, disturbed))
+        places = [place for place in world.nodes.places_of(life.uid) if place.node == one.node]
+        for pod in life.pods:
+            mine = next((place for place in places if place.pod == pod[0]), None)
+            events = [event for event in told_about(world, pod[0]) if nodechecks.sighting_of(event) == key]
+            if mine is not None:
+                regime = _regime(life, mine.until if mine.until is not None else world.loop.time())
+                patience = nodechecks.on_node(regime, _NOT_WATCHED, one.fault)
+                until = min(
+                    (place.until or math.inf for place in places if place.since >= mine.since),
+                    default=math.inf,
+                )
+                windows = [
+                    (start, min(end, until) if start < until else end) for start, end in _windows(told)
+                ]
+                _telling_pod(world, life, pod, windows, events, disturbed, patience)
+            elif events:
+                world.history.violate(TELLING, f"Pod {pod[1]} is told of {key}, and was not there")
+        for event in told:
+            _node_spoke(world, life, event, disturbed)
+
+
+def _node_spoke(world: World, life: ClaimLife, event: Told, disturbed: Any) -> None:
+    """Nothing is told of a node unless its agent lived and said so for as long as it takes."""
+    ill = is_abnormal(event)
+    regime = _regime(life, event.at)
+    if (ill and event.again) or regime.unsure:
+        return
+    late = 10.0 if undisturbed(event.at - 10.0, event.at, disturbed) else 900.0
+    patiences = [one.patience for at, one in life.regimes if at <= event.at and one.patience is not None]
+    least = min((one.after(ill=ill) for one in patiences), default=0.0)
+    span = nodechecks.said_for(world, life, event, late)
+    if span < least - 1.0:
+        what = "unhealthy" if ill else "recovered"
+        world.history.violate(
+            SPEAKING,
+            f"{life.name} is told as {what} at {minutes(event.at)}, after {span:.1f} s: {event.message}",
+        )
+
+
 # ---- records ----
 
 
@@ -337,7 +414,7 @@ def _put_back(world: World, life: ClaimLife, disturbed: Any) -> None:
         truth = [one for at, one in world.volume(life.handle).truth if at <= after.at][-1:]
         changed = any(after.at < at <= end for at, _ in (*world.volume(life.handle).truth, *life.regimes))
         free = undisturbed(after.at - 1.0, end, disturbed)
-        watched = _mode(regime) is Mode.ON and not changed and truth != [None]
+        watched = _mode(regime) is Mode.ON and not changed and truth not in ([None], [])
         there = any(after.at < one.at <= end and one.status is not None for one in states)
         if watched and free and end < until and not there:
             world.history.violate(
@@ -414,11 +491,15 @@ def _owned(world: World, policy: str, at: float) -> Iterator[tuple[ClaimLife, Re
 
 
 def _answered(world: World, life: ClaimLife, regime: Regime, at: float) -> bool:
-    """Tell whether the driver said that a volume is well, not too long ago."""
+    """Tell whether the driver, or the node, said that a volume is well, not too long ago."""
     patience = regime.patience or _NOT_WATCHED
+    if nodechecks.surely_seen(world, life, regime, at, united(world.disturbed)):
+        return False
     oldest = at - patience.ill - 3.0 * patience.interval - patience.timeout - 60.0
     statements = world.drivers[life.driver].statements.get(life.handle, [])
-    return any(one.illness is None and oldest <= one.heard_at <= at for one in reversed(statements))
+    if any(one.illness is None and oldest <= one.heard_at <= at for one in reversed(statements)):
+        return True
+    return nodechecks.completed(world, life, oldest - nodechecks.LOOKING, at)
 
 
 # ---- secrets and leftovers ----
@@ -465,7 +546,7 @@ def _sum(world: World) -> None:
     for policy in world.server.objects("volumehealthpolicies"):
         name = policy["metadata"]["name"]
         mine = [life for life in alive if life.regimes[-1][1].name == name]
-        ill = [life for life in mine if world.volume(life.handle).illness is not None]
+        ill = [life for life in mine if _is_ill(world, life)]
         expected = {
             "selected": len(mine),
             "healthy": len(mine) - len(ill),
@@ -480,6 +561,11 @@ def _sum(world: World) -> None:
         _record_at_rest(world, life)
 
 
+def _is_ill(world: World, life: ClaimLife) -> bool:
+    """Tell whether a claim's driver or its node has something against it now."""
+    return world.volume(life.handle).illness is not None or bool(world.nodes.fault_of(life.uid))
+
+
 def _record_at_rest(world: World, life: ClaimLife) -> None:
     record = world.server.find("volumehealths", life.name, SHOP)
     health = (record or {}).get("status", {}).get("health")
@@ -489,9 +575,10 @@ def _record_at_rest(world: World, life: ClaimLife) -> None:
             world.history.violate(
                 RECORDS, f"the record of {life.name} says {health}, no policy selects the claim"
             )
-    elif illness is not None and health != "Unhealthy":
-        world.history.violate(RECORDS, f"the record of {life.name} says {health}, its volume is {illness}")
-    elif illness is None and health not in (None, "Recovered"):
+    elif _is_ill(world, life) and health != "Unhealthy":
+        wrong = illness or world.nodes.fault_of(life.uid)
+        world.history.violate(RECORDS, f"the record of {life.name} says {health}, its volume is {wrong}")
+    elif not _is_ill(world, life) and health not in (None, "Recovered"):
         world.history.violate(RECORDS, f"the record of {life.name} says {health}, its volume is well")
     elif illness is not None and not world.jumped and record is not None:
         _since_at_rest(world, life, record)
@@ -509,7 +596,8 @@ def _since_at_rest(world: World, life: ClaimLife, record: Any) -> None:
     span = (fell - rested, fell + patience.sure(ill=True) + patience.timeout)
     if not undisturbed(*span, united(world.disturbed)):
         return
-    said = datetime.fromisoformat(record["status"]["findings"][0]["since"])
+    of_driver = [one for one in record["status"]["findings"] if one["source"] != "Node"]
+    said = datetime.fromisoformat(of_driver[0]["since"])
     late = (said - EPOCH).total_seconds() - fell
     if not -1.0 <= late <= 2.0 * patience.interval + patience.timeout + patience.slack:
         world.history.violate(RECORDS, f"{life.name}: since is {late:.0f} s off")
@@ -531,6 +619,8 @@ def check_rest(world: World, since: float) -> None:
             continue
         if world.jumped and _timeless(old) == _timeless(new):
             continue  # times that lie in the future by the new clock are set to now
+        if world.jumped and at < since + _AGENTS_UNKNOWN and nodechecks.is_of_silence(world, plural, new):
+            continue  # a Lease that is seen for the first time is as old as it says; by another clock that is too old
         world.history.violate(REST, f"{method} {plural} at rest: {_difference(old, new)}")
 
 

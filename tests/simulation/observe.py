@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from simulation.history import History
 from simulation.loop import SimLoop
 from simulation.objects import Json, Kind
+from volumehealth.model.report import VolumeHealthReport
+from volumehealth.model.report_json import decode_report
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,14 @@ class StatusState:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportState:
+    """What a node's report said from a moment on; `report` is None while there is none."""
+
+    at: float
+    report: VolumeHealthReport | None
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """A write as it arrived at the API server, and the HTTP status of the answer."""
 
@@ -76,6 +86,8 @@ class Observer:
     event_writes: dict[tuple[str, str], float] = field(default_factory=dict)
     writes: list[tuple[float, str, str, str, Json | None, Json | None]] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
+    reports: dict[str, list[ReportState]] = field(default_factory=dict)
+    renewals: dict[str, list[float]] = field(default_factory=dict)
     _names: set[tuple[str, str]] = field(default_factory=set)
 
     def answered(
@@ -105,6 +117,11 @@ class Observer:
                 status = new.get("status", {}) if new is not None else None
                 owners = shown["metadata"].get("ownerReferences") or [{"uid": ""}]
                 self.records.setdefault(key, []).append(RecordState(now, status, user, owners[0]["uid"]))
+            case "volumehealthreports":
+                report = decode_report(key[1], new.get("status")) if new is not None else None
+                self.reports.setdefault(key[1], []).append(ReportState(now, report))
+            case "leases" if new is not None:
+                self.renewals.setdefault(key[1], []).append(now)
             case "volumehealthpolicies" if new is not None and user != "admin" and "summary" in new["status"]:
                 self.statuses.append(StatusState(now, key[1], new["status"]))
 

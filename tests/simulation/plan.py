@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from random import Random
 from typing import Any
 
+from simulation.machines import NODE_FAULTS
 from simulation.network import FAULTS
 from volumehealth.policy.durations import parse_duration
 
@@ -37,6 +38,8 @@ _MISHAPS = (
     "record_edit",
     "events_delete",
 )
+NODES = ("node-0", "node-1")
+NODE_MISHAPS = ("agent_kill", "agent_freeze", "agent_away")
 _STRIKES = (
     "storm",
     "storm and kill",
@@ -94,6 +97,7 @@ class Plan:
         policies: name and spec of each.
         claims: name, labels, driver and handle of each.
         actions: in order of time.
+        agents: whether an agent runs on each node.
     """
 
     seed: int
@@ -104,6 +108,7 @@ class Plan:
     policies: tuple[Json, ...]
     claims: tuple[Json, ...]
     actions: tuple[Action, ...]
+    agents: bool = False
 
     def dump(self) -> str:
         """Return it as JSON."""
@@ -118,12 +123,13 @@ class Plan:
         return Plan(drivers=drivers, policies=policies, claims=claims, actions=actions, **raw)
 
 
-def make_plan(seed: int, minutes: float = 120.0) -> Plan:
+def make_plan(seed: int, minutes: float = 120.0, *, agents: bool | None = None) -> Plan:
     """Make the plan of a seed.
 
     Args:
         seed: any number.
         minutes: of virtual time in which faults happen.
+        agents: whether an agent runs on each node; None lets the seed decide.
     """
     random = Random(seed)
     until = 60.0 * minutes
@@ -135,7 +141,7 @@ def make_plan(seed: int, minutes: float = 120.0) -> Plan:
     build = _Builder(random, until, replicas, drivers, policies, claims)
     turns = list(build.illnesses())
     actions = [*turns, *build.storms(), *build.mishaps(), *build.strikes(turns)]
-    return Plan(
+    plan = Plan(
         seed=seed,
         until=until,
         drag=drag,
@@ -145,6 +151,45 @@ def make_plan(seed: int, minutes: float = 120.0) -> Plan:
         claims=claims,
         actions=tuple(sorted(actions, key=lambda one: one.at)),
     )
+    own = Random(f"nodes of {seed}")  # so that what has nothing to do with nodes is the same with and without
+    if agents if agents is not None else own.random() < 0.5:
+        return _with_nodes(own, plan)
+    return plan
+
+
+def _with_nodes(random: Random, plan: Plan) -> Plan:
+    """Let an agent run on each node, some drivers be mute, and things break on nodes."""
+    drivers = tuple(
+        one | ({"lists": False, "gets": False} if random.random() < 0.4 else {}) for one in plan.drivers
+    )
+    mute = {one["name"] for one in drivers if not (one["lists"] or one["gets"])}
+    unheard = {claim["handle"] for claim in plan.claims if claim["driver"] in mute}
+    actions = [one for one in plan.actions if one.how.get("handle") not in unheard]
+    actions += _node_faults(random, plan)
+    for kind in random.sample(NODE_MISHAPS, random.choice((0, 1, 1, 2))):
+        mean = random.choice((300.0, 900.0, 1800.0))
+        now = random.expovariate(1 / mean)
+        while now < plan.until:
+            how: Json = {"node": random.choice(NODES)}
+            if kind != "agent_kill":
+                how["seconds"] = round(random.expovariate(1 / random.choice((20.0, 120.0, 600.0))), 1)
+            actions.append(Action(now, kind, how))
+            now += random.expovariate(1 / mean)
+    return replace(plan, drivers=drivers, actions=tuple(sorted(actions, key=lambda one: one.at)), agents=True)
+
+
+def _node_faults(random: Random, plan: Plan) -> Iterator[Action]:
+    """Let things break and be mended where volumes are mounted."""
+    for claim in plan.claims:
+        scale = random.choice((20.0, 60.0, 300.0, 900.0))
+        kinds = random.sample(tuple(NODE_FAULTS), random.choice((1, 1, 2, 3)))
+        now = 90.0 + random.expovariate(1 / scale)
+        while now < plan.until:
+            yield Action(now, "node_fault", {"name": claim["name"], "kind": random.choice(kinds)})
+            now += random.expovariate(1 / scale)
+            if now < plan.until and random.random() < 0.95:
+                yield Action(now, "node_heal", {"name": claim["name"]})
+            now += random.expovariate(1 / scale)
 
 
 def _driver(random: Random, number: int) -> Json:

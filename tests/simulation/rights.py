@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from volumehealth.model.report import agent_lease_name
+
 _MANIFESTS = Path(__file__).parent.parent.parent / "deploy"
 
 
@@ -60,6 +62,14 @@ def _rule(role: Any, rule: Any) -> Rule:
         frozenset(rule.get(name, ())) for name in ("apiGroups", "resources", "verbs", "resourceNames")
     )
     return Rule(role["metadata"].get("namespace", ""), groups, resources, verbs, names)
+
+
+def agent_may(node: str, verb: str, group: str, resource: str, namespace: str, name: str) -> bool:
+    """Tell whether an agent's deployed rights, and the policy of `deploy/agent/admission.yaml`, allow a request."""
+    rules = rules_of("volumehealth-agent", "agent/rbac.yaml")
+    own = name == {"volumehealthreports": node, "leases": agent_lease_name(node)}.get(resource, name)
+    reads = verb in ("get", "list", "watch")
+    return (own or reads) and any(rule.allows(verb, group, resource, namespace, name) for rule in rules)
 
 
 def operator_may(verb: str, group: str, resource: str, namespace: str, name: str) -> bool:

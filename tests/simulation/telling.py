@@ -54,13 +54,17 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A time in which a volume was ill, or well, and watched in one way."""
+    """A time in which a volume was ill, or well, and watched in one way.
+
+    `closing` are the seconds after which what was told has surely ended without a word, if it is not watched.
+    """
 
     start: float
     end: float
     ill: bool
     patience: Patience
     mode: Mode = Mode.ON
+    closing: float = 60.0
 
 
 def _pieces(segment: Segment, moments: Sequence[float]) -> list[Segment]:
@@ -157,7 +161,8 @@ class TellingChecker:
             return {(told, count)}
         if segment.mode is Mode.OFF:
             needed = any(
-                end - start > 60.0 for start, end in calm(segment.start, segment.end, self._disturbed)
+                end - start > segment.closing
+                for start, end in calm(segment.start, segment.end, self._disturbed)
             )
             return {(False, count)} if needed else {(False, count), (told, count)}
         if told == segment.ill:

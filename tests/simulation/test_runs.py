@@ -10,8 +10,9 @@ from simulation.plan import Plan, make_plan
 STORIES = sorted((Path(__file__).parent / "stories").glob("*.json"))
 
 
-def test_the_same_seed_is_the_same_history_to_the_byte(tmp_path: Path) -> None:
-    plan = make_plan(3, minutes=20.0)
+@pytest.mark.parametrize("agents", [False, True])
+def test_the_same_seed_is_the_same_history_to_the_byte(agents: bool, tmp_path: Path) -> None:
+    plan = make_plan(3, minutes=20.0, agents=agents)
     files = [tmp_path / "one", tmp_path / "other"]
     results = [child(plan, str(file)) for file in files]
     assert results[0]["digest"] == results[1]["digest"]

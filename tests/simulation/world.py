@@ -15,18 +15,18 @@ from simulation.driver import Illness, SimDriver, SimVolume
 from simulation.history import History
 from simulation.loop import Process, SimLoop
 from simulation.network import Network, Weather
+from simulation.nodeplane import AGENT_USER, NodePlane
 from simulation.objects import Json, Kind
 from simulation.observe import Observer
-from simulation.plan import Action, Plan
+from simulation.plan import NODES, Action, Plan
 from simulation.processes import NAMESPACE, Host, Replica, current_process, operator_main
 from simulation.regimes import Regime, regime_of
-from simulation.rights import operator_may
+from simulation.rights import agent_may, operator_may
 from simulation.telling import undisturbed, united
 from volumehealth.app.assembly import LeaderWork
 from volumehealth.settings import EndpointSetting
 
 SHOP = "shop"
-NODES = ("node-0", "node-1")
 EVENT_TTL = 3600.0
 INVALID = "(unclosed"
 SECRET = "hunter2-0451"
@@ -74,6 +74,7 @@ class World:
         disturbed_but_by_policies: the same without changes of policies and selectors.
         meddled: when a user changed what the product remembers of a claim, by the claim's name.
         jumped: whether a wall clock was set.
+        nodes: nodes, their agents, and what is mounted there.
     """
 
     def __init__(self, plan: Plan, loop: SimLoop) -> None:
@@ -101,6 +102,9 @@ class World:
         self._good_specs: dict[str, Json] = {}
         self._deleted: dict[str, Json] = {}
         self._working: dict[str, tuple[Process | None, float, LeaderWork]] = {}
+        self.nodes = NodePlane(self, NODES)
+        if plan.agents:
+            self.nodes.build()
         self.seen = Observer(self.history, loop)
         self.server.on_write = self.seen.written
         self.server.answered = self.seen.answered
@@ -122,9 +126,11 @@ class World:
         self._working[replica.name] = (replica.process, self.loop.time(), work)
 
     def _allows(self, user: str, verb: str, kind: Kind, sub: str, namespace: str, name: str) -> bool:
-        """Hold the operator to its deployed rights; it never asks for more."""
+        """Hold the operator and the agents to their deployed rights; they never ask for more."""
         resource = f"{kind.plural}/{sub}" if sub else kind.plural
-        if user == "admin" or operator_may(verb, kind.group, resource, namespace, name):
+        who, _, node = user.partition("/")
+        may = partial(agent_may, node) if who == AGENT_USER else operator_may
+        if user == "admin" or may(verb, kind.group, resource, namespace, name):
             return True
         self.history.violate("11 only deployed rights", f"{verb} {resource} {namespace}/{name}")
         return False
@@ -145,6 +151,7 @@ class World:
             self.create("nodes", {"metadata": {"name": node}, "status": ready})
             drivers = [{"name": name, "nodeID": node} for name in self.drivers]
             self.create("csinodes", {"metadata": {"name": node}, "spec": {"drivers": drivers}})
+        self.nodes.populate()
         for number, claim in enumerate(self.plan.claims):
             self.add_claim(claim, NODES[number % len(NODES)])
         for policy in self.plan.policies:
@@ -185,22 +192,23 @@ class World:
         """Make a running Pod that uses a claim."""
         name = f"{life.name}-{len(life.pods)}"
         volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": life.name}}]
-        status = {"phase": "Running", "containerStatuses": [{"state": {"running": {}}}]}
         made = self.create(
             "pods",
             {
                 "metadata": {"name": name, "namespace": SHOP},
                 "spec": {"nodeName": node, "volumes": volumes},
-                "status": status,
+                "status": self.nodes.status(node),
             },
         )
         life.pods.append((made["metadata"]["uid"], name, self.loop.time(), None))
+        self.nodes.mount(life, made["metadata"]["uid"], node)
 
     def remove_pods(self, life: ClaimLife) -> None:
         """Delete the Pods that use a claim."""
         for number, (uid, name, born, died) in enumerate(life.pods):
             if died is None:
                 self.delete("pods", name, SHOP)
+                self.nodes.unmount(uid)
                 life.pods[number] = (uid, name, born, self.loop.time())
 
     def life_of(self, name: str) -> ClaimLife | None:
@@ -255,7 +263,8 @@ class World:
         """Do something to the world."""
         self.history.note("world", str(action)[12:])
         self.history.reach(f"action: {action.do}")
-        what: Callable[..., None] = getattr(self, f"do_{action.do}")
+        name = f"do_{action.do}"
+        what: Callable[..., None] = getattr(self if hasattr(self, name) else self.nodes, name)
         what(**action.how)
 
     def disturb(self, seconds: float, recovery: float, *, by_policy: bool = False) -> None:
@@ -506,6 +515,7 @@ class World:
                 volume.nil = False
         for operator in self.operators.values():
             operator.thaw()
+        self.nodes.end_of_faults()
         for name, spec in self._deleted.items():
             self._recreate(name, spec)
         for policy in self.plan.policies:
@@ -516,9 +526,10 @@ class World:
         self.disturb(0.0, 800.0)
 
     def restart_all(self) -> None:
-        """Put a fresh operator in the place of all others."""
+        """Put a fresh operator, and fresh agents, in the place of all others."""
         for operator in self.operators.values():
             operator.kill()
+        self.nodes.restart_all()
 
     def _probe(self) -> None:
         """Look at /healthz and /readyz of whoever leads, as the kubelet does."""

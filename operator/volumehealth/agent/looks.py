@@ -23,7 +23,7 @@ from volumehealth.node.klog import LogTail, News, read_kernel_log
 from volumehealth.node.mountinfo import MountTable, parse_mountinfo
 from volumehealth.node.nfs import NfsMount, parse_mountstats
 from volumehealth.node.uses import VolumeUse
-from volumehealth.node.workers import PATIENCE, HangsError, Workers
+from volumehealth.node.workers import PATIENCE, HangsError, Workers, in_thread
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +48,12 @@ class NodeSights:
     Attributes:
         files: its /proc and /sys.
         kernel_log: returns the whole kernel log; raises OSError if it may not be read.
+        start: has reads that may hang done beside the event loop.
     """
 
     files: NodeFiles = field(default_factory=RealFiles)
     kernel_log: Callable[[], str] = read_kernel_log
+    start: Callable[[Callable[[], None]], None] = in_thread
 
 
 class NodeLooks:
@@ -97,7 +99,7 @@ class NodeLooks:
         self._sights = sights or NodeSights()
         self._reads_log = kernel_log
         self._earlier = _earlier(earlier)
-        self._workers = Workers(patience)
+        self._workers = Workers(patience, start=self._sights.start)
         self._tail = LogTail()
         self._eyes: Eyes | None = None
         self._targets: tuple[Target, ...] = ()
@@ -294,6 +296,14 @@ class NodeLooks:
                 continue
             if not said and look not in sight.complete:
                 continue  # what was not seen takes nothing back
+            if (
+                not said
+                and look is Look.DEVICE
+                and sight.undecided
+                and self._ledger.says(target.claim.ref, observer)
+            ):
+                news |= self._ledger.confirm(target.claim, observer)
+                continue  # nor does what was not seen for long enough
             conditions = [
                 Condition(one.fault.status, one.fault.reason.value, clean_message(one.message))
                 for one in said

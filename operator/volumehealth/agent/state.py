@@ -116,6 +116,13 @@ class ReportState:
             page.silence, news = None, True
         return news
 
+    def confirm(self, claim: Claim, origin: Observer) -> bool:
+        """Note that one origin looked at a claim, and that what it said before stands; return whether that is news."""
+        page = self._page(claim)
+        news = origin not in page.covered
+        page.covered |= {origin}
+        return news
+
     def drop(self, claim: Claim, origin: Observer) -> bool:
         """Forget what one origin said, because it is not asked any more; return whether there was anything."""
         page = self._pages.get(claim.ref)

@@ -47,6 +47,7 @@ class CounterWatch:
         instance: str,
         used_since: datetime,
         reported_before: bool = False,
+        replica_lost_before: bool = False,
         remounts_read_only: bool = False,
     ) -> tuple[Fault, ...]:
         """Say what the counters of a filesystem have against it.
@@ -57,6 +58,8 @@ class CounterWatch:
             instance: which mounting it is, of which boot.
             used_since: when the first Pod that uses it came: an error after that is of this mounting.
             reported_before: this agent reported an error of this mounting before it was started anew.
+            replica_lost_before: it reported that a device is missing, so what is missing at first sight is not how it
+                was mounted.
             remounts_read_only: the filesystem has the option `errors=remount-ro`.
         """
         known = self._known.get(key)
@@ -64,6 +67,8 @@ class CounterWatch:
             known = self._known[key] = _first_sight(instance, filesystem)
             if reported_before:
                 known.grew = frozenset({"errors"})
+            if replica_lost_before:
+                known.missing = 0
         if filesystem.ext4 is not None:
             return self._ext4(known, filesystem.ext4, used_since, remounts_read_only)
         return self._btrfs(known, filesystem.btrfs) if filesystem.btrfs is not None else ()

@@ -102,6 +102,7 @@ class Sight:
         kind: of filesystem, or `block`; empty if not known.
         note: what the looks do not see although nothing is missing; may be empty.
         numbers: for metrics.
+        undecided: its device, or its server, may be as bad as it was said to be before: that takes more looks to tell.
     """
 
     incidents: tuple[Incident, ...] = ()
@@ -111,6 +112,7 @@ class Sight:
     kind: str = ""
     note: str = ""
     numbers: Numbers = Numbers()
+    undecided: bool = False
 
     @property
     def healthy(self) -> bool:
@@ -254,11 +256,13 @@ class Eyes:
         kind = "block" if use.block else mount.kind
         if mount.kind in NFS_KINDS and not use.block:
             below = self._of_server(mount, replies, faults)
+            undecided = replies.get(mount.point, Replies(undecided=True)).undecided
             looked, missing, numbers = self._served(use, mount, snapshot, Numbers())
         else:
             request = snapshot.requests.get(use.key)
             facts = snapshot.devices.get(request) if request is not None else None
             below, numbers = self._of_device(use, mount, facts, counted, faults, moment)
+            undecided = self._is_undecided(use, facts, counted, moment)
             looked, missing = self._seen(use, mount, request, facts, counted, snapshot)
         faults += self._of_log(use, mount, below, faults, moment)
         complete |= looked
@@ -275,6 +279,7 @@ class Eyes:
             kind=kind,
             note=self._note(kind, below, snapshot),
             numbers=numbers,
+            undecided=undecided,
         )
 
     def _of_server(self, mount: Mount, replies: Mapping[str, Replies], faults: list[Fault]) -> Below:
@@ -319,6 +324,7 @@ class Eyes:
                 instance=instance,
                 used_since=use.since,
                 reported_before=self._reported(use, Look.FILESYSTEM, instance),
+                replica_lost_before=self._said_before(use, Reason.REPLICA_LOST),
                 remounts_read_only="errors=remount-ro" in mount.super_options,
             )
         known = [one for stack in facts.stacks if (one := counted.get(stack.top.name)) is not None]
@@ -361,6 +367,20 @@ class Eyes:
             text = f"requests to the device {name} take {counted.latency:.1f} s on average, more than {limit:g} s"
             found.append(Fault(Look.DEVICE, DEGRADED, Reason.SLOW_IO, text))
         return found
+
+    def _is_undecided(
+        self, use: VolumeUse, facts: DeviceFacts | None, counted: Mapping[str, Counted], moment: _Moment
+    ) -> bool:
+        """Tell whether something may be wrong with the devices of a volume that has to last until it is said.
+
+        Who has only begun to look, or was paused, cannot say that what was said before is over.
+        """
+        for stack in facts.stacks if facts is not None else ():
+            known = counted.get(stack.top.name, Counted())
+            stands = known.since is not None and known.since < moment.monotonic
+            if known.first or stands or self._states.undecided(stack, moment.monotonic):
+                return True
+        return False
 
     def _stalled(self, name: str, counted: Counted, stood: float) -> list[Fault]:
         """Judge I/O that stands: before Linux 5.0 the count of what waits may be wrong, but not what was begun."""

@@ -72,10 +72,12 @@ class Replies:
     Attributes:
         silent: it was sent requests, or connects were made, and nothing was received for 60 seconds.
         last: when a reply was seen last, in monotonic seconds; None if none was yet.
+        undecided: whether it is silent cannot be said yet.
     """
 
     silent: bool = False
     last: float | None = None
+    undecided: bool = False
 
 
 @dataclass(slots=True)
@@ -119,11 +121,12 @@ class ServerWatch:
         known = self._watches.get(point)
         if known is None or transport.sent < known.transport.sent:
             self._watches[point] = _Watch(transport, excess)
-            return Replies()
+            return Replies(undecided=True)
         if transport.received != known.transport.received:
             self._watches[point] = _Watch(transport, min(known.excess, excess), last=now)
             return Replies(last=now)
         if excess > known.excess or transport.connects > known.transport.connects:
             known.waits_since = now if known.waits_since is None else known.waits_since
         since = known.waits_since
-        return Replies(since is not None and now - since >= PATIENCE, known.last)
+        silent = since is not None and now - since >= PATIENCE
+        return Replies(silent, known.last, undecided=not silent and (since is not None or known.last is None))

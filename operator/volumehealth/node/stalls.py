@@ -39,6 +39,7 @@ class Counted:
         latency: average seconds that requests took since the last look; None if too few ended.
         wrote: when a write was completed last, as far as it was watched, in monotonic seconds; None if none was.
         blind: the kernel does not count for this device.
+        first: there is no look before to compare with.
     """
 
     since: float | None = None
@@ -48,6 +49,7 @@ class Counted:
     latency: float | None = None
     wrote: float | None = None
     blind: bool = False
+    first: bool = False
 
 
 @dataclass(slots=True)
@@ -81,7 +83,7 @@ class StallWatch:
         known = self._watches.get(block.name)
         if known is None or not _same(known.block, block) or now - known.at > _LATE * interval:
             self._watches[block.name] = _Watch(block, now, dict.fromkeys(_standing(block), now), now)
-            return Counted()
+            return Counted(first=True)
         before, standing = known.block, _standing(block)
         latency = _latency(before, block)
         known.since = {

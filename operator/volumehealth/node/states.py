@@ -81,6 +81,15 @@ class StateWatch:
         """Tell whether a device of the stack is suspended, so that I/O rightly waits."""
         return any(block.suspended for block in stack.blocks)
 
+    def undecided(self, stack: Stack, now: float) -> bool:
+        """Tell whether a state below a device is bad, but not for so long that it counts."""
+        names = frozenset(block.name for block in stack.blocks)
+        bad = (since for key, since in self._bad.items() if key.partition(" ")[0] in names)
+        suspended = (since for name, since in self._suspended.items() if name in names)
+        return any(now - since < PATIENCE for since in bad) or any(
+            now - since < SUSPENDED for since in suspended
+        )
+
     def restart(self) -> None:
         """Begin anew with how long states have been bad: nothing is known of the time before."""
         self._bad.clear()

@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 PATIENCE = 2.0
@@ -42,15 +43,24 @@ class _Thread:
     ended: bool = False
 
 
+def in_thread(work: Callable[[], None]) -> None:
+    """Do something in a thread of its own, which ends with the process."""
+    threading.Thread(target=work, daemon=True, name="look").start()
+
+
 class Workers:
     """Runs rounds of jobs.
 
     Args:
         patience: seconds that one job may take.
+        start: has something done beside the event loop; a simulation, which has no threads, does it at once.
     """
 
-    def __init__(self, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, patience: float = PATIENCE, *, start: Callable[[Callable[[], None]], None] = in_thread
+    ) -> None:
         self._patience = patience
+        self._start = start
         self._hanging: dict[Hashable, _Thread] = {}
 
     @property
@@ -84,7 +94,7 @@ class Workers:
             except RuntimeError:  # the process ends
                 thread.abandoned = True
 
-        threading.Thread(target=_serve, args=(thread, advance), daemon=True, name="look").start()
+        self._start(partial(_serve, thread, advance))
         while not thread.ended:
             begun = thread.begun
             try:

@@ -3,8 +3,11 @@
 import asyncio
 import errno
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from support.agent import KUBELET, make_claim, make_pod, make_target
 from support.clock import ManualClock
@@ -273,6 +276,69 @@ async def test_what_was_reported_is_not_forgotten_while_it_is_not_known_what_is_
         running.cancel()
     assert after.said == ["KernelLog:FilesystemShutdown"]
     assert after.looks.seen[REF].incidents
+
+
+def stall(looking: Looking) -> None:
+    looking.files.count("sda", waiting=3, started="1 2")
+
+
+def go_on(looking: Looking) -> None:
+    looking.files.count("sda", reads=99, writes=99, waiting=2, started="1 1")
+
+
+def take_offline(looking: Looking) -> None:
+    looking.files.remove("/sys/class/block/sda")
+    looking.files.remove("/sys/dev/block/8:0")
+    looking.files.scsi("sda", "8:0", "0:0:0:0", state="offline")
+
+
+def bring_back(looking: Looking) -> None:
+    looking.files.scsi("sda", "8:0", "0:0:0:0", state="running")
+
+
+LASTING = [
+    pytest.param(stall, go_on, "BlockDevice:IOStalled", id="stalled"),
+    pytest.param(take_offline, bring_back, "BlockDevice:DeviceOffline", id="offline"),
+]
+"""What has to last for a minute until it is said."""
+
+
+@pytest.mark.parametrize(("breaks", "heals", "said"), LASTING)
+async def test_an_agent_that_is_started_anew_takes_nothing_back_that_takes_a_minute_to_see(
+    breaks: Callable[[Looking], None], heals: Callable[[Looking], None], said: str
+) -> None:
+    """It was told as recovered and found again, wherever `healthyAfter` is shorter than that minute."""
+    looking = Looking()
+    await looking.look(2)
+    breaks(looking)
+    await looking.look(7)
+    assert looking.said == [said]
+    after = Looking(earlier=looking.report)
+    breaks(after)
+    for _ in range(8):
+        await after.look()
+        assert after.said == [said]
+        assert Observer.BLOCK_DEVICE in after.ledger.covered(REF)
+    heals(after)
+    await after.look()
+    assert after.said == []
+
+
+@pytest.mark.parametrize(("breaks", "heals", "said"), LASTING)
+async def test_an_agent_that_was_paused_takes_nothing_back_that_takes_a_minute_to_see(
+    breaks: Callable[[Looking], None], heals: Callable[[Looking], None], said: str
+) -> None:
+    looking = Looking()
+    await looking.look(2)
+    breaks(looking)
+    await looking.look(7)
+    looking.clock.advance(600)
+    for _ in range(8):
+        await looking.look()
+        assert looking.said == [said]
+    heals(looking)
+    await looking.look()
+    assert looking.said == []
 
 
 async def test_another_boot_is_another_instance() -> None:

@@ -559,6 +559,19 @@ def test_an_ext4_that_takes_writes_again_is_over_on_kernels_that_allow_it() -> N
     assert said(node.look()["data"]) == []
 
 
+def test_a_device_that_a_btrfs_lacks_is_not_forgotten_by_an_agent_that_is_started_anew() -> None:
+    node = btrfs_node()
+    node.files.write("/sys/fs/btrfs/uuid-1/devinfo/2/missing", 0)
+    node.look(2)
+    node.files.write("/sys/fs/btrfs/uuid-1/devinfo/2/missing", 1)
+    sights = node.look()
+    assert said(sights["data"]) == ["Degraded/ReplicaLost"]
+    node.restart(remembered(sights, node.uses, node.now))
+    assert said(node.look(3)["data"]) == ["Degraded/ReplicaLost"]
+    node.files.write("/sys/fs/btrfs/uuid-1/devinfo/2/missing", 0)
+    assert said(node.look()["data"]) == []
+
+
 def test_a_btrfs_is_read_only_as_long_as_the_table_says_so() -> None:
     node = btrfs_node()
     node.look(2)

@@ -1,0 +1,190 @@
+"""What must hold of the node plane: what agents reported and people were told, against what the world knows."""
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from simulation.machines import BY_REASON, NODE_FAULTS, NodeFault, Place
+from simulation.objects import Json
+from simulation.observe import Told
+from simulation.regimes import Regime
+from simulation.telling import Mode, Patience, Segment, calm, is_abnormal
+from simulation.world import ClaimLife, World
+from volumehealth.model.report import AGENT_SILENT_SECONDS, VolumeHealthReport, agent_lease_name
+
+LOOKING = 60.0
+"""Seconds from a change on a node until it is in the report: a round of looks, one more, and the gaps between writes."""
+_HEAD = re.compile(r"(?P<status>\w+)/(?P<reason>\w+) \(Node (?P<node>\S+)\): ")
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What a node can say of a claim: the key under which people are told."""
+
+    node: str
+    fault: NodeFault
+
+
+def sighting_of(event: Told) -> tuple[str, str] | None:
+    """Return the node and the reason that an Event is about; None if no node said it."""
+    found = _HEAD.match(event.message)
+    return (found["node"], found["reason"]) if found else None
+
+
+def sightings(world: World) -> Iterator[Sighting]:
+    """Yield all that nodes can say."""
+    for node in world.nodes.machines:
+        for fault in NODE_FAULTS.values():
+            yield Sighting(node, fault)
+
+
+def on_node(regime: Regime, default: Patience, fault: NodeFault) -> Patience:
+    """Return a policy's delays for what a node sees."""
+    patience = regime.patience or default
+    return replace(
+        patience,
+        ill=patience.ill + fault.delay,
+        timeout=LOOKING + fault.delay,
+        slack=patience.slack + LOOKING,
+        confirming=0.0,
+    )
+
+
+def segments(
+    world: World, life: ClaimLife, sighting: Sighting, modes: Sequence[tuple[float, Regime, Mode]]
+) -> list[Segment]:
+    """Return when a node saw a fault of a claim's volume, and how that was watched.
+
+    Args:
+        world: after a run.
+        life: the claim.
+        sighting: which fault on which node.
+        modes: how the claim was watched, with the moments since when; the first is its birth.
+    """
+    places = [place for place in world.nodes.places_of(life.uid) if place.node == sighting.node]
+    end = life.died if life.died is not None else world.loop.time()
+    changes = [at for place in places for at, _ in place.truth]
+    borders = [at for place in places for at in (place.since, place.until) if at is not None]
+    moments = sorted({0.0, end, *(at for at in (*changes, *borders, *(at for at, *_ in modes)) if at < end)})
+    found: list[Segment] = []
+    for start, until in pairwise(moments):
+        _, regime, mode = next((one for one in reversed(modes) if one[0] <= start), modes[0])
+        patience = on_node(regime, Patience(0.0, 0.0, 60.0, 15.0), sighting.fault)
+        place = next((one for one in reversed(places) if _covers(one, start)), None)
+        closing = 60.0
+        if place is None and mode in (Mode.ON, Mode.UNSURE):
+            closing = patience.sure(ill=False)
+            mode = Mode.OFF if mode is Mode.ON else mode
+        ill = place is not None and _is(place, start, sighting.fault)
+        new = Segment(start, until, ill, patience, mode, closing)
+        if found and replace(new, start=found[-1].start) == replace(found[-1], end=until):
+            found[-1] = replace(found[-1], end=until)
+        else:
+            found.append(new)
+    return found
+
+
+def _covers(place: Place, at: float) -> bool:
+    return place.since <= at and (place.until is None or at < place.until)
+
+
+def _is(place: Place, at: float, fault: NodeFault) -> bool:
+    kind = place.fault_at(at)
+    return bool(kind) and NODE_FAULTS[kind] == fault
+
+
+# ---- what agents said ----
+
+
+def said_for(world: World, life: ClaimLife, event: Told, late: float) -> float:
+    """Return for how long a node's agent was alive and said what an Event tells, and nothing else.
+
+    Args:
+        world: after a run.
+        life: the claim.
+        event: on it.
+        late: the longest that the Event may have been on its way.
+    """
+    node, reason = sighting_of(event) or ("", "")
+    ill = is_abnormal(event)
+    states = world.seen.reports.get(node, [])
+    ends = [*(state.at for state in states[1:]), math.inf]
+    longest = said = 0.0
+    for state, end in zip(states, ends, strict=True):
+        if state.at > event.at:
+            break
+        says = _says(state.report, life.uid, BY_REASON[reason])
+        until = min(end, event.at)
+        if says is ill:
+            said += _alive(world, node, state.at, until)
+            if until >= event.at - late:
+                longest = max(longest, said)
+        elif says is not None:
+            said = 0.0
+    return longest
+
+
+def _says(report: VolumeHealthReport | None, uid: str, fault: NodeFault) -> bool | None:
+    """Tell whether a report says something of a claim; None if it says neither that nor that it looked."""
+    if report is None:
+        return None
+    for volume in report.volumes:
+        if volume.claim_uid == uid and any(one.reason == fault.reason for one in volume.conditions):
+            return True
+    looked = any(one.observer is fault.observer and uid in one.names for one in report.coverage)
+    return False if looked else None
+
+
+def _alive(world: World, node: str, start: float, end: float) -> float:
+    """Return for how much of a time an agent's Lease was valid."""
+    total, at = 0.0, start
+    for renewed in world.seen.renewals.get(agent_lease_name(node), []):
+        first, last = max(renewed, at), min(renewed + AGENT_SILENT_SECONDS, end)
+        if last > first:
+            total, at = total + last - first, last
+    return total
+
+
+def completed(world: World, life: ClaimLife, oldest: float, at: float) -> bool:
+    """Tell whether some agent that lived had completed every look at a claim, and found nothing, not too long ago."""
+    for node, states in world.seen.reports.items():
+        ends = [*(state.at for state in states[1:]), math.inf]
+        for state, end in zip(states, ends, strict=True):
+            lately = state.at <= at and end >= oldest
+            said = lately and _is_complete(state.report, life.uid)
+            if said and _alive(world, node, max(state.at, oldest - AGENT_SILENT_SECONDS), min(end, at)) > 0.0:
+                return True
+    return False
+
+
+def _is_complete(report: VolumeHealthReport | None, uid: str) -> bool:
+    return (
+        report is not None
+        and uid in report.complete
+        and all(volume.claim_uid != uid for volume in report.volumes)
+    )
+
+
+def surely_seen(
+    world: World, life: ClaimLife, regime: Regime, at: float, disturbed: Sequence[tuple[float, float]]
+) -> bool:
+    """Tell whether a node has seen a fault of a claim for so long that it must be a finding."""
+    for place in world.nodes.places_of(life.uid):
+        kind = place.fault_at(at)
+        if kind and _covers(place, at) and regime.patience is not None:
+            since = max(moment for moment, fault in place.truth if moment <= at and fault)
+            needed = on_node(regime, regime.patience, NODE_FAULTS[kind]).sure(ill=True)
+            if any(end - start > needed for start, end in calm(since, at, disturbed)):
+                return True
+    return False
+
+
+def is_of_silence(world: World, plural: str, new: Json | None) -> bool:
+    """Tell whether a write only says that agents are silent, or are not any more: nothing is told of a claim."""
+    if not world.nodes.on or new is None:
+        return False
+    if plural == "events":
+        return bool(new["involvedObject"]["kind"] == "VolumeHealthPolicy")
+    return plural in ("volumehealths", "volumehealthpolicies", "volumehealthdrivers")

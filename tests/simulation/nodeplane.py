@@ -1,0 +1,205 @@
+"""The node plane of a simulated world: nodes with their agents, volumes mounted there, and what breaks."""
+
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING
+
+from simulation.driver import SimDriver
+from simulation.loop import Process
+from simulation.machines import NODE_FAULTS, Machine, Place, inline, plugin_socket
+from simulation.network import SimTransport, SimWire
+from simulation.objects import Json
+from simulation.processes import NAMESPACE, Host, Replica, SimCredentials
+from volumehealth.agent.looks import NodeSights
+from volumehealth.agent.node import NodeAgent
+from volumehealth.agent.reach import NodeReach
+from volumehealth.agent.registry import REGISTRY
+from volumehealth.agent.settings import NodeSettings
+from volumehealth.kube.api import Api
+from volumehealth.model.clock import rfc3339
+from volumehealth.settings import Settings
+
+if TYPE_CHECKING:
+    from simulation.world import ClaimLife, World
+
+AGENT_NAMESPACE = "volumehealth-agent"
+AGENT_USER = "system:serviceaccount:volumehealth-agent:volumehealth-agent"
+"""With the node's name behind a slash: an agent's token names its node."""
+COMEBACK = 240.0
+"""Seconds until an agent that was away is believed again at the latest: started, everything looked at, a Lease renewed."""
+
+
+async def agent_main(replica: Replica, process: Process, random: Random, *, machine: Machine) -> str:
+    """Run a node agent as `agent.process.run_node` does."""
+    network, host = replica.network, replica.host
+    api = Api(
+        SimCredentials(replica.user),
+        clock=host,
+        connect=lambda _: SimTransport(network, process, replica.user),
+    )
+    await api.open()
+    sights = NodeSights(files=machine.files, kernel_log=machine.kernel_log, start=inline)
+    agent = NodeAgent(
+        api,
+        NodeSettings(Settings(namespace=NAMESPACE), host.name, kubelet_dir=machine.kubelet),
+        clock=host,
+        random=random,
+        reach=NodeReach(dial=partial(SimWire, network, process), sockets=machine.sockets, sights=sights),
+        holder=f"{replica.name}-{replica.starts}",
+    )
+    await agent.run()
+    return "all work ended"
+
+
+@dataclass(eq=False)
+class NodePlane:
+    """Nodes and their agents; without agents only which Pod is where.
+
+    Attributes:
+        machines, agents: by name of the node.
+        places: every mounting that ever was.
+    """
+
+    world: "World"
+    names: tuple[str, ...]
+    machines: dict[str, Machine] = field(default_factory=dict)
+    agents: dict[str, Replica] = field(default_factory=dict)
+    places: list[Place] = field(default_factory=list)
+
+    @property
+    def on(self) -> bool:
+        """Whether this world has agents."""
+        return bool(self.agents)
+
+    # ---- building ----
+
+    def build(self) -> None:
+        """Make nodes, plugins and agents; they do not run yet."""
+        world, errors = self.world, dict[str, tuple[int, int]]()
+        for name in self.names:
+            host = Host(name, world.loop)
+            machine = self.machines[name] = Machine(host, tuple(world.drivers), errors)
+            main = partial(agent_main, machine=machine)
+            user = f"{AGENT_USER}/{name}"
+            self.agents[name] = Replica(f"agent-{name}", user, host, main, world.network, world.history)
+            for driver in world.drivers.values():
+                self._add_plugin(driver, machine)
+
+    def _add_plugin(self, controller: SimDriver, machine: Machine) -> None:
+        """Let a driver's node plugin run on a node; it has no call of health."""
+        name, network = controller.name, self.world.network
+        address = f"unix://{machine.kubelet}/plugins/{name}/csi.sock"
+        plugin = SimDriver(
+            name=name,
+            volumes=controller.volumes,
+            address=address,
+            time=self.world.loop.time,
+            random=Random(self.world.random.getrandbits(64)),
+            plane=machine.host.name,
+        )
+        network.drivers[address] = plugin
+        network.drivers[f"unix://{machine.kubelet}/{REGISTRY}/{plugin_socket(name)}"] = plugin
+
+    def populate(self) -> None:
+        """Make the agents' Pods, and start them."""
+        if self.on:
+            self.world.create("namespaces", {"metadata": {"name": AGENT_NAMESPACE}})
+        for node, agent in self.agents.items():
+            metadata = {
+                "name": agent.name,
+                "namespace": AGENT_NAMESPACE,
+                "labels": {"app.kubernetes.io/name": "volumehealth-agent"},
+            }
+            self.world.create(
+                "pods",
+                {"metadata": metadata, "spec": {"nodeName": node}, "status": {"phase": "Running"}},
+            )
+            agent.start()
+
+    def status(self, node: str) -> Json:
+        """Return the status of a Pod that runs on a node."""
+        running: Json = {}
+        status: Json = {"phase": "Running", "containerStatuses": [{"state": {"running": running}}]}
+        if self.on:
+            running["startedAt"] = status["startTime"] = rfc3339(self.machines[node].host.now())
+        return status
+
+    def mount(self, life: "ClaimLife", pod: str, node: str) -> None:
+        """A Pod's volume is mounted."""
+        if self.on:
+            place = Place(
+                node, life.uid, pod, life.handle, f"pv-{life.handle}", life.driver, self.world.loop.time()
+            )
+            self.machines[node].mount(place)
+            self.places.append(place)
+
+    def unmount(self, pod: str) -> None:
+        """A Pod has gone, and its volume is unmounted."""
+        for place in self.places:
+            if place.pod == pod and place.until is None:
+                self.machines[place.node].unmount(place)
+                place.until = self.world.loop.time()
+
+    # ---- what is true ----
+
+    def places_of(self, claim: str) -> list[Place]:
+        """Return where a claim's volume was mounted, by its uid."""
+        return [place for place in self.places if place.claim == claim]
+
+    def fault_of(self, claim: str) -> str:
+        """Return what a node sees of a claim's volume now; empty if nothing is wrong."""
+        return next((one.fault for one in self.places_of(claim) if one.until is None and one.fault), "")
+
+    # ---- what is done ----
+
+    def do_node_fault(self, name: str, kind: str) -> None:
+        """Something breaks where a claim's volume is mounted; what needs a new mounting breaks nothing more."""
+        for place in self._mounted(name):
+            if not (place.fault and NODE_FAULTS[place.fault].latched):
+                self.machines[place.node].break_(place, kind)
+                place.truth.append((self.world.loop.time(), kind))
+
+    def do_node_heal(self, name: str) -> None:
+        """It is mended; what lasts until the volume is mounted anew is mended by a new Pod."""
+        for place in self._mounted(name):
+            if place.fault and NODE_FAULTS[place.fault].latched:
+                self.world.do_pod_move(name)
+            elif place.fault:
+                self.machines[place.node].mend(place)
+                place.truth.append((self.world.loop.time(), ""))
+
+    def _mounted(self, name: str) -> list[Place]:
+        life = self.world.life_of(name)
+        return [one for one in self.places_of(life.uid) if one.until is None] if life is not None else []
+
+    def do_agent_kill(self, node: str) -> None:
+        """SIGKILL."""
+        self.world.disturb(0.0, COMEBACK)
+        self.agents[node].kill()
+
+    def do_agent_freeze(self, node: str, seconds: float) -> None:
+        """SIGSTOP, and SIGCONT later."""
+        self.world.disturb(seconds, COMEBACK)
+        self.agents[node].freeze(seconds)
+
+    def do_agent_away(self, node: str, seconds: float) -> None:
+        """The agent cannot be started for a while."""
+        self.world.disturb(seconds, COMEBACK)
+        self.agents[node].stop()
+        self.world.loop.in_world(seconds, self._back, node)
+
+    def _back(self, node: str) -> None:
+        self.agents[node].wanted = True
+        self.agents[node].start()
+
+    def end_of_faults(self) -> None:
+        """All agents run from now on."""
+        for node, agent in self.agents.items():
+            agent.thaw()
+            self._back(node)
+
+    def restart_all(self) -> None:
+        """Put fresh agents in the place of all others."""
+        for agent in self.agents.values():
+            agent.kill()
