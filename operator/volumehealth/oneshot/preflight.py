@@ -3,9 +3,8 @@
 Read-only, before and after the installation; what may not be read is said.
 """
 
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -14,6 +13,7 @@ from volumehealth.errors import Forbidden
 from volumehealth.kube.api import Api
 from volumehealth.model.known_drivers import Calls, KnownDriver, known_driver
 from volumehealth.model.vocabulary import API_VERSION, DRIVERS, POLICIES
+from volumehealth.oneshot.installed import Release, refused_by_selinux
 from volumehealth.oneshot.reading import Object, if_allowed, read_items
 from volumehealth.oneshot.workloads import Controller, blocks_of, find_controllers, registered_where
 
@@ -28,12 +28,12 @@ _LISTS = {
     "statefulsets": f"{_APPS}/statefulsets",
     "daemonsets": f"{_APPS}/daemonsets",
     "namespaces": "/api/v1/namespaces",
+    "nodes": "/api/v1/nodes",
     "quotas": "/api/v1/resourcequotas",
     "limits": "/api/v1/limitranges",
     "vhd": f"/apis/{API_VERSION}/{DRIVERS}",
     "vhp": f"/apis/{API_VERSION}/{POLICIES}",
 }
-_CHART = "charts/volumehealth --namespace volumehealth-system"
 _NAME = "app.kubernetes.io/name"
 _ANSWERS = "Answering"
 
@@ -121,6 +121,21 @@ class ClusterFacts:
     def __getitem__(self, name: str) -> list[Object]:
         return self.lists.get(name) or []
 
+    @property
+    def operators(self) -> list[Object]:
+        """The operator's Deployments."""
+        return _of(self["deployments"], "volumehealth-operator")
+
+    @property
+    def agents(self) -> list[Object]:
+        """The node agents' DaemonSets."""
+        return _of(self["daemonsets"], "volumehealth-agent")
+
+    @property
+    def release(self) -> Release:
+        """How it was installed."""
+        return Release.of([*self.operators, *self.agents])
+
 
 async def read_cluster(api: Api) -> ClusterFacts:
     """Read everything that preflight looks at.
@@ -157,12 +172,16 @@ def preflight(facts: ClusterFacts) -> Preflight:
     controllers = find_controllers(workloads, names, homes)
     drafts = [_draft(name, facts, controllers.get(name)) for name in sorted(names)]
     wanting = [(plan.name, controller) for plan, controller, wants in drafts if wants and controller]
+    before = len(steps)
     if wanting:
-        steps.append(_connect(wanting, inject="v1" in facts.admission))
-    connect = len(steps)
+        steps += facts.release.connect(wanting, inject="v1" in facts.admission)
+    each = {
+        name: number if len(steps) > before + 1 else before + 1
+        for number, (name, _) in enumerate(wanting, start=before + 1)
+    }
     plans = []
     for plan, controller, wants in drafts:
-        helps: list[int] = [connect] if wants and controller else []
+        helps: list[int] = [each[plan.name]] if wants and controller else []
         if wants and controller and "v1" in facts.admission:
             steps.append(f"kubectl rollout restart {controller.target}")
             helps.append(len(steps))
@@ -180,11 +199,10 @@ def _points(facts: ClusterFacts, steps: list[str]) -> Iterable[Point]:
         not old, f"Kubernetes {facts.version}{f': {oldest} is the oldest that is tested' if old else ''}"
     )
     served = facts.lists.get("vhp") is not None or any("volumehealthpolicies" in one for one in facts.refused)
-    operators = _of(facts["deployments"], "volumehealth-operator")
+    operators = facts.operators
     if not served and not operators:
         yield Point(False, "volumehealth is not installed")
-        preset = " -f charts/volumehealth/presets/openshift.yaml" if facts.openshift else ""
-        steps.append(f"helm install volumehealth {_CHART} --create-namespace{preset}")
+        steps.append(facts.release.install(openshift=facts.openshift, nodes=facts["nodes"]))
         steps.append("kubectl apply -f examples/smallest.yaml")
         yield from _agent_namespace(facts)
         return
@@ -203,10 +221,10 @@ def _points(facts: ClusterFacts, steps: list[str]) -> Iterable[Point]:
 
 
 def _agents(facts: ClusterFacts, steps: list[str]) -> Iterable[Point]:
-    agents = _of(facts["daemonsets"], "volumehealth-agent")
+    agents = facts.agents
     if not agents and facts.lists.get("daemonsets") is not None:
         yield Point(False, "no node agent: mounts, devices, filesystems and node plugins are not looked at")
-        steps.append(f"helm upgrade volumehealth {_CHART} --reuse-values --set agent.enabled=true")
+        steps.append(facts.release.add_agents())
     for one in agents:
         status = one.get("status") or {}
         ready, wanted = status.get("numberReady", 0), status.get("desiredNumberScheduled", 0)
@@ -216,6 +234,9 @@ def _agents(facts: ClusterFacts, steps: list[str]) -> Iterable[Point]:
             steps.append(
                 f"kubectl describe daemonset {one['metadata']['name']} -n {one['metadata']['namespace']}"
             )
+        for text, kind in refused_by_selinux(facts["nodes"], one):
+            yield Point(False, text)
+            steps.append(facts.release.relabel(kind, one))
     yield from _agent_namespace(facts)
 
 
@@ -355,21 +376,3 @@ def _blocks(
 
 def _within(items: Iterable[Object], controller: Controller) -> list[Object]:
     return [one for one in items if one["metadata"]["namespace"] == controller.namespace]
-
-
-def _connect(wanting: Sequence[tuple[str, Controller]], *, inject: bool) -> str:
-    """Write the command that gives every driver its rights, and, with the admission policy, its agent."""
-    agents: list[Mapping[str, object]] = [
-        {
-            "driver": name.lower(),
-            "namespace": one.namespace,
-            "serviceAccount": one.account,
-            "socketVolume": one.socket_volume or "SOCKET-VOLUME",
-            "inject": inject,
-        }
-        for name, one in wanting
-    ]
-    return (
-        f"helm upgrade volumehealth {_CHART} --reuse-values --set-json "
-        f"'controllerAgents={json.dumps(agents, separators=(',', ':'))}'"
-    )

@@ -9,6 +9,7 @@ from volumehealth.oneshot.preflight import ClusterFacts, preflight
 from volumehealth.oneshot.workloads import find_controllers, quantity, registered_where
 
 DELL = "csi-powerstore.dellemc.com"
+HELM = {"meta.helm.sh/release-name": "vh", "meta.helm.sh/release-namespace": "ops"}
 
 
 def driver(name: str) -> dict[str, Any]:
@@ -70,6 +71,7 @@ def installed(**lists: Any) -> ClusterFacts:
             "namespace": "volumehealth-system",
             "name": "volumehealth-operator",
             "labels": {"app.kubernetes.io/name": "volumehealth-operator"},
+            "annotations": HELM,
         },
         "spec": {"replicas": 2},
         "status": {"readyReplicas": 2},
@@ -108,6 +110,79 @@ def test_the_next_command_holds_the_controllers_namespace_account_and_socket() -
     assert '"socketVolume":"socket-dir","inject":true' in connect
     assert restart == "kubectl rollout restart deployment/ps -n storage"
     assert found.drivers[0].steps == (1, 2)
+
+
+def test_a_release_is_upgraded_by_its_own_name_where_it_is() -> None:
+    found = preflight(installed(daemonsets=[], csidrivers=[], csinodes=[], volumes=[]))
+    assert found.steps == (
+        "helm upgrade vh charts/volumehealth --namespace ops --reuse-values --set agent.enabled=true",
+    )
+
+
+def without_release(cluster: ClusterFacts) -> None:
+    """Make it one that kustomize made."""
+    for one in cluster["deployments"]:
+        one["metadata"].pop("annotations", None)
+
+
+def test_an_installation_by_kustomize_is_never_told_to_upgrade_a_release() -> None:
+    cluster = installed(daemonsets=[], csidrivers=[driver(DELL), driver("b.example.com")])
+    without_release(cluster)
+    cluster["deployments"].extend(
+        [
+            controller("ps", f"--driver={DELL}"),
+            controller("b", "--driver=b.example.com"),
+        ]
+    )
+    found = preflight(cluster)
+    assert "helm" not in " ".join(found.steps)
+    assert found.steps[0] == "kubectl apply -k deploy/agent"
+    for plan in found.drivers:
+        connect, restart = (found.steps[number - 1] for number in plan.steps)
+        assert connect.startswith("kubectl apply -k DIRECTORY")
+        assert f"driver={plan.name} namespace=storage" in connect
+        assert restart.startswith("kubectl rollout restart")
+
+
+def on_system(image: str) -> dict[str, Any]:
+    return {"metadata": {"name": "n"}, "status": {"nodeInfo": {"osImage": image}}}
+
+
+@pytest.mark.parametrize(
+    ("image", "kind", "needed"),
+    [
+        ("Bottlerocket OS 1.20.0 (aws-k8s-1.30)", "spc_t", "super_t"),
+        ("Bottlerocket OS 1.20.0 (aws-k8s-1.30)", "super_t", ""),
+        ("Red Hat Enterprise Linux CoreOS 418.94.202410090804-0", "", "spc_t"),
+        ("Red Hat Enterprise Linux CoreOS 418.94.202410090804-0", "spc_t", ""),
+        ("Debian GNU/Linux 12 (bookworm)", "", ""),
+        ("Red Hat Enterprise Linux 9.4 (Plow)", "", ""),  # an administrator may have switched it off
+    ],
+)
+@pytest.mark.parametrize("helm", [True, False])
+def test_selinux_is_named_only_where_the_nodes_system_is_known_to_enforce_it(
+    image: str, kind: str, needed: str, *, helm: bool
+) -> None:
+    cluster = installed(nodes=[on_system(image)], csidrivers=[], csinodes=[], volumes=[])
+    if not helm:
+        without_release(cluster)
+    if kind:
+        pod = {"securityContext": {"seLinuxOptions": {"type": kind}}}
+        cluster["daemonsets"][0]["spec"].update({"template": {"spec": pod}})
+    found = preflight(cluster)
+    told = [point.text for point in found.points if "SELinux" in point.text]
+    if not needed:
+        assert (told, found.steps) == ([], ())
+        return
+    (text,), (step,) = told, found.steps
+    assert f"needs the type {needed}" in text
+    assert step.startswith("helm upgrade vh " if helm else "kubectl patch daemonset volumehealth-agent ")
+    assert needed in step or "presets/eks.yaml" in step
+
+
+def test_before_the_installation_the_preset_of_bottlerocket_is_named() -> None:
+    (step, *_) = preflight(facts(nodes=[on_system("Bottlerocket OS 1.20.0")])).steps
+    assert step.endswith("-f charts/volumehealth/presets/eks.yaml")
 
 
 def test_nothing_is_to_do_where_every_driver_is_heard() -> None:
