@@ -32,11 +32,6 @@ class Illness:
     reason: str
     message: str
 
-    @property
-    def changes(self) -> bool:
-        """Whether the driver says something else in each answer."""
-        return "*" in self.reason
-
 
 @dataclass(slots=True)
 class SimVolume:

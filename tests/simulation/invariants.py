@@ -70,10 +70,6 @@ def check_all(world: World) -> None:
     for life in world.lives:
         _told_by_nodes(world, life, disturbed)
         segments = segments_of(world, life)
-        if any(illness is not None and illness.changes for _, illness in world.volume(life.handle).truth):
-            _is_recorded_whatever_is_said(world, life, segments)
-            _records(world, life, disturbed)
-            continue
         told = _not_by_nodes(told_about(world, life.uid))
         forgotten = _forgotten(world, life, disturbed)
         _telling(world, f"claim {life.name}", segments, told, forgotten)
@@ -143,26 +139,6 @@ def _forgotten(world: World, life: ClaimLife, disturbed: Any) -> list[float]:
 def told_about(world: World, uid: str) -> list[Told]:
     """Return the Events on an object."""
     return [one for one in world.seen.told if one.about == uid]
-
-
-def _is_recorded_whatever_is_said(world: World, life: ClaimLife, segments: list[Segment]) -> None:
-    """A claim whose driver says something else in each answer is unhealthy in time.
-
-    Each word is a finding of its own, and one follows the other, so nobody can say how often people are told.
-    """
-    disturbed = united(world.disturbed)
-    states = [one for one in world.seen.records.get((SHOP, life.name), []) if one.claim == life.uid]
-    for segment in segments:
-        needed = segment.patience.sure(ill=True)
-        if not segment.ill or segment.mode is not Mode.ON:
-            continue
-        for start, end in calm(segment.start, segment.end, disturbed):
-            if end - start > needed:
-                last = next((one for one in reversed(states) if one.at <= start + needed), None)
-                if last is None or not (last.status or {}).get("findings"):
-                    world.history.violate(
-                        TELLING, f"{life.name} is ill from {minutes(segment.start)} and has no finding"
-                    )
 
 
 def _telling(

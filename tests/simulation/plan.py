@@ -262,10 +262,7 @@ class _Builder:
             while now < self._until:
                 yield Action(now, "ill", how)
                 now += random.expovariate(1 / scale)
-                if "*" in reason:  # no rest is possible while the words change
-                    now = min(now, self._until - 1.0)
-                    yield Action(now, "well", {"handle": claim["handle"]})
-                elif now < self._until and random.random() < 0.95:
+                if now < self._until and random.random() < 0.95:
                     yield Action(now, "well", {"handle": claim["handle"]})
                 now += random.expovariate(1 / scale)
 

@@ -143,13 +143,13 @@ def judge_claim(
         answers, stand_ins, driver=driver, rules=settings.rules, delay=settings.unhealthy_after, now=now
     )
     states |= _of_other_objects(past, hearing, origins, ref)
+    known = frozenset(origin for origin in past.confirmed_origins if not hearing.is_clean(origin))
+    following = _follow_pending(past.pending, hearing, states, known, tick)
     followed = _follow_findings(
-        past.findings, hearing, {} if stale_reason else states, settings.healthy_after, tick,
+        past.findings, following, hearing, {} if stale_reason else states, known, settings.healthy_after, tick,
         frozen=bool(stale_reason),
     )  # fmt: skip
     kept, cleared, closed = followed
-    known = frozenset(origin for origin in past.confirmed_origins if not hearing.is_clean(origin))
-    following = _follow_pending(past.pending, hearing, states, known, tick)
     pending = _take_up(following, kept, hearing, known, tick)
     waiting, confirmed, known = _confirm(pending, kept, hearing, known, past.episodes, now)
     said = [wait for wait in waiting if _statement(hearing, wait) is not None]
@@ -401,9 +401,11 @@ def _stop(finding: Finding) -> Finding:
 
 
 def _follow_findings(
-    findings: Iterable[Finding],
+    findings: Sequence[Finding],
+    pending: Sequence[Pending],
     hearing: Statements,
     states: _States,
+    known: frozenset[Origin],
     healthy_after: timedelta,
     tick: _Tick,
     *,
@@ -420,6 +422,10 @@ def _follow_findings(
             kept.append(_said_again(finding, statement, hearing.observers[finding.identity]))
         elif over is None:
             kept.append(replace(_stop(finding), stale=True))
+        elif not over.ended and _goes_on_in_passing_words(
+            finding, findings, pending, hearing, known, healthy_after
+        ):
+            kept.append(replace(finding, stale=False, clear_since=None, clear=NOTHING_ANSWERED))
         else:
             clear = _go_on(finding.clear, over.stamp, tick)
             since = finding.clear_since or min(over.stamp, tick.wall)
@@ -431,6 +437,44 @@ def _follow_findings(
             else:
                 cleared.append(following)
     return kept, cleared, closed
+
+
+def _goes_on_in_passing_words(
+    finding: Finding,
+    findings: Sequence[Finding],
+    pending: Sequence[Pending],
+    hearing: Statements,
+    known: frozenset[Origin],
+    healthy_after: timedelta,
+) -> bool:
+    """Tell whether the driver that said a finding says something as bad now, in words that do not last.
+
+    A driver that puts a number into its reason says a new one in each answer. That is one fault, which is told once, and
+    not a fault that recovers every few minutes beside a new one. Others have a fixed word for each fault.
+    """
+    found = {one.identity for one in findings}
+    lasting = {
+        (one.origin, one.identity) for one in pending if one.waited.reaches(min(one.after, healthy_after))
+    }
+
+    def lasts(origin: Origin, identity: Identity, statement: Statement) -> bool:
+        return (
+            # it is a finding
+            identity in found
+            # it becomes one now, or has been said for long enough to take the place of what is said no more
+            or not statement.after
+            or (origin, identity) in lasting
+            # it is worse, of an origin that need not wait
+            or (severity(identity.status) > severity(finding.status) and origin in known)
+        )
+
+    for origin in finding.origins:
+        heard = hearing.origins.get(origin) if origin.observer is Observer.DRIVER else None
+        said = heard.said.items() if heard is not None else ()
+        as_bad = [one for one in said if severity(one[0].status) >= severity(finding.status)]
+        if as_bad and not any(lasts(origin, *one) for one in as_bad):
+            return True
+    return False
 
 
 class _Over(NamedTuple):

@@ -64,6 +64,48 @@ class TestInWhateverWords:
         assert judgement.health is not None
         assert judgement.health.findings[0].since == START + timedelta(minutes=1)
 
+    def test_a_driver_with_a_new_reason_at_every_poll_is_told_of_once_however_long_it_lasts(self) -> None:
+        court = Court()
+        records = set()
+        for poll in range(120):
+            judgement = court.hears(adverse(Condition("Degraded", f"Code{poll}")), after=1)
+            if poll > 2:
+                assert judgement.health is not None
+                records.add(judgement.health.findings)
+        assert court.notified == [(FOUND, "Code2", 1)]
+        assert {(one.reason, one.clear_since) for found in records for one in found} == {("Code2", None)}
+        for _ in range(5):
+            court.hears(healthy(), after=1)
+        assert court.notified == [(FOUND, "Code2", 1)], "it was said for four minutes that it is well"
+        court.hears(healthy(), after=1)
+        assert court.notified[1:] == [(RECOVERED, "Code2", 1)]
+
+    def test_a_word_that_lasts_takes_the_place_of_one_that_is_said_no_more(self) -> None:
+        court = Court()
+        for poll in range(10):
+            court.hears(adverse(Condition("Degraded", f"Code{poll}")), after=1)
+        for _ in range(10):
+            court.hears(adverse(SLOW), after=1)
+        assert court.notified == [
+            (FOUND, "Code2", 1),
+            (FOUND, "Slow", 1),
+            (RECOVERED, "Code2", 1),
+        ]
+
+    def test_a_word_with_a_delay_of_its_own_takes_the_place_once_it_lasted_as_long_as_a_recovery(
+        self,
+    ) -> None:
+        court = Court(settings(rules=[Rule(RuleMatch(reason="Slow"), unhealthy_after=timedelta(hours=1))]))
+        for poll in range(10):
+            court.hears(adverse(Condition("Degraded", f"Code{poll}")), after=1)
+        for _ in range(15):
+            court.hears(adverse(SLOW), after=1)
+        assert court.notified == [
+            (FOUND, "Code2", 1),
+            (RECOVERED, "Code2", 1),
+            (FOUND, "Slow", 1),
+        ]
+
     def test_a_finding_that_gives_way_to_other_words_leaves_no_healthy_moment(self) -> None:
         court = Court(settings(rules=[Rule(RuleMatch(reason="Slow"), unhealthy_after=timedelta(hours=1))]))
         for _ in range(4):
