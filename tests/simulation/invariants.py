@@ -237,8 +237,9 @@ def _speaking(world: World, life: ClaimLife, told: list[Told], disturbed: Any) -
             continue  # a process that never knew the last good spec lets another policy hold the claim
         if ill and not driver.legacy and any(_is_loss(one) for one in statements if one.heard_at <= event.at):
             continue  # confirmed at once
-        # A CSI 1.13 list names bad volumes only: a volume that is absent from one may be well, from two it is.
-        contradicted = 2 if ill and not (driver.legacy or driver.gets) else 1
+        # A CSI 1.13 list names bad volumes only: a volume that is absent from one may be well; it is if a get says so, too,
+        # or if it is absent from the next list.
+        contradicted = 2 if ill and driver.lists and not driver.legacy else 1
         span = _longest_said(
             statements, event.at - late, event.at, stands, ill=ill, contradicted=contradicted
         )
