@@ -1,7 +1,7 @@
 """Make what a release consists of in `dist/`, and say what is left to do: `make release`. It publishes nothing.
 
-The version is the package's. Made are the packed chart, the wheel, the manifests for `kubectl apply -f`, this version's part
-of the changelog, and SHA256SUMS over them.
+The version is the package's. Made are the packed chart, the wheel, the plugin of kubectl for krew, the manifests for
+`kubectl apply -f`, this version's part of the changelog, and SHA256SUMS over them.
 """
 
 import hashlib
@@ -66,6 +66,7 @@ def make() -> None:
     helm, kubectl = find_or_build("helm3", print), find_or_build("kubectl", print)
     _run(helm, "package", CHART, "--destination", DIST)
     _run(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", DIST)
+    _run(sys.executable, ROOT / "charts" / "krew.py")
     for name, source in (("operator", "deploy"), ("agent", "deploy/agent")):
         manifest = subprocess.run(
             [kubectl, "kustomize", ROOT / source], cwd=ROOT, stdout=subprocess.PIPE, check=True
@@ -100,6 +101,7 @@ def main() -> int:
   git tag --sign v{__version__}
   docker build --tag {image} . && docker push {image}
   helm push dist/volumehealth-{__version__}.tgz oci://REGISTRY/charts
+  put the address of the release for https://RELEASES into dist/volumehealth.yaml, the manifest for krew
   attach dist/* to the release of the tag""")
     return 0
 

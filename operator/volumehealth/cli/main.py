@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -27,6 +28,9 @@ _COMMANDS = {
     "sandbox": "volumehealth_sandbox.cli",
 }
 
+_ONLY_PEOPLE = "this command is not part of the plugin of kubectl; to have it: pipx install volumehealth"
+_LEFT_OUT = frozenset(("google", "google.protobuf", "grpc", "kopf", "prometheus_client"))
+"""What the plugin of kubectl does not bring (charts/krew.py)."""
 _NO_SANDBOX = "the sandbox is not part of this installation; clone the repository and run: make demo"
 
 
@@ -34,8 +38,8 @@ class _Lazy(click.Group):
     """Imports a command when it is called: an agent must not pay for what the operator needs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name the commands."""
-        return list(_COMMANDS)
+        """Name the commands that are here; the help imports each of them."""
+        return [name for name, module in _COMMANDS.items() if find_spec(module.partition(".")[0])]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command."""
@@ -81,4 +85,9 @@ def main() -> None:
         raise SystemExit(2) from None
     except VolumeHealthError as error:
         click.echo(f"Error: {error}", err=True)
+        raise SystemExit(2) from None
+    except ModuleNotFoundError as error:
+        if error.name not in _LEFT_OUT:
+            raise
+        click.echo(f"Error: {_ONLY_PEOPLE}", err=True)
         raise SystemExit(2) from None
