@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
@@ -182,6 +182,7 @@ def _telling_pod(
     events: list[Told],
     disturbed: Any,
     patience: Patience | None = None,
+    over: Sequence[float] = (),
 ) -> None:
     """A Pod is told what its claim is told, once for each episode.
 
@@ -193,6 +194,7 @@ def _telling_pod(
         events: on the Pod.
         disturbed: when the product could not work as it should.
         patience: the delays, if they are others than those of the claim's policy.
+        over: when what was told may have ended without a word.
     """
     _, name, born, died = pod
     end = died if died is not None else world.loop.time()
@@ -203,7 +205,8 @@ def _telling_pod(
         if len(calmly) > 1:
             at = ", ".join(minutes(one.at) for one in calmly)
             world.history.violate(TELLING, f"Pod {name} is told {len(calmly)} times of one episode: {at}")
-        lived = max(start, born), min(until, end, world.plan.until)
+        ended = min((at for at in over if at > start), default=math.inf)
+        lived = max(start, born), min(until, end, ended, world.plan.until)
         regimes = [one for at, one in life.regimes if at <= lived[1]] or [UNOWNED]
         delays = patience or regimes[-1].patience or _NOT_WATCHED
         watched = len({_mode(one) for one in regimes}) == 1 and _mode(regimes[-1]) is Mode.ON
@@ -304,14 +307,8 @@ def _told_by_nodes(world: World, life: ClaimLife, disturbed: Any) -> None:
             if mine is not None:
                 regime = _regime(life, mine.until if mine.until is not None else world.loop.time())
                 patience = nodechecks.on_node(regime, _NOT_WATCHED, one.fault)
-                until = min(
-                    (place.until or math.inf for place in places if place.since >= mine.since),
-                    default=math.inf,
-                )
-                windows = [
-                    (start, min(end, until) if start < until else end) for start, end in _windows(told)
-                ]
-                _telling_pod(world, life, pod, windows, events, disturbed, patience)
+                over = [place.until for place in places if place.until is not None]
+                _telling_pod(world, life, pod, _windows(told), events, disturbed, patience, over)
             elif events:
                 world.history.violate(TELLING, f"Pod {pod[1]} is told of {key}, and was not there")
         for event in told:
@@ -555,7 +552,7 @@ def _record_at_rest(world: World, life: ClaimLife) -> None:
     elif _is_ill(world, life) and health != "Unhealthy":
         wrong = illness or world.nodes.fault_of(life.uid)
         world.history.violate(RECORDS, f"the record of {life.name} says {health}, its volume is {wrong}")
-    elif not _is_ill(world, life) and health not in (None, "Recovered"):
+    elif not _is_ill(world, life) and health not in (None, "Recovered", "Closed"):
         world.history.violate(RECORDS, f"the record of {life.name} says {health}, its volume is well")
     elif illness is not None and not world.jumped and record is not None:
         _since_at_rest(world, life, record)

@@ -110,19 +110,23 @@ def said_for(world: World, life: ClaimLife, event: Told, late: float) -> float:
     node, reason = sighting_of(event) or ("", "")
     ill = is_abnormal(event)
     states = world.seen.reports.get(node, [])
-    ends = [*(state.at for state in states[1:]), math.inf]
+    places = [place for place in world.nodes.places_of(life.uid) if place.node == node]
+    borders = [at for place in places for at in (place.since, place.until) if at is not None]
+    moments = sorted(
+        {0.0, event.at, *(at for at in (*borders, *(one.at for one in states)) if at < event.at)}
+    )
     longest = said = 0.0
-    for state, end in zip(states, ends, strict=True):
-        if state.at > event.at:
-            break
-        says = _says(state.report, life.uid, BY_REASON[reason])
-        until = min(end, event.at)
-        if says is ill:
-            said += _alive(world, node, state.at, until)
-            if until >= event.at - late:
-                longest = max(longest, said)
+    for start, end in pairwise(moments):
+        report = next((one.report for one in reversed(states) if one.at <= start), None)
+        says = _says(report, life.uid, BY_REASON[reason])
+        if not any(_covers(place, start) for place in places):
+            said += 0.0 if ill else end - start  # the mounting that it was said of has ended
+        elif says is ill:
+            said += _alive(world, node, start, end)
         elif says is not None:
             said = 0.0
+        if end >= event.at - late:
+            longest = max(longest, said)
     return longest
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -33,7 +33,7 @@ EVERY = 15.0
 """Seconds between two rounds at most: four looks in the minute that I/O may stand."""
 AGAIN = 5.0
 """Seconds until a new suspicion about a mount is looked at again; only then it is written down, since the kubelet may
-have unmounted the volume of a Pod whose end the API does not show yet."""
+have unmounted the volume of a Pod whose end the API does not show yet, or that a watch which stands still shows here."""
 
 _SETTLE = 1.0
 """Seconds that a change of what is wanted waits for more of it."""
@@ -70,6 +70,8 @@ class NodeLooks:
         kernel_log: whether the kernel log is read.
         earlier: this agent's own last report.
         patience: seconds that one read may take.
+        pods_that_run: asks the API server for the uids of the Pods that run here and stay; None if it cannot be asked.
+            Without it what is wanted is believed.
 
     Attributes:
         seen: what the last round says of each volume.
@@ -89,7 +91,9 @@ class NodeLooks:
         kernel_log: bool = True,
         earlier: VolumeHealthReport | None = None,
         patience: float = PATIENCE,
+        pods_that_run: Callable[[], Awaitable[frozenset[str] | None]] | None = None,
     ) -> None:
+        self._pods_that_run = pods_that_run
         self._node = node
         self._kubelet = kubelet
         self._table_path = mount_table
@@ -163,9 +167,10 @@ class NodeLooks:
         self._note_problems(dict(snapshot.problems), uses)
         suspected, unseen = {}, self._unseen()
         news, self._ledger.unseen = unseen != self._ledger.unseen, unseen
+        vague = await self._vague(targets, sights)
         for key, sight in sights.items():
             target = targets[key]
-            doubtful = self._doubtful(target, sight)
+            doubtful = vague.get(key) or self._doubtful(target, sight)
             if doubtful:
                 suspected[target.claim.ref] = doubtful
             news |= self._write_down(target, sight, doubtful)
@@ -267,16 +272,35 @@ class NodeLooks:
 
     # -- what is said -------------------------------------------------------------------------------------------
 
+    async def _vague(
+        self, targets: Mapping[str, Target], sights: Mapping[str, Sight]
+    ) -> Mapping[str, frozenset[str]]:
+        """Return what is about to be said of mounts for Pods of which the API server does not say that they run here.
+
+        Out: reasons by key. It is asked only if there is something to be said.
+        """
+        about = {
+            key: reasons
+            for key, sight in sights.items()
+            if (reasons := _of_mounts(sight))
+            - self._ledger.reasons(targets[key].claim.ref, Observer.MOUNT_TABLE)
+            and not self._doubtful(targets[key], sight)
+        }
+        if self._pods_that_run is None or not about:
+            return {}
+        run = await self._pods_that_run()
+        return {
+            key: reasons
+            for key, reasons in about.items()
+            if run is None or any(pod.uid not in run for pod in targets[key].expected)
+        }
+
     def _doubtful(self, target: Target, sight: Sight) -> frozenset[str]:
         """Return what is said of a mount for the first time: it is only written down if the next look says it, too."""
         ref = target.claim.ref
-        if self._ledger.says(ref, Observer.MOUNT_TABLE):
-            return frozenset()
-        reasons = {
-            incident.fault.reason.value for incident in sight.incidents if incident.fault.look is Look.MOUNTS
-        }
-        fresh = frozenset(reasons - self._suspected.get(ref, frozenset()))
-        return frozenset(reasons) if fresh else frozenset()
+        reasons = _of_mounts(sight)
+        known = self._suspected.get(ref, frozenset()) | self._ledger.reasons(ref, Observer.MOUNT_TABLE)
+        return reasons if reasons - known else frozenset()
 
     def _write_down(self, target: Target, sight: Sight, doubtful: frozenset[str]) -> bool:
         """Hand over what each look says; one that is not complete takes nothing back."""
@@ -352,6 +376,12 @@ def _holds(sight: Sight, look: Look) -> bool:
         for found in sight.incidents
         for one in (found.fault, *found.details)
     )
+
+
+def _of_mounts(sight: Sight) -> frozenset[str]:
+    """Return the reasons that the mount table gives against a volume."""
+    found = (one.fault for one in sight.incidents)
+    return frozenset(fault.reason.value for fault in found if fault.look is Look.MOUNTS)
 
 
 def _why(what: str, error: Exception) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -13,7 +14,7 @@ from volumehealth.agent.exposition import NodeNumbers
 from volumehealth.agent.looks import NodeLooks
 from volumehealth.agent.lookups import ClaimLookup
 from volumehealth.agent.numbers import node_numbers
-from volumehealth.agent.pods import NodePod, NodePodObject, node_pods
+from volumehealth.agent.pods import NodePod, NodePodObject, node_pods, pods_that_run
 from volumehealth.agent.policies import PolicyStore
 from volumehealth.agent.reach import NodeReach
 from volumehealth.agent.registry import PluginRegistry, RegistryPace
@@ -96,8 +97,9 @@ class NodeAgent:
         self._started = clock.monotonic()
         self._planned_at: float | None = None
         self._planned = False
+        self._of_node = ScopedApi(api, query={"fieldSelector": f"spec.nodeName={settings.node}"})
         self._reflector: Reflector[NodePodObject, NodePod] = Reflector(
-            ScopedApi(api, query={"fieldSelector": f"spec.nodeName={settings.node}"}),
+            self._of_node,
             node_pods(),
             _Pods(self._pods),
             clock=clock,
@@ -177,6 +179,7 @@ class NodeAgent:
             sights=self._reach.sights,
             kernel_log=self._settings.kernel_log,
             earlier=earlier,
+            pods_that_run=partial(pods_that_run, self._of_node),
         )
         async with asyncio.TaskGroup() as group:
             work: list[Coroutine[Any, Any, None]] = [

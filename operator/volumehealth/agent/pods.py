@@ -1,15 +1,20 @@
 """The Pods of one node, as far as their volumes are concerned."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
 
+from volumehealth import errors
 from volumehealth.cluster.objects import ObjectMeta
-from volumehealth.kube.reflector import Resource
+from volumehealth.kube.reading import ObjectReader
+from volumehealth.kube.reflector import Requests, Resource
 from volumehealth.model.clock import LONG_AGO, moment_of
 from volumehealth.model.ids import ClaimRef
+
+log = logging.getLogger(__name__)
 
 _VIRTUAL_MACHINE = {
     "kubevirt.io": ("virt-launcher", "hotplug-disk"),
@@ -204,3 +209,23 @@ def node_pods() -> Resource[NodePodObject, NodePod]:
         return pod.key
 
     return Resource("pods", "/api/v1/pods", NodePodObject, read=node_pod, key=key)
+
+
+async def pods_that_run(api: Requests) -> frozenset[str] | None:
+    """Ask the API server itself which Pods run here and stay; a watch that stands still shows some that are gone.
+
+    Args:
+        api: a connection that is narrowed to the node.
+
+    Returns:
+        Their uids; None if the API server cannot be asked.
+    """
+    pods = node_pods()
+    reader = ObjectReader(pods.name, pods.item, pods.read)
+    try:
+        page = reader.page(await api.request("GET", pods.path))
+    except errors.ApiError as error:
+        log.info("pods not read", extra={"error": str(error)})
+        return None
+    rows = map(reader.row, page.items)
+    return frozenset(row.uid for row in rows if isinstance(row, NodePod) and row.runs and not row.deleting)

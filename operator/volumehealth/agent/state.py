@@ -242,6 +242,11 @@ class ReportState:
         page = self._pages.get(ref)
         return page is not None and bool(page.said.get(origin))
 
+    def reasons(self, ref: ClaimRef, origin: Observer) -> frozenset[str]:
+        """Return the reasons that one origin gives against a claim."""
+        page = self._pages.get(ref)
+        return frozenset(one.reason for one in page.said.get(origin, ())) if page is not None else frozenset()
+
     def silence_of(self, ref: ClaimRef) -> Silence | None:
         """Return why the driver is silent about a claim; None if it is not."""
         page = self._pages.get(ref)

@@ -48,6 +48,8 @@ class Looking:
         self.clock = ManualClock()
         self.ledger = ReportState(earlier)
         self.news = 0
+        self.run: frozenset[str] | None = frozenset({"uid-app-0"})
+        self.asked = 0
         self.heard = asyncio.Event()
         self.target = make_target(known=KnownClaim(make_claim(**changes)))
         self.kind = kind
@@ -62,6 +64,7 @@ class Looking:
             earlier=earlier,
             kernel_log=reads_log,
             patience=0.05,
+            pods_that_run=self._pods_that_run,
         )
         if demanded:
             self.looks.demand([self.target])
@@ -71,17 +74,21 @@ class Looking:
         self.news += 1
         self.heard.set()
 
+    async def _pods_that_run(self) -> frozenset[str] | None:
+        self.asked += 1
+        return self.run
+
     def _kernel_log(self) -> str:
         if self.log_error:
             raise OSError(self.log_error, os.strerror(self.log_error))
         return self.log
 
-    def mount(self, options: str = "rw", *, there: bool = True) -> None:
+    def mount(self, options: str = "rw", *, super_options: str = "rw", there: bool = True) -> None:
         (pod,) = self.target.expected
         token = (
             f"1 2 0:9 / {KUBELET}/pods/{pod.uid}/volumes/kubernetes.io~projected/token rw - tmpfs tmpfs rw"
         )
-        line = f"46 30 8:0 / {pod.path} {options} - {self.kind} /dev/sda rw"
+        line = f"46 30 8:0 / {pod.path} {options} - {self.kind} /dev/sda {super_options}"
         self.files.write(TABLE, "\n".join([token, line] if there else [token]))
 
     async def look(self, looks: int = 1) -> bool:
@@ -121,6 +128,40 @@ async def test_a_new_suspicion_about_a_mount_is_looked_at_twice() -> None:
     looking.mount()
     await looking.look()
     assert looking.said == []
+
+
+async def test_a_worse_suspicion_about_a_mount_is_looked_at_twice_as_well() -> None:
+    """A Pod on a read-only filesystem ends: people were told at once that its volume is not mounted."""
+    looking = Looking()
+    await looking.look(2)
+    looking.mount(super_options="ro")
+    await looking.look(2)
+    assert looking.said == ["MountTable:FilesystemReadOnly"]
+    looking.mount(there=False)
+    assert await looking.look()
+    assert looking.said == ["MountTable:FilesystemReadOnly"]
+    await looking.look()
+    assert looking.said == ["MountTable:VolumeUnmounted"]
+
+
+@pytest.mark.parametrize("run", [frozenset(), None])
+async def test_a_mount_is_not_missed_for_a_pod_that_the_api_server_does_not_say_runs(
+    run: frozenset[str] | None,
+) -> None:
+    """The watch stood still for a minute, and others were told that the volume of a Pod that had gone was not mounted."""
+    looking = Looking()
+    looking.run = run
+    await looking.look(2)
+    assert looking.asked == 0
+    looking.mount(there=False)
+    await looking.look(4)
+    assert looking.said == []
+    assert looking.asked == 3
+    looking.run = frozenset({"uid-app-0"})
+    await looking.look()
+    assert looking.said == ["MountTable:VolumeUnmounted"]
+    await looking.look(5)
+    assert looking.asked == 4
 
 
 async def test_a_suspicion_that_was_wrong_leaves_no_trace() -> None:
