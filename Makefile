@@ -107,6 +107,7 @@ dashboards: $(STAMP) ## Generate the Grafana dashboards of the chart from charts
 	@$(BIN)/python charts/dashboards.py
 
 docs: $(STAMP) ## Make the pages a site in dist/site, with every link checked; it fetches nothing
+	@$(BIN)/python docs/pictures.py
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict   # with --quiet it counts no warning, and fails for none
 
 lock: $(STAMP) ## Compile the lock files from pyproject.toml

@@ -4,8 +4,10 @@ In: the operator on the real API server with a claim that is unhealthy, and the 
 after two hours of growth. Out: data for each query.
 """
 
+import asyncio
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -137,6 +139,15 @@ async def test_every_query_of_every_panel_returns_data(installed: Installation, 
                 await monitoring.until(all_answered, "every query has data", within=45)
             except AssertionError:
                 pytest.fail("no data for:\n" + "\n".join(map(str, missing)))
+            if kept := os.environ.get("VOLUMEHEALTH_TRANSCRIPTS"):
+                lines = [await shown(monitoring, *one) for one in QUERIES]
+                await asyncio.to_thread(Path(kept).write_text, "\n".join(lines))
+
+
+async def shown(monitoring: Monitoring, dashboard: str, title: str, query: str) -> str:
+    """Return a line on what a panel shows: its series, and the value of the first."""
+    found = await monitoring.query(filled(query))
+    return f"| {dashboard} | {title} | {len(found)} | {found[0]['value'][1] if found else ''} |"
 
 
 async def answered(monitoring: Monitoring, query: str) -> bool:

@@ -1,5 +1,7 @@
 """The report in a real browser: no error, no request, readable on a phone, light and dark, and used by keys alone."""
 
+import importlib.util
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -13,6 +15,8 @@ from volumehealth.oneshot.evidence import Evidence
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.skipif(CHROMIUM is None, reason=WHY_NOT)]
 
+DOCS = Path(__file__).parents[2] / "docs"
+PICTURE = re.compile(r"<!-- picture: ([\w-]+): ")
 SCENES = {"three": three_bad, "thousand": thousand_bad, "nothing": nothing_bad}
 LOOKS = {
     "light": {"width": 1280, "dark": False},
@@ -40,6 +44,25 @@ def colors(png: bytes) -> int:
     step = len(raw) // struct.unpack(">I", png[20:24])[0]
     assert width > 0
     return len({raw[start : start + step] for start in range(0, len(raw), step)})
+
+
+async def test_the_site_shows_pictures_of_it_that_its_build_takes(tmp_path: Path) -> None:
+    """The pages say where each belongs."""
+    spec = importlib.util.spec_from_file_location("pictures", DOCS / "pictures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    pictures = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pictures)
+    await pictures.take(tmp_path)
+    assert varied(tmp_path) == {name for name, *_ in pictures.SHOTS}
+    shown = {name for page in DOCS.glob("*.md") for name in PICTURE.findall(page.read_text())}
+    assert shown
+    assert shown <= varied(tmp_path)
+
+
+def varied(folder: Path) -> set[str]:
+    """Return the names of the pictures in a directory that show something."""
+    return {file.stem for file in folder.glob("*.png") if colors(file.read_bytes()) > 50}
 
 
 @pytest.mark.parametrize("scene", SCENES)
