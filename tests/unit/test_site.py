@@ -149,3 +149,37 @@ def test_a_file_that_a_kubectl_command_applies_is_there(page: str, line: str) ->
     for flag, value in itertools.pairwise(words):
         if flag in ("-f", "-k") and value.startswith(("deploy", "examples", "crds")):
             assert (ROOT / value).exists(), f"{page}: {line}"
+
+
+EXECUTED = {
+    "agent": "test_any_user.py",
+    "check": "test_check_command.py",
+    "completion": "test_krew.py",
+    "drivers": "test_overview_command.py",
+    "explain": "test_explain_command.py",
+    "history": "test_overview_command.py",
+    "operator": "test_any_user.py",
+    "preflight": "test_preflight_command.py",
+    "report": "test_overview_command.py",
+    "sandbox": "test_sandbox_commands.py",
+    "silence": "test_silence_command.py",
+    "status": "test_overview_command.py",
+    "support": "test_support_command.py",
+    "unsilence": "test_silence_command.py",
+}
+"""The commands that pages name, and below tests/integration the tests that run each on a real API server. Beside these,
+`test_first_hour.py` types every line of docs/first-hour.md, `test_examples.py` applies every file of examples/, and the e2e scenes
+(docs/e2e.md) install with helm and with kustomize on a real kubelet."""
+
+
+def test_each_command_that_pages_name_is_run_by_a_test() -> None:
+    named = {
+        words[1]
+        for _, line in COMMANDS
+        if (words := line.removeprefix("kubectl ").split())[0] == "volumehealth" and len(words) > 1
+    }
+    assert {name for name in named if not name.startswith("-")} <= EXECUTED.keys()
+    for name, file in EXECUTED.items():
+        assert f'"{name}"' in (ROOT / "tests" / "integration" / file).read_text(), (
+            f"{file} does not run {name}"
+        )
