@@ -149,7 +149,7 @@ class ClusterView:
         self._complete = asyncio.Event()
         self._join = ClaimJoin(self._claim_changed)
         self._pod_subscribers: list[Changes] = []
-        self._pods = PodIndex(self._pods_changed)
+        self._pods = PodIndex(self._pods_changed, shared=self._join.shared)
         self._namespaces: dict[str, Namespace] = {}
         self._policies: dict[str, RawPolicy] = {}
         self._records: dict[ClaimRef, RawRecord] = {}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from volumehealth.csi.pb import csi_pb2 as pb
-from volumehealth.csi.types import StorageCondition, Unit, Usage, VolumePage
+from volumehealth.csi.types import StorageCondition, Unit, Usage
 from volumehealth.model.health import DATA_LOSS, DEGRADED, INACCESSIBLE, Condition
 from volumehealth.model.text import clean_message, clean_reason
 from volumehealth.model.vocabulary import Reason
@@ -33,41 +33,71 @@ def legacy(sent: pb.VolumeCondition) -> tuple[Condition, ...]:
     return (Condition(DEGRADED, Reason.VOLUME_CONDITION_ABNORMAL.value, clean_message(sent.message)),)
 
 
-def volume_page(reply: pb.ListVolumesResponse) -> VolumePage:
-    """Read a page of ListVolumes; what is said of many volumes becomes one object, and a healthy one's text is not read."""
-    known: dict[str, tuple[Condition, ...]] = {}
-    entries: list[tuple[str, tuple[Condition, ...] | None]] = []
-    add = entries.append
-    for entry in reply.entries:
-        status = entry.status
-        said: tuple[Condition, ...] | None = None
-        if status.HasField("volume_condition"):
-            sent = status.volume_condition
-            said = ()
-            if sent.abnormal:
-                message = sent.message
-                said = known.get(message)
-                if said is None:
-                    said = known[message] = legacy(sent)
-        add((entry.volume.volume_id, said))
-    return VolumePage(tuple(entries), reply.next_token)
+Listed = tuple[str, tuple[Condition, ...] | None]
+"""Handle and adverse conditions of an entry: none is explicitly healthy, None that the driver did not say."""
 
 
-def health_page(reply: pb.ControllerListVolumeHealthResponse) -> VolumePage:
-    """Read a page of ControllerListVolumeHealth."""
-    entries = tuple((entry.volume_id, conditions(entry.health_statuses)) for entry in reply.entries)
-    return VolumePage(entries, reply.next_token)
+class VolumeEntries:
+    """Reads a page of ListVolumes, part by part.
+
+    What is said of many volumes becomes one object, and a healthy one's text is not read.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Condition, ...]] = {}
+
+    def read(self, entries: Iterable[pb.ListVolumesResponse.Entry]) -> list[Listed]:
+        """Read a part of the entries."""
+        known = self._known
+        found: list[Listed] = []
+        add = found.append
+        for entry in entries:
+            status = entry.status
+            said: tuple[Condition, ...] | None = None
+            if status.HasField("volume_condition"):
+                sent = status.volume_condition
+                said = ()
+                if sent.abnormal:
+                    message = sent.message
+                    said = known.get(message)
+                    if said is None:
+                        said = known[message] = legacy(sent)
+            add((entry.volume.volume_id, said))
+        return found
+
+
+class HealthEntries:
+    """Reads a page of ControllerListVolumeHealth, part by part; what is said of many volumes becomes one object."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str, str], Condition] = {}
+
+    def read(self, entries: Iterable[pb.VolumeHealth]) -> list[Listed]:
+        """Read a part of the entries."""
+        return [
+            (entry.volume_id, tuple(self._condition(one) for one in entry.health_statuses))
+            for entry in entries
+        ]
+
+    def _condition(self, sent: pb.VolumeHealth.VolumeHealthEntry) -> Condition:
+        key = (sent.status, sent.reason, sent.message)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = condition(sent)
+        return found
 
 
 def conditions(statuses: Iterable[pb.VolumeHealth.VolumeHealthEntry]) -> tuple[Condition, ...]:
-    """Read the adverse statements about one volume. A status this version does not know is kept by its number."""
-    return tuple(
-        Condition(
-            _STATUS.get(entry.status) or f"UnknownHealthType{entry.status}",
-            clean_reason(entry.reason),
-            clean_message(entry.message),
-        )
-        for entry in statuses
+    """Read the adverse statements about one volume."""
+    return tuple(map(condition, statuses))
+
+
+def condition(sent: pb.VolumeHealth.VolumeHealthEntry) -> Condition:
+    """Read an adverse statement about a volume. A status this version does not know is kept by its number."""
+    return Condition(
+        _STATUS.get(sent.status) or f"UnknownHealthType{sent.status}",
+        clean_reason(sent.reason),
+        clean_message(sent.message),
     )
 
 

@@ -62,8 +62,11 @@ class ListReader:
             if pages.count and self._monotonic() >= deadline:
                 return f"the list did not end within {self._limits.list_seconds:g} s"
             page = await ask(self.page_size, token)
-            await asyncio.sleep(0)  # decoding thousands of entries and sorting them are two steps
+            await asyncio.sleep(
+                0
+            )  # decoding thousands of entries, sorting them, and what follows are steps of their own
             size = pages.add(page)
+            await asyncio.sleep(0)
             token = page.next_token
             if not token:
                 return pages.doubt_about_end(size)

@@ -77,8 +77,10 @@ class ListAccumulator:
             code: the gRPC status that ended it.
         """
         silent = self._silent - self._adverse.keys()
+        healthy = self._seen.difference(self._adverse, silent)
         return ListResult(
-            healthy=frozenset(self._seen - self._adverse.keys() - silent),
+            # the one set that is kept of all volumes anyway, where it is equal
+            healthy=self._wanted if len(healthy) == len(self._wanted) else frozenset(healthy),
             adverse=self._adverse,
             silent=frozenset(silent),
             absent=self._wanted - self._seen,

@@ -39,8 +39,8 @@ def test_the_table_is_markdown_with_a_word_on_each_goal() -> None:
 def test_the_bulk_driver_speaks_the_protocol_that_the_product_reads() -> None:
     driver = BulkDriver("bulk.example.com", "vol-", 3, lists=True)
     driver._make_up_its_mind(1)
-    page = decode.volume_page(pb.ListVolumesResponse.FromString(driver._list))
-    assert [(handle, bool(conditions)) for handle, conditions in page.entries] == [
+    entries = decode.VolumeEntries().read(pb.ListVolumesResponse.FromString(driver._list).entries)
+    assert [(handle, bool(conditions)) for handle, conditions in entries] == [
         ("vol-1", True),
         ("vol-2", False),
         ("vol-3", False),
