@@ -5,7 +5,7 @@ What they cover is remembered between checks, since it changes only with a repor
 
 from collections import ChainMap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import inf
 
@@ -17,7 +17,7 @@ from volumehealth.model.health import Answer, HealthAPI, HealthyOnNodes, Source,
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import ON_NODES, Observer, Origin
 from volumehealth.model.policy import Checks, Policy
-from volumehealth.model.report import VolumeHealthReport, agent_lease_name
+from volumehealth.model.report import ReportedDriver, VolumeHealthReport, agent_lease_name
 from volumehealth.model.steps import Steps
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.sources import origins, reports
@@ -233,19 +233,25 @@ def _storage_statements(
 
 
 def _drivers(agents: Collection[reports.NodeAgent], wanted: Collection[str]) -> dict[str, ObservedDriver]:
-    """Return what live agents report of each driver; a node where it has a health call outweighs those without."""
-    found: dict[str, ObservedDriver] = {}
+    """Return what live agents report of each driver; nodes where it has a health call outweigh those without."""
+    told: dict[str, list[ReportedDriver]] = {}
     for agent in agents:
         for driver in agent.live.drivers if agent.live is not None else ():
             if driver.name in wanted and (reports.answers(driver) or reports.cannot_answer(driver)):
-                here = ObservedDriver(1, driver.health_api, driver.methods, driver.since)
-                known = found.get(driver.name)
-                found[driver.name] = here if known is None else _together(known, here)
+                told.setdefault(driver.name, []).append(driver)
     unseen, limits = _unseen(agents), _limits(agents)
     return {
-        name: replace(driver, unseen=unseen.get(name, {}), limits=frozenset(limits.get(name, ())))
-        for name, driver in found.items()
+        name: _together(drivers, unseen.get(name, {}), frozenset(limits.get(name, ())))
+        for name, drivers in told.items()
     }
+
+
+def _together(
+    told: Sequence[ReportedDriver], unseen: Mapping[str, int], limits: frozenset[str]
+) -> ObservedDriver:
+    able = [driver for driver in told if driver.health_api is not HealthAPI.NONE] or told
+    since = min(driver.since for driver in able)
+    return ObservedDriver(len(able), able[0].health_api, able[0].methods, since, unseen, limits)
 
 
 def _limits(agents: Iterable[reports.NodeAgent]) -> dict[str, set[str]]:
@@ -265,13 +271,6 @@ def _unseen(agents: Iterable[reports.NodeAgent]) -> dict[str, dict[str, int]]:
             reasons = found.setdefault(one.driver, {})
             reasons[one.why] = reasons.get(one.why, 0) + 1
     return found
-
-
-def _together(known: ObservedDriver, here: ObservedDriver) -> ObservedDriver:
-    able, other = (known.health_api is not HealthAPI.NONE), (here.health_api is not HealthAPI.NONE)
-    if able is not other:
-        return known if able else here
-    return replace(known, nodes=known.nodes + here.nodes, since=min(known.since, here.since))
 
 
 @dataclass(frozen=True, slots=True)

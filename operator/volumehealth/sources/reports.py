@@ -29,6 +29,7 @@ from volumehealth.sources.usage import Usage
 
 _ASKED = (Observer.DRIVER, Observer.CAPACITY)
 """Observers that speak only while the driver answers."""
+_NOTHING_SAID: frozenset[Observer] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,10 @@ class _Look:
     def __init__(self, node: str, report: VolumeHealthReport) -> None:
         self._node = node
         self._complete = report.complete
-        self._names = {one.observer: one.names for one in report.coverage}
+        names = {one.observer: one.names for one in report.coverage}
+        self._asked = names.get(Observer.DRIVER, frozenset())
+        # Of a thousand nodes' claims hardly one is in a report by itself: origins are made for a node, not for each claim.
+        self._looks = tuple((Origin(Source.NODE, one, node), found) for one, found in names.items())
         self._drivers = {driver.name: driver for driver in report.drivers}
         self._silent = {(one.driver, ref_of(one)) for one in report.silent}
         self._said: dict[tuple[str, ClaimRef], set[Observer]] = {}
@@ -150,20 +154,24 @@ class _Look:
 
     def at(self, ref: ClaimRef, claim: Claim, covered: Covered) -> None:
         """Enter one claim that is in use here."""
-        said = self._said.get((claim.driver, ref), set())
+        said = self._said.get((claim.driver, ref), _NOTHING_SAID)
         silent = (claim.driver, ref) in self._silent
         driver = self._drivers.get(claim.driver)
         asked = driver is not None and driver.state is SourceState.ANSWERING and not silent
-        clean = []
-        for observer, names in self._names.items():
-            speaks = asked or observer not in _ASKED
-            if claim.uid in names and observer not in said and speaks:
-                clean.append(Origin(Source.NODE, observer, self._node))
+        clean = tuple(
+            [
+                origin
+                for origin, names in self._looks
+                if claim.uid in names
+                and origin.observer not in said
+                and (asked or origin.observer not in _ASKED)
+            ]
+        )
         if clean:
             of_driver = covered.origins.setdefault(claim.driver, {})
-            of_driver[ref] = (*of_driver.get(ref, ()), *clean)
+            of_driver[ref] = of_driver[ref] + clean if ref in of_driver else clean
         if driver is not None and answers(driver) and not silent:
-            if claim.uid not in self._names.get(Observer.DRIVER, ()):
+            if claim.uid not in self._asked:
                 covered.unasked.setdefault(claim.driver, []).append((ref, self._node))
             elif Observer.DRIVER not in said:
                 covered.healthy.setdefault(claim.driver, set()).add(ref)
