@@ -10,7 +10,7 @@ from simulation.machines import BY_REASON, NODE_FAULTS, NodeFault, Place
 from simulation.objects import Json
 from simulation.observe import Told
 from simulation.regimes import Regime
-from simulation.telling import Mode, Patience, Segment, calm, is_abnormal
+from simulation.telling import Mode, Patience, Segment, calm, is_abnormal, united
 from simulation.world import ClaimLife, World
 from volumehealth.model.report import AGENT_SILENT_SECONDS, VolumeHealthReport, agent_lease_name
 
@@ -78,12 +78,34 @@ def segments(
             closing = patience.sure(ill=False)
             mode = Mode.OFF if mode is Mode.ON else mode
         ill = place is not None and _is(place, start, sighting.fault)
-        new = Segment(start, until, ill, patience, mode, closing)
+        joins = ill and _was_adverse(world, places, sighting, start, patience)
+        new = Segment(start, until, ill, patience, mode, closing, joins)
         if found and replace(new, start=found[-1].start) == replace(found[-1], end=until):
             found[-1] = replace(found[-1], end=until)
         else:
             found.append(new)
     return found
+
+
+def _was_adverse(
+    world: World, places: Sequence[Place], sighting: Sighting, at: float, patience: Patience
+) -> bool:
+    """Tell whether the same look saw something else there, not long before: it goes on, in other words."""
+    earliest = at - patience.sure(ill=False) - AGENT_SILENT_SECONDS
+    earliest -= sum(end - start for start, end in united(world.disturbed) if start < at and end > earliest)
+    return any(
+        NODE_FAULTS[kind].observer is sighting.fault.observer and NODE_FAULTS[kind] != sighting.fault
+        for place in places
+        for moment, kind in _spans(place)
+        if kind and moment > earliest
+    )
+
+
+def _spans(place: Place) -> Iterator[tuple[float, str]]:
+    """Yield until when something was wrong."""
+    last = place.until if place.until is not None else math.inf
+    for number, (_, kind) in enumerate(place.truth):
+        yield (place.truth[number + 1][0] if number + 1 < len(place.truth) else last), kind
 
 
 def _covers(place: Place, at: float) -> bool:
@@ -108,7 +130,7 @@ def said_for(world: World, life: ClaimLife, event: Told, late: float) -> float:
         late: the longest that the Event may have been on its way.
     """
     node, reason = sighting_of(event) or ("", "")
-    ill = is_abnormal(event)
+    ill, fault = is_abnormal(event), BY_REASON[reason]
     states = world.seen.reports.get(node, [])
     places = [place for place in world.nodes.places_of(life.uid) if place.node == node]
     borders = [at for place in places for at in (place.since, place.until) if at is not None]
@@ -118,7 +140,7 @@ def said_for(world: World, life: ClaimLife, event: Told, late: float) -> float:
     longest = said = 0.0
     for start, end in pairwise(moments):
         report = next((one.report for one in reversed(states) if one.at <= start), None)
-        says = _says(report, life.uid, BY_REASON[reason])
+        says = _says_anything(report, life.uid, fault) if ill else _says(report, life.uid, fault)
         if not any(_covers(place, start) for place in places):
             said += 0.0 if ill else end - start  # the mounting that it was said of has ended
         elif says is ill:
@@ -137,6 +159,21 @@ def _says(report: VolumeHealthReport | None, uid: str, fault: NodeFault) -> bool
     for volume in report.volumes:
         if volume.claim_uid == uid and any(one.reason == fault.reason for one in volume.conditions):
             return True
+    return _looked(report, uid, fault)
+
+
+def _says_anything(report: VolumeHealthReport | None, uid: str, fault: NodeFault) -> bool | None:
+    """Tell whether a look says anything adverse: who goes on saying that is believed in whatever words."""
+    if report is None:
+        return None
+    for volume in report.volumes:
+        if volume.claim_uid == uid and any(one.origin is fault.observer for one in volume.conditions):
+            return True
+    return _looked(report, uid, fault)
+
+
+def _looked(report: VolumeHealthReport, uid: str, fault: NodeFault) -> bool | None:
+    """Return False if the look that would say it looked at a claim, else None."""
     looked = any(one.observer is fault.observer and uid in one.names for one in report.coverage)
     return False if looked else None
 

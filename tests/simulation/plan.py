@@ -259,7 +259,8 @@ class _Builder:
             scale = random.choice((20.0, 60.0, 300.0, 900.0))
             now = 60.0 + random.expovariate(1 / scale)
             how = {"handle": claim["handle"], "status": status, "reason": reason, "message": message}
-            while now < self._until:
+            last = self._until - (2.0 if "*" in reason else 0.0)
+            while now < last:
                 yield Action(now, "ill", how)
                 now += random.expovariate(1 / scale)
                 if now < self._until and random.random() < 0.95:

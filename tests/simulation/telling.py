@@ -56,7 +56,8 @@ class Mode(StrEnum):
 class Segment:
     """A time in which a volume was ill, or well, and watched in one way.
 
-    `closing` are the seconds after which what was told has surely ended without a word, if it is not watched.
+    `closing` are the seconds after which what was told has surely ended without a word, if it is not watched. `joins` says
+    that who says so has been saying something else adverse: then it may be told at once.
     """
 
     start: float
@@ -65,6 +66,7 @@ class Segment:
     patience: Patience
     mode: Mode = Mode.ON
     closing: float = 60.0
+    joins: bool = False
 
 
 def _pieces(segment: Segment, moments: Sequence[float]) -> list[Segment]:
@@ -225,7 +227,8 @@ class TellingChecker:
             if self._was_surely_seen(segment):
                 latest.pop(not segment.ill, None)
             start, after = latest.get(segment.ill, (segment.start, float("inf")))
-            latest[segment.ill] = start, min(after, segment.patience.after(ill=segment.ill))
+            least = 0.0 if segment.joins else segment.patience.after(ill=segment.ill)
+            latest[segment.ill] = start, min(after, least)
             runs.append(latest[segment.ill])
         return runs
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -13,10 +13,10 @@ from volumehealth.model.clock import Clock
 from volumehealth.model.health import Condition
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer
-from volumehealth.model.report import UnseenOrigin, VolumeHealthReport, names_mounting
+from volumehealth.model.report import ReportedCondition, UnseenOrigin, VolumeHealthReport, names_mounting
 from volumehealth.model.text import clean_message, whole_number
 from volumehealth.node.eyes import Earlier, Eyes, Sight, Snapshot
-from volumehealth.node.faults import Look
+from volumehealth.node.faults import Incident, Look
 from volumehealth.node.files import NodeFiles, RealFiles, read_or
 from volumehealth.node.gather import NFS_KINDS, DeviceFacts, Request, gather_btrfs, gather_device, requests_of
 from volumehealth.node.klog import LogTail, News, read_kernel_log
@@ -282,8 +282,7 @@ class NodeLooks:
         about = {
             key: reasons
             for key, sight in sights.items()
-            if (reasons := _of_mounts(sight))
-            - self._ledger.reasons(targets[key].claim.ref, Observer.MOUNT_TABLE)
+            if (reasons := _of_mounts(sight)) - self._said_of_mounts(targets[key])
             and not self._doubtful(targets[key], sight)
         }
         if self._pods_that_run is None or not about:
@@ -297,10 +296,12 @@ class NodeLooks:
 
     def _doubtful(self, target: Target, sight: Sight) -> frozenset[str]:
         """Return what is said of a mount for the first time: it is only written down if the next look says it, too."""
-        ref = target.claim.ref
         reasons = _of_mounts(sight)
-        known = self._suspected.get(ref, frozenset()) | self._ledger.reasons(ref, Observer.MOUNT_TABLE)
+        known = self._suspected.get(target.claim.ref, frozenset()) | self._said_of_mounts(target)
         return reasons if reasons - known else frozenset()
+
+    def _said_of_mounts(self, target: Target) -> frozenset[str]:
+        return frozenset(one.reason for one in self._ledger.said(target.claim.ref, Observer.MOUNT_TABLE))
 
     def _write_down(self, target: Target, sight: Sight, doubtful: frozenset[str]) -> bool:
         """Hand over what each look says; one that is not complete takes nothing back."""
@@ -320,14 +321,6 @@ class NodeLooks:
                 continue
             if not said and look not in sight.complete:
                 continue  # what was not seen takes nothing back
-            if (
-                not said
-                and look is Look.DEVICE
-                and sight.undecided
-                and self._ledger.says(target.claim.ref, observer)
-            ):
-                news |= self._ledger.confirm(target.claim, observer)
-                continue  # nor does what was not seen for long enough
             conditions = [
                 Condition(one.fault.status, one.fault.reason.value, clean_message(one.message))
                 for one in said
@@ -335,10 +328,20 @@ class NodeLooks:
             instances = {
                 (one.fault.status, one.fault.reason.value): one.instance for one in said if one.instance
             }
+            for one in self._kept(target, sight, said) if look is Look.DEVICE else ():
+                conditions.append(Condition(one.status, one.reason, one.message))
+                instances[one.status, one.reason] = one.instance
             news |= self._ledger.hear(
                 target.claim, observer, conditions, now=self._clock.now(), instances=instances
             )
         return news
+
+    def _kept(self, target: Target, sight: Sight, said: Sequence[Incident]) -> Iterator[ReportedCondition]:
+        """Yield what was said of a device before and may still be so: it has to last until it is said again."""
+        now = {(one.fault.status, one.fault.reason.value) for one in said}
+        for one in self._ledger.said(target.claim.ref, Observer.BLOCK_DEVICE):
+            if one.reason in sight.undecided and (one.status, one.reason) not in now:
+                yield one
 
     def _unseen(self) -> tuple[UnseenOrigin, ...]:
         """Return the observers that cannot look now: without the mount table none can."""

@@ -116,13 +116,6 @@ class ReportState:
             page.silence, news = None, True
         return news
 
-    def confirm(self, claim: Claim, origin: Observer) -> bool:
-        """Note that one origin looked at a claim, and that what it said before stands; return whether that is news."""
-        page = self._page(claim)
-        news = origin not in page.covered
-        page.covered |= {origin}
-        return news
-
     def drop(self, claim: Claim, origin: Observer) -> bool:
         """Forget what one origin said, because it is not asked any more; return whether there was anything."""
         page = self._pages.get(claim.ref)
@@ -242,10 +235,10 @@ class ReportState:
         page = self._pages.get(ref)
         return page is not None and bool(page.said.get(origin))
 
-    def reasons(self, ref: ClaimRef, origin: Observer) -> frozenset[str]:
-        """Return the reasons that one origin gives against a claim."""
+    def said(self, ref: ClaimRef, origin: Observer) -> tuple[ReportedCondition, ...]:
+        """Return what one origin says against a claim."""
         page = self._pages.get(ref)
-        return frozenset(one.reason for one in page.said.get(origin, ())) if page is not None else frozenset()
+        return page.said.get(origin, ()) if page is not None else ()
 
     def silence_of(self, ref: ClaimRef) -> Silence | None:
         """Return why the driver is silent about a claim; None if it is not."""

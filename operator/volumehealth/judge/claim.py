@@ -150,6 +150,7 @@ def judge_claim(
         frozen=bool(stale_reason),
     )  # fmt: skip
     kept, cleared, closed = followed
+    known -= _over_for_good(closed, kept)
     pending = _take_up(following, kept, hearing, known, tick)
     waiting, confirmed, known = _confirm(pending, kept, hearing, known, past.episodes, now)
     said = [wait for wait in waiting if _statement(hearing, wait) is not None]
@@ -475,6 +476,12 @@ def _goes_on_in_passing_words(
         if as_bad and not any(lasts(origin, *one) for one in as_bad):
             return True
     return False
+
+
+def _over_for_good(closed: Iterable[tuple[Finding, str]], kept: Iterable[Finding]) -> frozenset[Origin]:
+    """Return the origins of which all findings are closed: what they say if they come back must last anew."""
+    left = {origin for finding in kept for origin in finding.origins}
+    return frozenset(origin for finding, _ in closed for origin in finding.origins) - left
 
 
 class _Over(NamedTuple):

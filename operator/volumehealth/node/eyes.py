@@ -28,6 +28,8 @@ _BY_DRIVER = frozenset({"ceph", "cifs", "smb3", "zfs", "lustre", "glusterfs", "9
 _ANY_LOG = frozenset({"xfs"})
 _SHOW_READ_ONLY = frozenset({"btrfs"})
 """Of these the mount table always shows that the kernel made them read-only: it is not latched by a line."""
+_COUNTED = frozenset({Reason.IO_STALLED, Reason.SLOW_IO})
+"""What only two looks at a device's counters show."""
 _LATE = 2.0
 """A round that comes after so many intervals says nothing of the time between: the node was paused."""
 _NOT_STARTED = 3600.0
@@ -102,7 +104,7 @@ class Sight:
         kind: of filesystem, or `block`; empty if not known.
         note: what the looks do not see although nothing is missing; may be empty.
         numbers: for metrics.
-        undecided: its device, or its server, may be as bad as it was said to be before: that takes more looks to tell.
+        undecided: reasons that have to last until they are given, and may: what was said before is not over for that.
     """
 
     incidents: tuple[Incident, ...] = ()
@@ -112,7 +114,7 @@ class Sight:
     kind: str = ""
     note: str = ""
     numbers: Numbers = Numbers()
-    undecided: bool = False
+    undecided: frozenset[Reason] = frozenset()
 
     @property
     def healthy(self) -> bool:
@@ -256,13 +258,14 @@ class Eyes:
         kind = "block" if use.block else mount.kind
         if mount.kind in NFS_KINDS and not use.block:
             below = self._of_server(mount, replies, faults)
-            undecided = replies.get(mount.point, Replies(undecided=True)).undecided
+            reply = replies.get(mount.point, Replies(undecided=True))
+            undecided = frozenset({Reason.SERVER_NOT_RESPONDING} if reply.undecided else ())
             looked, missing, numbers = self._served(use, mount, snapshot, Numbers())
         else:
             request = snapshot.requests.get(use.key)
             facts = snapshot.devices.get(request) if request is not None else None
             below, numbers = self._of_device(use, mount, facts, counted, faults, moment)
-            undecided = self._is_undecided(use, facts, counted, moment)
+            undecided = self._undecided(facts, counted, moment)
             looked, missing = self._seen(use, mount, request, facts, counted, snapshot)
         faults += self._of_log(use, mount, below, faults, moment)
         complete |= looked
@@ -368,19 +371,21 @@ class Eyes:
             found.append(Fault(Look.DEVICE, DEGRADED, Reason.SLOW_IO, text))
         return found
 
-    def _is_undecided(
-        self, use: VolumeUse, facts: DeviceFacts | None, counted: Mapping[str, Counted], moment: _Moment
-    ) -> bool:
-        """Tell whether something may be wrong with the devices of a volume that has to last until it is said.
+    def _undecided(
+        self, facts: DeviceFacts | None, counted: Mapping[str, Counted], moment: _Moment
+    ) -> frozenset[Reason]:
+        """Return what may be wrong with the devices of a volume, and has to last until it is said.
 
-        Who has only begun to look, or was paused, cannot say that what was said before is over.
+        Who has only begun to look, or was paused, cannot say that it is over.
         """
+        found: set[Reason] = set()
         for stack in facts.stacks if facts is not None else ():
             known = counted.get(stack.top.name, Counted())
             stands = known.since is not None and known.since < moment.monotonic
-            if known.first or stands or self._states.undecided(stack, moment.monotonic):
-                return True
-        return False
+            if known.first or stands:
+                found |= _COUNTED
+            found |= self._states.undecided(stack, moment.monotonic)
+        return frozenset(found)
 
     def _stalled(self, name: str, counted: Counted, stood: float) -> list[Fault]:
         """Judge I/O that stands: before Linux 5.0 the count of what waits may be wrong, but not what was begun."""

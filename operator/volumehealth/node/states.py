@@ -12,6 +12,7 @@ PATIENCE = 60.0
 """Seconds that a bad state must last: error handling, failover, a controller's reset take as long."""
 SUSPENDED = 600.0
 """Seconds after which a suspended device mapper device was not only resized."""
+_OF_STATES = frozenset({Reason.DEVICE_OFFLINE, Reason.DEVICE_GONE, Reason.PATH_DOWN})
 _REDUNDANT = frozenset({"raid1", "raid4", "raid5", "raid6", "raid10"})
 
 
@@ -81,13 +82,14 @@ class StateWatch:
         """Tell whether a device of the stack is suspended, so that I/O rightly waits."""
         return any(block.suspended for block in stack.blocks)
 
-    def undecided(self, stack: Stack, now: float) -> bool:
-        """Tell whether a state below a device is bad, but not for so long that it counts."""
+    def undecided(self, stack: Stack, now: float) -> frozenset[Reason]:
+        """Return the reasons of states below a device that are bad, but not for so long that it counts."""
         names = frozenset(block.name for block in stack.blocks)
         bad = (since for key, since in self._bad.items() if key.partition(" ")[0] in names)
         suspended = (since for name, since in self._suspended.items() if name in names)
-        return any(now - since < PATIENCE for since in bad) or any(
-            now - since < SUSPENDED for since in suspended
+        states = _OF_STATES if any(now - since < PATIENCE for since in bad) else frozenset[Reason]()
+        return states | (
+            {Reason.IO_STALLED} if any(now - since < SUSPENDED for since in suspended) else set()
         )
 
     def restart(self) -> None:

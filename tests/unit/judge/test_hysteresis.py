@@ -16,8 +16,13 @@ from unit.judge.harness import (
     silent,
 )
 from volumehealth.judge.claim import judge_claim, not_after, resumed
-from volumehealth.model.health import ClaimHealth, Condition, Source, Verdict
+from volumehealth.model.health import Answer, ClaimHealth, Condition, Source, TransitionKind, Verdict
+from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Origin
 from volumehealth.model.policy import Rule, RuleMatch
+from volumehealth.sources.origins import unused
+
+CLOSED = str(TransitionKind.CLOSED)
 
 NOT_ATTACHED = Condition("Inaccessible", "NotAttached", "host h is not attached to volume v")
 INITIALIZING = Condition("Degraded", "BackendError", "Volume v is in Initializing state")
@@ -293,3 +298,24 @@ class TestWallClock:
     def test_a_recovery_that_lies_ahead_was_now(self) -> None:
         health = ClaimHealth("uid-1", recovered=START + timedelta(days=2_000_000))
         assert not_after(health, START).recovered == START
+
+
+class TestOfAnOriginThatEnded:
+    def test_what_it_says_when_it_comes_back_must_last_anew(self) -> None:
+        """A volume came back to a node where it had been broken: what was said of it first was told at once."""
+
+        class Unused:
+            def state_of(self, _claim: ClaimRef, origin: Origin, _reason: str) -> Answer:
+                return unused(origin, START)
+
+        court = Court()
+        for _ in range(3):
+            court.hears(adverse(SLOW, source=Source.NODE, node="n1"), after=1)
+        for _ in range(6):
+            court.hears(origins=Unused(), after=1)
+        assert court.notified == [(FOUND, "Slow", 1), (CLOSED, "Slow", 1)]
+        for _ in range(2):
+            court.hears(adverse(LOST, source=Source.NODE, node="n1"), after=1)
+            assert court.notified[2:] == []
+        court.hears(adverse(LOST, source=Source.NODE, node="n1"), after=1)
+        assert court.notified[2:] == [(FOUND, "VolumeNotFound", 1)]
