@@ -16,7 +16,7 @@ import pytest
 
 from e2e.scenes import driver_says
 from support.helm import CHART, NAMESPACE, RELEASE, Helm
-from support.product import AGENT, AGENT_SPACE, OPERATOR, OPERATOR_SPACE, Product
+from support.product import AGENT, AGENT_SPACE, OPERATOR, OPERATOR_SPACE, NotInstalled
 from support.realnode import SPACE, NodeDriver, RealNode, obstacles
 from volumehealth_sandbox.assets import asset
 from volumehealth_sandbox.driver_faults import Fault, Plane
@@ -30,13 +30,6 @@ EACH = "VOLUMEHEALTH_EACH_USER"
 """Environment variable: play it as each user."""
 TOLD_WITHIN = 240.0
 """Seconds from `helm install`: Pods, and `unhealthyAfter` as it is if nothing is set."""
-
-
-class NotInstalled(Product):
-    """Nothing, until the test installs it."""
-
-    def install(self) -> None:
-        """Install nothing."""
 
 
 class Transcript:

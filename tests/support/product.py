@@ -193,6 +193,13 @@ class Product:
         )
 
 
+class NotInstalled(Product):
+    """Nothing, until the test installs it."""
+
+    def install(self) -> None:
+        """Install nothing."""
+
+
 def _end(text: str, lines: int) -> list[str]:
     return [line[:600] for line in text.splitlines()[-lines:]]
 
