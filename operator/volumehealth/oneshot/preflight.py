@@ -214,7 +214,8 @@ def _points(facts: ClusterFacts, steps: list[str]) -> Iterable[Point]:
         yield Point(False, "the API is served, and no operator is installed that you may see")
     if facts.lists.get("vhp") is not None:
         policies = len(facts["vhp"])
-        yield Point(policies > 0, f"{policies} policies" if policies else "no policy: nothing is checked")
+        words = {0: "no policy: nothing is checked", 1: "one policy"}
+        yield Point(policies > 0, words.get(policies, f"{policies} policies"))
         if not policies:
             steps.append("kubectl apply -f examples/smallest.yaml")
     yield from _agents(facts, steps)
