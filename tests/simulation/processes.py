@@ -69,6 +69,7 @@ class Replica:
         user: whose rights it has.
         host: where it runs.
         main: the process's main coroutine.
+        metrics: what its process exports; None before an operator leads.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Replica:
     process: Process | None = None
     starts: int = 0
     wanted: bool = True
+    metrics: Metrics | None = None
     ended: list[tuple[float, str]] = field(default_factory=list)
 
     def start(self) -> None:
@@ -192,6 +194,7 @@ async def operator_main(
     )
     if elect:
         await elector.acquire()
+    replica.metrics = metrics = _Counting(replica.history)
     async with asyncio.TaskGroup() as group:
         if elect:
             group.create_task(_hold(elector, replica, process))
@@ -200,7 +203,7 @@ async def operator_main(
             settings,
             clock=host,
             random=random,
-            metrics=_Counting(replica.history),
+            metrics=metrics,
             dial=partial(SimWire, network, process),
             leads=partial(_leads_surely, elector, replica.history) if elect else lambda: True,
         )

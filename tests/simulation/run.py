@@ -8,6 +8,7 @@ from random import Random
 from simulation.history import History
 from simulation.invariants import check_all, check_rest
 from simulation.loop import Livelock, SimLoop
+from simulation.numbers import check_numbers
 from simulation.plan import Plan
 from simulation.world import LogLines, World
 
@@ -66,6 +67,7 @@ def run(plan: Plan) -> Result:
 async def _whole(world: World) -> None:
     await world.run(settle=SETTLE)
     check_all(world)
+    check_numbers(world)
     since = world.loop.time()
     world.restart_all()
     await world.until(since + REST)
