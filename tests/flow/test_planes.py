@@ -669,6 +669,22 @@ def test_a_new_pod_of_a_claim_is_not_covered_by_what_was_written_before_it_ran(w
     assert counts(world.check()) == {"healthy": 1}
 
 
+def test_a_claim_that_was_made_anew_between_two_checks_is_not_covered_by_what_was_said_of_the_old_one(
+    world: World,
+) -> None:
+    """A StatefulSet is scaled down and up, and its Pod is on the same node again before anything is checked."""
+    world.claims("db")
+    world.cluster.report("a")
+    assert counts(world.check()) == {"healthy": 1}
+    world.cluster.end(make_pod("db-0", node="a", claim="db"))
+    world.claims("db", uid="uid-of-the-new-one")
+    checked = world.check()
+    assert counts(checked) == {"unknown": 1}
+    assert checked.unknown[0].reason == "NotYetAsked"
+    world.cluster.report("a")
+    assert counts(world.check()) == {"healthy": 1}
+
+
 def test_a_claim_that_leaves_a_node_leaves_its_findings_there(world: World) -> None:
     (claim,) = world.claims("db")
     world.cluster.set_node("b")

@@ -23,8 +23,9 @@ class Place(NamedTuple):
 
 
 class _Use(NamedTuple):
-    """How one claim is used: by which driver, and on each node whether a Pod runs there."""
+    """How one claim is used: which one it is, by which driver, and on each node whether a Pod runs there."""
 
+    uid: str
     driver: str
     nodes: tuple[tuple[str, bool], ...]
 
@@ -100,6 +101,9 @@ class Usage:
             self._uses[ref] = new
             for node, _ in new.nodes:
                 self._nodes.setdefault(node, {}).setdefault(new.driver, {})[ref] = None
+        if old is not None and new is not None and old.uid != new.uid:
+            self._date(ref, old, None, now)
+            old = None
         self._date(ref, old, new, now)
 
     def _use(self, ref: ClaimRef) -> _Use | None:
@@ -110,7 +114,7 @@ class Usage:
         for pod in self._pods_of(ref):
             if pod.node and not pod.finished:
                 nodes[pod.node] = nodes.get(pod.node, False) or pod.phase == "Running"
-        return _Use(claim.driver, tuple(nodes.items())) if nodes else None
+        return _Use(claim.uid, claim.driver, tuple(nodes.items())) if nodes else None
 
     def _leave(self, node: str, driver: str, ref: ClaimRef) -> None:
         drivers = self._nodes[node]
