@@ -10,6 +10,7 @@ from typing import Any
 
 from simulation import nodechecks
 from simulation.driver import Statement
+from simulation.machines import BY_REASON
 from simulation.observe import RecordState, Told
 from simulation.processes import EPOCH
 from simulation.regimes import UNOWNED, Regime
@@ -294,6 +295,10 @@ def _told_by_nodes(world: World, life: ClaimLife, disturbed: Any) -> None:
     """What a node sees is told once for each episode, on the claim and on its Pods there, and so is its end."""
     every = told_about(world, life.uid)
     modes = [(at, regime, _mode(regime)) for at, regime in life.regimes] or [(0.0, UNOWNED, Mode.OFF)]
+    for event in every:
+        sighting = nodechecks.sighting_of(event)
+        if sighting is not None and sighting[1] not in BY_REASON:
+            world.history.violate(TELLING, f"nothing like this ever broke: {event.message}")
     for one in nodechecks.sightings(world):
         key = (one.node, one.fault.reason)
         told = [event for event in every if nodechecks.sighting_of(event) == key]

@@ -39,7 +39,10 @@ NODE_FAULTS: Mapping[str, NodeFault] = {
     "offline": NodeFault("Inaccessible", "DeviceOffline", Observer.BLOCK_DEVICE, delay=60.0),
     "stalled": NodeFault("Inaccessible", "IOStalled", Observer.BLOCK_DEVICE, delay=60.0),
     "counted": NodeFault("Degraded", "FilesystemError", Observer.FILESYSTEM, latched=True),
+    "shut_down": NodeFault("Inaccessible", "FilesystemShutdown", Observer.KERNEL_LOG, latched=True),
 }
+ONLY_ON = {"counted": "ext4", "shut_down": "xfs"}
+"""The filesystem that shows a fault in this way."""
 BY_REASON: Mapping[str, NodeFault] = {fault.reason: fault for fault in NODE_FAULTS.values()}
 
 
@@ -51,6 +54,7 @@ class Place:
         node, claim, pod: the node's name; uids of the claim and of the Pod.
         handle, volume, driver: of the volume.
         since, until: virtual seconds; None while it is mounted.
+        kind: of its filesystem.
         disk, number: the device, and its number.
         fault: what is wrong now; empty if nothing is.
         truth: the changes of `fault`, with their times.
@@ -64,6 +68,7 @@ class Place:
     driver: str
     since: float
     until: float | None = None
+    kind: str = "ext4"
     disk: str = ""
     number: str = ""
     fault: str = ""
@@ -126,7 +131,12 @@ class Machine:
         place.disk, place.number = f"sd{letter}", f"8:{16 * (ord(letter) - ord('a'))}"
         self.places.append(place)
         self._show_disk(place)
-        self._count_errors(place, self._made)
+        if place.kind == "ext4":
+            self._count_errors(place, self._made)
+        else:
+            self.files.write(f"/sys/fs/xfs/{place.disk}/log/log_head_lsn", 1)
+            self.files.renumber(f"/sys/fs/xfs/{place.disk}", self._made)
+            self._print(f"XFS ({place.disk}): Mounting V5 Filesystem")
         self._show_mounts()
 
     def unmount(self, place: Place) -> None:
@@ -134,7 +144,9 @@ class Machine:
         self.places.remove(place)
         if place.fault != "gone":
             self._hide_disk(place)
-        self.files.remove(f"/sys/fs/ext4/{place.disk}")
+        self.files.remove(f"/sys/fs/{place.kind}/{place.disk}")
+        if place.kind == "xfs":
+            self._print(f"XFS ({place.disk}): Unmounting Filesystem")
         self._show_mounts()
 
     def break_(self, place: Place, kind: str) -> None:
@@ -152,6 +164,8 @@ class Machine:
                 errors, _ = self._errors.get(place.handle, (0, 0))
                 self._errors[place.handle] = (errors + 1, int(self.host.now().timestamp()))
                 self._count_errors(place, None)
+            case "shut_down":
+                self._print(f"XFS ({place.disk}): Filesystem has been shut down due to log error (0x2).")
             case _:
                 self._show_mounts()
 
@@ -167,6 +181,10 @@ class Machine:
                 self.files.count(place.disk, reads=20)
             case _:
                 self._show_mounts()
+
+    def _print(self, text: str) -> None:
+        """Write a line to the kernel log."""
+        self._log.append(f"<4>[{self.host.monotonic():12.6f}] {text}")
 
     def _show_disk(self, place: Place) -> None:
         address = f"{ord(place.disk[-1]) - ord('a')}:0:0:0"
@@ -204,7 +222,7 @@ class Machine:
                 how = "ro" if place.fault == "read_only" else "rw"
                 path = self._path(place)
                 lines.append(
-                    f"46 20 {place.number} / {path} rw,relatime shared:1 - ext4 /dev/{place.disk} {how}"
+                    f"46 20 {place.number} / {path} rw,relatime shared:1 - {place.kind} /dev/{place.disk} {how}"
                 )
         self.files.write(MOUNT_TABLE, "\n".join(lines))
 

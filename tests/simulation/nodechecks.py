@@ -67,16 +67,21 @@ def segments(
     end = life.died if life.died is not None else world.loop.time()
     changes = [at for place in places for at, _ in place.truth]
     borders = [at for place in places for at in (place.since, place.until) if at is not None]
-    moments = sorted({0.0, end, *(at for at in (*changes, *borders, *(at for at, *_ in modes)) if at < end)})
+    away = [at for span in world.nodes.removed.get(sighting.node, ()) for at in span]
+    turns = [at for at, *_ in modes]
+    moments = sorted({0.0, end, *(at for at in (*changes, *borders, *away, *turns) if at < end)})
     found: list[Segment] = []
     for start, until in pairwise(moments):
         _, regime, mode = next((one for one in reversed(modes) if one[0] <= start), modes[0])
         patience = on_node(regime, Patience(0.0, 0.0, 60.0, 15.0), sighting.fault)
         place = next((one for one in reversed(places) if _covers(one, start)), None)
         closing = 60.0
+        gone = any(first <= start < last for first, last in world.nodes.removed.get(sighting.node, ()))
         if place is None and mode in (Mode.ON, Mode.UNSURE):
             closing = patience.sure(ill=False)
             mode = Mode.OFF if mode is Mode.ON else mode
+        elif gone and mode is Mode.ON:
+            mode = Mode.UNSURE
         ill = place is not None and _is(place, start, sighting.fault)
         joins = ill and _was_adverse(world, places, sighting, start, patience)
         new = Segment(start, until, ill, patience, mode, closing, joins)

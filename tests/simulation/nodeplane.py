@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from simulation.driver import SimDriver
 from simulation.loop import Process
-from simulation.machines import NODE_FAULTS, Machine, Place, inline, plugin_socket
+from simulation.machines import NODE_FAULTS, ONLY_ON, Machine, Place, inline, plugin_socket
 from simulation.network import SimTransport, SimWire
 from simulation.objects import Json
 from simulation.processes import NAMESPACE, Host, Replica, SimCredentials
@@ -59,6 +59,7 @@ class NodePlane:
     Attributes:
         machines, agents: by name of the node.
         places: every mounting that ever was.
+        removed: from when to when no agent was wanted on a node.
     """
 
     world: "World"
@@ -66,6 +67,8 @@ class NodePlane:
     machines: dict[str, Machine] = field(default_factory=dict)
     agents: dict[str, Replica] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
+    removed: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    _away: dict[str, float] = field(default_factory=dict)
 
     @property
     def on(self) -> bool:
@@ -105,17 +108,8 @@ class NodePlane:
         """Make the agents' Pods, and start them."""
         if self.on:
             self.world.create("namespaces", {"metadata": {"name": AGENT_NAMESPACE}})
-        for node, agent in self.agents.items():
-            metadata = {
-                "name": agent.name,
-                "namespace": AGENT_NAMESPACE,
-                "labels": {"app.kubernetes.io/name": "volumehealth-agent"},
-            }
-            self.world.create(
-                "pods",
-                {"metadata": metadata, "spec": {"nodeName": node}, "status": {"phase": "Running"}},
-            )
-            agent.start()
+        for node in self.agents:
+            self._back(node)
 
     def status(self, node: str) -> Json:
         """Return the status of a Pod that runs on a node."""
@@ -128,9 +122,11 @@ class NodePlane:
     def mount(self, life: "ClaimLife", pod: str, node: str) -> None:
         """A Pod's volume is mounted."""
         if self.on:
-            place = Place(
-                node, life.uid, pod, life.handle, f"pv-{life.handle}", life.driver, self.world.loop.time()
+            kind = next(
+                one.get("fs", "ext4") for one in self.world.plan.claims if one["handle"] == life.handle
             )
+            now = self.world.loop.time()
+            place = Place(node, life.uid, pod, life.handle, f"pv-{life.handle}", life.driver, now, kind=kind)
             self.machines[node].mount(place)
             self.places.append(place)
 
@@ -156,7 +152,8 @@ class NodePlane:
     def do_node_fault(self, name: str, kind: str) -> None:
         """Something breaks where a claim's volume is mounted; what needs a new mounting breaks nothing more."""
         for place in self._mounted(name):
-            if not (place.fault and NODE_FAULTS[place.fault].latched):
+            shown = ONLY_ON.get(kind, place.kind) == place.kind
+            if shown and not (place.fault and NODE_FAULTS[place.fault].latched):
                 self.machines[place.node].break_(place, kind)
                 place.truth.append((self.world.loop.time(), kind))
 
@@ -187,16 +184,58 @@ class NodePlane:
         """The agent cannot be started for a while."""
         self.world.disturb(seconds, COMEBACK)
         self.agents[node].stop()
+        now = self.world.loop.time()
+        self._away[node] = max(now + seconds, self._away.get(node, 0.0))
         self.world.loop.in_world(seconds, self._back, node)
 
+    def do_agent_removed(self, node: str, seconds: float) -> None:
+        """The DaemonSet does not want an agent on a node for a while."""
+        self.do_agent_away(node, seconds)
+        if self.world.server.find("pods", self.agents[node].name, AGENT_NAMESPACE) is not None:
+            self.world.delete("pods", self.agents[node].name, AGENT_NAMESPACE)
+            now = self.world.loop.time()
+            self.removed.setdefault(node, []).append((now, now + seconds + COMEBACK))
+
     def _back(self, node: str) -> None:
-        self.agents[node].wanted = True
-        self.agents[node].start()
+        """The agent runs, in a Pod of the DaemonSet, unless something else keeps it away."""
+        agent = self.agents[node]
+        if self.world.loop.time() < self._away.get(node, 0.0):
+            return
+        if self.world.server.find("pods", agent.name, AGENT_NAMESPACE) is None:
+            metadata = {
+                "name": agent.name,
+                "namespace": AGENT_NAMESPACE,
+                "labels": {"app.kubernetes.io/name": "volumehealth-agent"},
+            }
+            self.world.create(
+                "pods",
+                {"metadata": metadata, "spec": {"nodeName": node}, "status": {"phase": "Running"}},
+            )
+        agent.wanted = True
+        agent.start()
+
+    def do_report_delete(self, node: str) -> None:
+        """A user deletes a node's report; its agent looks after it every five minutes."""
+        if self.world.server.find("volumehealthreports", node) is not None:
+            self.world.disturb(0.0, 420.0)
+            self.world.delete("volumehealthreports", node)
+            self.world.history.reach("a user deleted a report")
+
+    def do_log_unreadable(self, node: str, seconds: float) -> None:
+        """The agent may not read the kernel log for a while."""
+        self.world.disturb(seconds, 60.0)
+        self.machines[node].readable = False
+        self.world.loop.in_world(seconds, self._readable, node)
+
+    def _readable(self, node: str) -> None:
+        self.machines[node].readable = True
 
     def end_of_faults(self) -> None:
         """All agents run from now on."""
         for node, agent in self.agents.items():
             agent.thaw()
+            self._readable(node)
+            self._away.pop(node, None)
             self._back(node)
 
     def restart_all(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from random import Random
 from typing import Any
 
-from simulation.machines import NODE_FAULTS
+from simulation.machines import NODE_FAULTS, ONLY_ON
 from simulation.network import FAULTS
 from volumehealth.policy.durations import parse_duration
 
@@ -39,7 +39,15 @@ _MISHAPS = (
     "events_delete",
 )
 NODES = ("node-0", "node-1")
-NODE_MISHAPS = ("agent_kill", "agent_freeze", "agent_away")
+FILESYSTEMS = ("ext4", "ext4", "xfs")
+NODE_MISHAPS = (
+    "agent_kill",
+    "agent_freeze",
+    "agent_away",
+    "agent_removed",
+    "report_delete",
+    "log_unreadable",
+)
 _STRIKES = (
     "storm",
     "storm and kill",
@@ -165,13 +173,14 @@ def _with_nodes(random: Random, plan: Plan) -> Plan:
     mute = {one["name"] for one in drivers if not (one["lists"] or one["gets"])}
     unheard = {claim["handle"] for claim in plan.claims if claim["driver"] in mute}
     actions = [one for one in plan.actions if one.how.get("handle") not in unheard]
+    plan = replace(plan, claims=tuple(one | {"fs": random.choice(FILESYSTEMS)} for one in plan.claims))
     actions += _node_faults(random, plan)
     for kind in random.sample(NODE_MISHAPS, random.choice((0, 1, 1, 2))):
         mean = random.choice((300.0, 900.0, 1800.0))
         now = random.expovariate(1 / mean)
         while now < plan.until:
             how: Json = {"node": random.choice(NODES)}
-            if kind != "agent_kill":
+            if kind not in ("agent_kill", "report_delete"):
                 how["seconds"] = round(random.expovariate(1 / random.choice((20.0, 120.0, 600.0))), 1)
             actions.append(Action(now, kind, how))
             now += random.expovariate(1 / mean)
@@ -182,7 +191,8 @@ def _node_faults(random: Random, plan: Plan) -> Iterator[Action]:
     """Let things break and be mended where volumes are mounted."""
     for claim in plan.claims:
         scale = random.choice((20.0, 60.0, 300.0, 900.0))
-        kinds = random.sample(tuple(NODE_FAULTS), random.choice((1, 1, 2, 3)))
+        shown = [kind for kind in NODE_FAULTS if ONLY_ON.get(kind, claim["fs"]) == claim["fs"]]
+        kinds = random.sample(shown, random.choice((1, 1, 2, 3)))
         now = 90.0 + random.expovariate(1 / scale)
         while now < plan.until:
             yield Action(now, "node_fault", {"name": claim["name"], "kind": random.choice(kinds)})
