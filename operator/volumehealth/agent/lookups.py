@@ -69,7 +69,7 @@ class ClaimLookup:
         self._clock = clock
         self._random = random
         self._news = news
-        self._wanted: frozenset[ClaimRef] = frozenset()
+        self._wanted: dict[ClaimRef, frozenset[str]] = {}
         self._spaces: frozenset[str] = frozenset()
         self._labels = False
         self._claims: dict[ClaimRef, KnownClaim] = {}
@@ -80,24 +80,32 @@ class ClaimLookup:
         self.claims: Mapping[ClaimRef, KnownClaim] = MappingProxyType(self._claims)
         self.namespaces: Mapping[str, Namespace] = MappingProxyType(self._namespaces)
 
-    def want(self, claims: Collection[ClaimRef], *, labels: bool, namespaces: bool) -> None:
+    def want(self, claims: Mapping[ClaimRef, Collection[str]], *, labels: bool, namespaces: bool) -> None:
         """Say what is wanted from now on.
 
         Args:
-            claims: those in use on this node.
-            labels: some policy selects by labels: they are read again from time to time.
+            claims: those in use on this node, with the uids of the Pods that use them. With another Pod a claim is read
+                again: it may have been deleted and made anew in between.
+            labels: some policy selects by labels: they are read again from time to time, and soon if none did before.
             namespaces: some policy selects by the labels of namespaces.
         """
-        wanted = frozenset(claims)
+        wanted = {ref: frozenset(pods) for ref, pods in claims.items()}
         spaces = frozenset(ref.namespace for ref in wanted) if namespaces else frozenset[str]()
         if (wanted, spaces, labels) == (self._wanted, self._spaces, self._labels):
             return
+        now = self._clock.monotonic()
+        for ref, pods in wanted.items():
+            if ref in self._due and pods - self._wanted.get(ref, pods):
+                self._due[ref] = now
+        if labels and not self._labels:
+            for key, due in self._due.items():
+                self._due[key] = min(due, now + self._random.uniform(0.0, RETRY))
         self._wanted, self._spaces, self._labels = wanted, spaces, labels
-        for ref in self._claims.keys() - wanted:
+        for ref in self._claims.keys() - wanted.keys():
             del self._claims[ref]
         for name in self._namespaces.keys() - spaces:
             del self._namespaces[name]
-        for key in self._due.keys() - wanted - spaces:
+        for key in self._due.keys() - wanted.keys() - spaces:
             del self._due[key]
         self._woken.set()
 
@@ -138,7 +146,8 @@ class ClaimLookup:
                     self._namespaces[key] = space
 
     async def _asked(self, key: ClaimRef | str, work: Coroutine[Any, Any, T | None]) -> T | None:
-        """Read, and say when to read again."""
+        """Read, and say when to read again: at once if another Pod came to use it meanwhile."""
+        pods = self._wanted.get(key) if isinstance(key, ClaimRef) else None
         try:
             found = await work
         except (errors.ApiError, *UNREADABLE) as error:
@@ -146,6 +155,8 @@ class ClaimLookup:
             found = None
         again = REFRESH if self._labels else float("inf")
         wait = RETRY if found is None else again
+        if isinstance(key, ClaimRef) and self._wanted.get(key) != pods:
+            wait = 0.0
         self._due[key] = self._clock.monotonic() + wait * self._random.uniform(0.8, 1.2)
         return found
 

@@ -245,7 +245,8 @@ class NodeAgent:
         selectors = [policy.spec.selector for policy in policies.values()]
         by_namespace = any(one.namespace_selector != LabelSelector() for one in selectors)
         by_label = by_namespace or any(one.claim_selector != LabelSelector() for one in selectors)
-        self._lookups.want(used.keys() if policies else (), labels=by_label, namespaces=by_namespace)
+        wanted = {ref: [pod.uid for pod in pods] for ref, pods in used.items()} if policies else {}
+        self._lookups.want(wanted, labels=by_label, namespaces=by_namespace)
         if not self._planned and not (self._policies.settled and self._lookups.settled()):
             return None
         claims = self._lookups.claims

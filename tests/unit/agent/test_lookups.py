@@ -50,8 +50,14 @@ async def lookup(api: FakeApi) -> AsyncIterator[ClaimLookup]:
     task.cancel()
 
 
-async def want(lookup: ClaimLookup, *refs: ClaimRef, labels: bool = False, namespaces: bool = False) -> None:
-    lookup.want(refs, labels=labels, namespaces=namespaces)
+async def want(
+    lookup: ClaimLookup,
+    *refs: ClaimRef,
+    labels: bool = False,
+    namespaces: bool = False,
+    pods: tuple[str, ...] = ("uid-1",),
+) -> None:
+    lookup.want(dict.fromkeys(refs, pods), labels=labels, namespaces=namespaces)
     await asyncio.sleep(1)
 
 
@@ -105,6 +111,30 @@ async def test_labels_are_read_again_only_where_a_policy_minds_them(
     await asyncio.sleep(REFRESH * 1.3)
     assert lookup.claims[REF].claim.labels == {"tier": "iron"}
     assert lookup.namespaces["shop"].labels == {"team": "b"}
+
+
+async def test_labels_are_read_again_once_a_policy_minds_them_that_none_minded_before(
+    api: FakeApi, lookup: ClaimLookup
+) -> None:
+    """A claim that was relabelled before the policy came was never looked at for it."""
+    await want(lookup, REF)
+    api.objects[CLAIM]["metadata"]["labels"] = {"tier": "iron"}
+    await want(lookup, REF, labels=True)
+    await asyncio.sleep(15)
+    assert lookup.claims[REF].claim.labels == {"tier": "iron"}
+
+
+async def test_a_claim_is_read_again_with_another_pod(api: FakeApi, lookup: ClaimLookup) -> None:
+    """It was deleted and made anew with the same name while the watch of Pods stood still: nobody saw it unused."""
+    await want(lookup, REF)
+    api.objects[CLAIM]["metadata"]["uid"] = "claim-2"
+    api.objects[VOLUME]["spec"]["claimRef"]["uid"] = "claim-2"
+    await want(lookup, REF)
+    assert lookup.claims[REF].claim.uid == "claim-1"
+    await want(lookup, REF, pods=("uid-2",))
+    assert lookup.claims[REF].claim.uid == "claim-2"
+    await want(lookup, REF, pods=("uid-2",))
+    assert api.count("GET", CLAIM) == 2
 
 
 async def test_what_is_not_wanted_any_more_is_forgotten(api: FakeApi, lookup: ClaimLookup) -> None:
