@@ -136,6 +136,8 @@ class ClaimLookup:
 
     async def _read(self, key: ClaimRef | str, slots: asyncio.Semaphore) -> None:
         async with slots:
+            if not self._is_wanted(key):
+                return
             if isinstance(key, ClaimRef):
                 found = await self._asked(key, self._read_claim(key))
                 if found is not None and key in self._wanted:
@@ -145,6 +147,9 @@ class ClaimLookup:
                 if space is not None and key in self._spaces:
                     self._namespaces[key] = space
 
+    def _is_wanted(self, key: ClaimRef | str) -> bool:
+        return key in self._wanted or key in self._spaces
+
     async def _asked(self, key: ClaimRef | str, work: Coroutine[Any, Any, T | None]) -> T | None:
         """Read, and say when to read again: at once if another Pod came to use it meanwhile."""
         pods = self._wanted.get(key) if isinstance(key, ClaimRef) else None
@@ -153,6 +158,8 @@ class ClaimLookup:
         except (errors.ApiError, *UNREADABLE) as error:
             log.info("not read", extra={"what": str(key), "error": reason_of(error)})
             found = None
+        if not self._is_wanted(key):
+            return None  # and if it is wanted once more, it is due: nothing was kept of it
         again = REFRESH if self._labels else float("inf")
         wait = RETRY if found is None else again
         if isinstance(key, ClaimRef) and self._wanted.get(key) != pods:

@@ -9,7 +9,7 @@ import pytest
 
 from support.clock import LoopClock
 from support.fakeapi import FakeApi
-from volumehealth.agent.lookups import REFRESH, ClaimLookup
+from volumehealth.agent.lookups import AT_ONCE, REFRESH, ClaimLookup
 from volumehealth.kube.api import Api
 from volumehealth.model.ids import ClaimRef
 
@@ -144,3 +144,28 @@ async def test_what_is_not_wanted_any_more_is_forgotten(api: FakeApi, lookup: Cl
     assert not lookup.namespaces
     await want(lookup, REF)
     assert api.count("GET", CLAIM) == 2
+
+
+@pytest.mark.parametrize("before", [0.005, 0.015, 0.025, 0.045])
+async def test_what_was_wanted_while_it_was_read_and_is_wanted_again_is_read_again(
+    api: FakeApi, lookup: ClaimLookup, before: float
+) -> None:
+    """Pods were replaced while the agent read: what waited for its turn was taken for read, and never looked at again."""
+    refs = [ClaimRef("shop", f"data-{number}") for number in range(3 * AT_ONCE)]
+    for ref in refs:
+        volume = f"pv-{ref.name}"
+        bound = {"namespace": "shop", "name": ref.name, "uid": f"uid-{ref.name}"}
+        path = f"/api/v1/namespaces/shop/persistentvolumeclaims/{ref.name}"
+        api.objects[path] = api.objects[CLAIM] | {"metadata": bound, "spec": {"volumeName": volume}}
+        csi = {"driver": "d.example.com", "volumeHandle": volume}
+        api.objects[f"/api/v1/persistentvolumes/{volume}"] = {
+            "metadata": {"name": volume},
+            "spec": {"csi": csi, "claimRef": bound},
+        }
+    lookup.want(dict.fromkeys(refs, ("uid-1",)), labels=False, namespaces=True)
+    await asyncio.sleep(before)
+    lookup.want({}, labels=False, namespaces=True)
+    await asyncio.sleep(1)
+    await want(lookup, *refs, namespaces=True, pods=("uid-2",))
+    assert lookup.claims.keys() == set(refs)
+    assert lookup.namespaces.keys() == {"shop"}
