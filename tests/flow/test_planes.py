@@ -914,7 +914,7 @@ def test_unwell_storage_is_closed_with_the_check_the_agent_or_the_call_that_it_c
 
     _storage_is_found(world)
     world.cluster.reports.clear()
-    assert world.after(minutes=6).storage == ()
+    assert world.after(minutes=9).storage == ()
 
     _storage_is_found(world)
     world.spec = replace(SPEC, checks=Checks(node=NodeCheck(enabled=False)))
@@ -1040,9 +1040,22 @@ def test_agents_that_were_uninstalled_close_what_they_found(world: World) -> Non
     world.cluster.report("a", make_entry(claim))
     world.after(minutes=3, renew=("a",))
     world.cluster.reports.clear()
-    checked = world.after(minutes=6)
+    checked = world.after(minutes=9)
     assert world.notified == ["Found db VolumeUnmounted a", "Closed db VolumeUnmounted a"]
     assert counts(checked) == {"unmonitored": 1}
+
+
+def test_agents_whose_reports_somebody_deleted_are_silent_and_not_gone(world: World) -> None:
+    """Their findings were closed, and told anew when the agents had written their reports again."""
+    (claim,) = world.claims("db")
+    world.cluster.report("a", make_entry(claim))
+    world.after(minutes=3, renew=("a",))
+    world.cluster.reports.clear()
+    checked = world.after(minutes=6, renew=("a",))
+    assert world.findings(checked, "db") == ["Inaccessible/VolumeUnmounted (Node a) (stale)"]
+    world.cluster.report("a", make_entry(claim))
+    world.after(minutes=6, renew=("a",))
+    assert world.notified == ["Found db VolumeUnmounted a"]
 
 
 def test_a_driver_that_lost_its_health_call_closes_its_findings_after_a_while(world: World) -> None:

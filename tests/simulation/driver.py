@@ -102,6 +102,7 @@ class SimDriver:
         address: where it answers.
         legacy: the generation of its health calls.
         lists, gets: which controller calls it has.
+        node_health: whether its node plugins tell of volumes.
         plane: `Controller`, or the node's name.
         volumes: by handle; shared by all plugins of a driver.
         up: whether it answers at all.
@@ -121,6 +122,7 @@ class SimDriver:
     legacy: bool = False
     lists: bool = True
     gets: bool = True
+    node_health: bool = False
     plane: str = "Controller"
     up: bool = True
     hangs: frozenset[str] = frozenset()
@@ -180,7 +182,11 @@ class SimDriver:
             case "Probe":
                 return pb.ProbeResponse(), ()
             case "NodeGetCapabilities" if self.plane != "Controller":
-                return pb.NodeGetCapabilitiesResponse(), ()
+                return self._node_calls(), ()
+            case "NodeGetVolumeStats" if self.legacy and self.node_health:
+                return self._get_stats(pb.NodeGetVolumeStatsRequest.FromString(request).volume_id)
+            case "NodeGetVolumeHealth" if not self.legacy and self.node_health:
+                return self._get_node_health(pb.NodeGetVolumeHealthRequest.FromString(request).volume_id)
             case "GetPluginCapabilities":
                 service = pb.PluginCapability.Service(type=pb.PluginCapability.Service.CONTROLLER_SERVICE)
                 return pb.GetPluginCapabilitiesResponse(
@@ -210,6 +216,32 @@ class SimDriver:
             return calls + ([types.GET_VOLUME] if self.gets else [])
         calls = [types.LIST_VOLUME_HEALTH] if self.lists else []
         return calls + ([types.GET_VOLUME_HEALTH] if self.gets else [])
+
+    @property
+    def controller_tells(self) -> bool:
+        """Whether its controller tells of volumes."""
+        return self.lists or self.gets
+
+    def named(self, illness: Illness) -> tuple[str, str]:
+        """Return status and reason of what it says."""
+        return ("Degraded", "VolumeConditionAbnormal") if self.legacy else (illness.status, illness.reason)
+
+    def _node_calls(self) -> pb.NodeGetCapabilitiesResponse:
+        types, reply = pb.NodeServiceCapability.RPC, pb.NodeGetCapabilitiesResponse()
+        legacy = (types.GET_VOLUME_STATS, types.VOLUME_CONDITION)
+        for kind in (legacy if self.legacy else (types.GET_VOLUME_HEALTH,)) if self.node_health else ():
+            reply.capabilities.add().rpc.type = kind
+        return reply
+
+    def _get_stats(self, handle: str) -> "tuple[Message, list[tuple[str, Illness | None]]]":
+        volume, reply = self._known(handle), pb.NodeGetVolumeStatsResponse()
+        _condition(reply.volume_condition, volume.illness)
+        return reply, [(handle, volume.illness)]
+
+    def _get_node_health(self, handle: str) -> "tuple[Message, list[tuple[str, Illness | None]]]":
+        volume, reply = self._known(handle), pb.NodeGetVolumeHealthResponse()
+        self._health(reply.volume_health, volume)
+        return reply, [(handle, volume.illness)]
 
     def _there(self) -> list[SimVolume]:
         return [volume for volume in self.volumes.values() if volume.exists]

@@ -10,7 +10,6 @@ from typing import Any
 
 from simulation import nodechecks
 from simulation.driver import Statement
-from simulation.machines import BY_REASON
 from simulation.observe import RecordState, Told
 from simulation.processes import EPOCH
 from simulation.regimes import UNOWNED, Regime
@@ -93,7 +92,7 @@ def check_all(world: World) -> None:
 
 def segments_of(world: World, life: ClaimLife) -> list[Segment]:
     """Return what was true of a claim's volume, and how it was watched."""
-    truth = world.volume(life.handle).truth
+    truth = world.volume(life.handle).truth if world.drivers[life.driver].controller_tells else []
     end = life.died if life.died is not None else world.loop.time()
     moments = sorted({0.0, end, *(at for at, _ in (*truth, *life.regimes) if at < end)})
     legacy = world.drivers[life.driver].legacy
@@ -295,11 +294,16 @@ def _told_by_nodes(world: World, life: ClaimLife, disturbed: Any) -> None:
     """What a node sees is told once for each episode, on the claim and on its Pods there, and so is its end."""
     every = told_about(world, life.uid)
     modes = [(at, regime, _mode(regime)) for at, regime in life.regimes] or [(0.0, UNOWNED, Mode.OFF)]
-    for event in every:
+    every_sighting = list(nodechecks.sightings(world, life))
+    known = {(one.node, one.fault.reason) for one in every_sighting}
+    driver = world.drivers[life.driver]
+    illnesses = [one for _, one in world.volume(life.handle).truth if one is not None]
+    changes = any("*" in driver.named(one)[1] for one in illnesses)  # another reason in each answer
+    for event in every if not changes else ():
         sighting = nodechecks.sighting_of(event)
-        if sighting is not None and sighting[1] not in BY_REASON:
+        if sighting is not None and sighting not in known:
             world.history.violate(TELLING, f"nothing like this ever broke: {event.message}")
-    for one in nodechecks.sightings(world):
+    for one in every_sighting:
         key = (one.node, one.fault.reason)
         told = [event for event in every if nodechecks.sighting_of(event) == key]
         segments = nodechecks.segments(world, life, one, modes)
@@ -324,7 +328,7 @@ def _node_spoke(world: World, life: ClaimLife, event: Told, disturbed: Any) -> N
     """Nothing is told of a node unless its agent lived and said so for as long as it takes."""
     ill = is_abnormal(event)
     regime = _regime(life, event.at)
-    if (ill and event.again) or regime.unsure:
+    if (ill and (event.again or event.message.startswith("DataLoss/"))) or regime.unsure:
         return
     late = 10.0 if undisturbed(event.at - 10.0, event.at, disturbed) else 900.0
     patiences = [one.patience for at, one in life.regimes if at <= event.at and one.patience is not None]
@@ -576,6 +580,8 @@ def _since_at_rest(world: World, life: ClaimLife, record: Any) -> None:
     if not undisturbed(*span, united(world.disturbed)):
         return
     of_driver = [one for one in record["status"]["findings"] if one["source"] != "Node"]
+    if not of_driver:
+        return  # only its node plugins tell
     said = datetime.fromisoformat(of_driver[0]["since"])
     late = (said - EPOCH).total_seconds() - fell
     if not -1.0 <= late <= 2.0 * patience.interval + patience.timeout + patience.slack:

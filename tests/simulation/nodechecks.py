@@ -12,6 +12,7 @@ from simulation.observe import Told
 from simulation.regimes import Regime
 from simulation.telling import Mode, Patience, Segment, calm, is_abnormal, united
 from simulation.world import ClaimLife, World
+from volumehealth.model.origin import Observer
 from volumehealth.model.report import AGENT_SILENT_SECONDS, VolumeHealthReport, agent_lease_name
 
 LOOKING = 60.0
@@ -27,27 +28,39 @@ class Sighting:
     fault: NodeFault
 
 
+def fault_of(reason: str) -> NodeFault:
+    """Return what is called by a reason: what a node sees by itself, or what the driver says there."""
+    return BY_REASON.get(reason) or NodeFault("", reason, Observer.DRIVER)
+
+
 def sighting_of(event: Told) -> tuple[str, str] | None:
     """Return the node and the reason that an Event is about; None if no node said it."""
     found = _HEAD.match(event.message)
     return (found["node"], found["reason"]) if found else None
 
 
-def sightings(world: World) -> Iterator[Sighting]:
-    """Yield all that nodes can say."""
+def sightings(world: World, life: ClaimLife) -> Iterator[Sighting]:
+    """Yield all that nodes can say of a claim."""
+    driver = world.drivers[life.driver]
+    illnesses = [one for _, one in world.volume(life.handle).truth if one is not None]
+    said = {driver.named(one) for one in illnesses if "*" not in driver.named(one)[1]}
     for node in world.nodes.machines:
         for fault in NODE_FAULTS.values():
             yield Sighting(node, fault)
+        for status, reason in sorted(said) if driver.node_health else ():
+            yield Sighting(node, NodeFault(status, reason, Observer.DRIVER))
 
 
 def on_node(regime: Regime, default: Patience, fault: NodeFault) -> Patience:
     """Return a policy's delays for what a node sees."""
     patience = regime.patience or default
+    asking = patience.interval + patience.timeout if fault.observer is Observer.DRIVER else 0.0
+    at_once = fault.status == "DataLoss"
     return replace(
         patience,
-        ill=patience.ill + fault.delay,
-        timeout=LOOKING + fault.delay,
-        slack=patience.slack + LOOKING,
+        ill=0.0 if at_once else patience.ill + fault.delay,
+        timeout=LOOKING + fault.delay + asking,
+        slack=patience.slack + LOOKING + asking,
         confirming=0.0,
     )
 
@@ -66,6 +79,8 @@ def segments(
     places = [place for place in world.nodes.places_of(life.uid) if place.node == sighting.node]
     end = life.died if life.died is not None else world.loop.time()
     changes = [at for place in places for at, _ in place.truth]
+    if sighting.fault.observer is Observer.DRIVER:
+        changes = [at for at, _ in world.volume(life.handle).truth]
     borders = [at for place in places for at in (place.since, place.until) if at is not None]
     away = [at for span in world.nodes.removed.get(sighting.node, ()) for at in span]
     turns = [at for at, *_ in modes]
@@ -82,7 +97,7 @@ def segments(
             mode = Mode.OFF if mode is Mode.ON else mode
         elif gone and mode is Mode.ON:
             mode = Mode.UNSURE
-        ill = place is not None and _is(place, start, sighting.fault)
+        ill = place is not None and _is(world, place, start, sighting.fault)
         joins = ill and _was_adverse(world, places, sighting, start, patience)
         new = Segment(start, until, ill, patience, mode, closing, joins)
         if found and replace(new, start=found[-1].start) == replace(found[-1], end=until):
@@ -117,7 +132,12 @@ def _covers(place: Place, at: float) -> bool:
     return place.since <= at and (place.until is None or at < place.until)
 
 
-def _is(place: Place, at: float, fault: NodeFault) -> bool:
+def _is(world: World, place: Place, at: float, fault: NodeFault) -> bool:
+    if fault.observer is Observer.DRIVER:
+        truth = world.volume(place.handle).truth
+        illness = next((one for moment, one in reversed(truth) if moment <= at), None)
+        named = world.drivers[place.driver].named
+        return illness is not None and named(illness) == (fault.status, fault.reason)
     kind = place.fault_at(at)
     return bool(kind) and NODE_FAULTS[kind] == fault
 
@@ -135,7 +155,7 @@ def said_for(world: World, life: ClaimLife, event: Told, late: float) -> float:
         late: the longest that the Event may have been on its way.
     """
     node, reason = sighting_of(event) or ("", "")
-    ill, fault = is_abnormal(event), BY_REASON[reason]
+    ill, fault = is_abnormal(event), fault_of(reason)
     states = world.seen.reports.get(node, [])
     places = [place for place in world.nodes.places_of(life.uid) if place.node == node]
     borders = [at for place in places for at in (place.since, place.until) if at is not None]
@@ -194,7 +214,7 @@ def _alive(world: World, node: str, start: float, end: float) -> float:
 
 
 def completed(world: World, life: ClaimLife, oldest: float, at: float) -> bool:
-    """Tell whether some agent that lived had completed every look at a claim, and found nothing, not too long ago."""
+    """Tell whether some agent that lived had completed every look at a claim, or asked its driver, and found nothing."""
     for node, states in world.seen.reports.items():
         ends = [*(state.at for state in states[1:]), math.inf]
         for state, end in zip(states, ends, strict=True):
@@ -206,11 +226,10 @@ def completed(world: World, life: ClaimLife, oldest: float, at: float) -> bool:
 
 
 def _is_complete(report: VolumeHealthReport | None, uid: str) -> bool:
-    return (
-        report is not None
-        and uid in report.complete
-        and all(volume.claim_uid != uid for volume in report.volumes)
-    )
+    if report is None or any(volume.claim_uid == uid for volume in report.volumes):
+        return False
+    by_driver = any(one.observer is Observer.DRIVER and uid in one.names for one in report.coverage)
+    return uid in report.complete or by_driver
 
 
 def surely_seen(

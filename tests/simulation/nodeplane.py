@@ -90,7 +90,7 @@ class NodePlane:
                 self._add_plugin(driver, machine)
 
     def _add_plugin(self, controller: SimDriver, machine: Machine) -> None:
-        """Let a driver's node plugin run on a node; it has no call of health."""
+        """Let a driver's node plugin run on a node."""
         name, network = controller.name, self.world.network
         address = f"unix://{machine.kubelet}/plugins/{name}/csi.sock"
         plugin = SimDriver(
@@ -100,6 +100,8 @@ class NodePlane:
             time=self.world.loop.time,
             random=Random(self.world.random.getrandbits(64)),
             plane=machine.host.name,
+            legacy=controller.legacy,
+            node_health=controller.node_health,
         )
         network.drivers[address] = plugin
         network.drivers[f"unix://{machine.kubelet}/{REGISTRY}/{plugin_socket(name)}"] = plugin

@@ -168,9 +168,12 @@ def make_plan(seed: int, minutes: float = 120.0, *, agents: bool | None = None) 
 def _with_nodes(random: Random, plan: Plan) -> Plan:
     """Let an agent run on each node, some drivers be mute, and things break on nodes."""
     drivers = tuple(
-        one | ({"lists": False, "gets": False} if random.random() < 0.4 else {}) for one in plan.drivers
+        one
+        | ({"lists": False, "gets": False} if random.random() < 0.4 else {})
+        | {"node_health": random.random() < 0.3 and (one["legacy"] or not _changes_words(plan, one["name"]))}
+        for one in plan.drivers
     )
-    mute = {one["name"] for one in drivers if not (one["lists"] or one["gets"])}
+    mute = {one["name"] for one in drivers if not (one["lists"] or one["gets"] or one["node_health"])}
     unheard = {claim["handle"] for claim in plan.claims if claim["driver"] in mute}
     actions = [one for one in plan.actions if one.how.get("handle") not in unheard]
     plan = replace(plan, claims=tuple(one | {"fs": random.choice(FILESYSTEMS)} for one in plan.claims))
@@ -185,6 +188,12 @@ def _with_nodes(random: Random, plan: Plan) -> Plan:
             actions.append(Action(now, kind, how))
             now += random.expovariate(1 / mean)
     return replace(plan, drivers=drivers, actions=tuple(sorted(actions, key=lambda one: one.at)), agents=True)
+
+
+def _changes_words(plan: Plan, driver: str) -> bool:
+    """Tell whether a driver gives another reason in each answer about any volume."""
+    handles = {claim["handle"] for claim in plan.claims if claim["driver"] == driver}
+    return any("*" in one.how.get("reason", "") for one in plan.actions if one.how.get("handle") in handles)
 
 
 def _node_faults(random: Random, plan: Plan) -> Iterator[Action]:

@@ -108,21 +108,22 @@ class NodeAgents(ContextSource):
         """Return the agents of all nodes in use; where no agent has ever reported, none is expected.
 
         Nor is one where the DaemonSet wants none and none is alive: the agents were removed, or are kept off the node.
+        One that is alive has reported, though somebody may have deleted what it wrote.
         """
         view, moment = self._context.view, self._context.moment
-        if not (view.follows("leases") and view.reports):
+        if not view.follows("leases"):
             return {}
         by_node = reports.node_reports(view.reports.values())
-        if not by_node:
-            return {}
-        nodes = [node for node in self._context.usage.nodes if self._expected(node)]
+        expected = self._expected if by_node else self._lives
+        nodes = [node for node in self._context.usage.nodes if expected(node)]
         return self._liveness.evaluate(nodes, by_node, view.leases, moment)
 
     def _expected(self, node: str) -> bool:
         view = self._context.view
-        if not view.follows(AGENT_PODS) or node in view.agent_nodes:
-            return True
-        lease = view.leases.get(agent_lease_name(node))
+        return not view.follows(AGENT_PODS) or node in view.agent_nodes or self._lives(node)
+
+    def _lives(self, node: str) -> bool:
+        lease = self._context.view.leases.get(agent_lease_name(node))
         return lease is not None and self._liveness.alive(lease, self._context.moment.monotonic)
 
     def _statements(
