@@ -19,6 +19,7 @@ from support.fakeapi import FakeApi
 from support.health import DRIVER, START, SteppedClock, make_claim, make_driver, make_pod
 from support.pipeline import PlainPipeline
 from support.planes import PlainCluster
+from volumehealth import errors
 from volumehealth.cluster.objects import RawRecord
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.health import Answer, Condition, DriverAnswers, Outcome, Source
@@ -41,6 +42,8 @@ class MortalApi(FakeApi):
         super().__init__()
         self.writes_left: int | None = None
         self.client_is_dead = False
+        self.told: list[tuple[str, bool]] = []
+        """Claims in the order in which they were told, and whether there was a record."""
 
     async def request(self, method: str, path: str, **how: Any) -> bytes:
         if self.client_is_dead:
@@ -49,6 +52,10 @@ class MortalApi(FakeApi):
             self.writes_left -= 1
             self.client_is_dead = self.writes_left < 0
         answer = await super().request(method, path, **how)
+        about = how["body"].get("involvedObject", {}) if method == "POST" else {}
+        if about.get("kind") == "PersistentVolumeClaim":
+            records = {one["metadata"]["name"] for one in self.of_kind("VolumeHealth")}
+            self.told.append((about["name"], about["name"] in records))
         if self.client_is_dead:
             await asyncio.Event().wait()
         return answer
@@ -228,6 +235,37 @@ async def test_a_mass_recovery_followed_by_a_crash_loses_no_normal_event(last: i
     told = world.told()
     assert set(told.values()) == {1}, "nothing is told twice"
     assert once_each(everything, pods=False).keys() <= told.keys(), "nothing is lost"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(errors.ApiUnreachable("connection refused"), id="nobody is there"),
+        pytest.param(errors.ApiUnreachable("no JSON", status=200), id="a login page"),
+    ],
+)
+async def test_after_an_outage_the_record_comes_before_the_word(error: errors.ApiError) -> None:
+    world = World(12, **AT_ONCE)
+    await world.checks(2)
+    world.api.refuse = lambda method, path: error
+    world.driver.bad = frozenset(claim.handle for claim in world.claims[:3])
+    await world.checks(5)
+    world.api.refuse = lambda method, path: None
+    await world.checks(8)
+    await world.kill()
+    assert {claim for claim, _ in world.api.told} == {"c0", "c1", "c2"}
+    assert all(recorded for _, recorded in world.api.told)
+
+
+async def test_people_are_told_although_records_alone_cannot_be_written() -> None:
+    world = World(12, **AT_ONCE)
+    await world.checks(2)
+    broken = errors.ApiError("a webhook fails", status=500)
+    world.api.refuse = lambda method, path: broken if "/volumehealths/" in path else None
+    world.driver.bad = frozenset([world.claims[0].handle])
+    await world.checks(4)
+    await world.kill()
+    assert world.told()["VolumeConditionAbnormal", "PersistentVolumeClaim/c0"] == 1
 
 
 async def test_a_steady_state_of_owed_nothing_writes_nothing() -> None:

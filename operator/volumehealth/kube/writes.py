@@ -8,6 +8,7 @@ import asyncio
 import heapq
 import itertools
 import logging
+import math
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -187,6 +188,7 @@ class WriteQueue:
         self._gate = 0.0
         self._next_paced = 0.0
         self._complained: dict[str, float] = {}
+        self._server_failed: dict[str, float] = {}
         growths = {
             Cause.SERVER: self._limits.server,
             Cause.FORBIDDEN: self._limits.forbidden,
@@ -249,6 +251,13 @@ class WriteQueue:
     def back_off(self, key: Hashable, *, kind: str) -> None:
         """Make a key wait, longer each time, because its last write did not bring about what the caller wants."""
         self._backoffs.failed(key, Cause.REFUSED, kind=kind, now=_time())
+
+    def calm(self, *, other_than: str) -> float:
+        """Return for how many seconds the server has not failed at writes of other kinds; infinity if it never did."""
+        failed = max(
+            (at for kind, at in self._server_failed.items() if kind != other_than), default=-math.inf
+        )
+        return _time() - failed
 
     def waits(self, key: Hashable) -> bool:
         """Tell whether a key waits for the end of its back-off."""
@@ -440,6 +449,7 @@ class WriteQueue:
 
     def _failed(self, entry: _Entry, write: Write, error: errors.ApiError) -> Outcome | float:
         if _in_trouble(error):
+            self._server_failed[entry.kind] = _time()
             self._observe(entry.kind, "Retried")
             if _due(self._gate):  # of many requests that fail together, one counts
                 self._troubles += 1
@@ -464,6 +474,7 @@ class WriteQueue:
                 self._backoffs.failed(entry.key, Cause.REFUSED, kind=entry.kind, now=_time())
                 return Outcome(Result.INVALID)
             case _:
+                self._server_failed[entry.kind] = _time()
                 self._observe(entry.kind, "Retried")
                 return self._backoffs.failed(
                     entry.key, Cause.SERVER, kind=entry.kind, now=_time(), at_least=error.retry_after or 0.0

@@ -7,6 +7,7 @@ episode, and the episode is in the record.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,6 +21,9 @@ from volumehealth.model.ids import ClaimRef
 
 PATIENCE = 10.0
 """Seconds after which a turn whose record cannot be written is told all the same: people come before bookkeeping."""
+CALM = 90.0
+"""Seconds for which the API server must have taken what is no record before that holds. After an outage the record, too, is
+tried again within 36 s, and then the word follows it; an operator that ended in between would tell nobody the end."""
 
 
 class Edge(StrEnum):
@@ -131,13 +135,15 @@ class Outbox:
 
     Args:
         clock: time.
+        calm: seconds for which the API server has taken what is no record.
 
     Attributes:
         receipt: set when something was delivered.
     """
 
-    def __init__(self, *, clock: Clock) -> None:
+    def __init__(self, *, clock: Clock, calm: Callable[[], float] = lambda: math.inf) -> None:
         self._clock = clock
+        self._calm = calm
         self._debtors: list[Debtor] = []
         self._listeners: list[Callable[[ClaimRef], None]] = []
         self._on_receipt: Callable[[ClaimRef], None] = lambda _: None
@@ -223,7 +229,7 @@ class Outbox:
     def may_tell(self, ref: ClaimRef, edge: Edge, episode: Episode) -> bool:
         """Whether the record shows this turn, or was waited for long enough."""
         entered = self._unrecorded.get(ref, _NO_FACTS).get(Fact(edge, episode))
-        return entered is None or self._clock.monotonic() - entered >= PATIENCE
+        return entered is None or (self._clock.monotonic() - entered >= PATIENCE and self._calm() >= CALM)
 
     # ---- receipts ----
 

@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 OUTPUT = "Records"
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
-_KIND = "record"
+KIND = "record"
 _NEW_OWNER = 2.0
 """Seconds that a deleted policy's records stay: the policy that holds its claims now has checked them by then."""
 _LAG = 5.0
@@ -312,7 +312,7 @@ class RecordWriter(Output):
             if outcome.result is not Result.DONE:
                 self._not_written(ref, outcome)
             elif self._note(ref, outcome.body).digest != sent:
-                self._queue.back_off(_key(ref), kind=_KIND)  # somebody changes it as often as we do
+                self._queue.back_off(_key(ref), kind=KIND)  # somebody changes it as often as we do
 
         self._put(ref, make, done, policy=self._holders.get(ref, ""))
 
@@ -324,14 +324,14 @@ class RecordWriter(Output):
 
     def _not_written(self, ref: ClaimRef, outcome: Outcome) -> None:
         if outcome.result in (Result.CONFLICT, Result.NOT_FOUND, Result.GONE):
-            self._queue.back_off(_key(ref), kind=_KIND)
+            self._queue.back_off(_key(ref), kind=KIND)
         # After a conflict it is written again; its turns wait for that as long as the outbox has patience.
         if outcome.result not in (Result.CONFLICT, Result.REPLACED, Result.DROPPED):
             self._outbox.unrecordable(ref)
 
     def _put(self, ref: ClaimRef, make: Make, done: OnDone, *, policy: str, delay: float = 0.0) -> None:
         self._queue.put(
-            _key(ref), make, kind=_KIND, priority=Priority.RECORD, flow=policy, on_done=done, delay=delay
+            _key(ref), make, kind=KIND, priority=Priority.RECORD, flow=policy, on_done=done, delay=delay
         )
 
     def _remove(self, ref: ClaimRef, policy: str, delay: float) -> None:

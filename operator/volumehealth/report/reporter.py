@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,6 +22,7 @@ from volumehealth.report.outbox import Outbox, StoredRecord
 from volumehealth.report.output import Lane
 from volumehealth.report.outputs import Tools, make_outputs
 from volumehealth.report.problems import ProblemFinder
+from volumehealth.report.recordwriter import KIND as RECORD_KIND
 
 _RECEIPTS = 5.0
 """Seconds after which records say what was delivered, if no check comes first."""
@@ -59,7 +61,7 @@ class Reporter:
         self._metrics = metrics
         self._pods_of = pods_of
         self._queue = WriteQueue(api, random=random, observe=metrics.write_done, limits=limits)
-        self._outbox = Outbox(clock=clock)
+        self._outbox = Outbox(clock=clock, calm=partial(self._queue.calm, other_than=RECORD_KIND))
         tools = Tools(
             queue=self._queue,
             clock=clock,
