@@ -61,6 +61,8 @@ _AGENTS_UNKNOWN = AGENT_RENEW_SECONDS + 60.0
 """Seconds after which an operator that was started anew has seen each agent's Lease renewed, and told so."""
 _SILENCE = 180.0
 """Seconds for which an answer counts while its source is silent."""
+_EDITED = "since 1 Jan 00:00Z"
+"""What an Event says of a record that a user edited (`world.EDITED_SINCE`): that finding may have begun long before."""
 _NOT_WATCHED = Patience(0.0, 0.0, 60.0, 15.0)
 
 
@@ -229,7 +231,7 @@ def _speaking(world: World, life: ClaimLife, told: list[Told], disturbed: Any) -
     statements = driver.statements.get(life.handle, [])
     for event in told:
         ill = is_abnormal(event)
-        if ill and event.again:
+        if ill and (event.again or _EDITED in event.message):
             continue
         late = 10.0 if undisturbed(event.at - 10.0, event.at, disturbed) else 900.0
         patiences = [one.patience for at, one in life.regimes if at <= event.at and one.patience is not None]

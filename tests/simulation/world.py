@@ -29,6 +29,8 @@ from volumehealth.settings import EndpointSetting
 SHOP = "shop"
 EVENT_TTL = 3600.0
 INVALID = "(unclosed"
+EDITED_SINCE = "2020-01-01T00:00:00Z"
+"""Since when a user lets a finding be: its Event has another name then, and is written anew."""
 SECRET = "hunter2-0451"
 """Planted in what drivers say; it must appear nowhere."""
 PROBE_EVERY = 20.0
@@ -464,7 +466,7 @@ class World:
         if record is None:
             return
         findings = record["status"].get("findings") or []
-        first = [{**findings[0], "since": "2020-01-01T00:00:00Z"}] if findings else []
+        first = [{**findings[0], "since": EDITED_SINCE}] if findings else []
         patches: dict[str, Json] = {
             "since": {"status": {"findings": first}},
             "health": {"status": {"health": "Recovered"}},
