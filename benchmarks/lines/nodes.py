@@ -125,7 +125,7 @@ async def nodes(
             "under 2 % of a core",
             f"{idle:.1%} while none changes",
             f"{share:.1%}; {size / rounds / 1024:.0f} KiB and {changing} writes of agents an interval, "
-            f"{len(written) / rounds:.1f} of ours; an agent renews its Lease once a minute",
+            f"{len(written) / rounds:.1f} of the operator; an agent renews its Lease once a minute",
             share / 0.02,
             share < 0.02,
             {

@@ -17,10 +17,7 @@ DROPPED = re.compile(
     r"mischief|courtroom|patience|believed|frozen|freezes?)\b|(?<!there )\bis no [a-z]",
     re.IGNORECASE,
 )
-NOT_YET = ("performance.md",)
-PAGES = [
-    page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if page.name not in NOT_YET
-]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 CRDS = sorted((ROOT / "crds").glob("volume*.yaml"))
 MODULES = [path for path in sorted((ROOT / "operator/volumehealth").rglob("*.py")) if "/pb/" not in str(path)]
 
