@@ -97,8 +97,11 @@ def segments(
             mode = Mode.OFF if mode is Mode.ON else mode
         elif gone and mode is Mode.ON:
             mode = Mode.UNSURE
+        elif place is not None and _is_hidden(place, start, sighting.fault) and mode is Mode.ON:
+            mode = Mode.PAUSED
         ill = place is not None and _is(world, place, start, sighting.fault)
-        joins = ill and _was_adverse(world, places, sighting, start, patience)
+        joins = ill and (regime.unsure or _was_adverse(world, places, sighting, start, patience))
+        # Which policy holds it, and so how long it must last, is not sure where a spec cannot be used.
         new = Segment(start, until, ill, patience, mode, closing, joins)
         if found and replace(new, start=found[-1].start) == replace(found[-1], end=until):
             found[-1] = replace(found[-1], end=until)
@@ -130,6 +133,14 @@ def _spans(place: Place) -> Iterator[tuple[float, str]]:
 
 def _covers(place: Place, at: float) -> bool:
     return place.since <= at and (place.until is None or at < place.until)
+
+
+def _is_hidden(place: Place, at: float, fault: NodeFault) -> bool:
+    """Tell whether what is wrong now keeps another look from being done: then nothing that it said is over."""
+    kind = place.fault_at(at)
+    if fault.observer in (Observer.DRIVER, Observer.MOUNT_TABLE):
+        return False
+    return kind == "unmounted" or (kind == "gone" and fault.observer is Observer.FILESYSTEM)
 
 
 def _is(world: World, place: Place, at: float, fault: NodeFault) -> bool:
