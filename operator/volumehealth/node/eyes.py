@@ -269,8 +269,8 @@ class Eyes:
             looked, missing = self._seen(use, mount, request, facts, counted, snapshot)
         faults += self._of_log(use, mount, below, faults, moment)
         complete |= looked
-        if self.book.complete:
-            complete.add(Look.KERNEL_LOG)
+        if self.book.complete and (below.stacks or use.key not in snapshot.requests):
+            complete.add(Look.KERNEL_LOG)  # else nobody knows which devices the log would name
         missing = missing or self._log_missing(kind, below, snapshot)
         found = incidents(self._unrepeated(faults))
         required = Look.MOUNTS in complete and not missing and not mounted.why

@@ -382,6 +382,18 @@ async def test_an_agent_that_was_paused_takes_nothing_back_that_takes_a_minute_t
     assert looking.said == []
 
 
+async def test_what_the_kernel_log_said_stays_while_the_device_is_gone_that_it_names() -> None:
+    """A disk is pulled: XFS shuts down, and the disk is gone. The shutdown was told as recovered."""
+    looking = Looking(kind="xfs")
+    await looking.look(2)
+    looking.log += SHUT + "\n"
+    await looking.look()
+    for path in ("/sys/devices/virtual/block/sda", "/sys/class/block/sda", "/sys/dev/block/8:0"):
+        looking.files.remove(path)
+    await looking.look(3)
+    assert sorted(looking.said) == ["BlockDevice:DeviceGone", "KernelLog:FilesystemShutdown"]
+
+
 async def test_another_boot_is_another_instance() -> None:
     looking = Looking(kind="xfs")
     looking.log += SHUT + "\n"
