@@ -57,8 +57,8 @@ _TIME_IN_TEXT = re.compile(r"^\d+\. |\b\d{1,2} [A-Z][a-z]{2} \d\d:\d\dZ")
 _PODS_LATER = 600.0
 """Seconds by which a Pod's Event may come before or after its claim's, where the API server is in trouble."""
 _PODS_EARLIER = 5.0
-_AGENTS_UNKNOWN = AGENT_RENEW_SECONDS + 60.0
-"""Seconds after which an operator that was started anew has seen each agent's Lease renewed, and told so."""
+_AGENTS_UNKNOWN = AGENT_RENEW_SECONDS + 120.0
+"""Seconds after which an operator that was started anew leads, has seen each new agent's Lease renewed, and told so."""
 _SILENCE = 180.0
 """Seconds for which an answer counts while its source is silent."""
 _EDITED = "since 1 Jan 00:00Z"
