@@ -242,6 +242,7 @@ async def test_a_mass_recovery_followed_by_a_crash_loses_no_normal_event(last: i
     [
         pytest.param(errors.ApiUnreachable("connection refused"), id="nobody is there"),
         pytest.param(errors.ApiUnreachable("no JSON", status=200), id="a login page"),
+        pytest.param(errors.Forbidden("no right", status=403), id="no right for anything"),
     ],
 )
 async def test_after_an_outage_the_record_comes_before_the_word(error: errors.ApiError) -> None:

@@ -12,9 +12,12 @@ from simulation.observe import Told
 from simulation.regimes import Regime
 from simulation.telling import Mode, Patience, Segment, calm, is_abnormal, united
 from simulation.world import ClaimLife, World
+from volumehealth.agent.looks import AGAIN, EVERY
 from volumehealth.model.origin import Observer
 from volumehealth.model.report import AGENT_SILENT_SECONDS, VolumeHealthReport, agent_lease_name
 
+_ROUND = EVERY + AGAIN + 1.0
+"""Seconds from a change on a node until a look sees it: what has just ended may still be told for so long."""
 LOOKING = 60.0
 """Seconds from a change on a node until it is in the report: a round of looks, one more, and the gaps between writes."""
 _HEAD = re.compile(r"(?P<status>\w+)/(?P<reason>\w+) \(Node (?P<node>\S+)\): ")
@@ -62,6 +65,7 @@ def on_node(regime: Regime, default: Patience, fault: NodeFault) -> Patience:
         timeout=LOOKING + fault.delay + asking,
         slack=patience.slack + LOOKING + asking,
         confirming=0.0,
+        unseen=_ROUND,
     )
 
 
@@ -173,7 +177,7 @@ def said_for(world: World, life: ClaimLife, event: Told, late: float) -> float:
     moments = sorted(
         {0.0, event.at, *(at for at in (*borders, *(one.at for one in states)) if at < event.at)}
     )
-    longest = said = 0.0
+    longest, said, disturbed = 0.0, 0.0, united(world.disturbed)
     for start, end in pairwise(moments):
         report = next((one.report for one in reversed(states) if one.at <= start), None)
         says = _says_anything(report, life.uid, fault) if ill else _says(report, life.uid, fault)
@@ -181,8 +185,10 @@ def said_for(world: World, life: ClaimLife, event: Told, late: float) -> float:
             said += 0.0 if ill else end - start  # the mounting that it was said of has ended
         elif says is ill:
             said += _alive(world, node, start, end)
-        elif says is not None:
+        elif says is not None and calm(start, end, disturbed):
             said = 0.0
+        elif says is not None:
+            said += _alive(world, node, start, end)  # the operator may have seen the next report only
         if end >= event.at - late:
             longest = max(longest, said)
     return longest

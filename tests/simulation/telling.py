@@ -21,6 +21,7 @@ class Patience:
         timeout: of a call.
         slack: for the ways of answers and writes.
         confirming: until it is sure that a volume is well, after that was heard first.
+        unseen: until it is seen that a state has ended.
     """
 
     ill: float
@@ -29,6 +30,7 @@ class Patience:
     timeout: float
     slack: float = 15.0
     confirming: float = 0.0
+    unseen: float = 0.0
 
     def after(self, *, ill: bool) -> float:
         """Return how long a state must last until it is believed."""
@@ -187,7 +189,7 @@ class TellingChecker:
         """Tell whether it may have been so for long enough: what was over earlier is never told, however late."""
         if self._clocks_set or not undisturbed(start, at, self._disturbed):
             return True
-        return segment.end - start >= after - 1.0
+        return segment.end - start >= after - 1.0 - segment.patience.unseen
 
     def _skip_repeats(self, count: int, *, told: bool) -> int:
         """Pass over Events that were written again after they expired, or after a user deleted them.

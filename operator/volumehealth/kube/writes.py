@@ -188,7 +188,7 @@ class WriteQueue:
         self._gate = 0.0
         self._next_paced = 0.0
         self._complained: dict[str, float] = {}
-        self._server_failed: dict[str, float] = {}
+        self._untaken: dict[str, float] = {}
         growths = {
             Cause.SERVER: self._limits.server,
             Cause.FORBIDDEN: self._limits.forbidden,
@@ -253,10 +253,8 @@ class WriteQueue:
         self._backoffs.failed(key, Cause.REFUSED, kind=kind, now=_time())
 
     def calm(self, *, other_than: str) -> float:
-        """Return for how many seconds the server has not failed at writes of other kinds; infinity if it never did."""
-        failed = max(
-            (at for kind, at in self._server_failed.items() if kind != other_than), default=-math.inf
-        )
+        """Return for how many seconds no write of another kind had to be tried again; infinity if none ever had to."""
+        failed = max((at for kind, at in self._untaken.items() if kind != other_than), default=-math.inf)
         return _time() - failed
 
     def waits(self, key: Hashable) -> bool:
@@ -449,7 +447,7 @@ class WriteQueue:
 
     def _failed(self, entry: _Entry, write: Write, error: errors.ApiError) -> Outcome | float:
         if _in_trouble(error):
-            self._server_failed[entry.kind] = _time()
+            self._untaken[entry.kind] = _time()
             self._observe(entry.kind, "Retried")
             if _due(self._gate):  # of many requests that fail together, one counts
                 self._troubles += 1
@@ -466,6 +464,7 @@ class WriteQueue:
             case errors.Forbidden() if "being terminated" in str(error):
                 return Outcome(Result.GONE)
             case errors.Forbidden():
+                self._untaken[entry.kind] = _time()
                 self._observe(entry.kind, "Forbidden")
                 self._complain(entry.kind, "a right is missing; trying again later", error)
                 return self._backoffs.failed(entry.key, Cause.FORBIDDEN, kind=entry.kind, now=_time())
@@ -474,7 +473,7 @@ class WriteQueue:
                 self._backoffs.failed(entry.key, Cause.REFUSED, kind=entry.kind, now=_time())
                 return Outcome(Result.INVALID)
             case _:
-                self._server_failed[entry.kind] = _time()
+                self._untaken[entry.kind] = _time()
                 self._observe(entry.kind, "Retried")
                 return self._backoffs.failed(
                     entry.key, Cause.SERVER, kind=entry.kind, now=_time(), at_least=error.retry_after or 0.0

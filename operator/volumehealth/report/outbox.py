@@ -135,7 +135,7 @@ class Outbox:
 
     Args:
         clock: time.
-        calm: seconds for which the API server has taken what is no record.
+        calm: seconds for which no write of anything else had to be tried again.
 
     Attributes:
         receipt: set when something was delivered.
