@@ -163,7 +163,8 @@ class DriverJudge:
         """
         last = self._last
         if self._answers is not None:
-            self._quiet = partition(self._handles, self._answers, last.quiet if last is not None else None)
+            quiet = last.quiet if last is not None else None
+            self._quiet = yield from partition(self._handles, self._answers, quiet)
             yield
         self._touched = self._find_touched(accused)
         single = self._quiet.doubtful | self._touched | {ref for ref in remembered if self._owns(ref)}

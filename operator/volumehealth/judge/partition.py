@@ -4,15 +4,19 @@ Nearly all claims are like that, healthy ones always and all of a driver's when 
 they are sets that are compared, not claims that are looked at.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
+from itertools import islice
 from typing import NamedTuple
 
 from volumehealth.model.health import Answer, DriverAnswers, Outcome
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.steps import Steps
 
 EXAMPLES = 3
+_PART = 5_000
+"""Volumes that are looked at in one step; they take a few milliseconds."""
 NO_HANDLE = ""
 """The handle of volumes of which nobody knows how their driver calls them: it cannot be asked about them."""
 Handles = Mapping[str, tuple[ClaimRef, ...]]
@@ -76,7 +80,7 @@ def silent(claims: frozenset[ClaimRef]) -> Silent:
     return Silent(claims, tuple(nsmallest(EXAMPLES, claims)))
 
 
-def partition(handles: Handles, answers: DriverAnswers, last: Partition | None) -> Partition:
+def partition(handles: Handles, answers: DriverAnswers, last: Partition | None) -> Steps[Partition]:
     """Sort a driver's claims by what it says; `last` comes back if that would be the same.
 
     Args:
@@ -91,21 +95,28 @@ def partition(handles: Handles, answers: DriverAnswers, last: Partition | None) 
     unsaid = handles.keys() - answers.healthy
     unsaid -= answers.others.keys()
     unsaid.discard(NO_HANDLE)
-    _put(groups, answers.silence, [ref for handle in unsaid for ref in handles[handle]])
-    for handle, answer in answers.others.items():
+    yield
+    rest = iter(unsaid)
+    while part := list(islice(rest, _PART)):
+        _put(groups, answers.silence, [ref for handle in part for ref in handles[handle]])
+        yield
+    for number, (handle, answer) in enumerate(answers.others.items()):
         refs = handles.get(handle, ())
         if answer.outcome is Outcome.SILENT:
             _put(groups, answer, refs)
         else:
             doubtful += refs
-    return Partition(
-        frozenset(doubtful),
-        {silence: silent(frozenset(refs)) for silence, refs in groups.items() if refs},
-        (handles, answers),
-    )
+        if not number % _PART:
+            yield
+    quiet: dict[Silence, Silent] = {}
+    for silence, found in groups.items():
+        if found:
+            members = frozenset(found)
+            yield
+            quiet[silence] = silent(members)
+            yield
+    return Partition(frozenset(doubtful), quiet, (handles, answers))
 
 
-def _put(
-    groups: dict[Silence, list[ClaimRef]], answer: Answer, refs: list[ClaimRef] | tuple[ClaimRef, ...]
-) -> None:
+def _put(groups: dict[Silence, list[ClaimRef]], answer: Answer, refs: Sequence[ClaimRef]) -> None:
     groups.setdefault(Silence(answer.reason, answer.message), []).extend(refs)
