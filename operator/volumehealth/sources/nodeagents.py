@@ -61,9 +61,10 @@ class NodeAgents(ContextSource):
         super().__init__(context)
         self._liveness = AgentLiveness(context.moments)
         self._of_policies: dict[str, _OfPolicy] = {}
-        self._signature: list[tuple[object, bool]] = []
+        self._signature: list[tuple[VolumeHealthReport | None, bool]] = []
         self._version = -1
         self._covered = reports.Covered()
+        self._parts: dict[str, tuple[VolumeHealthReport | None, reports.Covered]] = {}
         self._listed: dict[Place, VolumeHealthReport | None] = {}
 
     def forget(self, policy_uid: str) -> None:
@@ -190,9 +191,17 @@ class NodeAgents(ContextSource):
         same = len(signature) == len(self._signature) and all(
             old[0] is new[0] and old[1] is new[1] for old, new in zip(self._signature, signature, strict=True)
         )
-        if not same or self._version != usage.version:
-            self._covered = yield from reports.covered_by(agents, self._context.view.claims, usage)
-            self._signature, self._version = list(signature), usage.version
+        if same and self._version == usage.version:
+            return self._covered
+        known, parts = self._parts if self._version == usage.version else {}, {}
+        for agent in agents:
+            before = known.get(agent.node)
+            if before is None or before[0] is not agent.live:
+                before = agent.live, reports.covered_by(agent, self._context.view.claims, usage)
+                yield
+            parts[agent.node] = before
+        self._covered = yield from reports.together(part for _, part in parts.values())
+        self._signature, self._version, self._parts = signature, usage.version, parts
         return self._covered
 
 

@@ -95,24 +95,35 @@ def cannot_answer(driver: ReportedDriver) -> bool:
     return driver.state is SourceState.UNSUPPORTED or driver.health_api is HealthAPI.NONE
 
 
-def covered_by(agents: Iterable[NodeAgent], claims: Mapping[ClaimRef, Claim], usage: Usage) -> Steps[Covered]:
-    """Return what live agents looked at; one node in each step.
+def covered_by(agent: NodeAgent, claims: Mapping[ClaimRef, Claim], usage: Usage) -> Covered:
+    """Return what a live agent looked at. One that left entries out says nothing of what it does not name."""
+    covered, report = Covered(), agent.live
+    if report is None or report.omitted.volumes or report.omitted.silent:
+        return covered
+    look = _Look(agent.node, report)
+    for refs in usage.on(agent.node).values():
+        for ref in refs:
+            claim = claims.get(ref)
+            if claim is not None:
+                look.at(ref, claim, covered)
+    return covered
 
-    An agent that left entries out says nothing of what it does not name.
-    """
+
+def together(parts: Iterable[Covered]) -> Steps[Covered]:
+    """Return what several agents looked at; one of them in each step."""
     covered = Covered()
-    for agent in agents:
+    for part in parts:
+        for driver, table in part.origins.items():
+            of_driver = covered.origins.setdefault(driver, {})
+            for ref, clean in table.items():
+                of_driver[ref] = of_driver[ref] + clean if ref in of_driver else clean
+        for driver, healthy in part.healthy.items():
+            covered.healthy.setdefault(driver, set()).update(healthy)
+        for driver, complete in part.complete.items():
+            covered.complete.setdefault(driver, set()).update(complete)
+        for driver, unasked in part.unasked.items():
+            covered.unasked.setdefault(driver, []).extend(unasked)
         yield
-        report = agent.live
-        if report is None or report.omitted.volumes or report.omitted.silent:
-            continue
-        look = _Look(agent.node, report)
-        for refs in usage.on(agent.node).values():
-            for ref in refs:
-                claim = claims.get(ref)
-                if claim is not None:
-                    look.at(ref, claim, covered)
-            yield
     return covered
 
 

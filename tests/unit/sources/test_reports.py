@@ -45,7 +45,7 @@ def test_a_report_is_about_the_node_it_is_named_after() -> None:
 
 
 def covered(cluster: PlainCluster, usage: Usage, *, silent: bool = False) -> Covered:
-    return at_once(covered_by([agent(cluster, silent=silent)], cluster.claims, usage))
+    return covered_by(agent(cluster, silent=silent), cluster.claims, usage)
 
 
 DRIVER_ON_A = Origin(Source.NODE, Observer.DRIVER, "a")
