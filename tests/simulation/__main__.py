@@ -6,17 +6,19 @@ import os
 import subprocess
 import sys
 import time
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from simulation.plan import Plan, make_plan
 from simulation.run import run
 from simulation.shrink import shrink
 from simulation.story import story
 
+_Made = TypeVar("_Made")
 _TESTS = str(Path(__file__).parent.parent)
 
 
@@ -89,18 +91,20 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.child:
         run_child(asked.history, asked.requests)
+    return _run_all(_plans(asked), asked)
+
+
+def _plans(asked: argparse.Namespace) -> Iterator[Plan]:
     if asked.plan:
-        plans = [Plan.load(Path(asked.plan).read_text(encoding="utf-8"))]
-    else:
-        first = asked.seed if asked.seed is not None else int.from_bytes(os.urandom(6))
-        plans = [
-            make_plan(first + number, asked.minutes, agents=asked.agents) for number in range(asked.runs)
-        ]
-    return _run_all(plans, asked)
+        yield Plan.load(Path(asked.plan).read_text(encoding="utf-8"))
+        return
+    first = asked.seed if asked.seed is not None else int.from_bytes(os.urandom(6))
+    for number in range(asked.runs):
+        yield make_plan(first + number, asked.minutes, agents=asked.agents)
 
 
-def _run_all(plans: list[Plan], asked: argparse.Namespace) -> int:
-    started, failed = time.monotonic(), []
+def _run_all(plans: Iterable[Plan], asked: argparse.Namespace) -> int:
+    started, failed = time.monotonic(), list[Plan]()
     totals: Counter[str] = Counter()
     reached: Counter[str] = Counter()
 
@@ -110,9 +114,9 @@ def _run_all(plans: list[Plan], asked: argparse.Namespace) -> int:
         return child(plan, asked.history, asked.requests)
 
     with ThreadPoolExecutor(asked.jobs) as pool:
-        for plan, result in zip(plans, pool.map(one, plans), strict=True):
+        for plan, result in _in_order(pool, one, plans, asked.jobs):
             if result is None:
-                continue
+                break
             totals.update(runs=1, checks=result["checks"], virtual_seconds=int(result.get("seconds", 0)))
             reached.update(result.get("reached", {}))
             if result["violations"]:
@@ -133,6 +137,20 @@ def _run_all(plans: list[Plan], asked: argparse.Namespace) -> int:
     if failed and not asked.no_shrink:
         print(story(shrink(failed[0], lambda plan: child(plan, ""))))
     return 1 if failed else 0
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, one: Callable[[Plan], _Made], plans: Iterable[Plan], jobs: int
+) -> Iterator[tuple[Plan, _Made]]:
+    """Yield what became of each plan. Few are made ahead: a million plans are more than there is memory."""
+    waiting: deque[tuple[Plan, Future[_Made]]] = deque()
+    for plan in plans:
+        waiting.append((plan, pool.submit(one, plan)))
+        if len(waiting) > 2 * jobs:
+            made, future = waiting.popleft()
+            yield made, future.result()
+    for made, future in waiting:
+        yield made, future.result()
 
 
 if __name__ == "__main__":
