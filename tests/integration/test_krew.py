@@ -5,7 +5,6 @@ It runs with a Python that has none of its libraries: what is missing in the arc
 
 import asyncio
 import hashlib
-import importlib.util
 import os
 import platform
 import subprocess
@@ -21,6 +20,7 @@ import yaml
 
 from support.command import run
 from support.installation import Installation, until
+from support.script import load
 from volumehealth import __version__
 from volumehealth_sandbox.controlplane import ControlPlane
 from volumehealth_sandbox.driver import SimulatedDriver
@@ -37,13 +37,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def krew() -> ModuleType:
     """`charts/krew.py`, which belongs to no package."""
-    spec = importlib.util.spec_from_file_location("krew", ROOT / "charts" / "krew.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["krew"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load(ROOT / "charts" / "krew.py")
 
 
 @pytest.fixture(scope="module")

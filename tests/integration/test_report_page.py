@@ -1,6 +1,5 @@
 """The report in a real browser: no error, no request, readable on a phone, light and dark, and used by keys alone."""
 
-import importlib.util
 import re
 import struct
 import zlib
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.browser import CHROMIUM, WHY_NOT, Browser
+from support.script import load
 from unit.cli.report_scenes import NOW, nothing_bad, thousand_bad, three_bad
 from volumehealth.cli.reportpage import render_report
 from volumehealth.oneshot.evidence import Evidence
@@ -48,11 +48,7 @@ def colors(png: bytes) -> int:
 
 async def test_the_site_shows_pictures_of_it_that_its_build_takes(tmp_path: Path) -> None:
     """The pages say where each belongs."""
-    spec = importlib.util.spec_from_file_location("pictures", DOCS / "pictures.py")
-    assert spec is not None
-    assert spec.loader is not None
-    pictures = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(pictures)
+    pictures = load(DOCS / "pictures.py")
     await pictures.take(tmp_path)
     assert varied(tmp_path) == {name for name, *_ in pictures.SHOTS}
     shown = {name for page in DOCS.glob("*.md") for name in PICTURE.findall(page.read_text())}

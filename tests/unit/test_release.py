@@ -1,13 +1,13 @@
 """What a release consists of: one version everywhere, a changelog that says something, sums over all files."""
 
 import hashlib
-import importlib.util
 import shutil
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from support.script import load
 from volumehealth import __version__
 
 ROOT = Path(__file__).parents[2]
@@ -23,12 +23,7 @@ PARTS = (
 @pytest.fixture(scope="module")
 def release() -> ModuleType:
     """`charts/release.py`, which belongs to no package."""
-    spec = importlib.util.spec_from_file_location("release", ROOT / "charts" / "release.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(ROOT / "charts" / "release.py")
 
 
 @pytest.fixture

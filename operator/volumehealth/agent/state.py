@@ -230,11 +230,6 @@ class ReportState:
         page = self._pages.get(ref)
         return page is not None and page.counted
 
-    def says(self, ref: ClaimRef, origin: Observer) -> bool:
-        """Tell whether one origin says something adverse of a claim."""
-        page = self._pages.get(ref)
-        return page is not None and bool(page.said.get(origin))
-
     def said(self, ref: ClaimRef, origin: Observer) -> tuple[ReportedCondition, ...]:
         """Return what one origin says against a claim."""
         page = self._pages.get(ref)

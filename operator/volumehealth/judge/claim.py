@@ -453,13 +453,23 @@ def _goes_on_in_passing_words(
     A driver that puts a number into its reason says a new one in each answer. That is one fault, which is told once, and
     not a fault that recovers every few minutes beside a new one. Others have a fixed word for each fault.
     """
+    as_bad = [
+        (origin, identity, statement)
+        for origin in finding.origins
+        if origin.observer is Observer.DRIVER and (heard := hearing.origins.get(origin)) is not None
+        for identity, statement in heard.said.items()
+        if severity(identity.status) >= severity(finding.status)
+    ]
+    if not as_bad:
+        return False
     found = {one.identity for one in findings}
     lasting = {
         (one.origin, one.identity) for one in pending if one.waited.reaches(min(one.after, healthy_after))
     }
-
-    def lasts(origin: Origin, identity: Identity, statement: Statement) -> bool:
-        return (
+    lasts = {
+        origin
+        for origin, identity, statement in as_bad
+        if (
             # it is a finding
             identity in found
             # it becomes one now, or has been said for long enough to take the place of what is said no more
@@ -468,14 +478,8 @@ def _goes_on_in_passing_words(
             # it is worse, of an origin that need not wait
             or (severity(identity.status) > severity(finding.status) and origin in known)
         )
-
-    for origin in finding.origins:
-        heard = hearing.origins.get(origin) if origin.observer is Observer.DRIVER else None
-        said = heard.said.items() if heard is not None else ()
-        as_bad = [one for one in said if severity(one[0].status) >= severity(finding.status)]
-        if as_bad and not any(lasts(origin, *one) for one in as_bad):
-            return True
-    return False
+    }
+    return any(origin not in lasts for origin, *_ in as_bad)
 
 
 def _over_for_good(closed: Iterable[tuple[Finding, str]], kept: Iterable[Finding]) -> frozenset[Origin]:

@@ -62,9 +62,8 @@ class ListReader:
             if pages.count and self._monotonic() >= deadline:
                 return f"the list did not end within {self._limits.list_seconds:g} s"
             page = await ask(self.page_size, token)
-            await asyncio.sleep(
-                0
-            )  # decoding thousands of entries, sorting them, and what follows are steps of their own
+            # Decoding thousands of entries, sorting them, and what follows are steps of their own.
+            await asyncio.sleep(0)
             size = pages.add(page)
             await asyncio.sleep(0)
             token = page.next_token

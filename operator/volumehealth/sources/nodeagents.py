@@ -61,7 +61,6 @@ class NodeAgents(ContextSource):
         super().__init__(context)
         self._liveness = AgentLiveness(context.moments)
         self._of_policies: dict[str, _OfPolicy] = {}
-        self._signature: list[tuple[VolumeHealthReport | None, bool]] = []
         self._version = -1
         self._covered = reports.Covered()
         self._parts: dict[str, tuple[VolumeHealthReport | None, reports.Covered]] = {}
@@ -187,21 +186,18 @@ class NodeAgents(ContextSource):
     def _covered_now(self, agents: Collection[reports.NodeAgent]) -> Steps[reports.Covered]:
         """Return what all agents cover in the whole cluster; the same object while nothing changed."""
         usage = self._context.usage
-        signature = [(agent.report, agent.silent_since is None) for agent in agents]
-        same = len(signature) == len(self._signature) and all(
-            old[0] is new[0] and old[1] is new[1] for old, new in zip(self._signature, signature, strict=True)
-        )
-        if same and self._version == usage.version:
-            return self._covered
-        known, parts = self._parts if self._version == usage.version else {}, {}
+        known = self._parts if self._version == usage.version else {}
+        parts = {}
         for agent in agents:
-            before = known.get(agent.node)
-            if before is None or before[0] is not agent.live:
-                before = agent.live, reports.covered_by(agent, self._context.view.claims, usage)
+            part = known.get(agent.node)
+            if part is None or part[0] is not agent.live:
+                part = agent.live, reports.covered_by(agent, self._context.view.claims, usage)
                 yield
-            parts[agent.node] = before
-        self._covered = yield from reports.together(part for _, part in parts.values())
-        self._signature, self._version, self._parts = signature, usage.version, parts
+            parts[agent.node] = part
+        same = len(parts) == len(known) and all(part is known.get(node) for node, part in parts.items())
+        if not same or self._version != usage.version:
+            self._covered = yield from reports.together(part for _, part in parts.values())
+            self._version, self._parts = usage.version, parts
         return self._covered
 
 

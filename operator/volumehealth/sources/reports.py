@@ -179,8 +179,7 @@ class _Look:
             ]
         )
         if clean:
-            of_driver = covered.origins.setdefault(claim.driver, {})
-            of_driver[ref] = of_driver[ref] + clean if ref in of_driver else clean
+            covered.origins.setdefault(claim.driver, {})[ref] = clean
         if driver is not None and answers(driver) and not silent:
             if claim.uid not in self._asked:
                 covered.unasked.setdefault(claim.driver, []).append((ref, self._node))

@@ -203,7 +203,7 @@ async def test_pods_that_are_being_deleted_leave_everything_as_it_was() -> None:
     looking.mount()
     await looking.look(2)
     assert looking.said == ["MountTable:VolumeUnmounted"]
-    assert looking.ledger.says(REF, Observer.MOUNT_TABLE)
+    assert looking.ledger.said(REF, Observer.MOUNT_TABLE)
 
 
 async def test_a_table_that_cannot_be_read_takes_nothing_back() -> None:

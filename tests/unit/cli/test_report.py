@@ -1,12 +1,12 @@
 """The page of `volumehealth report`: what it says first, what it does not claim, and that a driver's text stays text."""
 
-import importlib.util
 import re
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from support.script import load
 from unit.cli.report_scenes import (
     NOW,
     POWERSTORE,
@@ -37,11 +37,7 @@ def facts(*records: dict[str, object]) -> Facts:
 
 def test_the_runbooks_are_those_of_the_page() -> None:
     """If not: `.venv/bin/python docs/runbooks.py`."""
-    spec = importlib.util.spec_from_file_location("runbooks", DOCS / "runbooks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load(DOCS / "runbooks.py")
     assert FILE.read_text() == module.render()
 
 

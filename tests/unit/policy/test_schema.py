@@ -1,6 +1,5 @@
 """The CRDs and the dataclasses say the same, both ways; every field teaches whoever runs `kubectl explain`."""
 
-import importlib.util
 import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import pytest
 import yaml
 
+from support.script import load
 from volumehealth.judge.policy import Counts
 from volumehealth.model.cluster import Claim, Pod
 from volumehealth.model.health import (
@@ -212,11 +212,7 @@ def test_words_from_closed_lists_are_the_same() -> None:
 
 def test_the_page_about_the_api_is_up_to_date() -> None:
     """If not: `.venv/bin/python docs/reference.py`."""
-    spec = importlib.util.spec_from_file_location("reference", CRDS.parent / "docs" / "reference.py")
-    assert spec is not None
-    assert spec.loader is not None
-    reference = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(reference)
+    reference = load(CRDS.parent / "docs" / "reference.py")
     page = (CRDS.parent / "docs" / "api.md").read_text()
     assert reference.render(page) == page
 

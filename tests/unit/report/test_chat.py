@@ -5,20 +5,15 @@ import logging
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from support.fakeapi import FakeApi
-from support.health import START, SteppedClock, found, make_claim, make_finding, make_health, make_result
+from support.health import found, make_claim, make_finding, make_health, make_result
+from support.notifying import reporter_with
 from volumehealth.report.chat import AppriseSession, Words, words_of
-from volumehealth.report.metrics import Metrics
-from volumehealth.report.reporter import Reporter
 
 # Apprise looks for a module that Python 3.13 has no more.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
@@ -132,30 +127,13 @@ async def test_what_the_whole_reporter_publishes_arrives_in_words_after_a_failur
     tmp_path: Path, server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.answers = [503]
-    (tmp_path / "notifications").mkdir()
-    (tmp_path / "notifications" / "storage.yaml").write_text(f"apprise: {server.address}")
-    api = FakeApi(latency=0)
-    api.objects["/apis/volumehealth.dev/v1alpha1/volumehealthpolicies/storage"] = {
-        "metadata": {"name": "storage"}
-    }
-    reporter = Reporter(
-        api,
-        clock=SteppedClock(START + timedelta(minutes=5)),
-        random=Random(1),
-        metrics=Metrics(),
-        pods_of=lambda _: (),
-        files=str(tmp_path),
-        runbooks="https://docs.example.com/runbooks.html",
-    )
     claim, finding = make_claim(), make_finding()
-    running = asyncio.create_task(reporter.run())
-    reporter.report(make_result([(claim, make_health(claim, finding))], turns=[found(claim, finding)]))
-    async with asyncio.timeout(60):
-        while not server.taken or "owed" in api.of_kind("VolumeHealth")[0]["status"]:  # noqa: ASYNC110 - a real server's time
-            await asyncio.sleep(0.05)
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
+    runbooks = "https://docs.example.com/runbooks.html"
+    async with reporter_with(f"apprise: {server.address}", tmp_path, runbooks=runbooks) as (reporter, api):
+        reporter.report(make_result([(claim, make_health(claim, finding))], turns=[found(claim, finding)]))
+        async with asyncio.timeout(60):
+            while not server.taken or "owed" in api.of_kind("VolumeHealth")[0]["status"]:  # noqa: ASYNC110 - a real server's time
+                await asyncio.sleep(0.05)
     (told,) = server.taken
     assert told["title"] == "shop/orders-db: Inaccessible/VolumeNotFound"
     assert told["message"].endswith("What to do: https://docs.example.com/runbooks.html#volumenotfound")

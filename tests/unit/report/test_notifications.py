@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from support.fakeapi import FakeApi
 from support.health import (
     START,
     SteppedClock,
@@ -24,16 +23,15 @@ from support.health import (
     make_policy,
     make_result,
 )
+from support.notifying import reporter_with
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.cluster import Claim, SilenceAsked
 from volumehealth.model.health import Transition, TransitionKind
 from volumehealth.policy.silence import Silences
 from volumehealth.report.chat import Words
-from volumehealth.report.metrics import Metrics
 from volumehealth.report.notifications import HttpSession, Notifications, Target, Targets
 from volumehealth.report.outbox import Outbox
 from volumehealth.report.records import resume
-from volumehealth.report.reporter import Reporter
 
 CLAIM, FINDING = make_claim(), make_finding()
 SECRET = "Bearer very-secret"
@@ -361,37 +359,19 @@ async def test_a_real_receiver_gets_what_the_whole_reporter_publishes(
     tmp_path: Path, receiver: tuple[str, list[dict[str, Any]]]
 ) -> None:
     url, taken = receiver
-    (tmp_path / "notifications").mkdir()
-    (tmp_path / "notifications" / "storage.yaml").write_text(
-        json.dumps({"url": url, "headers": {"Authorization": SECRET}})
-    )
-    api = FakeApi(latency=0)
-    api.objects["/apis/volumehealth.dev/v1alpha1/volumehealthpolicies/storage"] = {
-        "metadata": {"name": "storage"}
-    }
-    reporter = Reporter(
-        api,
-        clock=SteppedClock(START + timedelta(minutes=5)),
-        random=Random(1),
-        metrics=Metrics(),
-        pods_of=lambda _: (),
-        files=str(tmp_path),
-    )
-    running = asyncio.create_task(reporter.run())
-    reporter.report(came(CLAIM))
-    async with asyncio.timeout(20):
-        while not taken:  # noqa: ASYNC110 - a real server's time
-            await asyncio.sleep(0.05)
-        (record,) = api.of_kind("VolumeHealth")
-        assert [due["output"] for due in record["status"]["owed"]] == ["Notifications"]
-        read = resume(CLAIM.ref, CLAIM.uid, json.dumps(record["status"]).encode())
-        assert read is not None
-        assert [due.output for due in read.owed] == ["Notifications"]
-        while "owed" in api.of_kind("VolumeHealth")[0]["status"]:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.05)
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
+    target = json.dumps({"url": url, "headers": {"Authorization": SECRET}})
+    async with reporter_with(target, tmp_path) as (reporter, api):
+        reporter.report(came(CLAIM))
+        async with asyncio.timeout(20):
+            while not taken:  # noqa: ASYNC110 - a real server's time
+                await asyncio.sleep(0.05)
+            (record,) = api.of_kind("VolumeHealth")
+            assert [due["output"] for due in record["status"]["owed"]] == ["Notifications"]
+            read = resume(CLAIM.ref, CLAIM.uid, json.dumps(record["status"]).encode())
+            assert read is not None
+            assert [due.output for due in read.owed] == ["Notifications"]
+            while "owed" in api.of_kind("VolumeHealth")[0]["status"]:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.05)
     assert [message["subject"] for message in taken] == ["shop/orders-db"]
 
 
