@@ -11,10 +11,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
+from queue import SimpleQueue
 from random import Random
 from typing import Any
 
@@ -25,11 +28,26 @@ from simulation.plan import Plan, make_plan
 
 _TESTS = Path(__file__).parent.parent
 _SOURCE = Path(volumehealth.__file__).parent
+_STORIES = _TESTS / "simulation" / "stories"
 _FIRST = 100
 _TRACED = 3
-"""Runs whose lines are recorded, which takes three times as long."""
-_LONGEST = 600.0
-"""Seconds after which a run counts as hung: one takes 5 to 20."""
+"""Seeds whose lines are recorded, which takes three times as long."""
+_LONGEST = 60
+"""Seconds of a processor after which a run counts as hung: one takes 2 to 8."""
+_RUN = ("-m", "simulation", "--child")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A plan that breaks nothing as long as the product has no fault.
+
+    Attributes:
+        name: of the story, or the seed.
+        plan: it.
+    """
+
+    name: str
+    plan: Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +58,7 @@ class Outcome:
         name: of the mutant.
         old, new: the changed line.
         runs: until it was found; of all if it was not.
+        by: the run that found it; empty if none did.
         invariant: the first that it broke; empty if it was not found.
     """
 
@@ -47,6 +66,7 @@ class Outcome:
     old: str
     new: str
     runs: int
+    by: str
     invariant: str
 
 
@@ -56,9 +76,10 @@ def main() -> int:
     parser.add_argument("--number", type=int, default=60, help="how many random mutants")
     parser.add_argument("--seed", type=int, default=1, help="decides which")
     parser.add_argument(
-        "--runs", type=int, default=12, help="seeds of the simulator that each has to survive"
+        "--runs", type=int, default=12, help="seeds that each has to survive, after all stories"
     )
-    parser.add_argument("--minutes", type=float, default=40.0, help="of virtual time with faults in each")
+    parser.add_argument("--minutes", type=float, default=15.0, help="of virtual time with faults in a seed")
+    parser.add_argument("--jobs", type=int, default=2, help="how many side by side")
     parser.add_argument(
         "--seconds", type=float, default=3 * 3600.0, help="start no mutant after so many seconds"
     )
@@ -66,87 +87,113 @@ def main() -> int:
     asked = parser.parse_args()
     until = time.monotonic() + asked.seconds
     with tempfile.TemporaryDirectory(prefix="vh-mutants-") as directory:
-        tree = Path(directory) / "volumehealth"
-        shutil.copytree(_SOURCE, tree, ignore=shutil.ignore_patterns("__pycache__"))
-        plans, lines = _sound(tree, asked)
-        print(f"{len(plans)} seeds are sound without a fault", flush=True)
-        kept = _kept(asked.kept)
-        faults = list(put_back(tree))
-        mutants = islice(choose(tree, lines, Random(asked.seed)), asked.number)
-        outcomes = [
-            kept.get(mutant.name) or _try(mutant, tree, plans, asked.kept)
-            for mutant in _before(until, [*faults, *mutants])
-        ]
+        sound = Path(directory) / "sound" / "volumehealth"
+        shutil.copytree(_SOURCE, sound, ignore=shutil.ignore_patterns("__pycache__"))
+        with ThreadPoolExecutor(asked.jobs) as pool:
+            runs, lines = _sound(sound, asked, pool)
+            print(f"{len(runs)} runs are sound without a fault", flush=True)
+            faults = list(put_back(sound))
+            mutants = islice(choose(sound, lines, Random(asked.seed)), asked.number)
+            workshop = _Workshop(sound, asked.jobs, runs, until, asked.kept)
+            outcomes = [one for one in pool.map(workshop.outcome, chain(faults, mutants)) if one is not None]
     _table(outcomes)
     missed = {fault.name for fault in faults} & {one.name for one in outcomes if not one.invariant}
     return 1 if missed else 0
 
 
-def _before(until: float, mutants: list[Mutant]) -> Iterator[Mutant]:
-    return (mutant for mutant in mutants if time.monotonic() < until)
+def _sound(
+    tree: Path, asked: argparse.Namespace, pool: ThreadPoolExecutor
+) -> tuple[list[Run], dict[str, set[int]]]:
+    """Return runs that break nothing, the quick ones first, and the lines that the first seeds run."""
+    stories = [Run(path.stem, Plan.load(path.read_text("utf-8"))) for path in sorted(_STORIES.glob("*.json"))]
+    seeds = [
+        Run(f"seed {seed}{' with agents' if agents else ''}", make_plan(seed, asked.minutes, agents=agents))
+        for agents in (False, True)
+        for seed in range(_FIRST, _FIRST + asked.runs // 2)
+    ]
+    traced = {one.name for one in (*seeds[:_TRACED], *seeds[-_TRACED:])}
 
+    def what(one: Run) -> Any:
+        covered = ("-m", "mutants.covered", str(tree))
+        return _child(one.plan, tree, covered if one.name in traced else _RUN, first=True)
 
-def _sound(tree: Path, asked: argparse.Namespace) -> tuple[list[Plan], dict[str, set[int]]]:
-    """Return plans that break nothing, and the lines that the first of them run."""
-    plans: list[Plan] = []
     lines: dict[str, set[int]] = {}
-    for seed in range(_FIRST, _FIRST + 3 * asked.runs):
-        plan = make_plan(seed, asked.minutes)
-        traced = len(plans) < _TRACED
-        done = _child(
-            plan, tree, ["-m", "mutants.covered", str(tree)] if traced else ["-m", "simulation", "--child"]
-        )
-        if not done["violations"]:
-            plans.append(plan)
-            for path, numbers in done.get("lines", {}).items():
-                lines.setdefault(path, set()).update(numbers)
-        if len(plans) == asked.runs:
-            break
-    return plans, lines
+    sound: list[Run] = []
+    for one, done in zip((*stories, *seeds), pool.map(what, (*stories, *seeds)), strict=True):
+        if done["violations"]:
+            print(f"left out, since it breaks something without a fault: {one.name}", flush=True)
+            continue
+        sound.append(one)
+        for path, numbers in done.get("lines", {}).items():
+            lines.setdefault(path, set()).update(numbers)
+    return sound, lines
 
 
-def _try(mutant: Mutant, tree: Path, plans: list[Plan], kept: str) -> Outcome:
-    """Run the simulator on a mutant until it is found."""
-    file = tree / mutant.path
-    sound = file.read_text(encoding="utf-8")
-    file.write_text(mutant.text, encoding="utf-8")
-    runs, invariant = 0, ""
-    try:
-        for plan in plans:
-            runs += 1
-            violations = _child(plan, tree, ["-m", "simulation", "--child"])["violations"]
+class _Workshop:
+    """Tries mutants, each in a copy of the product that is its own as long as that takes.
+
+    Args:
+        sound: the product.
+        jobs: how many copies there are.
+        runs: what a mutant has to survive.
+        until: when to begin no other, on the monotonic clock.
+        kept: a file of outcomes; empty keeps none.
+    """
+
+    def __init__(self, sound: Path, jobs: int, runs: Sequence[Run], until: float, kept: str) -> None:
+        self._sound, self._runs, self._until, self._file = sound, runs, until, kept
+        self._kept = _kept(kept)
+        self._trees: SimpleQueue[Path] = SimpleQueue()
+        for number in range(jobs):
+            tree = sound.parent.parent / str(number) / sound.name
+            shutil.copytree(sound, tree)
+            self._trees.put(tree)
+
+    def outcome(self, mutant: Mutant) -> Outcome | None:
+        """Run the simulator on a mutant until it is found; None if there is no time for that."""
+        if mutant.name in self._kept or time.monotonic() > self._until:
+            return self._kept.get(mutant.name)
+        tree = self._trees.get()
+        file = tree / mutant.path
+        file.write_text(mutant.text, encoding="utf-8")
+        outcome = self._try(mutant, tree)
+        shutil.copy2(self._sound / mutant.path, file)  # with its time, so that what was compiled of it holds
+        self._trees.put(tree)
+        said = f"found by {outcome.by}" if outcome.by else "MISSED"
+        print(f"{said} after {outcome.runs} runs: {mutant.name}: {outcome.invariant}", flush=True)
+        if self._file:
+            with Path(self._file).open("a", encoding="utf-8") as to:
+                to.write(json.dumps(asdict(outcome)) + "\n")
+        return outcome
+
+    def _try(self, mutant: Mutant, tree: Path) -> Outcome:
+        made = partial(Outcome, mutant.name, *mutant.change)
+        for number, one in enumerate(self._runs, 1):
+            violations = _child(one.plan, tree, _RUN)["violations"]
             if violations:
                 invariant = f"{violations[0][0]}: {violations[0][1]}".replace("\n", " ")[-300:]
-                break
-    finally:
-        file.write_text(sound, encoding="utf-8")
-    outcome = Outcome(mutant.name, *mutant.change, runs, invariant)
-    print(f"{'found' if invariant else 'MISSED'} after {runs} runs: {mutant.name}: {invariant}", flush=True)
-    if kept:
-        with Path(kept).open("a", encoding="utf-8") as to:
-            to.write(json.dumps(asdict(outcome)) + "\n")
-    return outcome
+                return made(number, one.name, invariant)
+        return made(len(self._runs), "", "")
 
 
-def _child(plan: Plan, tree: Path, arguments: list[str]) -> Any:
+def _child(plan: Plan, tree: Path, arguments: Sequence[str], *, first: bool = False) -> Any:
+    """Run a plan with the product in a directory; the first runs keep what they compile for the others."""
     environment = {
         **os.environ,
         "PYTHONHASHSEED": str(plan.seed % 2**32),
         "PYTHONPATH": f"{tree.parent}{os.pathsep}{_TESTS}",
-        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONDONTWRITEBYTECODE": "" if first else "1",
     }
-    try:
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            input=plan.dump(),
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_LONGEST,
-        )
-    except subprocess.TimeoutExpired:
-        return {"violations": [["11 no livelock", f"no end within {_LONGEST:g} s"]]}
+    done = subprocess.run(
+        ["prlimit", f"--cpu={_LONGEST * (4 if first else 1)}", sys.executable, *arguments],
+        input=plan.dump(),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode < 0:
+        return {"violations": [["11 no livelock", f"no end within {_LONGEST} s"]]}
     if done.returncode or not done.stdout:
         return {"violations": [["6 nothing ends a process", done.stderr[-300:]]]}
     return json.loads(done.stdout)
@@ -162,11 +209,9 @@ def _kept(file: str) -> dict[str, Outcome]:
 def _table(outcomes: list[Outcome]) -> None:
     found = sum(bool(one.invariant) for one in outcomes)
     print(f"\n{found} of {len(outcomes)} found\n")
-    print("| fault | found | after runs | by |\n|---|---|---|---|")
+    print("| fault | after runs | by | invariant |\n|---|---|---|---|")
     for one in outcomes:
-        print(
-            f"| {one.name} | {'yes' if one.invariant else 'NO'} | {one.runs} | {one.invariant.split(':')[0]} |"
-        )
+        print(f"| {one.name} | {one.runs} | {one.by or 'NOT FOUND'} | {one.invariant.split(':')[0]} |")
     for one in outcomes:
         if not one.invariant:
             print(f"\n{one.name}\n  - {one.old}\n  + {one.new}")
