@@ -546,6 +546,8 @@ def test_without_the_capability_what_the_log_said_is_stale_and_without_the_log_i
     with ExitStack() as healing:
         fail_reads(Broken(mute, claim, healing))
         mute.until(lambda: [one["reason"] for one in mute.findings(claim)] == ["IOError"], "it is found")
+        # The agent that is started last reports when it has asked about every volume, or after 45 s.
+        healing.callback(lambda: mute.until(lambda: not _unseen(mute), "the log is seen again", within=90.0))
         healing.callback(_restart_agent, mute, may)
         _restart_agent(mute, {"op": "remove", "path": "securityContext/capabilities/add"})
         mute.until(
