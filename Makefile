@@ -57,7 +57,7 @@ first-verdict: $(STAMP) ## Show what an admin types and sees from `helm install`
 memory: $(STAMP) ## Measure operator and agents in their Pods on a real kubelet, with CLAIMS=n (10,000) claims; needs what e2e needs
 	@VOLUMEHEALTH_CLAIMS=$(or $(CLAIMS),10000) $(BIN)/python -m pytest -q -m e2e tests/e2e/test_memory.py $(ARGS)
 
-bench: $(STAMP) tools ## Measure it beside its floors (12 minutes); QUICK=1: half of it in 2; SOAK=1: 10 more for a quiet cluster
+bench: $(STAMP) tools ## Measure it beside its floors (15 minutes); QUICK=1: half of it in 2; SOAK=1: 25 more for a quiet cluster and for memory
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(SOAK),--soak)
 
 unit: $(STAMP) ## Run the tests that need no API server

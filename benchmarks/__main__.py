@@ -39,7 +39,7 @@ def groups(*, quick: bool = False, soak: bool = False) -> dict[str, Group]:
             b, MAIN, numbers=(1, 100) if quick else (1, 10, 100), seconds=10 if quick else 15
         ),
         "churn": lambda b: scale.churn(b, MAIN, first=CLAIMS, seconds=10 if quick else 20),
-        "flat": lambda b: scale.flat(b, MAIN, checks=50 if quick else 200),
+        "flat": lambda b: scale.flat(b, MAIN, checks=50 if quick else 200, pause=5 if soak else 1),
         "nodes": lambda b: nodes.nodes(
             b, MAIN, number=1000, claims=CLAIMS, changing=50, rounds=3 if quick else 6
         ),
@@ -98,7 +98,9 @@ def main() -> None:
         action="store_true",
         help="fewer repetitions, and unless --only names others: " + ", ".join(QUICK),
     )
-    exclusive.add_argument("--soak", action="store_true", help="watch the steady state for ten minutes")
+    exclusive.add_argument(
+        "--soak", action="store_true", help="watch the steady state for ten minutes, and memory for seventeen"
+    )
     parser.add_argument("--only", action="append", default=[], choices=groups(), help="repeat for more")
     parser.add_argument("--home", type=Path, help="keep logs and all in this directory")
     parser.add_argument(

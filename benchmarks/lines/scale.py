@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from benchmarks.bench import Bench, Driver
 from benchmarks.table import Line
 
+_STAY = 100
+"""How many of the claims that come and go are there at a time."""
+
 
 async def policies(bench: Bench, driver: Driver, *, numbers: Sequence[int], seconds: float) -> list[Line]:
     """Let more and more policies select the same claims."""
@@ -80,29 +83,43 @@ async def churn(bench: Bench, driver: Driver, *, first: int, seconds: float) -> 
     ]
 
 
-async def flat(bench: Bench, driver: Driver, *, checks: int) -> list[Line]:
-    """Check again and again; memory must stay."""
+async def flat(bench: Bench, driver: Driver, *, checks: int, pause: int) -> list[Line]:
+    """Check every few seconds while 10 claims come and 10 go in each second; memory must stay."""
     await bench.policy("all", interval="5s")
     async with bench.running(driver), bench.operator(driver) as operator:
         await operator.settled()
-        await asyncio.sleep(12)
+        first = await _come_and_go(bench, driver, driver.volumes, seconds=30)
         before = await operator.watch("collect")
-        done = len(before.checks["all"])
-        deadline = asyncio.get_running_loop().time() + checks
-        while done < checks and asyncio.get_running_loop().time() < deadline:
+        begun = done = len(before.checks["all"])
+        while done - begun < checks:
+            first = await _come_and_go(bench, driver, first, seconds=pause)
             done = len((await operator.watch("check")).checks["all"])
-            await asyncio.sleep(0.12)
         after = await operator.watch("collect")
+    await bench.population.remove(range(first - _STAY, first))
     await bench.no_policies()
     grown = after.rss - before.rss
     return [
         Line(
-            f"memory over {done} checks, {driver.volumes:,} claims",
+            f"memory over {done - begun} checks, {driver.volumes:,} claims and {first - driver.volumes:,} that come and go",
             "flat",
             f"{before.rss:.0f} MB",
             f"{after.rss:.0f} MB",
             after.rss / before.rss,
             grown < 5,
-            {"probes": len(after.probes)},
+            {"probes": len(after.probes), "claims": first - driver.volumes},
         )
     ]
+
+
+async def _come_and_go(bench: Bench, driver: Driver, first: int, *, seconds: int) -> int:
+    """Let 10 new claims come in each second, and those go that came 10 seconds before; return the next one's number."""
+    time = asyncio.get_running_loop().time
+    for _ in range(seconds):
+        end = time() + 1.0
+        await bench.population.put(range(first, first + 10), driver=driver.name, prefix="new-", first=first)
+        await bench.population.remove(
+            range(max(driver.volumes, first - _STAY), max(driver.volumes, first + 10 - _STAY))
+        )
+        first += 10
+        await asyncio.sleep(max(0.0, end - time()))
+    return first
