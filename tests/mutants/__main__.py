@@ -14,7 +14,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from queue import SimpleQueue
@@ -30,11 +29,8 @@ _TESTS = Path(__file__).parent.parent
 _SOURCE = Path(volumehealth.__file__).parent
 _STORIES = _TESTS / "simulation" / "stories"
 _FIRST = 100
-_TRACED = 3
+_TRACED = 2
 """Seeds whose lines are recorded, which takes three times as long."""
-_LONGEST = 60
-"""Seconds of a processor after which a run counts as hung: one takes 2 to 8."""
-_RUN = ("-m", "simulation", "--child")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +69,7 @@ class Outcome:
 def main() -> int:
     """Read the command line; the exit status is 1 if a fault that was put back is not found."""
     parser = argparse.ArgumentParser(prog="mutants")
+    parser.add_argument("--faults", action=argparse.BooleanOptionalAction, default=True, help="put back")
     parser.add_argument("--number", type=int, default=60, help="how many random mutants")
     parser.add_argument("--seed", type=int, default=1, help="decides which")
     parser.add_argument(
@@ -92,7 +89,7 @@ def main() -> int:
         with ThreadPoolExecutor(asked.jobs) as pool:
             runs, lines = _sound(sound, asked, pool)
             print(f"{len(runs)} runs are sound without a fault", flush=True)
-            faults = list(put_back(sound))
+            faults = list(put_back(sound)) if asked.faults else []
             mutants = islice(choose(sound, lines, Random(asked.seed)), asked.number)
             workshop = _Workshop(sound, asked.jobs, runs, until, asked.kept)
             outcomes = [one for one in pool.map(workshop.outcome, chain(faults, mutants)) if one is not None]
@@ -111,20 +108,22 @@ def _sound(
         for agents in (False, True)
         for seed in range(_FIRST, _FIRST + asked.runs // 2)
     ]
-    traced = {one.name for one in (*seeds[:_TRACED], *seeds[-_TRACED:])}
+    with_lines = {one.name for one in (*seeds[:_TRACED], *seeds[-_TRACED:])}
 
-    def what(one: Run) -> Any:
-        covered = ("-m", "mutants.covered", str(tree))
-        return _child(one.plan, tree, covered if one.name in traced else _RUN, first=True)
+    def what(one: Run) -> tuple[str, dict[str, list[int]]]:
+        if one.name in with_lines:
+            traced = _child("covered", one.plan.dump(), tree, first=True, arguments=[str(tree)])
+            return traced["broken"], traced["lines"]
+        return _broken([one], tree, first=True)[1], {}
 
     lines: dict[str, set[int]] = {}
     sound: list[Run] = []
-    for one, done in zip((*stories, *seeds), pool.map(what, (*stories, *seeds)), strict=True):
-        if done["violations"]:
-            print(f"left out, since it breaks something without a fault: {one.name}", flush=True)
+    for one, (broken, ran) in zip((*stories, *seeds), pool.map(what, (*stories, *seeds)), strict=True):
+        if broken:
+            print(f"left out, since it breaks something without a fault: {one.name}: {broken}", flush=True)
             continue
         sound.append(one)
-        for path, numbers in done.get("lines", {}).items():
+        for path, numbers in ran.items():
             lines.setdefault(path, set()).update(numbers)
     return sound, lines
 
@@ -167,35 +166,39 @@ class _Workshop:
         return outcome
 
     def _try(self, mutant: Mutant, tree: Path) -> Outcome:
-        made = partial(Outcome, mutant.name, *mutant.change)
-        for number, one in enumerate(self._runs, 1):
-            violations = _child(one.plan, tree, _RUN)["violations"]
-            if violations:
-                invariant = f"{violations[0][0]}: {violations[0][1]}".replace("\n", " ")[-300:]
-                return made(number, one.name, invariant)
-        return made(len(self._runs), "", "")
+        number, broken = _broken(self._runs, tree)
+        runs, by = (number, self._runs[number - 1].name) if number else (len(self._runs), "")
+        return Outcome(mutant.name, *mutant.change, runs, by, broken.replace("\n", " "))
 
 
-def _child(plan: Plan, tree: Path, arguments: Sequence[str], *, first: bool = False) -> Any:
-    """Run a plan with the product in a directory; the first runs keep what they compile for the others."""
+def _broken(runs: Sequence[Run], tree: Path, *, first: bool = False) -> tuple[int, str]:
+    """Return which run breaks something, from 1, and what; 0 if none does."""
+    found = _child("broken", json.dumps([one.plan.dump() for one in runs]), tree, first=first)
+    return (1, found["ended"]) if isinstance(found, dict) else (found[0], found[1])
+
+
+def _child(module: str, given: str, tree: Path, *, first: bool = False, arguments: Sequence[str] = ()) -> Any:
+    """Run a module of this package with the product in a directory; the first ones keep what they compile for all."""
     environment = {
         **os.environ,
-        "PYTHONHASHSEED": str(plan.seed % 2**32),
+        "PYTHONHASHSEED": "1",
         "PYTHONPATH": f"{tree.parent}{os.pathsep}{_TESTS}",
         "PYTHONDONTWRITEBYTECODE": "" if first else "1",
     }
     done = subprocess.run(
-        ["prlimit", f"--cpu={_LONGEST * (4 if first else 1)}", sys.executable, *arguments],
-        input=plan.dump(),
+        [sys.executable, "-m", f"mutants.{module}", *arguments],
+        input=given,
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
-    if done.returncode < 0:
-        return {"violations": [["11 no livelock", f"no end within {_LONGEST} s"]]}
     if done.returncode or not done.stdout:
-        return {"violations": [["6 nothing ends a process", done.stderr[-300:]]]}
+        return {
+            "ended": f"6 nothing ends a process: {done.stderr[-300:]}",
+            "broken": done.stderr[-300:],
+            "lines": {},
+        }
     return json.loads(done.stdout)
 
 

@@ -12,7 +12,7 @@ from simulation.run import run
 
 
 def main() -> None:
-    """Read a plan, run it, and print the lines by file as JSON, with the number of violations."""
+    """Read a plan, run it, and print the lines by file as JSON, with what it broke."""
     root = Path(sys.argv[1])
     watched = coverage.Coverage(data_file=None, include=[f"{root}/judge/*", f"{root}/report/*"])
     plan = Plan.load(sys.stdin.read())
@@ -23,7 +23,8 @@ def main() -> None:
     lines = {
         str(Path(file).relative_to(root)): sorted(data.lines(file) or ()) for file in data.measured_files()
     }
-    print(json.dumps({"violations": len(result.history.violations), "lines": lines}))
+    broken = "".join(map(str, result.history.violations[:1]))
+    print(json.dumps({"broken": broken, "lines": lines}))
     sys.stdout.flush()
     os._exit(0)
 
