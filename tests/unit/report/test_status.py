@@ -92,6 +92,28 @@ def test_volumes_healthy_always_names_the_unmonitored(scene: str) -> None:
     assert "not monitored" in condition(status_of(SCENES[scene]()), "VolumesHealthy")["message"]
 
 
+@pytest.mark.parametrize(
+    ("scene", "words"),
+    [
+        (
+            "three_bad",
+            (
+                "3 of 297 monitored claims unhealthy, worst Inaccessible/VolumeNotFound "
+                "(2 claims of csi-powerstore.dellemc.com)"
+            ),
+        ),
+        ("nothing_selected", "no bound claim of a CSI volume matches spec.selector"),
+        (
+            "all_overridden",
+            "no bound claim of a CSI volume matches spec.selector; 40 matching claims held by other policies",
+        ),
+    ],
+)
+def test_volumes_healthy_says_what_is_the_matter(scene: str, words: str) -> None:
+    message: str = condition(status_of(SCENES[scene]()), "VolumesHealthy")["message"]
+    assert message.partition("; 0 on their nodes' word")[0] == words
+
+
 def test_volumes_healthy_always_names_how_many_are_healthy_on_their_nodes_word() -> None:
     result = SCENES["all_healthy"]()
     assert "; 0 on their nodes' word; " in condition(status_of(result), "VolumesHealthy")["message"]
