@@ -63,7 +63,7 @@ async def test_a_claim_is_joined_with_its_volume_and_the_pods_that_use_it(
         assert dict(claim.labels) == {"app": "shop"}
         assert {pod.name for pod in view.pods_of(ref)} == {"orders-0", "orders-1"}
         assert {(pod.node, pod.phase) for pod in view.pods_of(ref)} == {("worker-1", "Running")}
-        assert view.claims_on(VolumeId(DRIVER, f"h-{namespace}")) == (ref,)
+        assert view.claims_of(f"pv-{namespace}-orders") == (ref,)
         assert namespace in view.namespaces
         assert view.state().complete
         assert view.state().stale == ""
@@ -93,7 +93,7 @@ async def test_changes_arrive_and_are_told_by_claim(
         await cluster_objects.delete(path)
         await until(lambda: b not in view.claims)
         assert b in (changes.take() or ())
-        assert view.claims_on(VolumeId(DRIVER, f"b-{namespace}")) == ()
+        assert view.claims_of(f"pv-{namespace}-b") == ()
 
 
 async def test_a_claim_waits_for_its_volume_and_knows_it_still_when_it_is_lost(

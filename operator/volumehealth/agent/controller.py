@@ -200,12 +200,10 @@ class ControllerAgent:
             self._changed.clear()
 
     def _demand(self) -> None:
-        handles = frozenset(row.id.handle for row in self._rows.values() if row.id is not None)
+        handles = frozenset(row.handle for row in self._rows.values())
         earlier = self._earlier.volumes if self._earlier is not None else ()
         adverse = frozenset(volume.handle for volume in earlier) & handles
-        self._topologies = {
-            row.id.handle: row.topology for row in self._rows.values() if row.id and row.topology
-        }
+        self._topologies = {row.handle: row.topology for row in self._rows.values() if row.topology}
         wanted = demand_of(
             self._policies.policies.values(),
             self._driver,
@@ -365,7 +363,7 @@ class _OfDriver(Table[str, VolumeRow]):
 
     def put(self, row: VolumeRow, /) -> None:
         """Take a volume as it is now."""
-        if row.id is not None and row.id.driver == self._driver and row.claim is not None:
+        if row.driver == self._driver and row.claim is not None:
             super().put(row)
         else:
             self.drop(row.name)

@@ -1,8 +1,9 @@
 """Kubernetes objects as they come, naming only the fields in use, and the rows that are kept of them.
 
 Everything here is pure. Structs live for one page and hold no cycles, so the garbage collector is kept out of it
-(`gc=False`): at 100,000 objects its passes would stop the loop for longer than all the reading does. Strings of rows are interned: a claim's name, its volume's name and their uids stand in
-several objects, and namespaces, drivers and classes in thousands.
+(`gc=False`): at 100,000 objects its passes would stop the loop for longer than all the reading does. Strings that stand
+in many rows are interned: namespaces, drivers, classes, and the names of claims, which Pods have, too. What a claim and
+its volume have in common becomes one string when they are joined.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -275,7 +276,8 @@ class VolumeRow(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         name: of the object.
-        id: driver and handle; None if the volume is neither CSI nor `local`.
+        driver: CSI driver name, or `LOCAL_VOLUMES`; empty if the volume is of another kind.
+        handle: by which the driver knows it.
         unsupported: the in-tree plugin's field name, if it is not.
         storage_class: `spec.storageClassName`.
         claim, claim_uid: of `spec.claimRef`; the uid is empty while nobody is bound.
@@ -284,7 +286,8 @@ class VolumeRow(msgspec.Struct, frozen=True, gc=False):
     """
 
     name: str
-    id: VolumeId | None
+    driver: str
+    handle: str
     unsupported: str
     storage_class: str
     claim: ClaimRef | None
@@ -412,14 +415,16 @@ def volume_row(volume: PersistentVolume, annotations: Annotations = NO_ANNOTATIO
     spec = _volume_spec.decode(volume.spec)
     claim = spec.claim_ref
     found = _id_of(volume, spec)
+    driver, handle = found or ("", "")
     deleting = volume.metadata.deletion_timestamp is not None
     return VolumeRow(
-        name=intern(volume.metadata.name),
-        id=found,
+        name=volume.metadata.name,
+        driver=driver,
+        handle=handle,
         unsupported="" if found else _source_of(volume.spec),
         storage_class=intern(spec.storage_class_name),
         claim=ClaimRef(intern(claim.namespace), intern(claim.name)) if claim else None,
-        claim_uid=intern(claim.uid) if claim else "",
+        claim_uid=claim.uid if claim else "",
         failed=volume.status.phase == "Failed",
         topology=_topology(spec.node_affinity),
         deleting=intern(spec.persistent_volume_reclaim_policy or "Retain") if deleting else "",
@@ -470,11 +475,11 @@ def claim_row(
     modes = spec.access_modes or ()
     return ClaimRow(
         ref=ref_of(metadata),
-        uid=intern(metadata.uid),
+        uid=metadata.uid,
         labels=labels.share(metadata.labels),
         storage_class=intern(spec.storage_class_name or ""),
         phase=intern(claim.status.phase),
-        volume=intern(spec.volume_name),
+        volume=spec.volume_name,
         access_modes=_modes.setdefault(modes, modes),
         block=spec.volume_mode == "Block",
         deleting=metadata.deletion_timestamp is not None,

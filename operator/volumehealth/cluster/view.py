@@ -56,7 +56,7 @@ from volumehealth.model.cluster import (
     SilenceAsked,
     ViewState,
 )
-from volumehealth.model.ids import ClaimRef, VolumeId
+from volumehealth.model.ids import ClaimRef
 from volumehealth.model.report import VolumeHealthReport
 
 STALE_AFTER = 90.0
@@ -233,10 +233,6 @@ class ClusterView:
     def pods_of(self, ref: ClaimRef) -> tuple[Pod, ...]:
         """Return the Pods that use a claim, finished ones too."""
         return self._pods.users_of(ref)
-
-    def claims_on(self, volume: VolumeId) -> tuple[ClaimRef, ...]:
-        """Return the claims that a CSI volume backs; more than one only with hand-made volumes."""
-        return self._join.claims_on(volume)
 
     def claims_of(self, volume: str) -> tuple[ClaimRef, ...]:
         """Return the claims that name a PersistentVolume."""

@@ -227,26 +227,28 @@ class Reflector(Generic[Item, Row]):
 
         Rows are put as pages come: nothing that is known is lost meanwhile, and the loop is never held for long.
         """
-        seen: set[Hashable] = set()
-        token, version, nameless = "", "", False
+        missing: dict[Hashable, None] = dict.fromkeys(self._sink.known())
+        token, version, nameless, count = "", "", False, 0
         while True:
             page = await self._read_page(token)
             for item in page.items:
                 keys = self._take_item(item)
-                seen.update(keys)
+                for key in keys:
+                    missing.pop(key, None)
                 nameless |= keys == _NAMELESS
+            count += len(page.items)
             version = page.metadata.resource_version or ""
             token = page.metadata.token or ""
             self._news()
             if not token:
                 break
         if not nameless:  # else any of those that were not seen may be the one without a name
-            for key in [key for key in self._sink.known() if key not in seen]:
+            for key in missing:
                 self._sink.drop(key)
         self._version, self._whole, self._doubted = version, False, False
         self._relist_at = self._clock.monotonic() + self._pace.whole * self._random.uniform(0.8, 1.2)
         self._confirm(listed=True)
-        log.debug("listed", extra={"resource": self.name, "objects": len(seen), "version": version})
+        log.debug("listed", extra={"resource": self.name, "objects": count, "version": version})
 
     def _take_item(self, item: Item | msgspec.Raw) -> tuple[Hashable, ...]:
         """Put an object's row; return what it is known by."""

@@ -7,7 +7,7 @@ import pytest
 
 from volumehealth.cluster import objects
 from volumehealth.cluster.objects import LabelPool
-from volumehealth.model.ids import LOCAL_VOLUMES, ClaimRef, VolumeId
+from volumehealth.model.ids import LOCAL_VOLUMES, ClaimRef
 
 
 def volume(**spec: Any) -> objects.VolumeRow:
@@ -31,7 +31,7 @@ def test_a_csi_volume() -> None:
         claimRef={"namespace": "shop", "name": "db", "uid": "u"},
         storageClassName="fast",
     )
-    assert row.id == VolumeId("d", "h")
+    assert (row.driver, row.handle) == ("d", "h")
     assert (row.claim, row.claim_uid) == (ClaimRef("shop", "db"), "u")
     assert (row.storage_class, row.unsupported) == ("fast", "")
 
@@ -47,13 +47,13 @@ def test_a_volume_of_any_other_source_is_named_after_it(source: str) -> None:
         volumeMode="Filesystem",
         **{source: {"path": "/x"}},
     )
-    assert (row.id, row.unsupported) == (None, source)
+    assert (row.driver, row.handle, row.unsupported) == ("", "", source)
 
 
 def test_a_local_volume_is_watched_as_what_the_kubelets_own_plugin_mounts() -> None:
     """Field case 19: node loss is exactly the risk of `local` volumes."""
     row = volume(local={"path": "/mnt/disks/ssd1"}, nodeAffinity={"required": {"nodeSelectorTerms": []}})
-    assert (row.id, row.unsupported) == (VolumeId(LOCAL_VOLUMES, row.name), "")
+    assert (row.driver, row.handle, row.unsupported) == (LOCAL_VOLUMES, row.name, "")
 
 
 def test_a_volume_that_says_nothing_of_its_source_is_still_unsupported() -> None:

@@ -19,7 +19,7 @@ from volumehealth.cluster.objects import (
     volume_row,
 )
 from volumehealth.model.cluster import Pod, PodWait
-from volumehealth.model.ids import ClaimRef, VolumeId
+from volumehealth.model.ids import ClaimRef
 
 SINCE = "2026-11-24T03:02:11Z"
 MOMENT = datetime(2026, 11, 24, 3, 2, 11, tzinfo=UTC)
@@ -166,19 +166,19 @@ def test_a_migrated_volume_is_one_of_its_csi_driver(
     driver: str, source: dict[str, Any], labels: dict[str, str], handle: str
 ) -> None:
     row = volume_row(volume(source, annotations={"pv.kubernetes.io/migrated-to": driver}, labels=labels))
-    assert row.id == VolumeId(driver, handle)
+    assert (row.driver, row.handle) == (driver, handle)
     assert row.unsupported == ""
 
 
 def test_a_plugin_that_was_never_migrated_is_not_csi_whatever_an_annotation_says() -> None:
     annotations = {"pv.kubernetes.io/migrated-to": "some.csi.driver"}
     row = volume_row(volume({"nfs": {"server": "s", "path": "/"}}, annotations=annotations))
-    assert (row.id, row.unsupported) == (None, "nfs")
+    assert (row.driver, row.handle, row.unsupported) == ("", "", "nfs")
 
 
 def test_an_in_tree_volume_that_was_not_migrated_is_not_csi() -> None:
     row = volume_row(volume({"awsElasticBlockStore": {"volumeID": "vol-1"}}))
-    assert (row.id, row.unsupported) == (None, "awsElasticBlockStore")
+    assert (row.driver, row.handle, row.unsupported) == ("", "", "awsElasticBlockStore")
 
 
 def volume(source: dict[str, Any], **metadata: Any) -> PersistentVolume:
