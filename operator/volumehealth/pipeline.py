@@ -31,7 +31,7 @@ class Pipeline:
     def __init__(self, view: ClaimsView, sources: Sources, clock: Clock, silences: Silences = NOBODY) -> None:
         self._view, self._sources, self._clock, self._silences = view, sources, clock, silences
         self.selection, self.judge = Selection(), Judge(view.claims)
-        self._wanted = WantedVolumes(self.selection.members, view.claims)
+        self._wanted = WantedVolumes(self.selection.members)
         self._policies: Policies = {}
 
     def follow(

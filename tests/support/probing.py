@@ -112,14 +112,13 @@ class ProberRig:
             topology: from which nodes volumes can be reached; from all unless named.
         """
         handles = frozenset(self.driver.volumes if volumes is None else volumes)
-        nodes = dict(topology or {})
-
-        def reached(handle: str) -> str:
-            return nodes.get(handle, "")
-
         self.prober.demand(
             ProbeSpec(
-                handles, timedelta(seconds=interval), timedelta(seconds=timeout), frozenset(adverse), reached
+                handles,
+                timedelta(seconds=interval),
+                timedelta(seconds=timeout),
+                frozenset(adverse),
+                topology or {},
             )
         )
         await self.settle()

@@ -40,7 +40,7 @@ from volumehealth.model.report import (
     controller_report_name,
 )
 from volumehealth.probing.prober import ControllerProber
-from volumehealth.probing.spec import ProbeLimits, ProbeSpec, Topology, from_anywhere
+from volumehealth.probing.spec import FROM_ANYWHERE, ProbeLimits, ProbeSpec, Topology
 from volumehealth.settings import identity
 
 log = logging.getLogger(__name__)
@@ -98,8 +98,6 @@ class ControllerAgent:
         self._looked: float | None = None
         self._read = False
         self._rows: dict[str, VolumeRow] = {}
-        self._topologies: dict[str, str] = {}
-        self._reached_from: Topology = self._topology_of
         self._wanted: ProbeSpec | None = None
         self._earlier: VolumeHealthReport | None = None
         self._written: VolumeHealthReport | None = None
@@ -203,20 +201,16 @@ class ControllerAgent:
         handles = frozenset(row.handle for row in self._rows.values())
         earlier = self._earlier.volumes if self._earlier is not None else ()
         adverse = frozenset(volume.handle for volume in earlier) & handles
-        self._topologies = {row.handle: row.topology for row in self._rows.values() if row.topology}
         wanted = demand_of(
             self._policies.policies.values(),
             self._driver,
             handles,
             adverse=adverse,
-            topology=self._reached_from,
+            topology={row.handle: row.topology for row in self._rows.values() if row.topology},
         )
         if wanted != self._wanted:
             self._wanted = wanted
             self._prober.demand(wanted)
-
-    def _topology_of(self, handle: str) -> str:
-        return self._topologies.get(handle, "")
 
     def _settled(self, answers: DriverAnswers) -> bool:
         """Tell whether every volume was asked once, or could have been."""
@@ -252,7 +246,7 @@ def demand_of(
     handles: frozenset[str],
     *,
     adverse: frozenset[str],
-    topology: Topology = from_anywhere,
+    topology: Topology = FROM_ANYWHERE,
 ) -> ProbeSpec | None:
     """Return what the policies that may select a driver want of it together; None if none does.
 
@@ -261,7 +255,7 @@ def demand_of(
         driver: its name.
         handles: all its volumes.
         adverse: those that were bad when last heard of.
-        topology: from which nodes each can be reached.
+        topology: from which nodes they can be reached.
     """
     specs = [
         policy.spec

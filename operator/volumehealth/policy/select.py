@@ -29,6 +29,7 @@ class Members:
     Attributes:
         by_driver: claims the policy owns and a CSI driver can be asked about: driver -> volumeHandle -> claims.
         claims_of: how many claims each driver of `by_driver` has.
+        topologies: of volumes that can be reached from some nodes only, from which: driver -> volumeHandle -> topology.
         overridden: claims it selects and another policy owns, counted by that policy's name.
         not_csi: claims it owns whose volume is not CSI: counted, never monitored, in no other number.
     """
@@ -37,6 +38,7 @@ class Members:
         default_factory=lambda: MappingProxyType({})
     )
     claims_of: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    topologies: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
     overridden: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     not_csi: int = 0
 
@@ -221,7 +223,8 @@ class _Held:
         mine, its = self.claim, other.claim
         return self.holders == other.holders and (
             mine is its
-            or (mine.driver, mine.handle, mine.unsupported) == (its.driver, its.handle, its.unsupported)
+            or (mine.driver, mine.handle, mine.unsupported, mine.topology)
+            == (its.driver, its.handle, its.unsupported, its.topology)
         )
 
 
@@ -287,6 +290,7 @@ class _Roll:
     def __init__(self) -> None:
         self._drivers: dict[str, dict[str, tuple[ClaimRef, ...]]] = {}
         self._claims_of: dict[str, int] = {}
+        self._topologies: dict[str, dict[str, str]] = {}
         self._lost: dict[str, int] = {}
         self._not_csi = 0
         self._ours: set[str] = set()
@@ -300,14 +304,18 @@ class _Roll:
             return
         if claim.driver not in self._ours:
             self._drivers[claim.driver] = dict(self._drivers.get(claim.driver, {}))
+            self._topologies[claim.driver] = dict(self._topologies.get(claim.driver, {}))
             self._ours.add(claim.driver)
-        handles = self._drivers[claim.driver]
+        handles, topologies = self._drivers[claim.driver], self._topologies[claim.driver]
         others = tuple(other for other in handles.get(claim.handle, ()) if other != ref)
         refs = tuple(sorted((*others, ref))) if add else others
         _put(handles, claim.handle, refs)
+        if add or not refs:
+            _put(topologies, claim.handle, claim.topology if add else "")
         _put(self._drivers, claim.driver, handles)
         _put(self._claims_of, claim.driver, self._claims_of.get(claim.driver, 0) + (1 if add else -1))
         if claim.driver not in self._drivers:
+            del self._topologies[claim.driver]
             self._ours.discard(claim.driver)
 
     def lose_to(self, winner: str, *, add: bool) -> None:
@@ -322,6 +330,7 @@ class _Roll:
             self._members = Members(
                 MappingProxyType(dict(self._drivers)),
                 MappingProxyType(dict(self._claims_of)),
+                MappingProxyType({driver: places for driver, places in self._topologies.items() if places}),
                 MappingProxyType(
                     {candidates[uid].name: n for uid, n in self._lost.items() if uid in candidates}
                 ),

@@ -1,16 +1,13 @@
 """What is wanted of a driver, and how much it may be burdened."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
+from types import MappingProxyType
 
-Topology = Callable[[str], str]
-"""Tells of a handle from which nodes its volume can be reached; empty if from all."""
-
-
-def from_anywhere(_: str) -> str:
-    """Tell that every volume can be reached from every node."""
-    return ""
+Topology = Mapping[str, str]
+"""From which nodes volumes can be reached, by handle; those that can be reached from all are not in it."""
+FROM_ANYWHERE: Topology = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +28,7 @@ class ProbeSpec:
     interval: timedelta
     timeout: timedelta
     adverse: frozenset[str] = frozenset()
-    topology: Topology = from_anywhere
+    topology: Topology = field(default_factory=lambda: FROM_ANYWHERE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from volumehealth.probing.lists import ListResults
 from volumehealth.probing.moment import Moment
 from volumehealth.probing.plan import Plan
 from volumehealth.probing.results import ListResult
-from volumehealth.probing.spec import ProbeLimits, Topology, from_anywhere
+from volumehealth.probing.spec import FROM_ANYWHERE, ProbeLimits, Topology
 from volumehealth.probing.states import Inputs, VolumeStates, VolumeStatesBuilder
 
 _WITNESSES = 2
@@ -36,7 +36,7 @@ class VolumeStore:
         self._limits = limits
         self._wanted: frozenset[str] = frozenset()
         self._findings: frozenset[str] = frozenset()
-        self._topology: Topology = from_anywhere
+        self._topology: Topology = FROM_ANYWHERE
         self._lists = ListResults(legacy=plan.legacy)
         self._list_expired = False
         self._list_fails = False
@@ -70,12 +70,12 @@ class VolumeStore:
         return self._plan.lists and not self._list_fails
 
     def want(
-        self, volumes: frozenset[str], findings: frozenset[str], topology: Topology = from_anywhere
+        self, volumes: frozenset[str], findings: frozenset[str], topology: Topology = FROM_ANYWHERE
     ) -> None:
         """Set which volumes are wanted, which of them have live findings, and from which nodes they can be reached."""
         self._changes += 1
         if volumes is not self._wanted or topology is not self._topology:
-            self._placed = frozenset(handle for handle in volumes if topology(handle))
+            self._placed = volumes & topology.keys()
         self._topology = topology
         self._wanted = volumes
         self._findings = findings & volumes
@@ -91,7 +91,7 @@ class VolumeStore:
         self._list_expired = self._list_fails = False
         self._lists.take(reading, now, confirmable=self._plan.gets)
         for handle in self._placed & (reading.healthy | reading.adverse.keys()):
-            self._known_places[self._topology(handle)] = now.mono
+            self._known_places[self._from(handle)] = now.mono
         self._lists.want(self._wanted, self._findings)
         self.gets.keep(self.targets)
         self.heard = now
@@ -110,7 +110,7 @@ class VolumeStore:
         self.heard = now
         if conditions is not None and handle in self._placed:
             self._changes += 1
-            self._known_places[self._topology(handle)] = now.mono
+            self._known_places[self._from(handle)] = now.mono
         if handle not in self.targets:
             return
         if conditions is None:
@@ -174,11 +174,15 @@ class VolumeStore:
         A controller that is local to a node knows the volumes of that node only. So it must know another volume that
         can be reached from the same nodes, or volumes of different ones, which shows that it is not local.
         """
-        here = self._topology(handle)
+        here = self._from(handle)
         if not here or len(self._wanted) == 1:
             return True
         known = self._heard_of()
         return here in known or len(known) > 1
+
+    def _from(self, handle: str) -> str:
+        """Return from which nodes a volume can be reached; empty if from all."""
+        return self._topology.get(handle, "")
 
     def _heard_of(self) -> frozenset[str]:
         """Return the places of volumes that the driver knows something of: all if there is one, else two of them."""
@@ -186,7 +190,7 @@ class VolumeStore:
         if self._heard_places[0] != changes:
             places: set[str] = set()
             for handle in self._known():
-                places.add(self._topology(handle))
+                places.add(self._from(handle))
                 if len(places) > 1:
                     break
             self._heard_places = (changes, frozenset(places))
@@ -216,16 +220,16 @@ class VolumeStore:
         known = self._places()
         if len(known) > 1:
             return frozenset()
-        return frozenset(handle for handle in presumed if self._topology(handle) not in known)
+        return frozenset(handle for handle in presumed if self._from(handle) not in known)
 
     def _places(self) -> set[str]:
         """Return the places of which the driver is known to know a volume; what it denies to know takes that back."""
         denied = {
-            self._topology(handle)
+            self._from(handle)
             for handle, record in self.gets.others.items()
             if record.said is GetOutcome.NOT_FOUND and handle in self._lists.presumed
         }
-        confirmed = {self._topology(handle) for handle in self.gets.healthy}
+        confirmed = {self._from(handle) for handle in self.gets.healthy}
         return self._known_places.keys() - (denied - confirmed)
 
     def _witnesses(self) -> set[str]:
@@ -236,19 +240,19 @@ class VolumeStore:
         stale = {place for place in known if self._known_places[place] < self._lists.read.mono}
         ask = unsure or frozenset[str]()
         if stale and len(known) <= _PLACES:
-            ask |= {one for one in self._lists.presumed & self._placed if self._topology(one) in stale}
+            ask |= {one for one in self._lists.presumed & self._placed if self._from(one) in stale}
         found: dict[str, list[str]] = {}
         for handle in sorted(ask):
-            chosen = found.setdefault(self._topology(handle), [])
+            chosen = found.setdefault(self._from(handle), [])
             if len(chosen) < _WITNESSES:
                 chosen.append(handle)
         return {handle for chosen in found.values() for handle in chosen}
 
     def witness(self, handle: str) -> str | None:
         """Return another volume that should answer if the driver does; None if none is known to."""
-        here = self._topology(handle)
+        here = self._from(handle)
         others = [other for other in self.gets.healthy if other != handle]
-        near = (other for other in others if self._topology(other) == here)
+        near = (other for other in others if self._from(other) == here)
         return next(near, others[0] if others else None)
 
     def view(self, now: Moment, *, down: bool = False) -> VolumeStates:

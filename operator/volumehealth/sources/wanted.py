@@ -1,14 +1,13 @@
 """What policies together want of drivers' controllers: each volume once, the shortest interval, the longest timeout."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from itertools import chain
 from operator import is_not
+from typing import NamedTuple
 
-from volumehealth.model.cluster import Claim
-from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy, PolicySpec
 from volumehealth.policy.select import Members
-from volumehealth.probing.spec import ProbeSpec, Topology
+from volumehealth.probing.spec import FROM_ANYWHERE, ProbeSpec, Topology
 from volumehealth.sources.source import Wanted
 
 MembersOf = Callable[[str], Members]
@@ -24,21 +23,27 @@ def handles_of(members: Members) -> dict[str, frozenset[str]]:
     return {driver: frozenset(handles) - {""} for driver, handles in members.by_driver.items()}
 
 
+class _Wish(NamedTuple):
+    """What one policy wants of a driver."""
+
+    spec: PolicySpec
+    handles: frozenset[str]
+    adverse: frozenset[str]
+    topology: Topology
+
+
 class WantedVolumes:
     """Adds up what policies want. While nothing changes, the same objects come back.
 
     Args:
         members_of: the claims of each policy.
-        claims: the view's rows.
     """
 
-    def __init__(self, members_of: MembersOf, claims: Mapping[ClaimRef, Claim]) -> None:
+    def __init__(self, members_of: MembersOf) -> None:
         self._members_of = members_of
-        self._claims = claims
-        self._policies: Mapping[str, Policy] = {}
         self._handles: dict[str, tuple[Members, Mapping[str, frozenset[str]]]] = {}
         self._unions: dict[str, tuple[tuple[frozenset[str], ...], frozenset[str]]] = {}
-        self._topologies: dict[str, Topology] = {}
+        self._topologies: dict[str, tuple[tuple[Topology, ...], Topology]] = {}
 
     def add_up(self, policies: Mapping[str, Policy], confirming: Confirming) -> Wanted:
         """Return what is wanted of each driver.
@@ -47,23 +52,25 @@ class WantedVolumes:
             policies: all with a usable spec, by uid.
             confirming: which of their volumes need confirming.
         """
-        self._policies = policies
-        users: dict[str, list[tuple[PolicySpec, frozenset[str], frozenset[str]]]] = {}
+        users: dict[str, list[_Wish]] = {}
         for uid, policy in policies.items():
             spec = policy.spec
             if spec.suspend or not spec.checks.controller.enabled:
                 continue
-            bad = confirming(uid)
+            bad, topologies = confirming(uid), self._members_of(uid).topologies
             for driver, handles in self._handles_of(uid).items():
-                users.setdefault(driver, []).append((spec, handles, bad.get(driver, frozenset())))
+                wish = _Wish(
+                    spec, handles, bad.get(driver, frozenset()), topologies.get(driver, FROM_ANYWHERE)
+                )
+                users.setdefault(driver, []).append(wish)
         self._keep(users, policies)
         volumes = {
             driver: ProbeSpec(
-                self._union(driver, tuple(handles for _, handles, _ in wishes)),
-                min(spec.interval for spec, _, _ in wishes),
-                max(spec.timeout for spec, _, _ in wishes),
-                frozenset().union(*(bad for _, _, bad in wishes)),
-                self._topologies.setdefault(driver, partial(self._topology, driver)),
+                self._union(driver, tuple(wish.handles for wish in wishes)),
+                min(wish.spec.interval for wish in wishes),
+                max(wish.spec.timeout for wish in wishes),
+                frozenset().union(*(wish.adverse for wish in wishes)),
+                self._topology(driver, tuple(wish.topology for wish in wishes)),
             )
             for driver, wishes in users.items()
         }
@@ -91,15 +98,20 @@ class WantedVolumes:
     def _union(self, driver: str, parts: tuple[frozenset[str], ...]) -> frozenset[str]:
         """Unite sets; the same object comes back while they are the same objects."""
         known = self._unions.get(driver)
-        if known is None or len(known[0]) != len(parts) or any(map(is_not, known[0], parts)):
+        if known is None or not _same(known[0], parts):
             known = self._unions[driver] = (parts, parts[0] if len(parts) == 1 else frozenset().union(*parts))
         return known[1]
 
-    def _topology(self, driver: str, handle: str) -> str:
-        """Tell from which nodes a volume can be reached; empty if from all."""
-        for uid in self._policies:
-            for ref in self._members_of(uid).by_driver.get(driver, {}).get(handle, ()):
-                claim = self._claims.get(ref)
-                if claim is not None:
-                    return claim.topology
-        return ""
+    def _topology(self, driver: str, parts: tuple[Topology, ...]) -> Topology:
+        """Put together from which nodes volumes can be reached; the same object comes back, too."""
+        known = self._topologies.get(driver)
+        if known is None or not _same(known[0], parts):
+            known = self._topologies[driver] = (
+                parts,
+                parts[0] if len(parts) == 1 else dict(chain(*(part.items() for part in parts))),
+            )
+        return known[1]
+
+
+def _same(before: tuple[object, ...], now: tuple[object, ...]) -> bool:
+    return len(before) == len(now) and not any(map(is_not, before, now))

@@ -186,10 +186,24 @@ def test_members_that_were_handed_out_never_change() -> None:
     assert names(selection.members("uid-storage")) == ["shop/orders", "shop/wal"]
 
 
+def test_members_say_from_where_a_volume_can_be_reached_unless_it_is_from_everywhere() -> None:
+    selection = Selection()
+    claims = by_ref(claim("a", handle="v1", topology="zone In a"), claim("b", handle="v2"))
+    at_once(selection.update(by_uid(policy()), claims, {}, None))
+    assert selection.members("uid-storage").topologies == {DRIVER: {"v1": "zone In a"}}
+    moved = claims[ClaimRef("shop", "a")] = claim("a", handle="v1", topology="zone In b")
+    at_once(selection.update(by_uid(policy()), claims, {}, {moved.ref}))
+    assert selection.members("uid-storage").topologies == {DRIVER: {"v1": "zone In b"}}
+    del claims[moved.ref]
+    at_once(selection.update(by_uid(policy()), claims, {}, {moved.ref}))
+    assert selection.members("uid-storage").topologies == {}
+
+
 def test_an_unknown_policy_has_no_members() -> None:
     assert Selection().members("nobody") == Members()
 
 
+PLACES = {"v1": "zone In a", "v2": "zone In b", "v3": ""}
 CLAIMS = st.builds(
     claim,
     st.sampled_from("abcdef"),
@@ -199,7 +213,9 @@ CLAIMS = st.builds(
     handle=st.sampled_from(["v1", "v2", "v3"]),
     phase=st.sampled_from(["Bound", "Bound", "Pending"]),
     unsupported=st.sampled_from(["", "nfs"]),
-).map(lambda row: replace(row, unsupported="" if row.driver else row.unsupported))
+).map(
+    lambda row: replace(row, unsupported="" if row.driver else row.unsupported, topology=PLACES[row.handle])
+)
 POLICIES = st.builds(
     policy,
     st.sampled_from(["a", "b", "c"]),
