@@ -82,7 +82,7 @@ class Selection:
         touched = self._follow_policies(policies)
         refs: Collection[ClaimRef]
         if changed is None:
-            refs = self._held.keys() | claims.keys()
+            refs = [*claims, *(self._held.keys() - claims.keys())]
         elif moved:
             refs = {*changed, *(ref for ref in claims if ref.namespace in moved)}
         else:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import chain
+from itertools import chain, islice
 
 from volumehealth.model.clock import Clock
 from volumehealth.model.ids import ClaimRef
@@ -17,6 +17,8 @@ from volumehealth.sources.view import SourceView
 
 _GRACE = timedelta(seconds=30)
 """Beside an interval and a timeout: what an agent needs to see a new Pod and to write what it found."""
+_PART = 5_000
+"""Volumes that are looked at in one step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +77,13 @@ class Context:
             raise
         self.usage.forget_fresh(now - self._grace)
 
-    def in_use(self, asked: Asked) -> InUse:
+    def in_use(self, asked: Asked) -> Steps[InUse]:
         """Return a policy's claims where they are used; the same object while nothing changed."""
         known, members = self._in_use.get(asked.policy.uid), asked.members
         same = known is not None and known.members is members
         if known is not None and same and known.version == self.usage.version:
             return known
-        claims = known.claims if known is not None and same else _by_driver(members)
+        claims = known.claims if known is not None and same else (yield from _by_driver(members))
         nodes = (
             node
             for node, drivers in self.usage.nodes.items()
@@ -119,8 +121,14 @@ def grace_of(policy: Policy) -> float:
     return (policy.spec.interval + policy.spec.timeout + _GRACE).total_seconds()
 
 
-def _by_driver(members: Members) -> dict[str, frozenset[ClaimRef]]:
-    return {
-        driver: frozenset(chain.from_iterable(handles.values()))
-        for driver, handles in members.by_driver.items()
-    }
+def _by_driver(members: Members) -> Steps[dict[str, frozenset[ClaimRef]]]:
+    """Return all claims of each driver, some thousands in each step."""
+    drivers: dict[str, frozenset[ClaimRef]] = {}
+    for driver, handles in members.by_driver.items():
+        found: set[ClaimRef] = set()
+        held = iter(handles.values())
+        while part := list(islice(held, _PART)):
+            found.update(chain.from_iterable(part))
+            yield
+        drivers[driver] = frozenset(found)
+    return drivers

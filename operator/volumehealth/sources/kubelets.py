@@ -12,7 +12,7 @@ from volumehealth.model.origin import Observer, Origin
 from volumehealth.model.steps import Steps
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.sources import kubernetes, origins
-from volumehealth.sources.context import ContextSource
+from volumehealth.sources.context import ContextSource, InUse
 from volumehealth.sources.source import OF_STORAGE, Asked, Observed
 from volumehealth.sources.storage import observed_storage
 from volumehealth.sources.usage import Usage
@@ -30,16 +30,17 @@ class Kubelets(ContextSource):
         yield
         now, on = self._context.moment.wall, asked.policy.spec.checks.node.enabled
         view, usage = self._context.view, self._context.usage
+        in_use = (yield from self._context.in_use(asked)) if on else None
+        storage = self._storage(in_use) if in_use is not None else {}
         pods = view.pods_with_volume_health.values() if on else ()
         return Observed(
             statements=kubernetes.api_conditions_of_pods(pods, usage, now),
-            storage=self._storage(asked) if on else {},
+            storage=storage,
             storage_origins=lambda driver: _KubeletStorage(driver, on, view, now),
             origins=_Kubelets(on, usage, now),
         )
 
-    def _storage(self, asked: Asked) -> dict[Backend, OF_STORAGE]:
-        in_use = self._context.in_use(asked)
+    def _storage(self, in_use: InUse) -> dict[Backend, OF_STORAGE]:
         said = self._storage_statements(in_use.nodes)
         return observed_storage(self._context, in_use, said, via=Via.KUBELET, observer=Observer.API)
 

@@ -75,7 +75,7 @@ class NodeAgents(ContextSource):
         self._list()
         checks, now = asked.policy.spec.checks, self._context.moment.wall
         on, capacity = checks.node.enabled, checks.capacity.enabled
-        in_use = self._context.in_use(asked)
+        in_use = yield from self._context.in_use(asked)
         yield
         everyone = self._agents() if on or capacity else {}
         agents = tuple(everyone[node] for node in in_use.nodes if node in everyone)

@@ -15,6 +15,9 @@ from volumehealth.model.steps import Steps
 _NOBODY: Mapping[str, Mapping[ClaimRef, None]] = MappingProxyType({})
 
 
+_Nodes = tuple[tuple[str, bool], ...]
+
+
 class Place(NamedTuple):
     """A claim on a node."""
 
@@ -27,7 +30,7 @@ class _Use(NamedTuple):
 
     uid: str
     driver: str
-    nodes: tuple[tuple[str, bool], ...]
+    nodes: _Nodes
 
 
 class Usage:
@@ -51,6 +54,7 @@ class Usage:
         self._pods_of = pods_of
         self._uses: dict[ClaimRef, _Use] = {}
         self._nodes: dict[str, dict[str, dict[ClaimRef, None]]] = {}
+        self._alone: dict[_Nodes, _Nodes] = {}
         self._fresh: dict[Place, float] = {}
         self._begun = False
         self.version = 0
@@ -64,7 +68,10 @@ class Usage:
             changed: their names; None if it may be any.
             now: monotonic seconds.
         """
-        for ref in changed if changed is not None else {*self._claims, *self._uses}:
+        if changed is None:
+            changed = [*self._claims, *(self._uses.keys() - self._claims.keys())]
+            yield
+        for ref in changed:
             self._follow(ref, now)
             yield
         self._begun = True
@@ -114,7 +121,10 @@ class Usage:
         for pod in self._pods_of(ref):
             if pod.node and not pod.finished:
                 nodes[pod.node] = nodes.get(pod.node, False) or pod.phase == "Running"
-        return _Use(claim.uid, claim.driver, tuple(nodes.items())) if nodes else None
+        used_on = tuple(nodes.items())
+        if len(used_on) == 1:  # one object for all claims that are used on this node alone
+            used_on = self._alone.setdefault(used_on, used_on)
+        return _Use(claim.uid, claim.driver, used_on) if used_on else None
 
     def _leave(self, node: str, driver: str, ref: ClaimRef) -> None:
         drivers = self._nodes[node]
@@ -123,6 +133,8 @@ class Usage:
             del drivers[driver]
         if not drivers:
             del self._nodes[node]
+            for running in (False, True):
+                self._alone.pop(((node, running),), None)
 
     def _date(self, ref: ClaimRef, old: _Use | None, new: _Use | None, now: float) -> None:
         """Note since when Pods run; a Pod that runs when we begin has done so for long enough."""

@@ -20,7 +20,10 @@ def handles_of(members: Members) -> dict[str, frozenset[str]]:
 
     A Lost claim of which nobody remembers the volume has no handle.
     """
-    return {driver: frozenset(handles) - {""} for driver, handles in members.by_driver.items()}
+    return {
+        driver: frozenset(handles) if "" not in handles else frozenset(handles) - {""}
+        for driver, handles in members.by_driver.items()
+    }
 
 
 class _Wish(NamedTuple):
