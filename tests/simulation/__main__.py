@@ -1,15 +1,19 @@
 """Running many seeds: each in a process of its own, whose hash seed is the seed; `make simulate`."""
 
 import argparse
+import gc
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,59 +23,104 @@ from simulation.shrink import shrink
 from simulation.story import story
 
 _Made = TypeVar("_Made")
+TOGETHER = 4
+"""Seeds in a row that have one hash seed."""
 _TESTS = str(Path(__file__).parent.parent)
 
 
-def child(plan: Plan, history: str, requests: str = "") -> dict[str, Any]:
-    """Run a plan in a process of its own and return what became of it.
+class Brood:
+    """A process that runs plans, each in a fork of its own: it imports everything once, which takes a second.
 
     Args:
-        plan: what to run.
-        history: a file for all lines; empty keeps none.
+        hash_seed: of Python.
+        history: a file for all lines of a run; empty keeps none.
         requests: a file for all writes as they arrived at the API server, one a line; empty keeps none.
     """
-    options = ["--history", history] if history else []
-    options += ["--requests", requests] if requests else []
-    environment = {**os.environ, "PYTHONHASHSEED": str(plan.seed % 2**32), "PYTHONPATH": _TESTS}
-    done = subprocess.run(
-        [sys.executable, "-m", "simulation", "--child", *options],
-        input=plan.dump(),
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode or not done.stdout:
-        return {
-            "seed": plan.seed,
-            "violations": [["0 the simulator itself", done.stderr[-2000:]]],
-            "checks": 0,
-        }
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+
+    def __init__(self, hash_seed: int, history: str = "", requests: str = "") -> None:
+        options = ["--history", history] if history else []
+        options += ["--requests", requests] if requests else []
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "simulation", "--brood", *options],
+            env={**os.environ, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": _TESTS},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> "Brood":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def run(self, plan: Plan) -> dict[str, Any]:
+        """Run a plan and return what became of it."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(plan.dump(indent=None) + "\n")
+        self._process.stdin.flush()
+        told = self._process.stdout.readline()
+        result: dict[str, Any] = json.loads(told) if told else _broken(plan, "its process ended")
+        return result
 
 
-def run_child(history: str, requests: str) -> None:
-    """Read a plan, run it, write the result, and end without any clean-up."""
-    plan = Plan.load(sys.stdin.read())
+def hash_seed(plan: Plan) -> int:
+    """Return the hash seed of a run: that of some seeds in a row is the same, so that one process can run them."""
+    return plan.seed // TOGETHER % 2**32
+
+
+def child(plan: Plan, history: str = "", requests: str = "") -> dict[str, Any]:
+    """Run a plan in a process of its own and return what became of it; for the files see `Brood`."""
+    with Brood(hash_seed(plan), history, requests) as brood:
+        return brood.run(plan)
+
+
+def run_brood(history: str, requests: str) -> None:
+    """Read plans, one a line, and run each in a fork."""
+    gc.collect()
+    gc.freeze()
+    for line in sys.stdin:
+        plan = Plan.load(line)
+        pid = os.fork()
+        if pid == 0:
+            _run_one(plan, history, requests)
+        _, status = os.waitpid(pid, 0)
+        if status:
+            print(json.dumps(_broken(plan, f"its process ended with the status {status}")), flush=True)
+
+
+def _run_one(plan: Plan, history: str, requests: str) -> None:
+    """Run a plan, write the result, and end without any clean-up."""
+    try:
+        told = _told(plan, history, requests)
+    except BaseException:  # noqa: BLE001 - whatever it is, it is told
+        told = _broken(plan, traceback.format_exc())
+    print(json.dumps(told), flush=True)
+    os._exit(0)
+
+
+def _broken(plan: Plan, why: str) -> dict[str, Any]:
+    return {"seed": plan.seed, "violations": [["0 the simulator itself", why[-2000:]]], "checks": 0}
+
+
+def _told(plan: Plan, history: str, requests: str) -> dict[str, Any]:
     result = run(plan)
     if history:
         Path(history).write_text("\n".join(map(str, result.history.lines)), encoding="utf-8")
     if requests:
         lines = (json.dumps(asdict(one)) for one in result.world.seen.requests)
         Path(requests).write_text("\n".join(lines), encoding="utf-8")
-    told = {
+    return {
         "seed": plan.seed,
         "digest": result.digest,
         "steps": result.steps,
         "seconds": result.seconds,
         "checks": result.history.checks,
+        "rounds": result.world.nodes.rounds,
         "reached": result.history.reached,
         "violations": [[one.invariant, str(one)] for one in result.history.violations],
     }
-    print(json.dumps(told))
-    sys.stdout.flush()
-    os._exit(0)
 
 
 def main() -> int:
@@ -88,9 +137,13 @@ def main() -> int:
     parser.add_argument("--no-shrink", action="store_true")
     parser.add_argument("--plan", default="", help="run this plan instead of a seed")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--brood", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.child:
-        run_child(asked.history, asked.requests)
+        _run_one(Plan.load(sys.stdin.read()), asked.history, asked.requests)
+    if asked.brood:
+        run_brood(asked.history, asked.requests)
+        return 0
     return _run_all(_plans(asked), asked)
 
 
@@ -108,16 +161,20 @@ def _run_all(plans: Iterable[Plan], asked: argparse.Namespace) -> int:
     totals: Counter[str] = Counter()
     reached: Counter[str] = Counter()
 
-    def one(plan: Plan) -> dict[str, Any] | None:
-        if asked.seconds and time.monotonic() - started > asked.seconds:
-            return None
-        return child(plan, asked.history, asked.requests)
+    def some(plans: list[Plan]) -> list[tuple[Plan, dict[str, Any]]]:
+        results = []
+        with Brood(hash_seed(plans[0]), asked.history, asked.requests) as brood:
+            for plan in plans:
+                if asked.seconds and time.monotonic() - started > asked.seconds:
+                    break
+                results.append((plan, brood.run(plan)))
+        return results
 
     with ThreadPoolExecutor(asked.jobs) as pool:
-        for plan, result in _in_order(pool, one, plans, asked.jobs):
-            if result is None:
-                break
-            totals.update(runs=1, checks=result["checks"], virtual_seconds=int(result.get("seconds", 0)))
+        groups = (list(group) for _, group in groupby(plans, hash_seed))
+        for plan, result in chain.from_iterable(_in_order(pool, some, groups, asked)):
+            totals.update(runs=1, checks=result["checks"], rounds=result.get("rounds", 0))
+            totals.update(virtual_seconds=int(result.get("seconds", 0)))
             reached.update(result.get("reached", {}))
             if result["violations"]:
                 failed.append(plan)
@@ -125,32 +182,39 @@ def _run_all(plans: Iterable[Plan], asked: argparse.Namespace) -> int:
                 for _, text in result["violations"][:5]:
                     print(f"  {text[:600]}")
                 sys.stdout.flush()
-    seconds = time.monotonic() - started
+    seconds, used = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     faults = sum(count for name, count in reached.items() if name.startswith(("fault: ", "action: ")))
     print(
-        f"{totals['runs']} runs, {totals['virtual_seconds'] / 3600:.1f} hours simulated, {totals['checks']} checks and"
-        f" {faults} faults in {seconds:.0f} s: {60 * totals['checks'] / seconds:.0f} checks and"
-        f" {60 * faults / seconds:.0f} faults a minute; {len(failed)} runs broke an invariant"
+        f"{totals['runs']} runs, {totals['virtual_seconds'] / 3600:.1f} hours simulated, {totals['checks']} checks,"
+        f" {totals['rounds']} rounds of agents and {faults} faults in {seconds:.0f} s"
+        f" ({used.ru_utime + used.ru_stime:.0f} s of a processor): {60 * totals['checks'] / seconds:.0f} checks,"
+        f" {60 * totals['rounds'] / seconds:.0f} rounds and {60 * faults / seconds:.0f} faults a minute;"
+        f" {len(failed)} runs broke an invariant"
     )
     for name, count in sorted(reached.items()):
         print(f"  {count:8d}  {name}")
     if failed and not asked.no_shrink:
-        print(story(shrink(failed[0], lambda plan: child(plan, ""))))
+        print(story(shrink(failed[0], child)))
     return 1 if failed else 0
 
 
 def _in_order(
-    pool: ThreadPoolExecutor, one: Callable[[Plan], _Made], plans: Iterable[Plan], jobs: int
-) -> Iterator[tuple[Plan, _Made]]:
-    """Yield what became of each plan. Few are made ahead: a million plans are more than there is memory."""
-    waiting: deque[tuple[Plan, Future[_Made]]] = deque()
-    for plan in plans:
-        waiting.append((plan, pool.submit(one, plan)))
-        if len(waiting) > 2 * jobs:
-            made, future = waiting.popleft()
-            yield made, future.result()
-    for made, future in waiting:
-        yield made, future.result()
+    pool: ThreadPoolExecutor,
+    some: Callable[[list[Plan]], _Made],
+    groups: Iterable[list[Plan]],
+    asked: argparse.Namespace,
+) -> Iterator[_Made]:
+    """Yield what became of each group. Few are made ahead: a million plans are more than there is memory."""
+    waiting: deque[Future[_Made]] = deque()
+    started = time.monotonic()
+    for group in groups:
+        if asked.seconds and time.monotonic() - started > asked.seconds:
+            break
+        waiting.append(pool.submit(some, group))
+        if len(waiting) > 2 * asked.jobs:
+            yield waiting.popleft().result()
+    for future in waiting:
+        yield future.result()
 
 
 if __name__ == "__main__":

@@ -3,9 +3,7 @@
 It is compared with the real one by `tests/integration/test_simulated_apiserver.py`.
 """
 
-import copy
 import itertools
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,7 +13,18 @@ from urllib.parse import quote
 
 import msgspec
 
-from simulation.objects import KINDS, Json, Kind, Path, leaves, merge_patched, put_at, remove_at, value_at
+from simulation.objects import (
+    KINDS,
+    Json,
+    Kind,
+    Path,
+    copied,
+    leaves,
+    merge_patched,
+    put_at,
+    remove_at,
+    value_at,
+)
 
 _SYSTEM = ("apiVersion", "kind", "metadata")
 _IDENTITY = frozenset({("apiVersion",), ("kind",), ("metadata", "name"), ("metadata", "namespace")})
@@ -274,7 +283,7 @@ class ApiServer:
             return self._watch(table, wanted, query) if verb == "watch" else self._list(table, wanted, query)
         if verb == "get":
             return Reply(200, self._existing(table, namespace, name).body.encode())
-        data = json.loads(body) if body else {}
+        data = msgspec.json.decode(body) if body else {}
         if verb == "create":
             return self._create(user, table, namespace, data)
         if verb == "update":
@@ -364,7 +373,7 @@ class ApiServer:
 
     def _create(self, user: str, table: _Table, namespace: str, data: Json) -> Reply:
         kind = table.kind
-        value = copy.deepcopy(data)
+        value = copied(data)
         metadata = value.setdefault("metadata", {})
         name = metadata.get("name", "")
         if not name:
@@ -496,7 +505,7 @@ class ApiServer:
                     f" specified uid {metadata['uid']}, and no existing object was found",
                 )
             self._check_namespace(table.kind, namespace, metadata, name)
-            value = copy.deepcopy(data)
+            value = copied(data)
             value["metadata"]["name"] = name
             if table.kind.namespaced:
                 value["metadata"]["namespace"] = namespace
@@ -513,7 +522,7 @@ class ApiServer:
         ]
         if conflicts and query.get("force") != "true":
             raise Refused(409, f"Apply failed with {len(conflicts)} conflicts")
-        value = copy.deepcopy(old.value)
+        value = copied(old.value)
         for path in owners.get(manager, frozenset()) - fields:
             if not any(path in paths for one, paths in owners.items() if one != manager):
                 remove_at(value, path)
@@ -599,7 +608,7 @@ class ApiServer:
 
     def _remove(self, user: str, table: _Table, old: Stored) -> None:
         self.version += 1
-        last = copy.deepcopy(old.value)
+        last = copied(old.value)
         last["metadata"]["resourceVersion"] = str(self.version)
         del table.objects[old.key]
         table.owned.pop(old.key, None)

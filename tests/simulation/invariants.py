@@ -68,7 +68,7 @@ _NOT_WATCHED = Patience(0.0, 0.0, 60.0, 15.0)
 
 def check_all(world: World) -> None:
     """Check what can be checked after a run has settled."""
-    disturbed = united(world.disturbed)
+    disturbed = world.unrest()
     for life in world.lives:
         _told_by_nodes(world, life, disturbed)
         segments = segments_of(world, life)
@@ -146,7 +146,7 @@ def told_about(world: World, uid: str) -> list[Told]:
 def _telling(
     world: World, what: str, segments: list[Segment], told: list[Told], forgotten: list[float]
 ) -> None:
-    checker = TellingChecker(segments, told, united(world.disturbed), forgotten, clocks_set=world.jumped)
+    checker = TellingChecker(segments, told, world.unrest(), forgotten, clocks_set=world.jumped)
     complaint = checker.complaint()
     if complaint:
         world.history.violate(TELLING, f"{what}: {complaint}")
@@ -478,7 +478,7 @@ def _owned(world: World, policy: str, at: float) -> Iterator[tuple[ClaimLife, Re
 def _answered(world: World, life: ClaimLife, regime: Regime, at: float) -> bool:
     """Tell whether the driver, or the node, said that a volume is well, not too long ago."""
     patience = regime.patience or _NOT_WATCHED
-    if nodechecks.surely_seen(world, life, regime, at, united(world.disturbed)):
+    if nodechecks.surely_seen(world, life, regime, at, world.unrest()):
         return False
     oldest = at - patience.ill - 3.0 * patience.interval - patience.timeout - 60.0
     statements = world.drivers[life.driver].statements.get(life.handle, [])
@@ -579,7 +579,7 @@ def _since_at_rest(world: World, life: ClaimLife, record: Any) -> None:
     if before is None or before.end - before.start < rested:
         return
     span = (fell - rested, fell + patience.sure(ill=True) + patience.timeout)
-    if not undisturbed(*span, united(world.disturbed)):
+    if not undisturbed(*span, world.unrest()):
         return
     of_driver = [one for one in record["status"]["findings"] if one["source"] != "Node"]
     if not of_driver:

@@ -90,7 +90,8 @@ class SimLoop(asyncio.BaseEventLoop):
         self._now = 0.0
         self._drag = drag
         self._most = most
-        self._second = (0, 0)
+        self._next_second = 0
+        self._steps_before = 0
         self._timers: list[tuple[float, float, int, asyncio.TimerHandle]] = []
         self._order = itertools.count()
         self.numbers = itertools.count(1)
@@ -191,10 +192,11 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _run_once(self) -> None:
         """Run one handle; let time pass if there is none."""
-        while not self._busy:
+        busy, timers = self._busy, self._timers
+        while not busy:
             self._pass()
-        self._release()
-        busy = self._busy
+        if timers and timers[0][0] <= self._now:
+            self._release()
         at = int(self._rng.random() * len(busy)) if len(busy) > 1 else 0
         process = busy[at]
         queue = process.queue
@@ -227,13 +229,10 @@ class SimLoop(asyncio.BaseEventLoop):
     def _count(self) -> None:
         self.steps += 1
         self._now += self._drag
-        second, count = self._second
-        if int(self._now) != second:
-            self._second = (int(self._now), 0)
-        elif count > self._most:
-            raise Livelock(f"{count} steps within one second")
-        else:
-            self._second = (second, count + 1)
+        if self._now >= self._next_second:
+            self._next_second, self._steps_before = int(self._now) + 1, self.steps
+        elif self.steps - self._steps_before > self._most:
+            raise Livelock(f"{self._most} steps within one second")
 
     # ---- what a loop without a selector has not ----
 

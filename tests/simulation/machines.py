@@ -92,6 +92,7 @@ class Machine:
         kubelet: the kubelet's root directory.
         places: the volumes that are mounted here.
         readable: whether the kernel log can be read.
+        rounds: how often its agents began to look.
     """
 
     def __init__(self, host: Host, drivers: tuple[str, ...], errors: dict[str, tuple[int, int]]) -> None:
@@ -100,6 +101,7 @@ class Machine:
         self.kubelet = f"/simulated/{host.name}"
         self.places: list[Place] = []
         self.readable = True
+        self.rounds = 0
         self._drivers = drivers
         self._errors = errors
         self._made = 0
@@ -116,6 +118,7 @@ class Machine:
 
     def kernel_log(self) -> str:
         """Return the whole log."""
+        self.rounds += 1
         if not self.readable:
             raise OSError(errno.EPERM, os.strerror(errno.EPERM))
         self.files.reads.clear()

@@ -168,6 +168,8 @@ class SimTransport:
     def _faked(self, request: HttpRequest) -> Reply | None:
         """Return what somebody answers in the server's place."""
         network, process = self._network, self._process
+        if not network.weather.rates:
+            return None
         for title in (b"404 Not Found", b"502 Bad Gateway", b"200 Sign in"):
             if network.strikes(process, f"html {title[:3].decode()}"):
                 return Reply(int(title[:3]), _HTML % (title, title), "text/html")

@@ -10,7 +10,7 @@ from simulation.machines import BY_REASON, NODE_FAULTS, NodeFault, Place
 from simulation.objects import Json
 from simulation.observe import Told
 from simulation.regimes import Regime
-from simulation.telling import Mode, Patience, Segment, calm, is_abnormal, united
+from simulation.telling import Mode, Patience, Segment, calm, is_abnormal
 from simulation.world import ClaimLife, World
 from volumehealth.agent.looks import AGAIN, EVERY
 from volumehealth.model.origin import Observer
@@ -119,7 +119,7 @@ def _was_adverse(
 ) -> bool:
     """Tell whether the same look saw something else there, not long before: it goes on, in other words."""
     earliest = at - patience.sure(ill=False) - AGENT_SILENT_SECONDS
-    earliest -= sum(end - start for start, end in united(world.disturbed) if start < at and end > earliest)
+    earliest -= sum(end - start for start, end in world.unrest() if start < at and end > earliest)
     return any(
         NODE_FAULTS[kind].observer is sighting.fault.observer and NODE_FAULTS[kind] != sighting.fault
         for place in places
@@ -177,7 +177,7 @@ def said_for(world: World, life: ClaimLife, event: Told, late: float) -> float:
     moments = sorted(
         {0.0, event.at, *(at for at in (*borders, *(one.at for one in states)) if at < event.at)}
     )
-    longest, said, disturbed = 0.0, 0.0, united(world.disturbed)
+    longest, said, disturbed = 0.0, 0.0, world.unrest()
     for start, end in pairwise(moments):
         report = next((one.report for one in reversed(states) if one.at <= start), None)
         says = _says_anything(report, life.uid, fault) if ill else _says(report, life.uid, fault)

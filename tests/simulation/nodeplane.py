@@ -75,6 +75,11 @@ class NodePlane:
         """Whether this world has agents."""
         return bool(self.agents)
 
+    @property
+    def rounds(self) -> int:
+        """How often agents looked at their nodes."""
+        return sum(machine.rounds for machine in self.machines.values())
+
     # ---- building ----
 
     def build(self) -> None:

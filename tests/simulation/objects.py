@@ -1,6 +1,5 @@
 """The resources of the simulated API server, and what happens to their objects: patches, apply, defaults."""
 
-import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,10 +70,17 @@ KINDS = (
 )
 
 
+def copied(value: Any) -> Any:
+    """Return a copy of what JSON can hold that shares nothing with it."""
+    if isinstance(value, dict):
+        return {name: copied(inner) for name, inner in value.items()}
+    return [copied(inner) for inner in value] if isinstance(value, list) else value
+
+
 def merge_patched(old: Any, patch: Any) -> Any:
     """Apply an RFC 7386 patch."""
     if not isinstance(patch, Mapping):
-        return copy.deepcopy(patch)
+        return copied(patch)
     result = dict(old) if isinstance(old, Mapping) else {}
     for name, value in patch.items():
         if value is None:
@@ -100,7 +106,7 @@ def put_at(target: Json, path: Path, value: Any) -> None:
         if not isinstance(inner, dict):
             inner = target[name] = {}
         target = inner
-    target[path[-1]] = copy.deepcopy(value)
+    target[path[-1]] = copied(value)
 
 
 def remove_at(target: Json, path: Path) -> None:

@@ -118,9 +118,9 @@ class Plan:
     actions: tuple[Action, ...]
     agents: bool = False
 
-    def dump(self) -> str:
-        """Return it as JSON."""
-        return json.dumps(asdict(self), indent=1)
+    def dump(self, indent: int | None = 1) -> str:
+        """Return it as JSON; in one line if it is not to be indented."""
+        return json.dumps(asdict(self), indent=indent)
 
     @staticmethod
     def load(text: str) -> "Plan":

@@ -169,9 +169,9 @@ class TellingChecker:
                 for start, end in calm(segment.start, segment.end, self._disturbed)
             )
             return {(False, count)} if needed else {(False, count), (told, count)}
+        found = {(False, count)} if segment.mode is Mode.UNSURE else set()
         if told == segment.ill:
-            return {(told, count)} | ({(False, count)} if segment.mode is Mode.UNSURE else set())
-        found = set()
+            return found | {(told, count)}
         deadline = self._deadline(segment)
         if deadline is None:
             found.add((told, count))

@@ -109,6 +109,16 @@ def test_what_nobody_watches_any_more_ends_without_a_word_and_is_another_episode
     assert complaint(modes(Mode.OFF), first, told(1520.0, WELL), second, end)
 
 
+def test_what_may_not_be_watched_while_it_is_well_may_end_without_a_word() -> None:
+    well, ill, healed = ONE_EPISODE
+    begins = Segment(healed.start, 2050.0, False, PATIENCE)
+    unsure = Segment(2050.0, 3000.0, False, PATIENCE, Mode.UNSURE)
+    later = Segment(3000.0, healed.end, False, PATIENCE)
+    assert complaint([well, ill, begins, unsure, later], told(1070.0, ILL)) == ""
+    watched = Segment(2050.0, 3000.0, False, PATIENCE)
+    assert complaint([well, ill, begins, watched, later], told(1070.0, ILL))
+
+
 def test_a_suspended_policy_leaves_everything_as_it_is() -> None:
     assert complaint(modes(Mode.PAUSED), told(1070.0, ILL), told(2130.0, WELL)) == ""
     assert complaint(modes(Mode.PAUSED), told(1070.0, ILL), told(1870.0, ILL), told(2130.0, WELL))

@@ -22,7 +22,7 @@ from simulation.plan import NODES, Action, Plan
 from simulation.processes import NAMESPACE, Host, Replica, current_process, operator_main
 from simulation.regimes import Regime, regime_of
 from simulation.rights import agent_may, operator_may
-from simulation.telling import undisturbed, united
+from simulation.telling import Spans, undisturbed, united
 from volumehealth.app.assembly import LeaderWork
 from volumehealth.settings import EndpointSetting
 
@@ -99,6 +99,7 @@ class World:
         self.lives: list[ClaimLife] = []
         self.disturbed: list[tuple[float, float]] = [(0.0, 60.0)]
         self.disturbed_but_by_policies = list(self.disturbed)
+        self._unrest: tuple[int, Spans] = (0, [])
         self.meddled: dict[str, list[float]] = {}
         self.jumped = False
         self._good_specs: dict[str, Json] = {}
@@ -275,6 +276,12 @@ class World:
         self.disturbed.append((now, now + seconds + recovery))
         if not by_policy:
             self.disturbed_but_by_policies.append(self.disturbed[-1])
+
+    def unrest(self) -> Spans:
+        """Return when the product could not work as it should, in order."""
+        if self._unrest[0] != len(self.disturbed):
+            self._unrest = len(self.disturbed), united(self.disturbed)
+        return self._unrest[1]
 
     def do_ill(self, handle: str, status: str, reason: str, message: str) -> None:
         """A volume falls ill."""
@@ -537,7 +544,7 @@ class World:
         """Look at /healthz and /readyz of whoever leads, as the kubelet does."""
         now = self.loop.time()
         self.loop.in_world(PROBE_EVERY, self._probe)
-        free = undisturbed(now - _UNDISTURBED, now, united(self.disturbed))
+        free = undisturbed(now - _UNDISTURBED, now, self.unrest())
         for name, (process, since, work) in self._working.items():
             if process is not self.operators[name].process or now - since < _UNDISTURBED or not free:
                 continue
