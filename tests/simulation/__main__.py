@@ -84,13 +84,13 @@ def run_brood(history: str, requests: str) -> None:
         plan = Plan.load(line)
         pid = os.fork()
         if pid == 0:
-            _run_one(plan, history, requests)
+            run_one(plan, history, requests)
         _, status = os.waitpid(pid, 0)
         if status:
             print(json.dumps(_broken(plan, f"its process ended with the status {status}")), flush=True)
 
 
-def _run_one(plan: Plan, history: str, requests: str) -> None:
+def run_one(plan: Plan, history: str, requests: str) -> None:
     """Run a plan, write the result, and end without any clean-up."""
     try:
         told = _told(plan, history, requests)
@@ -140,7 +140,7 @@ def main() -> int:
     parser.add_argument("--brood", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.child:
-        _run_one(Plan.load(sys.stdin.read()), asked.history, asked.requests)
+        run_one(Plan.load(sys.stdin.read()), asked.history, asked.requests)
     if asked.brood:
         run_brood(asked.history, asked.requests)
         return 0

@@ -26,6 +26,7 @@ class Process:
         frozen: it stands still.
         queue: what it is going to run.
         tasks: what it was doing; kept when it is killed, so that nothing of it is ever cleaned up.
+        listed: the resources of which it was sent a whole list.
     """
 
     def __init__(self, name: str) -> None:
@@ -35,6 +36,7 @@ class Process:
         self.queue: deque[asyncio.Handle] = deque()
         self.tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
         self.graves: list[object] = []
+        self.listed: set[str] = set()
 
     def kill(self) -> None:
         """End it between two steps."""

@@ -163,7 +163,8 @@ class SimTransport:
                 if fault == "lost answer":
                     self._fail(answer, ConnectionResetError(104, "Connection reset by peer"))
                 return
-        self._deliver(request, answer, self._spoilt(request, reply))
+        came = self._spoilt(request, reply)
+        self._deliver(request, answer, came, genuine=came is reply)
 
     def _faked(self, request: HttpRequest) -> Reply | None:
         """Return what somebody answers in the server's place."""
@@ -193,9 +194,18 @@ class SimTransport:
                 return Reply(reply.status, head + b'"items":null}')
         return reply
 
-    def _deliver(self, request: HttpRequest, answer: "asyncio.Future[HttpAnswer]", reply: Reply) -> None:
+    def _deliver(
+        self,
+        request: HttpRequest,
+        answer: "asyncio.Future[HttpAnswer]",
+        reply: Reply,
+        *,
+        genuine: bool = False,
+    ) -> None:
         network = self._network
         cut = network.strikes(self._process, "truncated")
+        if genuine and not cut and request.method == "GET" and b'"continue":"' not in reply.body:
+            self._process.listed.add(request.path.rpartition("/")[2])  # the last page
         network.loop.in_world(network.delay(), _resolve, answer, _Whole(reply, network.random, cut=cut))
 
     def _fail(self, answer: "asyncio.Future[HttpAnswer]", error: OSError) -> None:

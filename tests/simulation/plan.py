@@ -159,10 +159,21 @@ def make_plan(seed: int, minutes: float = 120.0, *, agents: bool | None = None) 
         claims=claims,
         actions=tuple(sorted(actions, key=lambda one: one.at)),
     )
+    plan = _with_timers(Random(f"timers of {seed}"), plan)
     own = Random(f"nodes of {seed}")  # so that what has nothing to do with nodes is the same with and without
     if agents if agents is not None else own.random() < 0.5:
         return _with_nodes(own, plan)
     return plan
+
+
+def _with_timers(random: Random, plan: Plan) -> Plan:
+    """Let timers of policies stand still now and then, in few plans."""
+    actions = list(plan.actions)
+    now = random.expovariate(1 / 1800.0) if random.random() < 0.3 else plan.until
+    while now < plan.until:
+        actions.append(Action(now, "timer_stuck", {"name": random.choice(plan.policies)["name"]}))
+        now += random.expovariate(1 / 1800.0)
+    return replace(plan, actions=tuple(sorted(actions, key=lambda one: one.at)))
 
 
 def _with_nodes(random: Random, plan: Plan) -> Plan:

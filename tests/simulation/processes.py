@@ -70,6 +70,8 @@ class Replica:
         host: where it runs.
         main: the process's main coroutine.
         metrics: what its process exports; None before an operator leads.
+        stuck: uids of policies whose timers come to a stand before their next turn.
+        hung: since when timers of its process stand still, by the uid of the policy.
     """
 
     name: str
@@ -82,6 +84,8 @@ class Replica:
     starts: int = 0
     wanted: bool = True
     metrics: Metrics | None = None
+    stuck: set[str] = field(default_factory=set)
+    hung: dict[str, float] = field(default_factory=dict)
     ended: list[tuple[float, str]] = field(default_factory=list)
 
     def start(self) -> None:
@@ -89,6 +93,7 @@ class Replica:
         if self.process is not None or not self.wanted:
             return
         self.starts += 1
+        self.stuck, self.hung = set(), {}
         process = self.process = Process(self.name)
         random = Random(self.network.random.getrandbits(64))
         self.history.note(self.name, f"starts ({self.starts})")
@@ -211,7 +216,7 @@ async def operator_main(
         for one in work.coroutines():
             group.create_task(one)
         await work.engine.started()
-        group.create_task(_Timers(work, network, random).run())
+        group.create_task(_Timers(work, replica, random).run())
     return "all work ended"
 
 
@@ -258,9 +263,10 @@ class _Timers:
     until it ends itself.
     """
 
-    def __init__(self, work: LeaderWork, network: Network, random: Random) -> None:
+    def __init__(self, work: LeaderWork, replica: Replica, random: Random) -> None:
         self._work = work
-        self._network = network
+        self._replica = replica
+        self._network = replica.network
         self._random = random
         self._timers: dict[str, asyncio.Task[None]] = {}
 
@@ -278,6 +284,9 @@ class _Timers:
         log = logging.getLogger("simulation.kopf")
         while True:
             try:
+                if uid in self._replica.stuck:
+                    self._replica.hung[uid] = self._network.loop.time()
+                    await asyncio.Event().wait()
                 if not await self._work.engine.turn(uid):
                     return
                 await asyncio.sleep(_KOPF_TICK)
@@ -286,7 +295,6 @@ class _Timers:
                 await asyncio.sleep(_KOPF_RETRY)
 
 
-def current_process() -> str:
-    """Return the name of the process whose step this is."""
-    process = PROCESS.get(None)
-    return process.name if process is not None else "world"
+def current_process() -> Process:
+    """Return the process whose step this is."""
+    return PROCESS.get()

@@ -7,6 +7,7 @@ from random import Random
 
 from simulation.history import History
 from simulation.invariants import check_all, check_rest
+from simulation.leaks import check_leaks, held_by_all
 from simulation.loop import Livelock, SimLoop
 from simulation.numbers import check_numbers
 from simulation.plan import Plan
@@ -68,10 +69,11 @@ async def _whole(world: World) -> None:
     await world.run(settle=SETTLE)
     check_all(world)
     check_numbers(world)
-    since = world.loop.time()
+    since, held = world.loop.time(), held_by_all(world)
     world.restart_all()
     await world.until(since + REST)
     check_rest(world, since)
+    check_leaks(world, held)
 
 
 def _unhandled(history: History, context: dict[str, object]) -> None:

@@ -22,8 +22,9 @@ from simulation.plan import NODES, Action, Plan
 from simulation.processes import NAMESPACE, Host, Replica, current_process, operator_main
 from simulation.regimes import Regime, regime_of
 from simulation.rights import agent_may, operator_may
-from simulation.telling import Spans, undisturbed, united
+from simulation.telling import Spans, calm, undisturbed, united
 from volumehealth.app.assembly import LeaderWork
+from volumehealth.app.engine import GRACE
 from volumehealth.settings import EndpointSetting
 
 SHOP = "shop"
@@ -34,7 +35,16 @@ EDITED_SINCE = "2020-01-01T00:00:00Z"
 SECRET = "hunter2-0451"
 """Planted in what drivers say; it must appear nowhere."""
 PROBE_EVERY = 20.0
+PROBES = "8 probes"
 _UNDISTURBED = 150.0
+_FAILURES = 3
+"""Answers of /healthz in a row after which the kubelet starts a container anew (`deploy/operator.yaml`)."""
+_LONGEST_INTERVAL = 60.0
+"""Seconds: of a policy in any plan."""
+_MUST_LIST = frozenset(
+    ("persistentvolumeclaims", "persistentvolumes", "pods", "volumehealthpolicies", "volumehealths")
+)
+"""What a leader must have read before its view is complete."""
 
 
 @dataclass(slots=True)
@@ -74,8 +84,10 @@ class World:
         lives: every claim that ever was.
         disturbed: when something kept the product from working, with how long it may take to be itself again.
         disturbed_but_by_policies: the same without changes of policies and selectors.
+        disturbed_but_by_timers: the same without timers that stand still.
         meddled: when a user changed what the product remembers of a claim, by the claim's name.
         jumped: whether a wall clock was set.
+        working: by Pod the process that led there last, since when, and what it does.
         nodes: nodes, their agents, and what is mounted there.
     """
 
@@ -99,12 +111,14 @@ class World:
         self.lives: list[ClaimLife] = []
         self.disturbed: list[tuple[float, float]] = [(0.0, 60.0)]
         self.disturbed_but_by_policies = list(self.disturbed)
+        self.disturbed_but_by_timers = list(self.disturbed)
+        self._failures: dict[str, int] = {}
         self._unrest: tuple[int, Spans] = (0, [])
         self.meddled: dict[str, list[float]] = {}
         self.jumped = False
         self._good_specs: dict[str, Json] = {}
         self._deleted: dict[str, Json] = {}
-        self._working: dict[str, tuple[Process | None, float, LeaderWork]] = {}
+        self.working: dict[str, tuple[Process, float, LeaderWork]] = {}
         self.nodes = NodePlane(self, NODES)
         if plan.agents:
             self.nodes.build()
@@ -126,7 +140,10 @@ class World:
 
     def _leads(self, replica: Replica, work: LeaderWork) -> None:
         self.history.note(replica.name, "leads")
-        self._working[replica.name] = (replica.process, self.loop.time(), work)
+        process = current_process()
+        self.working[replica.name] = (process, self.loop.time(), work)
+        for wait in (0.0, *(self.random.uniform(0.0, most) for most in (0.05, 0.05, 5.0))):
+            self.loop.in_world(wait, self._probe_view, replica.name, process, work)
 
     def _allows(self, user: str, verb: str, kind: Kind, sub: str, namespace: str, name: str) -> bool:
         """Hold the operator and the agents to their deployed rights; they never ask for more."""
@@ -270,12 +287,16 @@ class World:
         what: Callable[..., None] = getattr(self if hasattr(self, name) else self.nodes, name)
         what(**action.how)
 
-    def disturb(self, seconds: float, recovery: float, *, by_policy: bool = False) -> None:
+    def disturb(
+        self, seconds: float, recovery: float, *, by_policy: bool = False, by_timer: bool = False
+    ) -> None:
         """Note that the product cannot work as it should from now on."""
         now = self.loop.time()
         self.disturbed.append((now, now + seconds + recovery))
         if not by_policy:
             self.disturbed_but_by_policies.append(self.disturbed[-1])
+        if not by_timer:
+            self.disturbed_but_by_timers.append(self.disturbed[-1])
 
     def unrest(self) -> Spans:
         """Return when the product could not work as it should, in order."""
@@ -326,6 +347,14 @@ class World:
         """SIGSTOP, and SIGCONT later."""
         self.disturb(seconds, 120.0)
         self.operators[who].freeze(seconds)
+
+    def do_timer_stuck(self, name: str) -> None:
+        """A policy's timer comes to a stand in the processes that lead now; only starting them anew helps."""
+        policy = self.server.find("volumehealthpolicies", name)
+        if policy is not None:
+            self.disturb(0.0, 120.0, by_timer=True)
+            for operator in self.operators.values():
+                operator.stuck.add(policy["metadata"]["uid"])
 
     def do_jump(self, who: str, seconds: float) -> None:
         """The wall clock of a machine is set."""
@@ -524,6 +553,8 @@ class World:
                 volume.nil = False
         for operator in self.operators.values():
             operator.thaw()
+            if operator.stuck:
+                operator.kill()
         self.nodes.end_of_faults()
         for name, spec in self._deleted.items():
             self._recreate(name, spec)
@@ -545,8 +576,11 @@ class World:
         now = self.loop.time()
         self.loop.in_world(PROBE_EVERY, self._probe)
         free = undisturbed(now - _UNDISTURBED, now, self.unrest())
-        for name, (process, since, work) in self._working.items():
-            if process is not self.operators[name].process or now - since < _UNDISTURBED or not free:
+        for name, (process, since, work) in list(self.working.items()):
+            if process is not self.operators[name].process:
+                continue
+            self._probe_advance(name, work)
+            if now - since < _UNDISTURBED or not free:
                 continue
             for path, (good, why) in (
                 ("/healthz", work.engine.advancing()),
@@ -554,7 +588,34 @@ class World:
             ):
                 self.history.reach(f"{path} of an undisturbed leader")
                 if not good:
-                    self.history.violate("8 probes", f"{path} of {name} fails: {why}")
+                    self.history.violate(PROBES, f"{path} of {name} fails: {why}")
+
+    def _probe_view(self, name: str, process: Process, work: LeaderWork) -> None:
+        """Whoever was not sent whole lists of claims, volumes, Pods, policies and records cannot be ready."""
+        missing = ", ".join(sorted(_MUST_LIST - process.listed))
+        if missing and not process.dead:
+            self.history.reach("/readyz of a leader whose view is not complete")
+            if work.engine.ready()[0]:
+                self.history.violate(PROBES, f"/readyz of {name} says yes, it never read {missing}")
+
+    def _probe_advance(self, name: str, work: LeaderWork) -> None:
+        """A leader in which a policy's timer stands still is not alive; the kubelet starts it anew in the end."""
+        operator, now = self.operators[name], self.loop.time()
+        alive, _ = work.engine.advancing()
+        self._failures[name] = 0 if alive else self._failures.get(name, 0) + 1
+        there = {policy["metadata"]["uid"] for policy in self.server.objects("volumehealthpolicies")}
+        for uid, since in operator.hung.items():
+            self.disturb(PROBE_EVERY, 90.0, by_timer=True)
+            free = calm(since, now, united(self.disturbed_but_by_timers))
+            if uid in there and any(end - start > _LONGEST_INTERVAL + GRACE + 15.0 for start, end in free):
+                self.history.reach("/healthz of a leader in which a timer stands still")
+                if alive:
+                    self.history.violate(PROBES, f"/healthz of {name} says yes, its timer stands still")
+        if self._failures[name] >= _FAILURES:
+            self.history.note("world", f"/healthz of {name} fails: the kubelet starts it anew")
+            self._failures[name] = 0
+            self.disturb(0.0, 90.0)
+            operator.kill()
 
     def _expire_events(self) -> None:
         """Events live for an hour after they were written last."""
@@ -581,7 +642,7 @@ class LogLines(logging.Handler):
         if record.exc_info and record.exc_info[1] is not None:
             text += f" {type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
             self._history.violate("6 nothing fails inside", text)
-        self._history.note(current_process(), text)
+        self._history.note(current_process().name, text)
 
 
 _PLAIN = frozenset((*logging.LogRecord("", 0, "", 0, "", None, None).__dict__, "message", "taskName"))
