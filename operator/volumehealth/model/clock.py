@@ -39,12 +39,12 @@ class SystemClock:
 
 def rfc3339(moment: datetime) -> str:
     """Write a moment as Kubernetes writes `metav1.Time`: UTC, whole seconds, `Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="seconds")[:-6] + "Z"
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def micro_time(moment: datetime) -> str:
     """Write a moment as Kubernetes writes `metav1.MicroTime`: UTC with microseconds."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def date(when: datetime) -> str:
