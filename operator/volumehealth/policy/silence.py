@@ -117,10 +117,15 @@ class Silences:
             now: the moment; a silence that has ended holds no more.
         """
         space, place = self._namespaces.get(ref.namespace), self._nodes.get(node) if node else None
+        of_claim = self._asked.get(ref)
+        of_space = space.silence if space is not None else None
+        of_node = place.silence if place is not None else None
+        if of_claim is of_space is of_node is None:  # nearly always
+            return None
         bearers = (
-            ("the claim", self._asked.get(ref)),
-            (f"the namespace {ref.namespace}", space.silence if space is not None else None),
-            (f"the node {node}", place.silence if place is not None else None),
+            ("the claim", of_claim),
+            (f"the namespace {ref.namespace}", of_space),
+            (f"the node {node}", of_node),
         )
         found = [one for by, asked in bearers if asked is not None and (one := _read(asked, by, now))]
         return max(found, key=lambda one: one.until, default=None)

@@ -75,7 +75,7 @@ class VolumeStore:
         """Set which volumes are wanted, which of them have live findings, and from which nodes they can be reached."""
         self._changes += 1
         if volumes is not self._wanted or topology is not self._topology:
-            self._placed = volumes & topology.keys()
+            self._placed = frozenset(volumes & topology.keys())
         self._topology = topology
         self._wanted = volumes
         self._findings = findings & volumes

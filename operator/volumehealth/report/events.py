@@ -224,9 +224,12 @@ class EventWriter(Output):
     def _tell(
         self, claim: Claim, finding: Finding, episode: Episode, told: _Told, result: CheckResult
     ) -> None:
-        users = tuple(_users(self._pods_of(claim.ref), finding))
         remind_every = result.policy.spec.events.remind_every
-        if told.claim.due(result.now, remind_every) and not self._waits(claim.ref, claim.uid, finding):
+        due = told.claim.due(result.now, remind_every)
+        if told.wide and not due:
+            return
+        users = tuple(_users(self._pods_of(claim.ref), finding))
+        if due and not self._waits(claim.ref, claim.uid, finding):
             draft = _found_on_claim(claim, finding, episode, users)
             paced = told.wide or told.claim.last is not None
             self._write(
@@ -461,11 +464,15 @@ class EventWriter(Output):
         for claim, holder in list(self._holders.items()):
             if holder != result.policy.name:
                 continue
-            health, owed = healths.get(claim), self._outbox.due_of(claim, OUTPUT)
-            if not owed and (health is None or not health.findings):
+            health = healths.get(claim)
+            unhealthy = health is not None and bool(health.findings)
+            if unhealthy and claim not in self._closings:  # nothing of it is over
+                continue
+            owed = self._outbox.due_of(claim, OUTPUT)
+            if not owed and not unhealthy:
                 self._drop(claim)
                 continue
-            if health is None or not health.findings:
+            if not unhealthy:
                 self._told.pop(claim, None)
             self._forget_paid(claim, owed)
 

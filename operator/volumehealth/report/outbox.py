@@ -127,9 +127,6 @@ class Fact(NamedTuple):
     episode: Episode
 
 
-_NO_FACTS: Mapping[Fact, float] = {}
-
-
 class Outbox:
     """Keeps dues by claim. One for the process.
 
@@ -189,8 +186,9 @@ class Outbox:
 
     def made_anew(self, ref: ClaimRef, uid: str) -> None:
         """The claim with this uid has the name now: nothing is owed any more about one that had it before."""
-        for due in [due for due in self.owed(ref) if due.uid != uid]:
-            self.cancel(ref, due)
+        if ref in self._dues:
+            for due in [due for due in self.owed(ref) if due.uid != uid]:
+                self.cancel(ref, due)
 
     # ---- the record ----
 
@@ -228,7 +226,8 @@ class Outbox:
 
     def may_tell(self, ref: ClaimRef, edge: Edge, episode: Episode) -> bool:
         """Whether the record shows this turn, or was waited for long enough."""
-        entered = self._unrecorded.get(ref, _NO_FACTS).get(Fact(edge, episode))
+        facts = self._unrecorded.get(ref)
+        entered = facts.get(Fact(edge, episode)) if facts is not None else None
         return entered is None or (self._clock.monotonic() - entered >= PATIENCE and self._calm() >= CALM)
 
     # ---- receipts ----
