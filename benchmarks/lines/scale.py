@@ -8,6 +8,8 @@ from benchmarks.table import Line
 
 _STAY = 100
 """How many of the claims that come and go are there at a time."""
+_WARM = 180
+"""Seconds in which memory grows to what it stays at while claims come and go: 5 MB."""
 
 
 async def policies(bench: Bench, driver: Driver, *, numbers: Sequence[int], seconds: float) -> list[Line]:
@@ -88,7 +90,7 @@ async def flat(bench: Bench, driver: Driver, *, checks: int, pause: int) -> list
     await bench.policy("all", interval="5s")
     async with bench.running(driver), bench.operator(driver) as operator:
         await operator.settled()
-        first = await _come_and_go(bench, driver, driver.volumes, seconds=30)
+        first = await _come_and_go(bench, driver, driver.volumes, seconds=_WARM)
         before = await operator.watch("collect")
         begun = done = len(before.checks["all"])
         while done - begun < checks:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from volumehealth import errors
 from volumehealth.kube.bodies import read_body, without_nulls
+from volumehealth.kube.discovery import serves
 from volumehealth.model.clock import Clock, micro_time
 from volumehealth.model.report import (
     AGENT_LABEL,
@@ -126,7 +127,9 @@ class ReportWriter:
         self.owner = await self._find_owner()
         try:
             found = await self._get(self._path)
-        except (errors.NotFound, errors.NotServed):
+        except (errors.NotFound, errors.NotServed) as error:
+            if isinstance(error, errors.NotServed) and await serves(self._api, self._path.rpartition("/")[0]):
+                raise  # something answers in the API server's place: what was reported before is not forgotten for that
             self._stored = None
             return None
         if not self._owned(found):

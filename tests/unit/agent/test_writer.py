@@ -118,6 +118,28 @@ async def test_it_waits_for_the_server_to_read_its_report_at_start(api: FakeApi)
     assert await loading is None
 
 
+async def test_a_page_in_the_place_of_its_report_is_no_word_that_there_is_none(
+    api: FakeApi, writer: ReportWriter
+) -> None:
+    """An agent that begins anew would forget what has to last, and tell an end of it."""
+    writer.want(report(1))
+    await asyncio.sleep(20)
+    version = [{"groupVersion": "volumehealth.dev/v1alpha1"}]
+    api.objects["/apis"] = {"kind": "APIGroupList", "groups": [{"name": "", "versions": version}]}
+    resources = [{"name": "volumehealthreports"}]
+    api.objects["/apis/volumehealth.dev/v1alpha1"] = {"kind": "APIResourceList", "resources": resources}
+    api.refusals = [None, errors.NotServed("a page", status=404)]
+    again = ReportWriter(api, "worker-1", clock=SystemClock(), random=Random(1))
+    assert await again.load() == report(1)
+
+
+async def test_where_reports_are_not_served_there_is_none(api: FakeApi) -> None:
+    api.objects["/apis"] = {"kind": "APIGroupList", "groups": []}
+    api.refusals = [None, errors.NotServed("404 page not found", status=404)]
+    writer = ReportWriter(api, "worker-1", clock=SystemClock(), random=Random(1))
+    assert await writer.load() is None
+
+
 async def test_what_is_on_the_server_already_is_not_written(api: FakeApi, writer: ReportWriter) -> None:
     writer.want(report(1))
     await asyncio.sleep(20)

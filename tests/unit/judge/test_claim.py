@@ -453,6 +453,13 @@ class TestMemory:
             "Inaccessible/VolumeNotFound (Controller) recovered",
         ]
 
+    def test_history_quotes_the_beginning_of_a_long_message(self) -> None:
+        court = Court(AT_ONCE)
+        court.hears(adverse(replace(LOST, message="abcd" * 100)))
+        assert court.health is not None
+        quoted = "abcd" * 50
+        assert court.health.history[-1].what == f"Inaccessible/VolumeNotFound (Controller): {quoted[:-1]}…"
+
     def test_a_hand_over_adds_a_line_of_history_and_changes_nothing_else(self) -> None:
         court = Court(AT_ONCE)
         court.hears(adverse(LOST))
