@@ -332,6 +332,8 @@ def _node_spoke(world: World, life: ClaimLife, event: Told, disturbed: Any) -> N
     regime = _regime(life, event.at)
     if (ill and (event.again or event.message.startswith("DataLoss/"))) or regime.unsure:
         return
+    if event.reason in ("NodeFailed", "NodeRecovered"):
+        return  # Kubernetes says it, not the node
     late = 10.0 if undisturbed(event.at - 10.0, event.at, disturbed) else 900.0
     patiences = [one.patience for at, one in life.regimes if at <= event.at and one.patience is not None]
     least = min((one.after(ill=ill) for one in patiences), default=0.0)

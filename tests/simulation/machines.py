@@ -43,7 +43,23 @@ NODE_FAULTS: Mapping[str, NodeFault] = {
 }
 ONLY_ON = {"counted": "ext4", "shut_down": "xfs"}
 """The filesystem that shows a fault in this way."""
-BY_REASON: Mapping[str, NodeFault] = {fault.reason: fault for fault in NODE_FAULTS.values()}
+NODE_FAILED = NodeFault("Inaccessible", "NodeFailed", Observer.API, delay=300.0)
+"""A node that is not Ready, or gone; the policy's `checks.nodeFailure.after` takes the place of `unhealthyAfter`."""
+BY_REASON: Mapping[str, NodeFault] = {fault.reason: fault for fault in (*NODE_FAULTS.values(), NODE_FAILED)}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A time in which a node was not Ready, or gone.
+
+    Attributes:
+        start, end: virtual seconds.
+        gone: its object did not exist.
+    """
+
+    start: float
+    end: float
+    gone: bool
 
 
 @dataclass(eq=False, slots=True)

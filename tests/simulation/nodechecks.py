@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from simulation.machines import BY_REASON, NODE_FAULTS, NodeFault, Place
+from simulation.machines import BY_REASON, NODE_FAILED, NODE_FAULTS, NodeFault, Place
 from simulation.objects import Json
 from simulation.observe import Told
 from simulation.regimes import Regime
@@ -20,7 +20,7 @@ _ROUND = EVERY + AGAIN + 1.0
 """Seconds from a change on a node until a look sees it: what has just ended may still be told for so long."""
 LOOKING = 60.0
 """Seconds from a change on a node until it is in the report: a round of looks, one more, and the gaps between writes."""
-_HEAD = re.compile(r"(?P<status>\w+)/(?P<reason>\w+) \(Node (?P<node>\S+)\): ")
+_HEAD = re.compile(r"(?P<status>\w+)/(?P<reason>\w+) \((?:Node|Kubernetes) (?P<node>\S+)\): ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def sightings(world: World, life: ClaimLife) -> Iterator[Sighting]:
     illnesses = [one for _, one in world.volume(life.handle).truth if one is not None]
     said = {driver.named(one) for one in illnesses if "*" not in driver.named(one)[1]}
     for node in world.nodes.machines:
-        for fault in NODE_FAULTS.values():
+        for fault in (*NODE_FAULTS.values(), NODE_FAILED):
             yield Sighting(node, fault)
         for status, reason in sorted(said) if driver.node_health else ():
             yield Sighting(node, NodeFault(status, reason, Observer.DRIVER))
@@ -57,6 +57,8 @@ def sightings(world: World, life: ClaimLife) -> Iterator[Sighting]:
 def on_node(regime: Regime, default: Patience, fault: NodeFault) -> Patience:
     """Return a policy's delays for what a node sees."""
     patience = regime.patience or default
+    if fault.observer is Observer.API:
+        return replace(patience, ill=fault.delay, confirming=0.0, unseen=2.0)  # the node dates it
     asking = patience.interval + patience.timeout if fault.observer is Observer.DRIVER else 0.0
     at_once = fault.status == "DataLoss"
     return replace(
@@ -83,6 +85,9 @@ def segments(
     places = [place for place in world.nodes.places_of(life.uid) if place.node == sighting.node]
     end = life.died if life.died is not None else world.loop.time()
     changes = [at for place in places for at, _ in place.truth]
+    if sighting.fault.observer is Observer.API:
+        failures = world.nodes.failures.get(sighting.node, ())
+        changes = [at for one in failures for at in (one.start, one.end)]
     if sighting.fault.observer is Observer.DRIVER:
         changes = [at for at, _ in world.volume(life.handle).truth]
     borders = [at for place in places for at in (place.since, place.until) if at is not None]
@@ -94,8 +99,16 @@ def segments(
         _, regime, mode = next((one for one in reversed(modes) if one[0] <= start), modes[0])
         patience = on_node(regime, Patience(0.0, 0.0, 60.0, 15.0), sighting.fault)
         place = next((one for one in reversed(places) if _covers(one, start)), None)
+        failure = world.nodes.failure_of(sighting.node, start)
+        if sighting.fault.observer is Observer.API and failure is not None and place is not None:
+            began = max(place.since - failure.start, 0.0)  # the node itself says since when it is not Ready
+            again = failure.gone * sighting.fault.delay  # an operator that did not see it go begins to count
+            ill_after = max(sighting.fault.delay - began, 0.0)
+            patience = replace(patience, ill=ill_after, slack=patience.slack + again)
         closing = 60.0
-        gone = any(first <= start < last for first, last in world.nodes.removed.get(sighting.node, ()))
+        gone = sighting.fault.observer is not Observer.API and any(
+            first <= start < last for first, last in world.nodes.removed.get(sighting.node, ())
+        )
         if place is None and mode in (Mode.ON, Mode.UNSURE):
             closing = patience.sure(ill=False)
             mode = Mode.OFF if mode is Mode.ON else mode
@@ -142,12 +155,14 @@ def _covers(place: Place, at: float) -> bool:
 def _is_hidden(place: Place, at: float, fault: NodeFault) -> bool:
     """Tell whether what is wrong now keeps another look from being done: then nothing that it said is over."""
     kind = place.fault_at(at)
-    if fault.observer in (Observer.DRIVER, Observer.MOUNT_TABLE):
+    if fault.observer in (Observer.DRIVER, Observer.MOUNT_TABLE, Observer.API):
         return False
     return kind == "unmounted" or (kind == "gone" and fault.observer is Observer.FILESYSTEM)
 
 
 def _is(world: World, place: Place, at: float, fault: NodeFault) -> bool:
+    if fault.observer is Observer.API:
+        return world.nodes.failure_of(place.node, at) is not None
     if fault.observer is Observer.DRIVER:
         truth = world.volume(place.handle).truth
         illness = next((one for moment, one in reversed(truth) if moment <= at), None)
@@ -258,6 +273,12 @@ def surely_seen(
         if kind and _covers(place, at) and regime.patience is not None:
             since = max(moment for moment, fault in place.truth if moment <= at and fault)
             needed = on_node(regime, regime.patience, NODE_FAULTS[kind]).sure(ill=True)
+            if any(end - start > needed for start, end in calm(since, at, disturbed)):
+                return True
+        failure = world.nodes.failure_of(place.node, at) if _covers(place, at) else None
+        if failure is not None and regime.patience is not None:
+            needed = on_node(regime, regime.patience, NODE_FAILED).sure(ill=True)
+            since = max(failure.start, place.since)
             if any(end - start > needed for start, end in calm(since, at, disturbed)):
                 return True
     return False

@@ -1,13 +1,13 @@
 """The node plane of a simulated world: nodes with their agents, volumes mounted there, and what breaks."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
 from simulation.driver import SimDriver
 from simulation.loop import Process
-from simulation.machines import NODE_FAULTS, ONLY_ON, Machine, Place, inline, plugin_socket
+from simulation.machines import NODE_FAULTS, ONLY_ON, Failure, Machine, Place, inline, plugin_socket
 from simulation.network import SimTransport, SimWire
 from simulation.objects import Json
 from simulation.processes import NAMESPACE, Host, Replica, SimCredentials
@@ -60,6 +60,7 @@ class NodePlane:
         machines, agents: by name of the node.
         places: every mounting that ever was.
         removed: from when to when no agent was wanted on a node.
+        failures: of nodes, in order.
     """
 
     world: "World"
@@ -68,6 +69,7 @@ class NodePlane:
     agents: dict[str, Replica] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
     removed: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    failures: dict[str, list[Failure]] = field(default_factory=dict)
     _away: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -221,6 +223,50 @@ class NodePlane:
         agent.wanted = True
         agent.start()
 
+    # ---- nodes that fail ----
+
+    def do_node_not_ready(self, node: str, seconds: float, ready: str, *, with_agent: bool) -> None:
+        """The kubelet of a node is not heard for a while; its agent may be gone with it, or go on."""
+        if self._fails(node, seconds, gone=False):
+            self._set_ready(node, ready)
+            if with_agent:
+                self.do_agent_away(node, seconds)
+
+    def do_node_deleted(self, node: str, seconds: float) -> None:
+        """A node is deleted with its agent while Pods are bound to it; it comes back later."""
+        if self._fails(node, seconds, gone=True):
+            self.do_agent_removed(node, seconds)
+            self.world.delete("nodes", node)
+            self.world.delete("csinodes", node)
+            if self.world.server.find("volumehealthreports", node) is not None:
+                self.world.delete("volumehealthreports", node)  # the garbage collector does; the node owns it
+
+    def failure_of(self, node: str, at: float) -> Failure | None:
+        """Return the failure of a node at a moment."""
+        return next((one for one in self.failures.get(node, ()) if one.start <= at < one.end), None)
+
+    def _fails(self, node: str, seconds: float, *, gone: bool) -> bool:
+        """Note that a node fails for a while; False if it does already."""
+        now = self.world.loop.time()
+        if self.failure_of(node, now) is not None:
+            return False
+        failure = Failure(now, now + seconds, gone)
+        self.failures.setdefault(node, []).append(failure)
+        self.world.loop.in_world(seconds, self._node_back, node, failure)
+        return True
+
+    def _node_back(self, node: str, failure: Failure) -> None:
+        """A node is Ready, unless that was so already."""
+        if self.failures[node][-1] == failure:
+            if self.world.server.find("nodes", node) is None:
+                self.world.add_node(node)
+            self._set_ready(node, "True")
+
+    def _set_ready(self, node: str, ready: str) -> None:
+        since = rfc3339(self.world.clock.now())
+        condition = {"type": "Ready", "status": ready, "lastTransitionTime": since, "reason": "Simulated"}
+        self.world.patch("nodes", node, {"status": {"conditions": [condition]}}, sub="status")
+
     def do_report_delete(self, node: str) -> None:
         """A user deletes a node's report; its agent looks after it every five minutes."""
         if self.world.server.find("volumehealthreports", node) is not None:
@@ -238,7 +284,12 @@ class NodePlane:
         self.machines[node].readable = True
 
     def end_of_faults(self) -> None:
-        """All agents run from now on."""
+        """All nodes are Ready, and all agents run from now on."""
+        now = self.world.loop.time()
+        for node, failures in self.failures.items():
+            if failures[-1].end > now:
+                failures[-1] = replace(failures[-1], end=now)
+                self._node_back(node, failures[-1])
         for node, agent in self.agents.items():
             agent.thaw()
             self._readable(node)

@@ -162,7 +162,7 @@ def make_plan(seed: int, minutes: float = 120.0, *, agents: bool | None = None) 
     plan = _with_timers(Random(f"timers of {seed}"), plan)
     own = Random(f"nodes of {seed}")  # so that what has nothing to do with nodes is the same with and without
     if agents if agents is not None else own.random() < 0.5:
-        return _with_nodes(own, plan)
+        return _with_failing_nodes(Random(f"failing nodes of {seed}"), _with_nodes(own, plan))
     return plan
 
 
@@ -199,6 +199,26 @@ def _with_nodes(random: Random, plan: Plan) -> Plan:
             actions.append(Action(now, kind, how))
             now += random.expovariate(1 / mean)
     return replace(plan, drivers=drivers, actions=tuple(sorted(actions, key=lambda one: one.at)), agents=True)
+
+
+def _with_failing_nodes(random: Random, plan: Plan) -> Plan:
+    """Let nodes be not Ready, or be deleted, for a while, in some plans."""
+    actions = list(plan.actions)
+    mean = random.choice((600.0, 1200.0, 2400.0))
+    length = random.choice((60.0, 300.0, 600.0, 1200.0))
+    now = random.expovariate(1 / mean) if random.random() < 0.5 else plan.until
+    while now < plan.until:
+        how: Json = {
+            "node": random.choice(NODES),
+            "seconds": round(random.expovariate(1 / length) + 1.0, 1),
+        }
+        if random.random() < 0.25:
+            actions.append(Action(now, "node_deleted", how))
+        else:
+            how |= {"ready": random.choice(("False", "Unknown")), "with_agent": random.random() < 0.4}
+            actions.append(Action(now, "node_not_ready", how))
+        now += random.expovariate(1 / mean)
+    return replace(plan, actions=tuple(sorted(actions, key=lambda one: one.at)))
 
 
 def _changes_words(plan: Plan, driver: str) -> bool:

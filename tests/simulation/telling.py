@@ -254,7 +254,7 @@ class TellingChecker:
 
 def is_abnormal(event: Told) -> bool:
     """Tell whether an Event says that something is wrong."""
-    return event.reason == "VolumeConditionAbnormal"
+    return event.reason in ("VolumeConditionAbnormal", "NodeFailed")
 
 
 def minutes(at: float) -> str:

@@ -166,11 +166,8 @@ class World:
         """Make what is there at the start."""
         for name in ("default", NAMESPACE, SHOP):
             self.create("namespaces", {"metadata": {"name": name}})
-        ready = {"conditions": [{"type": "Ready", "status": "True"}]}
         for node in NODES:
-            self.create("nodes", {"metadata": {"name": node}, "status": ready})
-            drivers = [{"name": name, "nodeID": node} for name in self.drivers]
-            self.create("csinodes", {"metadata": {"name": node}, "spec": {"drivers": drivers}})
+            self.add_node(node)
         self.nodes.populate()
         for number, claim in enumerate(self.plan.claims):
             self.add_claim(claim, NODES[number % len(NODES)])
@@ -179,6 +176,13 @@ class World:
                 "volumehealthpolicies", {"metadata": {"name": policy["name"]}, "spec": policy["spec"]}
             )
         self.reckon()
+
+    def add_node(self, node: str) -> None:
+        """Make a node that is Ready, with all drivers registered."""
+        ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+        self.create("nodes", {"metadata": {"name": node}, "status": ready})
+        drivers = [{"name": name, "nodeID": node} for name in self.drivers]
+        self.create("csinodes", {"metadata": {"name": node}, "spec": {"drivers": drivers}})
 
     def add_claim(self, claim: Json, node: str) -> None:
         """Make a bound claim, its volume and a Pod that uses it."""
