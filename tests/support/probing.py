@@ -19,7 +19,7 @@ _A_WHILE = 0.001  # real seconds between two looks
 _CALM = (
     20  # turns of the event loop in which the prober only sleeps: enough for a wake-up call to get through
 )
-_PATIENCE = 10.0  # real seconds until a prober that does not come to rest fails the test
+_PATIENCE = 60.0  # real seconds until a prober that does not come to rest fails the test
 
 
 class CallLog:
