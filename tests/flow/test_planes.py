@@ -327,6 +327,55 @@ def test_a_clock_that_is_an_hour_ahead_makes_no_trouble_an_hour_old(world: World
     assert world.notified[4:] == ["Found db ResizeStuck"]
 
 
+def test_a_clock_that_is_set_back_keeps_no_trouble_young(world: World) -> None:
+    """Faults B6: what was seen to hang for 15 minutes hangs for 15 minutes, whatever the clock says now."""
+    (claim,) = world.claims("db", "wal")[:1]
+    world.cluster.set_node("b")
+    world.check()
+    begun = world.clock.now()
+    world.waits("b", since=begun, said=())
+    world.cluster.attach(Attachment("va", claim.volume, "b", attached=False, created=begun))
+    resizing = Condition("Degraded", "ResizeStuck", "Resizing")
+    world.cluster.api_conditions[claim.ref] = ApiConditions(slow=((resizing, begun),))
+    world.after(minutes=1)
+    world.clock.set_wall(timedelta(hours=-1))
+    world.after(minutes=13)
+    assert world.notified == []
+    world.after(minutes=5)
+    assert sorted(world.notified) == ["Found db AttachStuck b", "Found db CannotMount b"]
+    world.after(minutes=40)
+    assert world.notified[2:] == []
+    world.after(minutes=6)
+    assert world.notified[2:] == ["Found db ResizeStuck"]
+
+
+def test_a_node_that_was_deleted_is_gone_for_no_longer_because_the_clock_is_set_ahead(world: World) -> None:
+    world.claims("db")
+    world.check()
+    world.cluster.delete_node("a")
+    world.clock.set_wall(timedelta(hours=1))
+    world.after(minutes=4)
+    assert world.notified == []
+    world.after(minutes=2)
+    assert world.notified == ["Found db NodeFailed a"]
+
+
+@pytest.mark.parametrize("name", ["NodeFailed", "RackIsDark"])
+def test_a_node_has_not_come_back_because_it_says_nothing_of_its_readiness(world: World, name: str) -> None:
+    """Faults F: its Node was deleted and made anew by the cloud, and no kubelet has reported there yet."""
+    world.spec = replace(SPEC, rules=(Rule(RuleMatch(reason="NodeFailed"), set=RuleSet(reason=name)),))
+    world.claims("db")
+    world.cluster.set_node("a", "Unknown")
+    world.after(minutes=6)
+    world.cluster.set_node("a", "")
+    checked = world.after(minutes=10)
+    assert world.notified == [f"Found db {name} a"]
+    assert world.findings(checked, "db") == [f"Inaccessible/{name} (Kubernetes a) (stale)"]
+    world.cluster.set_node("a")
+    world.after(minutes=6)
+    assert world.notified == [f"Found db {name} a", f"Recovered db {name} a"]
+
+
 def test_node_failures_can_be_switched_off(world: World) -> None:
     world.spec = replace(SPEC, checks=Checks(node_failure=NodeFailureCheck(enabled=False)))
     world.claims("db")
@@ -453,6 +502,32 @@ def test_a_failed_attachment_comes_and_goes(world: World) -> None:
     world.cluster.attach(Attachment("va", "pv-db", "a"))
     world.after(minutes=6)
     assert world.notified[1:] == ["Recovered db AttachFailed a"]
+
+
+def test_an_attachment_that_failed_has_not_recovered_while_it_is_tried_anew(world: World) -> None:
+    """Faults F: the attachment was made anew, has no error yet, and is not attached either."""
+    world.claims("db")
+    world.cluster.attach(Attachment("va", "pv-db", "a", attach_error="no path", attached=False))
+    world.after(minutes=3)
+    world.cluster.attach(Attachment("va", "pv-db", "a", attached=False, created=world.clock.now()))
+    checked = world.after(minutes=10)
+    assert world.findings(checked, "db") == ["Inaccessible/AttachFailed (Kubernetes a) (stale)"]
+    world.cluster.attach(Attachment("va", "pv-db", "a"))
+    world.after(minutes=6)
+    assert world.notified == ["Found db AttachFailed a", "Recovered db AttachFailed a"]
+
+
+def test_a_volume_that_could_not_be_detached_is_still_there_while_that_is_tried_anew(world: World) -> None:
+    world.claims("db")
+    deleted = world.clock.now()
+    world.cluster.attach(Attachment("va", "pv-db", "b", detach_error="it is busy", deleted=deleted))
+    world.after(minutes=3)
+    world.cluster.attach(Attachment("va", "pv-db", "b", deleted=deleted))
+    checked = world.after(minutes=10)
+    assert world.findings(checked, "db") == ["Degraded/DetachFailed (Kubernetes b) (stale)"]
+    world.cluster.attachments.clear()
+    world.after(minutes=6)
+    assert world.notified == ["Found db DetachFailed b", "Recovered db DetachFailed b"]
 
 
 def test_a_lost_claim_is_unhealthy_with_or_without_a_driver_that_knows_it(world: World) -> None:
@@ -669,6 +744,31 @@ def test_a_new_pod_of_a_claim_is_not_covered_by_what_was_written_before_it_ran(w
     assert counts(world.check()) == {"healthy": 1}
 
 
+def test_a_pod_that_took_anothers_place_between_two_checks_is_not_covered_by_what_was_said_of_the_first(
+    world: World,
+) -> None:
+    """Faults A2: whoever looked at the mounts of the first has not seen those of the second, nor of the third."""
+    world.claims("db")
+    world.cluster.report("a")
+    assert counts(world.check()) == {"healthy": 1}
+    for uid in ("second", "third"):
+        world.cluster.end(make_pod("db-0", node="a", claim="db"))
+        world.cluster.run(replace(make_pod("db-0", node="a", claim="db"), uid=uid))
+        checked = world.after(seconds=5)
+        assert counts(checked) == {"unknown": 1}
+        assert checked.unknown[0].reason == "NotYetAsked"
+        world.cluster.report("a")
+        assert counts(world.check()) == {"healthy": 1}
+
+
+def test_a_pod_that_begins_beside_one_that_runs_on_takes_nothing_from_it(world: World) -> None:
+    world.claims("db")
+    world.cluster.report("a")
+    world.check()
+    world.cluster.run(replace(make_pod("reader", node="a", claim="db"), uid="reader"))
+    assert counts(world.after(seconds=5)) == {"healthy": 1}
+
+
 def test_a_claim_that_was_made_anew_between_two_checks_is_not_covered_by_what_was_said_of_the_old_one(
     world: World,
 ) -> None:
@@ -816,6 +916,35 @@ def test_a_kubelet_is_heard_where_there_is_no_agent_and_taken_at_its_silence(wor
     checked = world.after(minutes=6)
     assert world.notified == ["Found db VolumeUnmounted a", "Recovered db VolumeUnmounted a"]
     assert counts(checked) == {"unmonitored": 1}
+
+
+@pytest.mark.parametrize("why", ["its Pod waits", "its Pod has begun", "its node failed"])
+def test_a_kubelet_takes_nothing_back_by_saying_nothing_of_a_pod_that_it_does_not_run(
+    world: World, why: str
+) -> None:
+    """Faults F: the Pod that it spoke of is gone, and nobody has looked at the volume of the next one."""
+    world.spec = replace(SPEC, healthy_after=timedelta(0))
+    world.claims("db")
+    plain = make_pod("db-0", node="a", claim="db")
+    world.cluster.run(replace(plain, health=(("db", (UNMOUNTED,)),)))
+    world.after(minutes=3)
+    world.cluster.end(plain)
+    if why == "its Pod waits":
+        world.waits("a", since=world.clock.now(), said=())
+        checked = world.after(minutes=10)
+    elif why == "its Pod has begun":
+        world.cluster.run(replace(plain, uid="next"))
+        checked = world.after(minutes=1)
+    else:
+        world.cluster.set_node("a", "Unknown")
+        world.cluster.run(replace(plain, uid="next"))
+        checked = world.after(minutes=10)
+    assert "Recovered db VolumeUnmounted a" not in world.notified
+    assert "Inaccessible/VolumeUnmounted (Node a) (stale)" in world.findings(checked, "db")
+    world.cluster.set_node("a")
+    world.cluster.run(replace(plain, uid="next"))
+    world.after(minutes=3)
+    assert "Recovered db VolumeUnmounted a" in world.notified
 
 
 def test_controller_and_node_may_disagree_and_the_worse_counts(world: World) -> None:
@@ -1068,6 +1197,23 @@ def test_a_driver_that_lost_its_health_call_closes_its_findings_after_a_while(wo
     assert world.findings(checked, "db") == ["Inaccessible/VolumeUnmounted (Node a) (stale)"]
     world.after(minutes=2, renew=("a",))
     assert world.notified == ["Found db VolumeUnmounted a", "Closed db VolumeUnmounted a"]
+
+
+def test_a_driver_has_not_lost_its_health_call_because_it_does_not_say_what_it_can(world: World) -> None:
+    """Faults C8: it hangs while its agent is started for the first time, or does not register with the kubelet."""
+    (claim,) = world.claims("db")
+    world.claims("wal")
+    world.claims("else", node="b")
+    world.cluster.report("a", make_entry(claim))
+    world.cluster.report("b")
+    world.after(minutes=3, renew=("a", "b"))
+    away = make_reported_driver(state=SourceState.UNREACHABLE, api=HealthAPI.NONE, methods=())
+    world.cluster.report("a", drivers=[away], covered=())
+    checked = world.after(minutes=20, renew=("a", "b"))
+    assert world.findings(checked, "db") == ["Inaccessible/VolumeUnmounted (Node a) (stale)"]
+    assert counts(checked) == {"healthy": 1, "unhealthy": 1, "unknown": 1}
+    assert checked.unknown[0].reason == "DriverUnreachable"
+    assert world.notified == ["Found db VolumeUnmounted a"]
 
 
 def test_a_kernel_log_that_is_switched_off_on_its_agent_closes_what_it_said(world: World) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from random import Random
 from typing import Any
@@ -306,8 +307,8 @@ class NodeAgent:
         for name in names:
             known = self._missing.get(name)
             if known is None or known.message != text:
-                since = known.since if known is not None else self._clock.now().replace(microsecond=0)
-                self._missing[name] = ReportedDriver(name, SourceState.UNREACHABLE, since, message=text)
+                now = self._clock.now().replace(microsecond=0)
+                self._missing[name] = gone_driver(name, text, known or self._earlier.get(name), now)
                 self._said.set()
 
     # -- report -------------------------------------------------------------------------------------------------
@@ -340,6 +341,21 @@ class NodeAgent:
     def _compose(self) -> VolumeHealthReport:
         drivers = [watch.status for _, watch, _ in self._watches.values()]
         return compose(self._settings.node, [*drivers, *self._missing.values()], self._ledger, self._targets)
+
+
+def gone_driver(name: str, text: str, before: ReportedDriver | None, now: datetime) -> ReportedDriver:
+    """Return what is reported of a driver that does not register: what it could tell before is not lost for that.
+
+    Args:
+        name: of the driver.
+        text: why it cannot be asked.
+        before: what was reported of it last; None if nothing was.
+        now: the moment.
+    """
+    away = SourceState.UNREACHABLE
+    if before is None:
+        return ReportedDriver(name, away, now, message=text)
+    return replace(before, state=away, since=before.since if before.state is away else now, message=text)
 
 
 def _same_but_coverage(one: VolumeHealthReport, other: VolumeHealthReport) -> bool:

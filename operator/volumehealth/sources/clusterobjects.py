@@ -1,6 +1,6 @@
 """What Kubernetes' own objects say: nodes, CSINodes, attachments, Pods that wait, and claims themselves."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -40,7 +40,8 @@ class ClusterObjects(ContextSource):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._missing = kubernetes.Missing()
-        self._troubled, self._waiting, self._attaching, self._lasting = Seen(), Seen(), Seen(), Seen()
+        self._gone, self._troubled = Seen(), Seen()
+        self._waiting, self._attaching, self._lasting = Seen(), Seen(), Seen()
 
     def observe(self, asked: Asked) -> Steps[Observed]:
         """Return what is said of the policy's claims."""
@@ -51,6 +52,9 @@ class ClusterObjects(ContextSource):
         hanging = {
             (one.volume, one.node) for one in attachments if waiting.hangs_since(one, now=now) is not None
         }
+        moving = [one for one in view.attachments.values() if waiting.on_its_way_since(one) is not None]
+        arriving = {(one.volume, one.node) for one in moving if not one.attached}
+        leaving = {(one.volume, one.node) for one in moving if one.deleted is not None}
 
         def undecided(ref: ClaimRef, node: str) -> bool:
             return any(
@@ -59,17 +63,35 @@ class ClusterObjects(ContextSource):
                 if pod.node == node
             )
 
-        def hangs(ref: ClaimRef, node: str) -> bool:
-            claim = view.claims.get(ref)
-            return claim is not None and (claim.volume, node) in hanging
+        def among(places: Collection[tuple[str, str]]) -> Callable[[ClaimRef, str], bool]:
+            def attached(ref: ClaimRef, node: str) -> bool:
+                claim = view.claims.get(ref)
+                return claim is not None and (claim.volume, node) in places
+
+            return attached
 
         def registered(ref: ClaimRef, node: str) -> bool:
             there = view.csinodes.get(node)
             return there is not None and self._context.driver_of(ref) in there.drivers
 
+        def mute(node: str) -> bool:
+            there = view.nodes.get(node)
+            return there is not None and not there.ready
+
         return Observed(
             statements=self._statements(asked, troubles, attachments, now),
-            origins=_Objects(checks, self._context.usage, view.follows, undecided, hangs, registered, now),
+            origins=_Objects(
+                checks,
+                self._context.usage,
+                view.follows,
+                undecided=undecided,
+                hangs=among(hanging),
+                arrives=among(arriving),
+                leaves=among(leaving),
+                registered=registered,
+                mute=mute,
+                now=now,
+            ),
         )
 
     def _troubles(self, now: datetime) -> Mapping[str, kubernetes.NodeTrouble]:
@@ -77,10 +99,11 @@ class ClusterObjects(ContextSource):
         if not view.follows("nodes"):
             return {}
         missing = self._missing.since(self._context.usage.nodes, view.nodes, view.nodes_gone, now)
+        gone = self._gone.since(missing, self._context.moment)
         nodes = {node.name: node for node in view.nodes.values() if node.ready in kubernetes.NOT_READY}
         since = self._troubled.since({name: node.since for name, node in nodes.items()}, self._context.moment)
         dated = (replace(node, since=since[name]) for name, node in nodes.items())
-        return kubernetes.troubled_nodes(dated, missing, now=now)
+        return kubernetes.troubled_nodes(dated, {name: gone[name] or now for name in missing}, now=now)
 
     def _pods_waiting(self) -> Sequence[Pod]:
         """Return the Pods that wait, each for no longer than we can have seen it wait."""
@@ -162,7 +185,9 @@ class _Objects:
         follows: whether a resource may be read.
         undecided: whether a Pod on a node may still wait for a claim, and nobody can say that it does not.
         hangs: whether the attachment of a claim's volume to a node hangs, wait for it who may.
+        arrives, leaves: whether a claim's volume is being attached to a node, or detached from it.
         registered: whether a claim's driver is registered on a node.
+        mute: whether nothing is known of a node's readiness.
         now: the moment.
     """
 
@@ -171,7 +196,10 @@ class _Objects:
     follows: Callable[[str], bool]
     undecided: Callable[[ClaimRef, str], bool]
     hangs: Callable[[ClaimRef, str], bool]
+    arrives: Callable[[ClaimRef, str], bool]
+    leaves: Callable[[ClaimRef, str], bool]
     registered: Callable[[ClaimRef, str], bool]
+    mute: Callable[[str], bool]
     now: datetime
 
     def state_of(self, claim: ClaimRef, origin: Origin, reason: str) -> Answer:
@@ -187,6 +215,15 @@ class _Objects:
             return origins.unused(origin, self.now)
         if (renamed or reason in _OF_WAITING) and self.undecided(claim, origin.node):
             why = f"a Pod on {origin.node} still waits, and no Event says whether for this"
+            return origins.silent(origin, self.now, SilenceReason.NOT_YET_ASKED, why)
+        if (renamed or reason == Reason.NODE_FAILED) and self.mute(origin.node):
+            why = f"the node {origin.node} does not say whether it is Ready"
+            return origins.silent(origin, self.now, SilenceReason.NOT_YET_ASKED, why)
+        if (renamed or reason == Reason.ATTACH_FAILED) and self.arrives(claim, origin.node):
+            why = f"the volume is still not attached to {origin.node}"
+            return origins.silent(origin, self.now, SilenceReason.NOT_YET_ASKED, why)
+        if (renamed or reason == Reason.DETACH_FAILED) and self.leaves(claim, origin.node):
+            why = f"the volume is still not detached from {origin.node}"
             return origins.silent(origin, self.now, SilenceReason.NOT_YET_ASKED, why)
         if reason == Reason.ATTACH_STUCK and self.hangs(claim, origin.node):
             return origins.ended(origin, self.now, "no Pod waits for it any more")

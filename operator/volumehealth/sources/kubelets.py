@@ -15,7 +15,7 @@ from volumehealth.sources import kubernetes, origins
 from volumehealth.sources.context import ContextSource, InUse
 from volumehealth.sources.source import OF_STORAGE, Asked, Observed
 from volumehealth.sources.storage import observed_storage
-from volumehealth.sources.usage import Usage
+from volumehealth.sources.usage import Place, Usage
 from volumehealth.sources.view import SourceView
 
 
@@ -37,7 +37,7 @@ class Kubelets(ContextSource):
             statements=kubernetes.api_conditions_of_pods(pods, usage, now),
             storage=storage,
             storage_origins=lambda driver: _KubeletStorage(driver, on, view, now),
-            origins=_Kubelets(on, usage, now),
+            origins=_Kubelets(on, usage, view, now),
         )
 
     def _storage(self, in_use: InUse) -> dict[Backend, OF_STORAGE]:
@@ -58,20 +58,35 @@ class _Kubelets:
     Attributes:
         on: whether the policy wants them.
         usage: which claims are used where.
+        view: the cluster view.
         now: the moment.
     """
 
     on: bool
     usage: Usage
+    view: SourceView
     now: datetime
 
     def state_of(self, claim: ClaimRef, origin: Origin, _reason: str) -> Answer:
-        """Say what an origin is that gave no answer; see `model.health.Origins`."""
+        """Say what an origin is that gave no answer; see `model.health.Origins`.
+
+        A kubelet writes into the status of Pods that run, and only while it runs itself.
+        """
         if not self.on:
             return origins.switched_off(origin, self.now, "node")
         if origin.node not in self.usage.nodes_of(claim):
             return origins.unused(origin, self.now)
+        if Place(origin.node, claim) in self.usage.fresh:
+            why = f"its Pod on {origin.node} does not run yet, or has only just begun to"
+            return origins.silent(origin, self.now, SilenceReason.NOT_YET_ASKED, why)
+        if self.view.follows("nodes") and not self._is_ready(origin.node):
+            why = f"the node {origin.node} is not Ready"
+            return origins.silent(origin, self.now, SilenceReason.NOT_YET_ASKED, why)
         return origins.speaks(origin, self.now)
+
+    def _is_ready(self, name: str) -> bool:
+        node = self.view.nodes.get(name)
+        return node is not None and node.ready == "True"
 
 
 @dataclass(frozen=True, slots=True)

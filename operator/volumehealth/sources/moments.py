@@ -37,26 +37,39 @@ class Moment:
 class Seen:
     """Since when things are there, as far as our own clock can know: others wrote their times, by clocks of their own.
 
-    What was not there at the look before cannot be older than that look. What is there at the first look is taken at
-    its word, so that a process that is started anew forgets nothing.
+    What was not there at the look before cannot be older than that look, and what was there at a look is no younger:
+    a clock that is set ahead makes nothing old, and one that is set back keeps nothing young. What is there at the first
+    look is taken at its word, so that a process that is started anew forgets nothing.
     """
 
     def __init__(self) -> None:
-        self._first: dict[Hashable, float] = {}
+        self._seen: dict[tuple[Hashable, datetime | None], tuple[float, float]] = {}
         self._looked = -inf
 
     def since(self, told: Mapping[Key, datetime | None], moment: Moment) -> dict[Key, datetime | None]:
         """Return since when all that is there now is there; `told` is since when it is said to be, None if that is not said."""
-        self._first = {key: self._first.get(key, self._looked) for key in told}
+        looks = self._looked, moment.monotonic
+        self._seen = {one: self._seen.get(one, looks) for one in told.items()}
         self._looked = moment.monotonic
-        return {key: _no_older(when, self._first[key], moment) for key, when in told.items()}
+        return {key: _within(when, self._seen[key, when], moment) for key, when in told.items()}
 
 
-def _no_older(told: datetime | None, first: float, moment: Moment) -> datetime | None:
-    if told is None or first == -inf:
+def _within(told: datetime | None, looks: tuple[float, float], moment: Moment) -> datetime | None:
+    """Return a time that others told, between the last look without what it is about and the first one with it."""
+    if told is None:
+        return None
+    before, first = looks
+    latest = _ago(first, moment)
+    if told > latest:
+        return latest
+    if before == -inf:
         return told
-    earliest = moment.wall - timedelta(seconds=max(0.0, moment.monotonic - first))
+    earliest = _ago(before, moment)
     return told if earliest - told <= _LATE else earliest
+
+
+def _ago(monotonic: float, moment: Moment) -> datetime:
+    return moment.wall - timedelta(seconds=max(0.0, moment.monotonic - monotonic))
 
 
 class Moments:

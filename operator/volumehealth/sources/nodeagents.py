@@ -13,7 +13,7 @@ from volumehealth.cluster.resources import AGENT_PODS
 from volumehealth.judge.result import Agents
 from volumehealth.judge.storage import Backend
 from volumehealth.model.cluster import Claim, StorageStatement
-from volumehealth.model.health import Answer, HealthAPI, HealthyOnNodes, Source, SourceState, Via
+from volumehealth.model.health import Answer, HealthAPI, HealthyOnNodes, Source, Via
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import ON_NODES, Observer, Origin
 from volumehealth.model.policy import Checks, Policy
@@ -64,7 +64,7 @@ class NodeAgents(ContextSource):
         self._version = -1
         self._covered = reports.Covered()
         self._parts: dict[str, tuple[VolumeHealthReport | None, reports.Covered]] = {}
-        self._listed: dict[Place, VolumeHealthReport | None] = {}
+        self._listed: dict[Place, tuple[float, VolumeHealthReport | None]] = {}
 
     def forget(self, policy_uid: str) -> None:
         """A policy is gone."""
@@ -101,8 +101,9 @@ class NodeAgents(ContextSource):
         for place in self._listed.keys() - fresh.keys():
             del self._listed[place]
         for place, since in fresh.items():
-            if since == inf or place not in self._listed:
-                self._listed[place] = self._context.view.reports.get(place.node)
+            listed = self._listed.get(place)
+            if since == inf or listed is None or listed[0] != since:
+                self._listed[place] = since, self._context.view.reports.get(place.node)
 
     def _agents(self) -> _AGENTS:
         """Return the agents of all nodes in use; where no agent has ever reported, none is expected.
@@ -180,7 +181,8 @@ class NodeAgents(ContextSource):
         for place, since in self._context.usage.fresh.items():
             agent = agents.get(place.node)
             young = monotonic - since < grace
-            if young and agent is not None and agent.report is self._listed.get(place):
+            listed = self._listed.get(place)
+            if young and agent is not None and listed is not None and agent.report is listed[1]:
                 yield place
 
     def _covered_now(self, agents: Collection[reports.NodeAgent]) -> Steps[reports.Covered]:
@@ -321,9 +323,7 @@ class _Agents:
             words = reports.silent_words(agent)
             return origins.silent(origin, self.now, SilenceReason.AGENT_SILENT, words)
         driver = agent.driver(name)
-        lost = driver is not None and (
-            driver.state is SourceState.UNSUPPORTED or driver.health_api is HealthAPI.NONE
-        )
+        lost = driver is not None and reports.cannot_answer(driver) and not reports.is_down(driver)
         if origin.observer is Observer.DRIVER and lost:
             why = f"{origins.NO_LONGER}: {name} has no health call on {origin.node}"
             return origins.ended(origin, self.now, why)
@@ -369,7 +369,7 @@ class _AgentStorage:
 
     def _of_agent(self, origin: Origin, agent: reports.NodeAgent, reason: str) -> Answer:
         driver = agent.driver(self.driver)
-        if driver is not None and driver.state in (SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN):
+        if driver is not None and reports.is_down(driver):
             return origins.silent(origin, self.now, SilenceReason.DRIVER_UNREACHABLE, driver.message)
         if driver is None or "NodeGetStorageHealth" not in driver.methods:
             why = f"{origins.NO_LONGER}: {self.driver} says nothing of its storage on {origin.node}"
