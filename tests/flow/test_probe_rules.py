@@ -16,6 +16,7 @@ from volumehealth.csi.types import (
     LIST_VOLUMES,
     VOLUME_CONDITION,
 )
+from volumehealth.judge.driver import answer_about
 from volumehealth.model.health import HealthAPI, Outcome, SourceState
 from volumehealth.probing.spec import ProbeLimits
 from volumehealth_sandbox.driver import SimulatedDriver
@@ -396,6 +397,26 @@ async def test_d4_a_list_entry_without_a_condition_is_unknown_until_get_tells() 
         driver.behave(Quirk.HANGS)
         await rig.after(60)
         assert rig.answers.healthy == set(driver.volumes)
+
+
+async def test_what_a_list_said_grows_no_older_by_what_other_volumes_answer_before_the_next_list() -> None:
+    """Faults B5: a volume that the list leaves open is asked about by itself, and speaks for itself only."""
+    async with SimulatedDriver() as driver, ProberRig(driver) as rig:
+        driver.misbehave(Quirk.NIL_CONDITION, Params(methods=(LIST,), volumes=("vol-1",)))
+        driver.fault("vol-2", Fault.IO_ERRORS)
+        await rig.want(interval=600, adverse=["vol-3"])
+        listed, asked = rig.clock.now(), driver.calls[GET]
+        await rig.after(500)
+        assert driver.calls[GET] > asked, "vol-1 was asked again"
+        assert driver.calls[LIST] == 1
+        assert rig.same > 0, "and people who wait for a delay are told of its answer"
+        said = {handle: answer_about(handle, rig.answers) for handle in driver.volumes}
+        assert (said["vol-2"].outcome, said["vol-2"].at) == (Outcome.ADVERSE, listed)
+        assert (said["vol-3"].outcome, said["vol-3"].at) == (Outcome.HEALTHY, listed)
+        await rig.after(200)
+        assert driver.calls[LIST] == 2
+        assert answer_about("vol-2", rig.answers).at > listed
+        assert answer_about("vol-3", rig.answers).at > listed
 
 
 async def test_d4_without_get_a_missing_condition_stays_unknown_and_the_contradiction_is_told() -> None:

@@ -215,7 +215,8 @@ class DriverAnswers:
 
     Attributes:
         driver: its state; with `UNSUPPORTED` or `NOT_CONNECTED` there are no answers and claims are Unmonitored.
-        at: when the newest of these answers was heard.
+        at: when those of these answers were heard that have no time of their own: with the newest list, or by the newest
+            get of a driver without one.
         healthy: handles with a fresh HEALTHY answer.
         others: handles with an ADVERSE or SILENT answer, or a HEALTHY one with a time of its own.
         silence: what to assume for a handle in neither (not asked yet, or the driver is down); its `outcome`

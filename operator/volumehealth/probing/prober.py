@@ -89,7 +89,7 @@ class ControllerProber:
         self._asker = self._new_asker(Plan())
         self._teller = Publisher(driver_name, self._standing.now())
         self._told = self._teller.answers
-        self._answered_at = self._told.at
+        self._answered: Moment | None = None
 
     def _new_asker(self, plan: Plan) -> Poller:
         asker = Poller(
@@ -242,11 +242,11 @@ class ControllerProber:
     def _publish(self) -> None:
         new, told = self._tell(), self._told
         if not is_news(told, new):
-            if new.at != self._answered_at:
-                self._answered_at = new.at
+            if self._asker.board.heard != self._answered:
+                self._answered = self._asker.board.heard
                 self._on_same()
             return
-        self._answered_at = new.at
+        self._answered = self._asker.board.heard
         self._told = new
         state = new.driver.state
         if state is not told.driver.state:
@@ -271,7 +271,7 @@ class ControllerProber:
             round_seconds=asker.round_seconds,
             now=now,
         )
-        return self._teller.tell(driver, view, heard=asker.board.heard, now=now)
+        return self._teller.tell(driver, view, heard=asker.board.dated, now=now)
 
     @property
     def _unable(self) -> bool:

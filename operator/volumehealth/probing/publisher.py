@@ -33,7 +33,7 @@ class Publisher:
         Args:
             driver: its state, as `describe` made it.
             view: what is known of its volumes.
-            heard: when anything was last heard.
+            heard: when what has no time of its own was heard last.
             now: the time.
         """
         old = self.answers

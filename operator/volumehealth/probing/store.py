@@ -69,6 +69,14 @@ class VolumeStore:
         """Whether the driver is asked by list: it has one, and it does not fail."""
         return self._plan.lists and not self._list_fails
 
+    @property
+    def dated(self) -> Moment | None:
+        """When all was heard that has no time of its own; None if nothing was.
+
+        A list says it of all volumes at once. What single volumes answer between two lists says nothing of the others.
+        """
+        return (self._lists.read if self.by_list else None) or self.heard
+
     def want(
         self, volumes: frozenset[str], findings: frozenset[str], topology: Topology = FROM_ANYWHERE
     ) -> None:
