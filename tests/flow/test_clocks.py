@@ -55,6 +55,21 @@ def test_an_hour_in_which_a_policy_was_suspended_is_no_hour_of_trouble(world: Wo
     assert minutes_until(world, TransitionKind.FOUND, bad=True) == 3
 
 
+@pytest.mark.parametrize("doubted", [False, True], ids=["it was well", "it was in doubt"])
+def test_a_volume_is_not_healthy_by_what_was_said_of_it_before_the_policy_was_suspended(
+    world: World, *, doubted: bool
+) -> None:
+    """Faults B: it says something adverse when it is asked again, and nobody has heard anything good for a day."""
+    if doubted:
+        world.says(healthy=OTHERS, bad=ALL[:1])
+        assert world.checker.check(PATIENT).counts.healthy == 3
+    world.clock.advance(days=1)
+    world.says(healthy=OTHERS, bad=ALL[:1])
+    checked = world.checker.check(PATIENT)
+    assert (checked.counts.healthy, checked.counts.unknown) == (2, 1)
+    assert checked.unknown[0].reason == "NotYetConfirmed"
+
+
 def test_an_hour_of_silence_between_two_answers_is_no_hour_of_trouble(world: World) -> None:
     world.says(healthy=OTHERS, bad=ALL[:1])
     world.checker.check(PATIENT)

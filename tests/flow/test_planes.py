@@ -1013,6 +1013,27 @@ def test_unwell_storage_stays_stale_while_the_driver_that_said_so_does_not_answe
         assert problem.finding.stale
 
 
+def test_an_hour_in_which_nobody_looked_is_no_hour_of_trouble_of_storage_nor_of_its_recovery(
+    world: World,
+) -> None:
+    """Faults B5, of storage: the policy was suspended, or the process stood still."""
+    world.claims("db")
+    methods = ("NodeGetVolumeHealth", "NodeGetStorageHealth")
+    said = StorageProblem("StorageUnreachable", "NoPath", "no path to the array", START)
+    world.cluster.report("a", drivers=[make_reported_driver(storage=(said,), methods=methods)])
+    world.check()
+    world.clock.advance(hours=1)
+    world.cluster.renew("a")
+    assert world.check().storage == ()
+    assert world.after(minutes=2, seconds=30, renew=("a",)).storage != ()
+    world.cluster.report("a", drivers=[make_reported_driver(methods=methods)])
+    world.check()
+    world.clock.advance(hours=1)
+    world.cluster.renew("a")
+    assert world.check().storage != ()
+    assert world.after(minutes=5, renew=("a",)).storage == ()
+
+
 def test_unwell_storage_stays_stale_while_its_agent_is_silent(world: World) -> None:
     _storage_is_found(world)
     (problem,) = world.after(minutes=30).storage

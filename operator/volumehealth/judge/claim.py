@@ -294,7 +294,7 @@ def hand_over(health: ClaimHealth, policy_name: str, now: datetime) -> ClaimHeal
     Clocks of answered time stand until its first check: nobody looked in between.
     """
     turn = Change(now, f"handed over to policy {policy_name}")
-    return replace(stopped(health), history=(*health.history, turn)[-_TURNS:])
+    return replace(not_looked_at(health), history=(*health.history, turn)[-_TURNS:])
 
 
 class Running(NamedTuple):
@@ -326,6 +326,15 @@ def stopped(health: ClaimHealth) -> ClaimHealth:
     if findings == health.findings and pending == health.pending:
         return health
     return replace(health, findings=findings, pending=pending)
+
+
+def not_looked_at(health: ClaimHealth) -> ClaimHealth:
+    """Return what is remembered of a claim that nobody looked at for a while.
+
+    Its clocks stand, and that it was healthy then is no word about now.
+    """
+    known = stopped(health)
+    return replace(known, verdict=Verdict.UNKNOWN) if known.verdict is Verdict.HEALTHY else known
 
 
 def resumed(health: ClaimHealth) -> ClaimHealth:

@@ -7,7 +7,7 @@ from heapq import merge
 from itertools import islice
 from types import MappingProxyType
 
-from volumehealth.judge.claim import Judgement, JudgeSettings, judge_claim, stopped, unjudged
+from volumehealth.judge.claim import Judgement, JudgeSettings, judge_claim, not_looked_at, unjudged
 from volumehealth.judge.groups import DriverWide, driver_wide
 from volumehealth.judge.partition import NO_HANDLE, Handles, Partition, Silence, Silent, partition, silent
 from volumehealth.judge.rules import CompiledRules
@@ -364,7 +364,7 @@ class DriverJudge:
 
     def _judge_said(self, previous: ClaimHealth | None, ref: ClaimRef, claim: Claim) -> Judgement:
         if previous is not None and not self._looked:
-            previous = stopped(previous)
+            previous = not_looked_at(previous)
         return self._still_said(previous, ref, claim) or judge_claim(
             previous,
             answers_about(claim, self._evidence),
@@ -410,9 +410,9 @@ class DriverJudge:
         return Judgement(previous, previous.verdict) if same else None
 
     def _before(self, ref: ClaimRef, claim: Claim) -> Verdict:
-        """Return the last verdict of a claim of which nothing is remembered."""
+        """Return the last verdict of a claim of which nothing is remembered; what was long ago counts for nothing."""
         last = self._last
-        if last is None or ref in last.healths or last.distrusted:
+        if last is None or not self._looked or ref in last.healths or last.distrusted:
             return Verdict.UNKNOWN
         if ref in last.healthy or ref in last.healthy_on_nodes or ref in last.complete:
             return Verdict.HEALTHY

@@ -10,7 +10,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from volumehealth.judge.claim import JudgeSettings, Running, hand_over, not_after, resumed, running, stopped
+from volumehealth.judge.claim import (
+    JudgeSettings,
+    Running,
+    hand_over,
+    not_after,
+    not_looked_at,
+    resumed,
+    running,
+    stopped,
+)
 from volumehealth.judge.driver import answer_about
 from volumehealth.judge.explain import explain_claim
 from volumehealth.judge.policy import PolicyJudgement, judge_policy
@@ -50,6 +59,7 @@ class _Memory:
         last: the last judgement.
         rules: its compiled rules, and of which policy.
         storage: of the storage behind drivers.
+        storage_judged: when that was judged last, in monotonic seconds.
         touched: the claims that each of these touches.
         bad: volumes with findings, by driver; None until somebody asks after a check.
         running: delays that are running, by driver, the next to be complete first; None likewise.
@@ -59,6 +69,7 @@ class _Memory:
     last: PolicyJudgement | None = None
     rules: tuple[Policy, CompiledRules] | None = None
     storage: Mapping[Backend, ClaimHealth] = field(default_factory=dict)
+    storage_judged: float = -math.inf
     touched: Mapping[Backend, tuple[ClaimRef, ...]] = field(default_factory=dict)
     bad: Mapping[str, frozenset[str]] | None = None
     running: Mapping[str, Sequence[_RunningOf]] | None = None
@@ -244,10 +255,14 @@ class Judge:
         memory = self._memory(policy.uid)
         if not (memory.storage or evidence.said):
             return ()
+        settings, before = self._settings(policy), memory.storage
+        if monotonic - memory.storage_judged > settings.longest_pause.total_seconds():
+            before = {backend: not_looked_at(health) for backend, health in before.items()}
+        memory.storage_judged = monotonic
         healths, new = judge_storage(
-            memory.storage,
+            before,
             evidence.said,
-            settings=self._settings(policy),
+            settings=settings,
             now=now,
             monotonic=monotonic,
             stale_reason=stale_reason,
