@@ -126,11 +126,13 @@ class PodEvents:
             (uid for uid in pods if self._turns[uid].due <= now), key=lambda uid: self._turns[uid].due
         )
         for uid in due[:_AT_ONCE]:
-            await self._read(pods[uid])
+            try:
+                await self._read(pods[uid])
+            finally:  # a Pod whose Events cannot be read keeps nobody waiting for theirs
+                turn = self._turns[uid]
+                turn.due = self._clock.monotonic() + turn.pause * self._random.uniform(0.8, 1.2)
+                turn.pause = min(_LONGEST, 2 * turn.pause)
             self.refused = ""
-            turn = self._turns[uid]
-            turn.due = self._clock.monotonic() + turn.pause * self._random.uniform(0.8, 1.2)
-            turn.pause = min(_LONGEST, 2 * turn.pause)
 
     async def _read(self, pod: Pod) -> None:
         body = await self._api.request(

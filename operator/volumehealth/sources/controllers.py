@@ -7,6 +7,7 @@ not answer and the agent beside the driver hears it.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from math import inf
 from typing import Any, Protocol
 
 from volumehealth.cluster.tables import LeaseLiveness
@@ -29,6 +30,7 @@ from volumehealth.model.report import (
     Plane,
     ReportedDriver,
     VolumeHealthReport,
+    agent_lease_name,
     controller_report_name,
     coverage_digest,
 )
@@ -36,7 +38,7 @@ from volumehealth.model.text import clean_message
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.probing.spec import ProbeSpec
 from volumehealth.sources.liveness import AgentLiveness
-from volumehealth.sources.moments import Moments
+from volumehealth.sources.moments import Moment, Moments
 from volumehealth.sources.reports import NodeAgent
 
 GRACE = 30.0
@@ -126,6 +128,7 @@ class ControllerAnswers:
         self._fresh: dict[str, dict[str, float]] = {}
         self._read: dict[str, _Read] = {}
         self._digested: dict[str, _Digested] = {}
+        self._arrived: dict[str, tuple[VolumeHealthReport, float]] = {}
         self._silences: dict[str, tuple[NodeAgent, DriverAnswers]] = {}
 
     @property
@@ -142,7 +145,15 @@ class ControllerAnswers:
             if known is not demand.volumes:
                 fresh = self._fresh.setdefault(driver, {})
                 fresh.update(dict.fromkeys(demand.volumes - known, now))
-        memories: tuple[dict[str, Any], ...] = (self._fresh, self._read, self._digested, self._silences)
+                for handle in known - demand.volumes:
+                    fresh.pop(handle, None)
+        memories: tuple[dict[str, Any], ...] = (
+            self._fresh,
+            self._read,
+            self._digested,
+            self._arrived,
+            self._silences,
+        )
         for memory in memories:
             for driver in memory.keys() - wanted.keys():
                 del memory[driver]
@@ -158,13 +169,18 @@ class ControllerAnswers:
             for driver in self._wanted
             if driver not in own or own[driver].driver.state in _DEAD
         }
-        expected = [name for name in names if name in reports]
+        moment = self._moments.at(self._clock.now())
+        expected = [name for name in names if name in reports or self._lives(name, moment)]
         if not expected:
             return own
-        moment = self._moments.at(self._clock.now())
         agents = self._liveness.evaluate(expected, reports, self._view.leases, moment)
         reported = {names[name]: self._answers(names[name], agents[name], moment.wall) for name in expected}
         return {**own, **{name: one for name, one in reported.items() if name not in own or _speaks(one)}}
+
+    def _lives(self, name: str, moment: Moment) -> bool:
+        """Tell whether an agent is alive: then it has reported, though somebody may have deleted what it wrote."""
+        lease = self._view.leases.get(agent_lease_name(name))
+        return lease is not None and self._liveness.alive(lease, moment.monotonic)
 
     def _answers(self, driver: str, agent: NodeAgent, now: datetime) -> DriverAnswers:
         report = agent.live
@@ -199,8 +215,8 @@ class ControllerAnswers:
         """Return the volumes that the driver has answered about since they were wanted; None if nobody can tell which.
 
         Where they are too many to be listed by name, their digest tells whether they are the volumes that there are.
-        While volumes come and go it may be of others for a moment: then an agent has answered about all that it was told
-        of for long enough.
+        While volumes come and go it may be of others for a moment: then an agent that goes on reporting has answered about
+        all that it was told of for long enough.
         """
         coverage = next((one for one in report.coverage if one.observer is Observer.DRIVER), None)
         if coverage is None:
@@ -208,10 +224,15 @@ class ControllerAnswers:
         if not coverage.digest:
             return coverage.names
         every = self._digested_now(driver)
+        if self._arrived.get(driver, (None, 0.0))[0] is not report:
+            # What was there at the first look may have been written at any time.
+            first = driver not in self._arrived
+            self._arrived[driver] = report, -inf if first else self._clock.monotonic()
         if every.report is not report:
             silent = {one.handle for one in report.silent if one.driver == driver}
             every.report, every.same = report, coverage.digest == coverage_digest(every.handles - silent)
         if every.same:
+            self._fresh.pop(driver, None)
             return every.handles
         if self._clock.monotonic() - every.since >= SETTLED:
             return None
@@ -224,12 +245,14 @@ class ControllerAnswers:
         return known
 
     def _unasked(self, driver: str) -> frozenset[str]:
-        """Return the volumes that its agent may not have heard of yet."""
+        """Return the volumes that its agent may not have heard of yet, or has written nothing since they were wanted."""
         fresh = self._fresh.get(driver)
         if not fresh:
             return frozenset()
-        since = self._clock.monotonic() - GRACE
-        self._fresh[driver] = left = {handle: at for handle, at in fresh.items() if at > since}
+        since, arrived = self._clock.monotonic() - GRACE, self._arrived[driver][1]
+        self._fresh[driver] = left = {
+            handle: at for handle, at in fresh.items() if at > since or at >= arrived
+        }
         return frozenset(left)
 
 

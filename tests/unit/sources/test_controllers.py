@@ -117,7 +117,20 @@ def test_a_silent_lease_takes_everything_back() -> None:
 
 
 def test_a_driver_without_a_report_is_nobodys() -> None:
-    assert Scene(None).controllers.answers() == {}
+    scene = Scene(None)
+    scene.view.leases.clear()
+    assert scene.controllers.answers() == {}
+
+
+def test_an_agent_whose_report_somebody_deleted_is_silent_and_not_gone() -> None:
+    """Faults C8: it lives, and writes its report again; what it had found is not closed for that."""
+    scene = Scene()
+    scene.view.reports.clear()
+    driver = scene.controllers.answers()[DRIVER].driver
+    assert (driver.state, driver.controller) == (SourceState.UNREACHABLE, "Agent")
+    assert scene.outcomes("well", "bad") == [Outcome.SILENT, Outcome.SILENT]
+    scene.clock.advance(181)
+    assert scene.controllers.answers() == {}, "nobody is there any more"
 
 
 def test_an_empty_report_makes_nobody_healthy() -> None:
@@ -186,14 +199,42 @@ def test_an_operator_that_starts_takes_no_digest_of_other_volumes_for_an_answer_
 
 def test_a_digest_that_stays_another_than_that_of_all_covers_nobody() -> None:
     scene = Scene(digested("well", "bad"))
+    assert scene.outcomes("well") == [Outcome.HEALTHY]
     scene.view.handles |= {"forgotten"}
     scene.want("well", "bad", "mute", "forgotten")
     scene.outcomes("well")
     scene.clock.advance(GRACE + 1)
-    assert scene.outcomes("well") == [Outcome.HEALTHY], "it may only just have come"
+    assert scene.outcomes("well", "forgotten") == [Outcome.HEALTHY, Outcome.SILENT], (
+        "it may only just have come"
+    )
     scene.clock.advance(SETTLED)
     assert scene.outcomes("well", "forgotten") == [Outcome.SILENT, Outcome.SILENT]
     assert scene.controllers.answers()[DRIVER].silence.reason == "ListIncomplete"
+
+
+def test_while_volumes_come_and_go_an_agent_that_writes_nothing_has_answered_about_no_new_one() -> None:
+    """Faults A2: its watch stands still, and the others change so often that no digest ever fits."""
+    scene = Scene(digested("well", "bad"))
+    assert scene.outcomes("well") == [Outcome.HEALTHY]
+    wanted = ["well", "bad", "mute"]
+    for number in range(10):
+        wanted.append(f"new-{number}")
+        scene.view.handles = frozenset(wanted)
+        scene.want(*wanted)
+        scene.renew()
+        assert scene.outcomes("well", "new-0") == [Outcome.HEALTHY, Outcome.SILENT]
+        scene.clock.advance(20)
+    scene.view.reports[NAME] = digested("well", "bad", "new-0", "new-1")
+    scene.outcomes("well")
+    scene.clock.advance(20)
+    assert scene.outcomes("well", "new-0") == [Outcome.HEALTHY, Outcome.HEALTHY]
+
+
+def test_an_operator_that_starts_waits_for_a_report_if_the_one_that_is_there_is_about_others() -> None:
+    scene = Scene(digested("others", "of", "yesterday"))
+    assert scene.outcomes("well") == [Outcome.SILENT]
+    scene.clock.advance(GRACE + 1)
+    assert scene.outcomes("well") == [Outcome.SILENT]
 
 
 def test_a_silence_stays_the_same_object() -> None:
