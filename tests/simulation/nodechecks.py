@@ -93,7 +93,9 @@ def segments(
     borders = [at for place in places for at in (place.since, place.until) if at is not None]
     away = [at for span in world.nodes.removed.get(sighting.node, ()) for at in span]
     turns = [at for at, *_ in modes]
-    moments = sorted({0.0, end, *(at for at in (*changes, *borders, *away, *turns) if at < end)})
+    left = [span for one in places if (span := _left_behind(world, one, sighting.fault)) is not None]
+    ends = [until for _, until in left]
+    moments = sorted({0.0, end, *(at for at in (*changes, *borders, *away, *turns, *ends) if at < end)})
     found: list[Segment] = []
     for start, until in pairwise(moments):
         _, regime, mode = next((one for one in reversed(modes) if one[0] <= start), modes[0])
@@ -116,7 +118,8 @@ def segments(
             mode = Mode.UNSURE
         elif place is not None and _is_hidden(place, start, sighting.fault) and mode is Mode.ON:
             mode = Mode.PAUSED
-        ill = place is not None and _is(world, place, start, sighting.fault)
+        accused = any(first <= start < last for first, last in left)
+        ill = place is not None and (accused or _is(world, place, start, sighting.fault))
         joins = ill and (regime.unsure or _was_adverse(world, places, sighting, start, patience))
         # Which policy holds it, and so how long it must last, is not sure where a spec cannot be used.
         new = Segment(start, until, ill, patience, mode, closing, joins)
@@ -157,7 +160,21 @@ def _is_hidden(place: Place, at: float, fault: NodeFault) -> bool:
     kind = place.fault_at(at)
     if fault.observer in (Observer.DRIVER, Observer.MOUNT_TABLE, Observer.API):
         return False
-    return kind == "unmounted" or (kind == "gone" and fault.observer is Observer.FILESYSTEM)
+    of_device = fault.observer in (Observer.FILESYSTEM, Observer.KERNEL_LOG)  # the log calls it by its device
+    return kind == "unmounted" or (kind == "gone" and of_device)
+
+
+def _left_behind(world: World, place: Place, fault: NodeFault) -> tuple[float, float] | None:
+    """Return while a mounting is accused by a report from before it: its agent died, and its Lease is still valid."""
+    states = world.seen.reports.get(place.node, [])
+    report = next((one.report for one in reversed(states) if one.at <= place.since), None)
+    if fault.observer in (Observer.DRIVER, Observer.API) or not _says(report, place.claim, fault):
+        return None  # those two speak of no mounting
+    renewals = world.seen.renewals.get(agent_lease_name(place.node), [])
+    valid = max((at for at in renewals if at <= place.since), default=-math.inf) + AGENT_SILENT_SECONDS
+    signs = [at for at in (*renewals, *(one.at for one in states)) if at > place.since]
+    until = min(valid, *signs) if signs else valid
+    return (place.since, until) if until > place.since + LOOKING else None
 
 
 def _is(world: World, place: Place, at: float, fault: NodeFault) -> bool:
