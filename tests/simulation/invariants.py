@@ -77,7 +77,7 @@ def check_all(world: World) -> None:
         _telling(world, f"claim {life.name}", segments, told, forgotten)
         for pod in life.pods:
             events = _not_by_nodes(told_about(world, pod[0]))
-            _telling_pod(world, life, pod, _windows(told), events, disturbed)
+            _telling_pod(world, life, pod, _windows(told), events, disturbed, over=forgotten)
         _speaking(world, life, told, disturbed)
         _records(world, life, disturbed)
     _counts(world, disturbed)
@@ -310,7 +310,8 @@ def _told_by_nodes(world: World, life: ClaimLife, disturbed: Any) -> None:
         told = [event for event in every if nodechecks.sighting_of(event) == key]
         segments = nodechecks.segments(world, life, one, modes)
         what = f"claim {life.name}, {one.fault.reason} on {one.node}"
-        _telling(world, what, segments, told, _forgotten(world, life, disturbed))
+        forgotten = _forgotten(world, life, disturbed)
+        _telling(world, what, segments, told, forgotten)
         places = [place for place in world.nodes.places_of(life.uid) if place.node == one.node]
         for pod in life.pods:
             mine = next((place for place in places if place.pod == pod[0]), None)
@@ -318,7 +319,7 @@ def _told_by_nodes(world: World, life: ClaimLife, disturbed: Any) -> None:
             if mine is not None:
                 regime = _regime(life, mine.until if mine.until is not None else world.loop.time())
                 patience = nodechecks.on_node(regime, _NOT_WATCHED, one.fault)
-                over = [place.until for place in places if place.until is not None]
+                over = [*forgotten, *(place.until for place in places if place.until is not None)]
                 _telling_pod(world, life, pod, _windows(told), events, disturbed, patience, over)
             elif events:
                 world.history.violate(TELLING, f"Pod {pod[1]} is told of {key}, and was not there")
