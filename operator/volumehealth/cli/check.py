@@ -29,8 +29,8 @@ def check(
 
     What a driver says now is shown at once, without the policy's unhealthyAfter and healthyAfter.
 
-    Exit status: 0 healthy, 1 unhealthy, 3 nothing unhealthy but something unknown (or nothing
-    monitored at all), 2 usage or connection error.
+    Exit status: 0 healthy, 1 unhealthy, 3 nothing unhealthy but something unknown (or an endpoint
+    that does not answer, or nothing monitored at all), 2 usage or connection error.
     """
     if flags.get("log_level") is None:
         flags["log_level"] = "error"

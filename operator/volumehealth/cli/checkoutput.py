@@ -78,7 +78,8 @@ def _row(ref: ClaimRef, finding: Any) -> dict[str, str]:
 
 
 def _overview(found: OneCheck) -> str:
-    out = Console(file=io.StringIO(), width=160, highlight=False)
+    # What others wrote is no markup and no emoji.
+    out = Console(file=io.StringIO(), width=160, highlight=False, markup=False, emoji=False)
     rows = [_row(*one) for one in _findings(found)]
     if rows:
         table = Table(box=None, pad_edge=False, header_style="")
@@ -96,11 +97,12 @@ def _overview(found: OneCheck) -> str:
         out.print(
             f"driver {driver['name']}: {driver['claims']} claims, {driver['state']}, {methods}{tail}",
             soft_wrap=True,
-            markup=False,
         )
+    for endpoint in found.result.unresolved:
+        out.print(f"endpoint {endpoint}: no answer, so nothing is known of its driver", soft_wrap=True)
     for line in found.status.get("summary", ()):
         if "kubectl get v" not in line:  # no records are written by this command
-            out.print(line, soft_wrap=True, markup=False)
+            out.print(line, soft_wrap=True)
     return _text(out)
 
 

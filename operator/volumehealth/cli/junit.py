@@ -17,7 +17,7 @@ _SUITE = "volumehealth check"
 def write_junit(result: CheckResult, file: str) -> None:
     """Write a check as JUnit XML.
 
-    A driver that does not answer is an error, each finding a failure; what is not monitored is skipped, and what is
+    A driver or an endpoint that does not answer is an error, each finding a failure; what is not monitored is skipped, and what is
     healthy passes as one test, so that the file stays small in a cluster of ten thousand claims.
 
     Raises:
@@ -47,6 +47,8 @@ def _cases(result: CheckResult) -> Iterator[Xml.Element]:
     for name, driver in sorted(result.drivers.items()):
         answers = driver.state not in (SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN)
         yield _case("drivers", f"{name} answers", "" if answers else "error", driver.message)
+    for endpoint in result.unresolved:
+        yield _case("drivers", f"{endpoint} answers", "error", "no answer, so nothing is known of its driver")
     for ref in sorted(result.healths):
         for finding in result.healths[ref].findings:
             yield _case(f"claims.{ref.namespace}", f"{ref}: {finding.headline}", "failure", finding.message)

@@ -37,14 +37,14 @@ def show_status(result: Overview, form: str, *, now: datetime, width: int, color
         return _data({"notWatched": list(result.loud), "records": list(result.records)}, form)
     out = _console(width, color)
     for line in result.loud:
-        out.print(line, style="bold yellow", markup=False, soft_wrap=True)
+        out.print(line, style="bold yellow", soft_wrap=True)
     if result.policies is None and result.installed:
         place = f"namespace {result.namespace}" if result.namespace else "the namespaces"
-        out.print(f"Policies are out of your sight: this shows the records of {place} only.", markup=False)
+        out.print(f"Policies are out of your sight: this shows the records of {place} only.")
     for policy in result.policies or ():
         for line in (policy.get("status") or {}).get("summary") or ():
             if not line.startswith("All: "):
-                out.print(f"{policy['metadata']['name']}: {line}", markup=False, soft_wrap=True)
+                out.print(f"{policy['metadata']['name']}: {line}", soft_wrap=True)
     _print_first_steps(out, result)
     shown = result.unhealthy if form == "wide" else result.unhealthy[:_ROWS]
     rows = [_row(record, now, wide=form == "wide") for record in shown]
@@ -52,14 +52,14 @@ def show_status(result: Overview, form: str, *, now: datetime, width: int, color
         out.print()
         out.print(_table(rows))
         if len(shown) < len(result.unhealthy):
-            out.print(f"and {len(result.unhealthy) - len(shown)} more: kubectl get vh -A", markup=False)
+            out.print(f"and {len(result.unhealthy) - len(shown)} more: kubectl get vh -A")
         namespace, name = _first_to_look_at(result)
         out.print()
-        out.print(f"Next: kubectl describe vh {name} -n {namespace}", markup=False)
+        out.print(f"Next: kubectl describe vh {name} -n {namespace}")
         page = page_of((result.unhealthy[0].get("status") or {}).get("runbook"))
-        out.print(f"What to do about each reason: {page}", markup=False, soft_wrap=True)
+        out.print(f"What to do about each reason: {page}", soft_wrap=True)
     elif not result.loud:
-        out.print("No claim is unhealthy.", markup=False)
+        out.print("No claim is unhealthy.")
     return _text(out)
 
 
@@ -77,11 +77,11 @@ def _print_first_steps(out: Console, result: Overview) -> None:
     """Print what to do first about the worst problems."""
     problems = find_problems(result)[:_STEPS]
     if problems:
-        out.print("\nWhat to do first:", style="bold", markup=False)
+        out.print("\nWhat to do first:", style="bold")
     for number, problem in enumerate(problems, start=1):
         step = first_step(problem.reason, wide=problem.wide)
         place = problem.driver or problem.nodes
-        out.print(f"{number}. {problem.reason}, {place}: {step}", markup=False, soft_wrap=True)
+        out.print(f"{number}. {problem.reason}, {place}: {step}", soft_wrap=True)
 
 
 def show_drivers(drivers: Sequence[Mapping[str, Any]], form: str, *, width: int, color: bool) -> str:
@@ -91,7 +91,7 @@ def show_drivers(drivers: Sequence[Mapping[str, Any]], form: str, *, width: int,
     out = _console(width, color)
     if not drivers:
         out.print(
-            "No VolumeHealthDriver exists: no claim uses a CSI driver, or no operator runs.", markup=False
+            "No VolumeHealthDriver exists: no claim uses a CSI driver, or no operator runs."
         )
         return _text(out)
     rows = []
@@ -112,7 +112,7 @@ def show_drivers(drivers: Sequence[Mapping[str, Any]], form: str, *, width: int,
         status = driver.get("status") or {}
         for what in ("message", "hint"):
             if status.get(what):
-                out.print(f"{driver['metadata']['name']}: {status[what]}", markup=False, soft_wrap=True)
+                out.print(f"{driver['metadata']['name']}: {status[what]}", soft_wrap=True)
     return _text(out)
 
 
@@ -123,23 +123,22 @@ def show_history(record: Mapping[str, Any] | None, ref: str, form: str, *, width
     out = _console(width, color)
     if record is None:
         out.print(
-            f"{ref} has no record: it is healthy, not monitored, or not selected by a policy.", markup=False
+            f"{ref} has no record: it is healthy, not monitored, or not selected by a policy."
         )
         return _text(out)
     status = record.get("status") or {}
     driver, volume = status.get("driver", ""), status.get("volumeHandle", "")
-    out.print(f"{ref}: {status.get('health', '')}, {driver}, volume {volume}", markup=False, soft_wrap=True)
+    out.print(f"{ref}: {status.get('health', '')}, {driver}, volume {volume}", soft_wrap=True)
     for finding in status.get("findings") or ():
         where = f" on {finding['node']}" if finding.get("node") else ""
         stale = ", stale" if finding.get("stale") else ""
         out.print(
             f"  now: {finding['status']}/{finding['reason']} ({finding['source']}{where}{stale}) since "
             f"{finding['since']}: {finding.get('message', '')}",
-            markup=False,
             soft_wrap=True,
         )
     for change in status.get("history") or ():
-        out.print(f"  {change['time']}  {change['what']}", markup=False, soft_wrap=True)
+        out.print(f"  {change['time']}  {change['what']}", soft_wrap=True)
     return _text(out)
 
 
@@ -186,10 +185,13 @@ def _table(rows: Sequence[Mapping[str, str]]) -> Table:
 
 
 def _console(width: int, color: bool) -> Console:
+    """Return where to print; what others wrote is no markup and no emoji."""
     return Console(
         file=io.StringIO(),
         width=max(width, _LEAST_WIDTH),
         highlight=False,
+        markup=False,
+        emoji=False,
         force_terminal=color,
         no_color=not color,
     )

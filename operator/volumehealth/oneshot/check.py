@@ -75,15 +75,16 @@ class OneCheck:
 
     @property
     def exit_status(self) -> int:
-        """0 healthy, 1 unhealthy, 3 nothing unhealthy but something unknown, or nothing monitored at all."""
+        """0 healthy, 1 unhealthy, 3 nothing unhealthy but something unknown, an endpoint silent, or nothing monitored."""
         counts = self.result.counts
         if counts.selected == counts.unmonitored:
             return 3
         for condition in self.status["conditions"]:
             if condition["type"] == ConditionType.VOLUMES_HEALTHY and condition["status"] != "True":
                 return _EXIT[condition["status"]]
-        # The condition waits for claims that were not asked about yet; who checks once waits no longer.
-        return _EXIT["Unknown" if counts.unknown else "True"]
+        # The condition waits for claims that were not asked about yet; who checks once waits no longer. Of claims whose
+        # driver never told its name nobody knows that they should have been asked about.
+        return _EXIT["Unknown" if counts.unknown or self.result.unresolved else "True"]
 
 
 def parse_question(*, filename: str | None, explain: str | None, wait: str | None) -> Question:

@@ -43,3 +43,12 @@ def test_a_policy_that_selects_nothing_fails(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(click.ClickException, match="cannot be written: No such file or directory"):
         write_junit(make_result(), str(tmp_path / "no" / "out.xml"))
+
+
+def test_an_endpoint_that_never_answered_is_an_error(tmp_path: Path) -> None:
+    """Nobody knows its driver's name, so its claims are only not monitored."""
+    result = make_result(healthy=9, unmonitored={"mute.example.com": 2}, unresolved=("unix:///dead.sock",))
+    write_junit(result, str(tmp_path / "out.xml"))
+    suite = Xml.parse(tmp_path / "out.xml").getroot()[0]  # noqa: S314 - written by us
+    assert suite.get("errors") == "1"
+    assert "unix:///dead.sock answers" in [case.get("name") for case in suite]

@@ -202,3 +202,14 @@ def test_the_commands_load_neither_grpc_nor_kopf() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("words", ["cannot read [/dev/sdb]: I/O error", "[bold]x[/bold] of :key:"])
+def test_texts_of_others_are_printed_as_they_are_whatever_they_look_like(words: str) -> None:
+    """Rich takes square brackets for markup, and a path in them for the end of one that never began."""
+    bad = record("orders-db")
+    bad["status"]["findings"][0]["message"] = words
+    assert words in shown(Overview([policy()], [], [bad]), "wide", width=250)
+    assert words in show_history(bad, "shop/orders-db", "table", width=250, color=False)
+    driver = {"metadata": {"name": "d.example.com"}, "status": {"state": "Answering", "message": words}}
+    assert words in show_drivers([driver], "table", width=250, color=False)
