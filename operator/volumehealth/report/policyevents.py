@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from volumehealth.judge.problem import Group, Problem
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.clock import date_and_time
-from volumehealth.model.health import DriverState, HealthAPI, SourceState, TransitionKind
+from volumehealth.model.health import ControllerConnection, DriverState, HealthAPI, SourceState, TransitionKind
 from volumehealth.model.policy import Policy
 from volumehealth.model.vocabulary import API_VERSION, POLICY_KIND, EventReason, SilenceReason
 from volumehealth.report.eventobjects import About, EventDraft, EventSink
@@ -209,7 +209,7 @@ class PolicyEventWriter:
         known.answered |= {
             name
             for name, driver in result.drivers.items()
-            if driver.state is SourceState.ANSWERING and driver.health_api is not HealthAPI.NONE
+            if driver.state is SourceState.ANSWERING and not _connecting(driver)
         }
         for name, driver in silent.items():
             if name not in known.silent and result.now - driver.since >= wait:
@@ -219,8 +219,12 @@ class PolicyEventWriter:
                 older = _HOUR / 2 if name in known.answered else _NEVER
                 self._write(result.policy, EventReason.SOURCE_SILENT, name, words, older)
         for name in known.silent - silent.keys():
+            back = result.drivers.get(name)
+            if back is not None and _connecting(back):
+                continue  # it is asked again, and has not answered yet
             known.silent.discard(name)
-            if name in result.drivers:
+            # One that nobody asks any more, because its check is off or its endpoint is gone, has not come back.
+            if back is not None and back.controller is not ControllerConnection.NOT_CONNECTED:
                 words = f"{name} answers again"
                 self._write(result.policy, EventReason.SOURCE_ANSWERING, name, words, _AT_ONCE)
 
@@ -237,6 +241,11 @@ class PolicyEventWriter:
             priority=Priority.STATUS,
             on_end=lambda _: None,
         )
+
+
+def _connecting(driver: DriverState) -> bool:
+    """Tell whether a driver is asked and has not told yet what it can tell."""
+    return driver.state is SourceState.ANSWERING and driver.health_api is HealthAPI.NONE
 
 
 def _unhealthy(result: CheckResult, problem: Problem) -> str:

@@ -22,7 +22,7 @@ from volumehealth.judge.policy import Counts, DriverCounts, UnknownGroup
 from volumehealth.judge.result import Agents, CheckResult
 from volumehealth.kube.writes import WriteQueue
 from volumehealth.model.cluster import Claim
-from volumehealth.model.health import SourceState
+from volumehealth.model.health import ControllerConnection, HealthAPI, SourceState
 from volumehealth.report.eventobjects import EventSink
 from volumehealth.report.policyevents import PolicyEventWriter
 from volumehealth.report.problems import find_problems
@@ -176,6 +176,27 @@ async def test_a_driver_that_fell_silent_is_told_after_unhealthy_after_and_its_r
         "csi-powerstore.dellemc.com has not answered since 23 Nov 03:02Z (DEADLINE_EXCEEDED); 3000 claims Unknown"
     ]
     assert len(world.api.requests) == 1
+    await world.check(make_result(drivers=[make_driver()]))
+    assert world.messages("SourceAnswering") == ["csi-powerstore.dellemc.com answers again"]
+
+
+@pytest.mark.parametrize("state", [SourceState.NOT_CONNECTED, SourceState.UNSUPPORTED, SourceState.ANSWERING])
+async def test_a_silent_driver_that_nobody_asks_any_more_has_not_come_back(
+    world: World, state: SourceState
+) -> None:
+    """Its check was switched off, or its endpoint is gone; what its nodes tell is no answer of its controller."""
+    world.clock.advance(minutes=3)
+    await world.check(silent())
+    gone = make_driver(state=state, controller=ControllerConnection.NOT_CONNECTED)
+    await world.check(make_result(drivers=[gone]))
+    assert world.messages("SourceAnswering") == []
+
+
+async def test_a_silent_driver_that_is_connected_anew_is_back_when_it_answers(world: World) -> None:
+    world.clock.advance(minutes=3)
+    await world.check(silent())
+    await world.check(make_result(drivers=[make_driver(health_api=HealthAPI.NONE)]))
+    assert world.messages("SourceAnswering") == []
     await world.check(make_result(drivers=[make_driver()]))
     assert world.messages("SourceAnswering") == ["csi-powerstore.dellemc.com answers again"]
 
