@@ -90,9 +90,7 @@ def show_drivers(drivers: Sequence[Mapping[str, Any]], form: str, *, width: int,
         return _data({"drivers": list(drivers)}, form)
     out = _console(width, color)
     if not drivers:
-        out.print(
-            "No VolumeHealthDriver exists: no claim uses a CSI driver, or no operator runs."
-        )
+        out.print("No VolumeHealthDriver exists: no claim uses a CSI driver, or no operator runs.")
         return _text(out)
     rows = []
     for driver in drivers:
@@ -122,9 +120,7 @@ def show_history(record: Mapping[str, Any] | None, ref: str, form: str, *, width
         return _data(dict(record or {}), form)
     out = _console(width, color)
     if record is None:
-        out.print(
-            f"{ref} has no record: it is healthy, not monitored, or not selected by a policy."
-        )
+        out.print(f"{ref} has no record: it is healthy, not monitored, or not selected by a policy.")
         return _text(out)
     status = record.get("status") or {}
     driver, volume = status.get("driver", ""), status.get("volumeHandle", "")

@@ -14,12 +14,11 @@ import msgspec
 from volumehealth.model.clock import moment_of, rfc3339
 from volumehealth.model.cluster import ApiConditions, StorageStatement
 from volumehealth.model.health import DEGRADED, INACCESSIBLE, Condition
-from volumehealth.model.text import clean_message, clean_reason
+from volumehealth.model.text import clean_message, clean_reason, clean_status
 from volumehealth.model.vocabulary import Reason
 
 _MOST = 16
 """Conditions of one volume; the API server takes no more (facts C3)."""
-_STATUS = 64
 
 
 class HealthCondition(msgspec.Struct, gc=False):
@@ -214,12 +213,12 @@ def health_conditions(conditions: Iterable[HealthCondition] | None) -> tuple[Con
     """Return the conditions of a 1.37 field; one without a status says nothing that could be told."""
     return tuple(
         Condition(
-            intern(clean_message(one.status)[:_STATUS]),
+            intern(status),
             intern(clean_reason(one.reason)),
             clean_message(one.message),
         )
         for one in list(conditions or ())[:_MOST]
-        if one.status
+        if (status := clean_status(one.status))
     )
 
 

@@ -25,7 +25,7 @@ from volumehealth.model.report import (
     UnseenOrigin,
     VolumeHealthReport,
 )
-from volumehealth.model.text import clean_message, clean_reason
+from volumehealth.model.text import clean_message, clean_reason, clean_status
 from volumehealth.model.vocabulary import API_VERSION, REPORT_KIND
 
 T = TypeVar("T")
@@ -33,7 +33,6 @@ Entry = Mapping[str, Any]
 
 _MOST = 1_000_000_000
 """A number in a report is a count of what is on one node."""
-_STATUS = 64
 _STATES = {state.value: state for state in SourceState}
 _APIS = {api.value: api for api in HealthAPI}
 _OBSERVERS = {observer.value: observer for observer in Observer}
@@ -224,9 +223,16 @@ def _read_driver(raw: Entry) -> ReportedDriver:
     )
 
 
+def _read_status(raw: Entry) -> str:
+    status = clean_status(_text(raw, "status"))
+    if not status:
+        raise ValueError("no status")
+    return status
+
+
 def _read_storage(raw: Entry) -> StorageProblem:
     return StorageProblem(
-        status=clean_message(_needed(raw, "status"))[:_STATUS],
+        status=_read_status(raw),
         reason=clean_reason(_needed(raw, "reason")),
         message=clean_message(_text(raw, "message")),
         since=_time(raw),
@@ -282,7 +288,7 @@ def _read_volume(raw: Entry) -> ReportedVolume:
 
 def _read_condition(raw: Entry) -> ReportedCondition:
     return ReportedCondition(
-        status=clean_message(_needed(raw, "status"))[:_STATUS],
+        status=_read_status(raw),
         reason=clean_reason(_needed(raw, "reason")),
         message=clean_message(_text(raw, "message")),
         since=_time(raw),

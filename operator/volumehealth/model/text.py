@@ -10,6 +10,9 @@ MESSAGE_BYTES = 1024
 REASON_BYTES = 256
 """Kubernetes' bound of a health condition's reason."""
 
+STATUS_BYTES = 64
+"""Our bound of a health condition's status: one of three words, or one of a newer version."""
+
 _PLAIN_LENGTH = MESSAGE_BYTES // 4  # so many characters fit, whatever they are
 _CUT = "…"
 _DIGITS = 18
@@ -48,6 +51,14 @@ def clean_reason(text: str, *, default: str = Reason.VOLUME_CONDITION_ABNORMAL) 
     words = _WORD.findall(text)
     camel = "".join(word[0].upper() + word[1:] for word in words).lstrip("0123456789_")
     return camel[:REASON_BYTES] or str(default)
+
+
+def clean_status(text: str) -> str:
+    """Return a status that a record can hold as it is: a cut one would be another finding after a restart.
+
+    It is empty if the text says nothing: blank, or characters that are not to be seen.
+    """
+    return clean_message(text).encode()[:STATUS_BYTES].decode(errors="ignore").strip()
 
 
 def whole_number(text: str) -> int | None:

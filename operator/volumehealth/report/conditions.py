@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from volumehealth.judge.policy import PolicyJudgement
 from volumehealth.judge.problem import Problem
 from volumehealth.judge.result import CheckResult
-from volumehealth.model.clock import date_and_time, rfc3339
+from volumehealth.model.clock import date_and_time, moment_of, rfc3339
 from volumehealth.model.health import HealthAPI, SourceState
 from volumehealth.model.vocabulary import (
     ConditionType,
@@ -75,10 +75,9 @@ def conditions(
 
 
 def _since(result: CheckResult, condition: _Condition, before: Mapping[str, object]) -> str:
-    since = before.get("lastTransitionTime")
-    if isinstance(since, str) and before.get("status") == condition.status:
-        return since
-    return rfc3339(result.now)
+    """Return since when a condition has its status; a time that has not come yet, or is none, counts as now."""
+    since = moment_of(before.get("lastTransitionTime")) if before.get("status") == condition.status else None
+    return rfc3339(min(since or result.now, result.now))
 
 
 def _kept(previous: Mapping[str, Mapping[str, object]], kind: ConditionType) -> _Condition:

@@ -7,7 +7,13 @@ from datetime import datetime, timedelta
 from volumehealth.judge.problem import Group, Problem
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.clock import date_and_time
-from volumehealth.model.health import ControllerConnection, DriverState, HealthAPI, SourceState, TransitionKind
+from volumehealth.model.health import (
+    ControllerConnection,
+    DriverState,
+    HealthAPI,
+    SourceState,
+    TransitionKind,
+)
 from volumehealth.model.policy import Policy
 from volumehealth.model.vocabulary import API_VERSION, POLICY_KIND, EventReason, SilenceReason
 from volumehealth.report.eventobjects import About, EventDraft, EventSink

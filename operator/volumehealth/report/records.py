@@ -18,6 +18,7 @@ from volumehealth.model.ids import ClaimRef
 from volumehealth.model.masking import mask
 from volumehealth.model.origin import Observer
 from volumehealth.model.runbooks import PAGE, runbook
+from volumehealth.model.text import STATUS_BYTES
 from volumehealth.model.vocabulary import API_VERSION, GROUP, RECORD_KIND
 from volumehealth.policy.silence import Silence
 from volumehealth.report.outbox import Due, Edge
@@ -37,7 +38,6 @@ _WORKLOADS = 10
 _MESSAGE = 1024
 _DUE_MESSAGE = 256
 _REASON = 256
-_STATUS = 64
 _NODE = 253
 _HISTORY = 10
 _OWED = 16
@@ -200,7 +200,7 @@ def _identity(identity: Identity) -> dict[str, object]:
     return {
         "source": identity.source,
         "node": fit(identity.node, _NODE),
-        "status": fit(identity.status, _STATUS),
+        "status": fit(identity.status, STATUS_BYTES),
         "reason": fit(identity.reason, _REASON),
     }
 
@@ -387,7 +387,7 @@ class _Reader:
         notified = self.past(item.last_notified_at)
         return Finding(
             source=item.source,
-            status=fit(item.status, _STATUS),
+            status=fit(item.status, STATUS_BYTES),
             reason=fit(mask(item.reason), _REASON),
             message=fit(mask(item.message), _MESSAGE),
             since=since,

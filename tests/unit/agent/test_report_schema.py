@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from support.agent import NOW
@@ -96,6 +97,18 @@ def test_a_volume_without_a_known_handle_is_written_as_the_schema_wants_it_and_r
     encoded = encode_report(report)
     assert all(one["volumeHandle"] == "" for one in (*encoded["volumes"], *encoded["silent"]))
     assert decode_report(report.name, encoded) == report
+
+
+@pytest.mark.parametrize("status", [" ", "\u200b", 5, None])
+def test_an_entry_with_a_blank_status_counts_as_left_out(status: object) -> None:
+    """One bad node must not bring about a finding that no record can hold."""
+    encoded = encode_report(FULL)
+    for volume in encoded["volumes"]:
+        for said in volume["conditions"]:
+            said["status"] = status
+    found = decode_report(FULL.name, encoded)
+    assert found.volumes == ()
+    assert found.omitted.volumes == FULL.omitted.volumes + len(FULL.volumes)
 
 
 def test_every_field_has_a_description() -> None:

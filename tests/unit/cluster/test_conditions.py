@@ -105,6 +105,14 @@ def test_health_conditions_are_kept_as_they_came_but_cleaned() -> None:
     assert health == (Condition("Wobbling", "OfANewKind", "line break"),)
 
 
+def test_a_blank_status_says_nothing() -> None:
+    """A record without a status is refused by its schema, so that nobody would be told of the finding as it is."""
+    blank = [{"status": words, "reason": "X"} for words in ("", " ", "\u200b")]
+    said = [*blank, {"status": "Degraded", "reason": "X"}]
+    found = api_conditions({"phase": "Bound", "healthStatus": {"healthConditions": said}})
+    assert [one.status for one in found.health] == ["Degraded"]
+
+
 def pod(volumes: list[dict[str, Any]], health: list[dict[str, Any]]) -> Pod:
     raw = {
         "metadata": {"name": "app", "namespace": "shop", "uid": "u"},

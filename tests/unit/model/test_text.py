@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volumehealth.model.text import MESSAGE_BYTES, REASON_BYTES, clean_message, clean_reason
+from volumehealth.model.text import (
+    MESSAGE_BYTES,
+    REASON_BYTES,
+    STATUS_BYTES,
+    clean_message,
+    clean_reason,
+    clean_status,
+)
+from volumehealth.report.text import fit
 
 KUBERNETES_REASON = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?")
 
@@ -53,6 +61,13 @@ REASONS = {
 @pytest.mark.parametrize(("said", "kept"), REASONS.values(), ids=REASONS.keys())
 def test_reason(said: str, kept: str) -> None:
     assert clean_reason(said) == kept
+
+
+@given(st.text(max_size=300))
+def test_any_status_is_one_that_a_record_holds_as_it_is_or_none(said: str) -> None:
+    kept = clean_status(said)
+    assert kept == fit(kept, STATUS_BYTES) == clean_status(kept)
+    assert kept.isprintable()
 
 
 @given(st.text(max_size=3000))

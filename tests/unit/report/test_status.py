@@ -169,6 +169,18 @@ def test_a_transition_time_changes_with_the_status_and_with_nothing_else(
         assert new["lastTransitionTime"] == (old["lastTransitionTime"] if same else rfc3339(now))
 
 
+@pytest.mark.parametrize("written", ["2199-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "yesterday"])
+def test_a_transition_that_has_not_come_yet_is_now(written: str) -> None:
+    """A clock that was set back, or somebody who edited the status, left it there."""
+    result = SCENES["three_bad"]()
+    before = status_of(result)
+    for one in before["conditions"]:
+        one["lastTransitionTime"] = written
+    assert {one["lastTransitionTime"] for one in status_of(result, before)["conditions"]} == {
+        rfc3339(result.now)
+    }
+
+
 @given(scenes)
 def test_the_same_check_a_minute_later_is_no_news(result: CheckResult) -> None:
     before = status_of(result)
