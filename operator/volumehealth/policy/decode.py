@@ -129,7 +129,7 @@ def _duration(raw: object, path: str, faults: list[FieldError]) -> timedelta:
 
 def _moment(raw: object, path: str, faults: list[FieldError]) -> datetime:
     if isinstance(raw, datetime):  # YAML knows times, JSON does not
-        return raw if raw.tzinfo is not None else raw.replace(tzinfo=UTC)
+        raw = (raw if raw.tzinfo is not None else raw.replace(tzinfo=UTC)).isoformat()
     try:
         return parse_rfc3339(raw if isinstance(raw, str) else "")
     except ValueError:

@@ -24,7 +24,11 @@ def policy_from_file(path: Path) -> Policy:
         documents = [one for one in yaml.safe_load_all(path.read_text(encoding="utf-8")) if one is not None]
     except OSError as error:
         raise _file_fault(path, f"cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (
+        ValueError,
+        RecursionError,
+        yaml.YAMLError,
+    ) as error:  # such as 30 February, or a number without an end
         raise _file_fault(path, f"is not YAML: {' '.join(str(error).split())}") from error
     if len(documents) != 1:
         raise _file_fault(path, f"must hold exactly one {POLICY_KIND}, but holds {len(documents)} objects")

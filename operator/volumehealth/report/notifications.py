@@ -160,6 +160,7 @@ class Notifications(Output):
         self._newest: dict[str, CheckResult] = {}
         self._holders: dict[ClaimRef, str] = {}
         self._tokens: dict[str, tuple[float, float]] = {}
+        self._untaken: dict[str, dict[str, int]] = {}
         self._sending: set[str] = set()
         self._news = asyncio.Event()
         outbox.join(self, lambda _: self._news.set())
@@ -188,6 +189,7 @@ class Notifications(Output):
     def forget(self, policy: Policy) -> None:
         """A policy is gone: it sends nothing more. What it owed goes with the claims' records, to the next policy or away."""
         self._newest.pop(policy.name, None)
+        self._untaken.pop(policy.name, None)
         for ref in [ref for ref, holder in self._holders.items() if holder == policy.name]:
             del self._holders[ref]
 
@@ -233,7 +235,7 @@ class Notifications(Output):
     async def _round(self, policy: str) -> float | None:
         """Send what is owed of one policy; return the seconds until there may be more to do."""
         target, loop = self._targets.of(policy), asyncio.get_running_loop()
-        messages = self._messages(policy)
+        messages = self._in_turn(policy, self._messages(policy))
         if target is None or not messages:
             return None
         for message in messages:
@@ -242,7 +244,9 @@ class Notifications(Output):
                 return wait
             try:
                 await self._deliver(target, message)
-            except Exception as error:  # noqa: BLE001 - one message must not hold up others
+            except Exception as error:  # noqa: BLE001 - one message must not end the process
+                untaken = self._untaken.setdefault(policy, {})
+                untaken[message.event.get_id()] = untaken.get(message.event.get_id(), 0) + 1
                 # Never the error's own text: it may hold the address.
                 log.warning(
                     "a notification was not sent", extra={"policy": policy, "error": type(error).__name__}
@@ -252,6 +256,29 @@ class Notifications(Output):
                     policy, Cause.SERVER, kind=_KIND, now=loop.time(), at_least=after
                 )
         return None
+
+    def _in_turn(self, policy: str, messages: Sequence[Message]) -> Sequence[Message]:
+        """Put messages that were sent in vain behind the others, which they must not hold up.
+
+        Words about one claim stay in order.
+
+        Args:
+            policy: whose they are.
+            messages: the oldest first.
+        """
+        known = self._untaken.pop(policy, {})
+        untaken = {name: known[name] for one in messages if (name := one.event.get_id()) in known}
+        if not untaken:
+            return messages
+        self._untaken[policy] = untaken
+        turns: dict[ClaimRef, int] = {}
+        placed: list[tuple[int, Message]] = []
+        for message in messages:
+            refs = [ref for ref, _ in message.pays]
+            turn = max(untaken.get(message.event.get_id(), 0), *(turns.get(ref, 0) for ref in refs))
+            turns |= dict.fromkeys(refs, turn)
+            placed.append((turn, message))
+        return [message for _, message in sorted(placed, key=lambda one: one[0])]
 
     async def _deliver(self, target: Target, message: Message) -> None:
         if target.apprise:

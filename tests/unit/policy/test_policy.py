@@ -147,6 +147,16 @@ BAD_FILES = {
         "holds version volumehealth.dev/v2, but this program reads",
     ),
     "a tag that would run code": ("!!python/object/apply:os.getpid []", "is not YAML: "),
+    "a day that there is not": (
+        GOOD.replace("interval: 10s", "suspendUntil: 2026-02-30T00:00:00Z"),
+        "is not YAML: day is out of range",
+    ),
+    "a number without an end": (GOOD.replace("interval: 10s", f"priority: {'9' * 5000}"), "is not YAML: "),
+    "lists without an end": (GOOD.replace("interval: 10s", f"rules: {'[' * 5000}"), "is not YAML: "),
+    "a time that no calendar of ours has": (
+        GOOD.replace("interval: 10s", "suspendUntil: 0001-01-01T00:00:00+05:00"),
+        "spec.suspendUntil: must be a time with a zone",
+    ),
     "a bad spec": (GOOD.replace("10s", "10"), "spec.interval: must be a duration"),
     "a selector that is misspelt, and would select all": (
         GOOD.replace("interval: 10s", "selektor: {drivers: [a]}"),

@@ -254,6 +254,56 @@ async def test_a_message_that_the_receiver_will_never_take_does_not_hold_up_othe
 
 
 @pytest.mark.looptime
+@pytest.mark.parametrize("form", ["url: https://example.com/hook", "apprise: tgram://token/chat"])
+async def test_a_message_that_the_receiver_fails_on_each_time_does_not_hold_up_others(
+    world: World, form: str
+) -> None:
+    """A gateway that answers 500 to one text kept all later messages of the policy from being sent."""
+    (world.directory / "default.yaml").write_text(form)
+    receiver = world.receiver = FailsOn("orders-db")
+    world.start()
+    others = [make_claim(f"other-{number}") for number in range(3)]
+    world.check(came(CLAIM, *others[:2]))
+    await world.live(600)
+    assert receiver.subjects == ["shop/other-0", "shop/other-1"]
+    world.check(came(others[2]))
+    world.check(went(CLAIM, others[0]))
+    await world.live(600)
+    assert sorted(receiver.subjects[2:]) == ["shop/other-0", "shop/other-2"]
+    receiver.word = "nothing"
+    await world.live(600)
+    assert receiver.subjects[4:] == ["shop/orders-db"] * 2
+    assert receiver.edges[4:] == ["Abnormal", "Normal"]
+
+
+class FailsOn(Receiver):
+    """Fails on each message about a claim with a word in its name."""
+
+    def __init__(self, word: str) -> None:
+        super().__init__()
+        self.word = word
+        self.subjects: list[str] = []
+        self.edges: list[str] = []
+
+    async def __call__(self, target: Target, body: bytes, headers: Mapping[str, str]) -> tuple[int, float]:
+        message = json.loads(body)
+        if self.word in message["subject"]:
+            return 500, 0.0
+        self.take(message["subject"], message["data"]["edge"])
+        return 200, 0.0
+
+    async def say(self, address: str, words: Words) -> bool:
+        if self.word in words.title:
+            return False
+        self.take(words.title.partition(":")[0], "Abnormal" if words.bad else "Normal")
+        return True
+
+    def take(self, subject: str, edge: str) -> None:
+        self.subjects.append(subject)
+        self.edges.append(edge)
+
+
+@pytest.mark.looptime
 async def test_a_receiver_that_is_away_delays_no_other_policy(world: World) -> None:
     world.target("slow", "https://slow.example.com")
     other = make_claim("other")
