@@ -14,6 +14,7 @@ import msgspec
 
 from volumehealth.errors import ApiError, ApiUnreachable, Forbidden, NotFound, NotServed
 from volumehealth.kube.api import Api
+from volumehealth.kube.bodies import UNREADABLE, reason_of
 from volumehealth.model.clock import LONG_AGO, Clock, moment_of
 from volumehealth.model.explanation import Explanation, Known, Turn
 from volumehealth.model.ids import ClaimRef
@@ -50,7 +51,7 @@ async def explain_claim(api: Api, ref: ClaimRef, *, operator_in: str, clock: Clo
         return await ask_operator(api, ref, uid, operator_in=operator_in)
     except ApiError as error:
         why = f"what waits to be confirmed, and for how long, only the operator knows: {_reason(error)}"
-    record = await read_record(api, ref)
+    record = _of_this_claim(await read_record(api, ref), uid)
     try:
         standing = await read_standing(api, ref, claim, operator_in=operator_in)
         told = await judge_standing(
@@ -66,6 +67,12 @@ async def explain_claim(api: Api, ref: ClaimRef, *, operator_in: str, clock: Clo
         told = replace(told, not_known=(f"the policy that owns it, and who says what: {error}",))
     page = page_of(((record or {}).get("status") or {}).get("runbook"))
     return replace(told, not_known=(why, *told.not_known), runbooks=page)
+
+
+def _of_this_claim(record: Object | None, uid: str) -> Object | None:
+    """Return a record if the claim with this uid owns it; one that had the name before may have left it there."""
+    owners = record["metadata"].get("ownerReferences") or () if record is not None else ()
+    return record if any(owner.get("uid") == uid for owner in owners) else None
 
 
 async def explain_pod(api: Api, pod: ClaimRef, *, operator_in: str, clock: Clock) -> list[Explanation]:
@@ -101,8 +108,8 @@ async def ask_operator(api: Api, ref: ClaimRef, uid: str, *, operator_in: str) -
             return msgspec.json.decode(await _page(api, path), type=Explanation)
     except TimeoutError:
         raise ApiUnreachable(f"no answer within {_WITHIN:g} s") from None
-    except msgspec.MsgspecError as error:
-        raise ApiError(f"it is of another version: {error}") from None
+    except UNREADABLE as error:
+        raise ApiError(f"it is of another version: {reason_of(error)}") from None
 
 
 async def _page(api: Api, path: str) -> bytes:

@@ -7,14 +7,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-import msgspec
-
 from volumehealth.errors import Forbidden
 from volumehealth.kube.api import Api
 from volumehealth.model.known_drivers import Calls, KnownDriver, known_driver
 from volumehealth.model.vocabulary import API_VERSION, DRIVERS, POLICIES
 from volumehealth.oneshot.installed import Release, refused_by_selinux
-from volumehealth.oneshot.reading import Object, if_allowed, read_items
+from volumehealth.oneshot.reading import Object, if_allowed, read_answer, read_items
 from volumehealth.oneshot.workloads import Controller, blocks_of, find_controllers, registered_where
 
 OLDEST = (1, 30)
@@ -144,7 +142,7 @@ async def read_cluster(api: Api) -> ClusterFacts:
         ApiError: if the API server cannot be reached, or nothing at all may be read.
     """
     facts = ClusterFacts()
-    facts.version = str(msgspec.json.decode(await api.request("GET", "/version")).get("gitVersion", ""))
+    facts.version = str((await read_answer(api, "/version")).get("gitVersion", ""))
     for name, path in _LISTS.items():
         facts.lists[name] = await if_allowed(read_items(api, path), facts.refused)
     if facts.lists["csinodes"] is None and facts.lists["volumes"] is None:
@@ -154,7 +152,7 @@ async def read_cluster(api: Api) -> ClusterFacts:
         )
     versions = ("v1", "v1beta1", "v1alpha1")
     facts.admission = tuple([version for version in versions if await _serves_admission(api, version)])
-    groups = msgspec.json.decode(await api.request("GET", "/apis")).get("groups") or ()
+    groups = (await read_answer(api, "/apis")).get("groups") or ()
     facts.openshift = any(group.get("name") == "security.openshift.io" for group in groups)
     return facts
 
@@ -262,8 +260,7 @@ def _version(text: str) -> tuple[int, int]:
 
 
 async def _serves_admission(api: Api, version: str) -> bool:
-    body = await if_allowed(api.request("GET", f"{_ADMISSION}/{version}"))
-    served = msgspec.json.decode(body) if body is not None else {}
+    served = await if_allowed(read_answer(api, f"{_ADMISSION}/{version}")) or {}
     return any(one.get("name") == "mutatingadmissionpolicies" for one in served.get("resources") or ())
 
 

@@ -24,6 +24,11 @@ async def read_one(api: Api, path: str) -> Object | None:
     return _checked(read_body(body, dict[str, Any], what=f"the answer to GET {path}"))
 
 
+async def read_answer(api: Api, path: str) -> Object:
+    """Return an answer that is no object with a name, such as the version. Raises ApiError if it cannot be read."""
+    return read_body(await api.request("GET", path), dict[str, Any], what=f"the answer to GET {path}")
+
+
 async def read_items(api: Api, path: str, query: Mapping[str, str] = MappingProxyType({})) -> list[Object]:
     """Return all objects of a collection, page by page.
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import msgspec
 import yaml
 
 from volumehealth import __version__
@@ -20,7 +19,7 @@ from volumehealth.kube.api import Api
 from volumehealth.model.masking import MASK, mask
 from volumehealth.model.vocabulary import API_VERSION, COMPONENT, DRIVERS, POLICIES, RECORDS, REPORTS
 from volumehealth.oneshot.explain import SERVICE
-from volumehealth.oneshot.reading import read_items
+from volumehealth.oneshot.reading import read_answer, read_items
 
 _OURS = f"/apis/{API_VERSION}"
 _LABEL = "app.kubernetes.io/name in (volumehealth-operator, volumehealth-agent)"
@@ -144,7 +143,7 @@ async def collect(api: Api, *, operator_in: str) -> Bundle:
         ApiError: if the API server cannot be reached.
     """
     bundle = Bundle()
-    version = msgspec.json.decode(await api.request("GET", "/version"))
+    version = await read_answer(api, "/version")
     bundle.files["version.yaml"] = _yaml(
         {"command": __version__, "kubernetes": cleaned(version.get("gitVersion", ""))}
     )

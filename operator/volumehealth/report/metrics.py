@@ -135,7 +135,7 @@ class Metrics:
         self._events.labels(reason, result).inc()
 
     def write_done(self, kind: str, result: str) -> None:
-        """Count a try to write: `status`, `record` or `event`."""
+        """Count a try to write: `status`, `record`, `event` or `driver`."""
         self._writes.labels(kind, result).inc()
 
     def object_skipped(self, resource: str) -> None:

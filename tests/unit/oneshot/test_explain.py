@@ -219,6 +219,37 @@ async def test_what_a_record_confirmed_stays_confirmed_without_the_operator() ->
     assert told.runbooks == "docs/runbooks.md"
 
 
+@pytest.mark.parametrize("policies", [True, False])
+async def test_a_record_of_a_claim_that_had_the_name_before_says_nothing_of_this_one(policies: bool) -> None:
+    """A claim that is made anew meets the record of the old one until Kubernetes or the operator takes it away."""
+    server = cluster()
+    server.objects["/api/v1/namespaces/shop/persistentvolumeclaims/orders-db"]["metadata"]["uid"] = "u-2"
+    server.objects[f"{OURS}/namespaces/shop/volumehealths/orders-db"] = record()
+    server.refused = {"/api/v1/namespaces/ops/services": errors.ApiError("no endpoints", status=503)}
+    if not policies:
+        server.refused[f"{OURS}/volumehealthpolicies"] = errors.Forbidden("no", status=403)
+    told = await explained(server)
+    assert told.told_by == ("Objects" if policies else "Record")
+    assert (told.findings, told.history) == ((), ())
+
+
+async def test_an_answer_in_the_operators_place_that_is_no_text_is_not_its_answer() -> None:
+    """A proxy answers with bytes that are no UTF-8."""
+
+    class Garbled(Server):
+        async def request(
+            self, method: str, path: str, *, query: Mapping[str, str] | None = None, timeout: float = 0
+        ) -> bytes:
+            if path == OPERATOR:
+                return b'{"claim": "\xff"}'
+            return await super().request(method, path, query=query, timeout=timeout)
+
+    known = cluster()
+    told = await explained(Garbled(known.objects, known.lists))
+    assert told.told_by == "Objects"
+    assert "it is of another version" in told.not_known[0]
+
+
 async def test_without_the_operator_the_runbooks_are_where_the_record_says() -> None:
     server = cluster()
     written = record()

@@ -10,6 +10,7 @@ import pytest
 
 from support.health import START
 from volumehealth import errors
+from volumehealth.oneshot.preflight import read_cluster
 from volumehealth.oneshot.support import Bundle, cleaned, collect
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJwbGFudGVkIn0.c2lnbmF0dXJl"
@@ -129,6 +130,20 @@ async def test_what_helps_is_in_the_bundle(bundle: Bundle) -> None:
     assert "mount -o" in volumes
     assert "volumehealth-support/logs/ops.operator-0.log" in files
     assert "nodes is forbidden" in files["volumehealth-support/not-read.txt"]
+
+
+@pytest.mark.parametrize("page", [b"<html>sign in</html>", b"[]", b"\xff", b'"v1.37"'])
+async def test_a_proxy_that_answers_in_place_of_the_api_server_is_a_sentence(page: bytes) -> None:
+    class Proxy(Server):
+        async def request(
+            self, method: str, path: str, *, query: Mapping[str, str] | None = None, timeout: float = 0
+        ) -> bytes:
+            return page
+
+    with pytest.raises(errors.ApiError, match="the answer to GET /version cannot be read"):
+        await collect(Proxy(), operator_in="ops")  # type: ignore[arg-type] # as above
+    with pytest.raises(errors.ApiError, match="the answer to GET /version cannot be read"):
+        await read_cluster(Proxy())  # type: ignore[arg-type] # as above
 
 
 async def test_secrets_and_configmaps_are_never_asked_for() -> None:
