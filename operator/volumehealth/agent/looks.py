@@ -392,7 +392,8 @@ def _why(what: str, error: Exception) -> str:
         return f"reading {what} hangs"
     if isinstance(error, OSError):
         name = {"klog": "the kernel log"}.get(what, what)
-        return f"the agent may not read {name} ({error.strerror})"
+        deed = "may not" if isinstance(error, PermissionError) else "cannot"
+        return f"the agent {deed} read {name} ({error.strerror})"
     return f"{what} cannot be read: {error}"
 
 

@@ -1,5 +1,6 @@
 """The node's files, as far as the looks need them: small texts in /proc and /sys, directories, links, inode numbers."""
 
+import errno
 import os
 from typing import Protocol
 
@@ -29,16 +30,18 @@ class RealFiles:
     """The files of this machine. A path that begins with /proc or /sys is never a volume's path."""
 
     def read(self, path: str) -> str:
-        """Return the text of a file."""
+        """Return the text of a file. Raises OSError if it is too large: half a mount table shows half of the mounts."""
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             if path.startswith("/sys/"):  # an attribute is a page at most and comes whole
                 return os.read(handle, _PAGE).decode(errors="replace")
             parts = []
             left = _MOST
-            while left and (part := os.read(handle, min(left, 65536))):
+            while part := os.read(handle, 65536):
                 parts.append(part)
                 left -= len(part)
+                if left < 0:
+                    raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
         finally:
             os.close(handle)
         return b"".join(parts).decode(errors="replace")

@@ -76,6 +76,11 @@ class _Page:
     entries: dict[_Key, Entry] = field(default_factory=dict)
     boundary: int = 0
 
+    @property
+    def weight(self) -> int:
+        """How much would be lost with it: what holds until it ends, what expires, or only when it was mounted."""
+        return 2 if any(entry.terminal for entry in self.entries.values()) else bool(self.entries)
+
     def add(self, sign: Sign, number: int, at: float) -> None:
         key = (sign.says, sign.op, sign.path, _where(sign))
         known = self.entries.pop(key, None)  # behind the others: the first one is the oldest
@@ -187,7 +192,8 @@ class Logbook:
             page.expire(now)
             if not page.entries and not page.boundary:
                 del self._pages[key]
-        for key in list(self._pages)[: max(0, len(self._pages) - _MOST_NAMES)]:
+        surplus = max(0, len(self._pages) - _MOST_NAMES)
+        for key in sorted(self._pages, key=lambda one: self._pages[one].weight)[:surplus] if surplus else ():
             del self._pages[key]
         for disk in list(self.errors)[: max(0, len(self.errors) - _MOST_NAMES)]:
             del self.errors[disk]

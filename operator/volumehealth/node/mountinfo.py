@@ -111,7 +111,7 @@ def parse_mountinfo(text: str, kubelet: str = "") -> MountTable:
             paths are octal escapes.
         kubelet: its root directory; what it lies on is the node's own.
     """
-    stacks: dict[str, tuple[Mount, ...]] = {}
+    stacks: dict[str, list[Mount]] = {}
     pods, roots, own = set(), set(), {}
     above = _above(kubelet)
     for line in text.split("\n"):
@@ -123,11 +123,12 @@ def parse_mountinfo(text: str, kubelet: str = "") -> MountTable:
         mount = _mount(line.split(" "))
         if mount is None or _OF_KUBELET not in mount.point:
             continue
-        stacks[mount.point] = (*stacks.get(mount.point, ()), mount)
+        stacks.setdefault(mount.point, []).append(mount)
         if found := _POD.match(mount.point):
             pods.add(found["uid"])
             roots.add(found["root"])
-    return MountTable(stacks, frozenset(pods), frozenset(roots), frozenset(own.values()))
+    covered = {point: tuple(mounts) for point, mounts in stacks.items()}
+    return MountTable(covered, frozenset(pods), frozenset(roots), frozenset(own.values()))
 
 
 def _above(path: str) -> frozenset[str]:

@@ -172,6 +172,17 @@ def test_an_xfs_that_was_shut_down_is_told_for_as_long_as_it_is_mounted() -> Non
     assert said(node.look_for(7200)["data"]) == ["Inaccessible/FilesystemShutdown"]
 
 
+def test_a_line_that_holds_outlasts_the_coming_and_going_of_a_thousand_devices() -> None:
+    """Of so many names some are forgotten: those of which only their mounting is known, however new they are."""
+    node = xfs_node()
+    node.print(SHUT, level=1)
+    assert said(node.look()["data"]) == ["Inaccessible/FilesystemShutdown"]
+    for number in range(1000):
+        node.print(f"XFS (rbd{number}): Mounting V5 Filesystem", level=5)
+    assert said(node.look()["data"]) == ["Inaccessible/FilesystemShutdown"]
+    assert said(node.look_for(3600)["data"]) == ["Inaccessible/FilesystemShutdown"]
+
+
 def test_an_xfs_shut_down_an_hour_ago_is_told_by_an_agent_that_was_started_since() -> None:
     node = xfs_node()
     node.look(2)

@@ -1,12 +1,15 @@
 """What the mount table alone says of volumes: wrong, gone, read-only, replaced, or not to be believed."""
 
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from support.nodetree import KUBELET, Node, publish_path, remembered, said
+from volumehealth.node.files import RealFiles
 from volumehealth.node.mountinfo import MountTable, parse_mountinfo
 from volumehealth.node.mounts import NO_PODS, MountWatch
 
@@ -21,6 +24,33 @@ def mounted(**how: object) -> Node:
     node.files.ext4("nvme0n1")
     node.volume(**how)  # type: ignore[arg-type]  # as named
     return node
+
+
+def test_a_mount_that_was_made_many_thousand_times_over_costs_no_more_than_as_many_others() -> None:
+    """Drivers that mount again at each try leave such piles, and each round reads them."""
+    line = "900 30 253:3 / {} rw,relatime shared:1 - ext4 /dev/dm-3 rw\n"
+    path = f"{KUBELET}/pods/u/volumes/kubernetes.io~csi/pvc-{{}}/mount"
+    tables = {
+        "one pile": line.format(path.format(0)) * 25_000,
+        "side by side": "".join(line.format(path.format(number)) for number in range(25_000)),
+    }
+    seconds = {}
+    for name, text in tables.items():
+        begun = time.process_time()
+        table = parse_mountinfo(text)
+        seconds[name] = time.process_time() - begun
+        assert sum(map(len, table.stacks.values())) == 25_000
+    assert seconds["one pile"] < 2 * seconds["side by side"] + 0.1
+
+
+def test_a_file_that_is_too_large_is_not_read_in_part(tmp_path: Path) -> None:
+    """Half a mount table would show volumes as gone that are in the other half."""
+    file = tmp_path / "mountinfo"
+    file.write_bytes(b"x" * (4 * 1024 * 1024))
+    assert len(RealFiles().read(str(file))) == 4 * 1024 * 1024
+    file.write_bytes(b"x" * (4 * 1024 * 1024 + 1))
+    with pytest.raises(OSError, match="File too large"):
+        RealFiles().read(str(file))
 
 
 def test_fields_and_escapes_are_read() -> None:
