@@ -16,7 +16,11 @@ _STRONG = (
     r"|secret[_-]?access[_-]?key|client[_-]?secret)"
 )
 """Names that mean nothing else, whatever stands in front of them (`smbPassword`, `node.session.auth.password`)."""
-_NAME = rf"(?:{_STRONG}|secrets?|token|signature|credentials?|(?<![A-Za-z0-9])(?:pass|pwd|pw|sig|sas|username|bindpw))"
+_BEGIN = r"(?:(?<![A-Za-z0-9])|(?<=\\u0026)|(?<=\\[nrt])|(?<=%26))"
+"""Where a short name begins: not within a word, but behind an escape (JSON writes `&` as `\\u0026`)."""
+_NAME = (
+    rf"(?:{_STRONG}|secrets?|token|signature|credentials?|{_BEGIN}(?:pass|pwd|pw|sig|sas|username|bindpw))"
+)
 """Names whose value is a secret where the form says that it is a value: `token=...`, `"secret": "..."`."""
 
 # A comma ends a value if an option follows: `password=a,b2,vers=3.0,ro` has the password `a,b2`.
@@ -39,6 +43,7 @@ _FORMS = tuple(
         rf"(?P<keep>key:\s?\"[^\"]{{0,64}}?(?:{_NAME}|key)[^\"]{{0,64}}\"\s{{1,4}}value:\s?){_DOUBLE}",
         # Options, queries, connection strings, ini files: password=x, ?sig=x&, AccountKey=x;, auth.password = x
         rf"(?P<keep>{_NAME}\d?=(?!=)){_VALUE}",
+        rf"(?P<keep>{_NAME}\d?%3D)[^\s%&\"'<>\\]+",
         rf"(?P<keep>{_STRONG}\s{{1,4}}=\s{{0,4}}(?!=)){_VALUE}",
         # Flags: --password x
         rf"(?P<keep>--[\w-]{{0,32}}?{_NAME}\s{{1,4}}){_VALUE}",
@@ -49,7 +54,9 @@ _FORMS = tuple(
         rf"(?P<keep>\buser=[^\s,%]{{1,64}}%){_BARE}",
         r"(?P<keep>\bsshpass\s{1,4}-p\s{0,4})\S+",
         # Maps as Go prints them, YAML: Password:x, password: "x", password: x
-        rf"(?P<keep>(?:{_STRONG}|(?<![A-Za-z0-9])token):)(?![\s/:]){_VALUE}",
+        rf"(?P<keep>(?:{_STRONG}|(?-i:[a-z]Secret)|(?<![A-Za-z0-9])token):)(?![\s/:]){_VALUE}",
+        # XML
+        rf"(?P<keep><(?:{_STRONG}|secret|token)(?:\s[^<>]{{0,64}})?>)[^<]+",
         rf"(?P<keep>(?:{_STRONG}|(?<![A-Za-z0-9])(?:pass|pwd)):?\s{{1,4}})(?:{_DOUBLE}|{_SINGLE})",
         rf"(?P<keep>{_STRONG}:\s{{1,4}})(?:(?=\S*[0-9!#$%^*+@=])[^\s,;\"'<>]+|\S+{_CLOSED}(?=$|[,;}}\]]))",
         # Headers

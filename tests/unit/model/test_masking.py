@@ -56,6 +56,15 @@ SEEN = {
     "Set-Cookie: session=abc12; Path=/, x": "Set-Cookie: ***, x",
     "clientSecret: abc~def1": "clientSecret: ***",
     "nvme connect failed: DHHC-1:00:ia6zGodOr4SEG0Zz12==:": "nvme connect failed: ***",
+    '{"url":"https://a.blob.core.windows.net/c?sv=2022\\u0026sig=aB2Fc3D\\u0026se=2026"}': (
+        '{"url":"https://a.blob.core.windows.net/c?sv=2022\\u0026sig=***\\u0026se=2026"}'
+    ),
+    "next=%2Fc%3Fsv%3D2022%26sig%3DaB2Fc3D": "next=%2Fc%3Fsv%3D2022%26sig%3D***",
+    "mount failed:\\nuser=a\\npass=S3cr3t": "mount failed:\\nuser=a\\npass=***",
+    "{ChapUsername:u ChapInitiatorSecret:S3cr3t Igroup:x}": "{ChapUsername:u ChapInitiatorSecret:*** Igroup:x}",
+    "<login><password type='plain'>S3cr3t</password></login>": (
+        "<login><password type='plain'>***</password></login>"
+    ),
     "-----BEGIN RSA PRIVATE KEY----- MIIEpAIBAAK": "-----BEGIN RSA PRIVATE KEY-----***",
 }
 
@@ -69,6 +78,7 @@ HARMLESS = (
     "failed to get password: file not found",
     "invalid token: signature is invalid",
     "the token is expired",
+    "nodeStageSecret: not found in the StorageClass",
     "password is wrong",
     "Basic authentication failed",
     "Bearer token required, authentication missing",
