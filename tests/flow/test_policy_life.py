@@ -4,6 +4,7 @@ In: an engine on virtual time, a view that a test changes, timers as Kopf drives
 """
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from random import Random
 import pytest
 
 from support.fakeapi import FakeApi
+from support.health import make_claim
 from support.pipeline import PlainPipeline
 from volumehealth.app.engine import GRACE, Engine
 from volumehealth.cluster.changes import Changes
@@ -52,10 +54,10 @@ class Cluster:
     stale: str = ""
     listeners: list[Listener] = field(default_factory=list)
 
-    def show(self, name: str, interval: str = "5s") -> None:
-        metadata = {"name": name, "uid": name, "generation": 1}
+    def show(self, name: str, interval: str = "5s", *, generation: int = 1) -> None:
+        metadata = {"name": name, "uid": name, "generation": generation}
         self.policies[name] = RawPolicy(
-            name, name, 1, {"metadata": metadata, "spec": {"interval": interval}}, {}
+            name, name, generation, {"metadata": metadata, "spec": {"interval": interval}}, {}
         )
         self.tell(Part.POLICIES)
 
@@ -134,8 +136,8 @@ class World:
 
 
 @asynccontextmanager
-async def working() -> AsyncIterator[World]:
-    world = World(Cluster())
+async def working(cluster: Cluster | None = None) -> AsyncIterator[World]:
+    world = World(cluster or Cluster())
     run = asyncio.create_task(world.engine.run())
     await world.engine.started()
     try:
@@ -227,6 +229,36 @@ async def test_while_the_api_server_is_away_nobody_is_late_and_afterwards_everyb
         world.cluster.tell(Part.STATE)
         await asyncio.sleep(GRACE)
         assert world.engine.advancing()[0], "Kopf may be back a moment later"
+
+
+async def test_what_a_record_says_is_gone_on_from_once_a_spec_that_was_invalid_at_the_start_is_mended() -> (
+    None
+):
+    """Faults C9: since when a claim is unhealthy, and its history, were lost with a start beside such a spec."""
+    cluster, claim = Cluster(), make_claim("db")
+    finding = {
+        "source": "Controller",
+        "status": "Inaccessible",
+        "reason": "DiskFailure",
+        "message": "the disk is gone",
+        "since": "2026-11-24T01:00:00Z",
+    }
+    turn = {"time": "2026-11-24T01:02:00Z", "what": "became unhealthy"}
+    status = {"health": "Unhealthy", "policy": "a", "findings": [finding], "history": [turn]}
+    cluster.claims[claim.ref] = claim
+    cluster.records[claim.ref] = RawRecord(claim.ref, "record", claim.uid, {}, json.dumps(status).encode())
+    cluster.show("a", interval="never")
+    async with working(cluster) as world:
+        world.kopf_shows("a")
+        await asyncio.sleep(60)
+        cluster.show("a", generation=2)
+        assert await world.checks_in(60, "a") >= 10
+        explained = world.engine.explain(claim)
+        assert explained is not None
+        assert [(one.reason, one.since) for one in explained.findings] == [
+            ("DiskFailure", datetime(2026, 11, 24, 1, 0, tzinfo=UTC))
+        ]
+        assert [one.what for one in explained.history] == ["became unhealthy"]
 
 
 async def test_a_stop_lets_a_timer_go_that_waits_for_its_policy() -> None:

@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
@@ -10,6 +11,7 @@ from typing import Any
 
 from simulation import nodechecks
 from simulation.driver import Statement
+from simulation.network import Attempt
 from simulation.observe import RecordState, Told
 from simulation.processes import EPOCH
 from simulation.regimes import UNOWNED, Regime
@@ -25,6 +27,8 @@ from simulation.telling import (
     united,
 )
 from simulation.world import SECRET, SHOP, ClaimLife, World
+from volumehealth.kube.backoff import Growth
+from volumehealth.kube.writes import Limits
 from volumehealth.model.report import AGENT_RENEW_SECONDS
 
 COUNTS = "1 counts"
@@ -63,6 +67,13 @@ _SILENCE = 180.0
 """Seconds for which an answer counts while its source is silent."""
 _EDITED = "since 1 Jan 00:00Z"
 """What an Event says of a record that a user edited (`world.EDITED_SINCE`): that finding may have begun long before."""
+_REFUSED = frozenset({400, 403, 405, 413, 415, 422})
+"""Answers by which a write is refused: the same write soon after would be, too."""
+_HOUR = 3600.0
+_SAMPLE = 15.0
+"""Seconds between two looks at what a status says."""
+_JITTER = 0.8
+"""A key waits this part of its back-off at least."""
 _NOT_WATCHED = Patience(0.0, 0.0, 60.0, 15.0)
 
 
@@ -82,11 +93,13 @@ def check_all(world: World) -> None:
         _records(world, life, disturbed)
     _counts(world, disturbed)
     _adds_up(world)
+    _follows(world)
     _sum(world)
     _gentle(world)
     _secrets(world)
     _leftovers(world)
     _bounded(world)
+    _refused(world)
 
 
 # ---- what was true ----
@@ -123,7 +136,7 @@ def _mode(regime: Regime) -> Mode:
         return Mode.OFF
     if regime.paused:
         return Mode.PAUSED
-    return Mode.UNSURE if regime.unsure else Mode.ON
+    return Mode.UNUSABLE if regime.unsure else Mode.ON
 
 
 def _forgotten(world: World, life: ClaimLife, disturbed: Any) -> list[float]:
@@ -375,8 +388,8 @@ def _step(world: World, life: ClaimLife, before: RecordState, after: RecordState
                 RECORDS, f"the record of {life.name} is removed at {minutes(after.at)} while it has a finding"
             )
         return
-    if world.jumped or any(before.at <= at <= after.at for at, _ in life.regimes):
-        return  # times in the future are set to now; or it may have been another episode meanwhile
+    if world.jumped or _may_be_another(world, life, before.at, after.at):
+        return  # times in the future are set to now
     known = {_identity(one): one["since"] for one in findings}
     for one in after.status.get("findings") or []:
         if one["since"] != known.get(_identity(one), one["since"]):
@@ -387,6 +400,13 @@ def _step(world: World, life: ClaimLife, before: RecordState, after: RecordState
     history = [(one["time"], one["what"]) for one in after.status.get("history") or []]
     if len(set(history)) != len(history):
         world.history.violate(RECORDS, f"{life.name}: its history has a change twice: {history}")
+
+
+def _may_be_another(world: World, life: ClaimLife, start: float, end: float) -> bool:
+    """Tell whether what a record says at two moments may be two episodes, although it looks like one."""
+    held = [one for at, one in life.regimes if start <= at <= end] + [_regime(life, start)]
+    truth = world.volume(life.handle).truth
+    return len({one.policy for one in held}) > 1 or any(start - _SILENCE <= at <= end for at, _ in truth)
 
 
 def _put_back(world: World, life: ClaimLife, disturbed: Any) -> None:
@@ -467,6 +487,62 @@ def _adds_up(world: World) -> None:
             )
 
 
+def _follows(world: World) -> None:
+    """A status has the number of unhealthy claims one check after it is known, and one check after a user edits it."""
+    if world.plan.agents:
+        return  # what nodes see is held to that at rest
+    segments = {life.uid: segments_of(world, life) for life in world.lives}
+    for policy, shown in world.seen.shown.items():
+        for at, since in _samples(world):
+            state = shown[bisect_right(shown, at, key=lambda one: one.at) - 1]
+            known = _known(world, policy, at, since, segments)
+            if known is None or state.at > at or not state.status:
+                continue
+            late = [one for one in world.edited.get(policy, ()) if one <= at < one + known[2]]
+            told = state.status.get("claims", {}).get("unhealthy", 0)
+            if not late and not known[0] <= told <= known[1]:
+                world.history.violate(
+                    SUM,
+                    f"{policy} counts {told} unhealthy claims at {minutes(at)}, they are {known[0]} to {known[1]}",
+                )
+                break
+
+
+def _samples(world: World) -> Iterator[tuple[float, float]]:
+    """Yield moments, each with the one since when nothing disturbed the product."""
+    for start, end in calm(0.0, world.loop.time(), world.unrest()):
+        at = start
+        while at < end:
+            yield at, start
+            at += _SAMPLE
+
+
+def _known(
+    world: World, policy: str, at: float, since: float, segments: Mapping[str, list[Segment]]
+) -> tuple[int, int, float] | None:
+    """Return between which numbers the unhealthy claims of a policy are, and how long a check may take to say so.
+
+    None if the policy does not check, or nobody is sure that it does.
+    """
+    least, most, needed = 0, 0, 0.0
+    for life in world.lives:
+        if not life.born <= at < (life.died if life.died is not None else math.inf):
+            continue
+        regime = _regime(life, at)
+        if regime.name != policy:
+            continue
+        if _mode(regime) is not Mode.ON:
+            return None
+        mine = segments[life.uid]
+        segment = mine[bisect_right(mine, at, key=lambda one: one.start) - 1]
+        patience = segment.patience
+        needed = max(needed, patience.interval + patience.timeout + patience.slack)
+        known = at - max(segment.start, since) >= patience.sure(ill=segment.ill) + patience.timeout
+        least += known and segment.ill
+        most += not known or segment.ill
+    return least, most, needed
+
+
 def _owned(world: World, policy: str, at: float) -> Iterator[tuple[ClaimLife, Regime]]:
     for life in world.lives:
         if life.born - 5.0 > at or (life.died is not None and life.died < at - 5.0):
@@ -524,6 +600,52 @@ def _bounded(world: World) -> None:
         world.history.violate(
             BOUNDED, f"{len(writes)} writes in {hours:.1f} hours at rest, {most:.0f} are enough"
         )
+
+
+def _refused(world: World) -> None:
+    """However long writes of an object are refused, each process sends so many in an hour, and no more.
+
+    Those are `_most` for each time that the back-off may begin anew, which is after any other answer than a refusal,
+    and one for each write of the same resource that was done: then what waits for a right is tried at once.
+    """
+    limits = Limits()
+    most = max(_most(limits.refused), _most(limits.forbidden))
+    done: dict[tuple[int, str], list[float]] = {}
+    sent: dict[tuple[int, tuple[str, str, str]], list[Attempt]] = {}
+    for one in world.network.attempts:
+        sent.setdefault((id(one.process), one.what), []).append(one)
+        if 200 <= one.status < 300:
+            done.setdefault((id(one.process), one.plural), []).append(one.at)
+    for (process, what), attempts in sent.items():
+        attempts.sort(key=lambda one: one.at)
+        refused = [one.at for one in attempts if one.status in _REFUSED]
+        others = [one.at for one in attempts if one.status not in _REFUSED]
+        returns = sorted(done.get((process, attempts[0].plural), ()))
+        for number, at in enumerate(refused):
+            span = at - _HOUR, at
+            count = number + 1 - bisect_left(refused, span[0])
+            if count <= most:
+                continue
+            allowed = most * (1 + _within(others, *span)) + _within(returns, *span)
+            if count > allowed:
+                world.history.violate(
+                    BOUNDED,
+                    f"{count} writes of {what[0]} are refused in the hour before {minutes(at)}, {allowed} are enough",
+                )
+                break
+
+
+def _most(growth: Growth) -> int:
+    """Return how many requests of one key are sent in an hour in which all are refused."""
+    at, count = 0.0, 0
+    while at <= _HOUR:
+        count += 1
+        at += _JITTER * growth.after(count)
+    return count
+
+
+def _within(moments: Sequence[float], start: float, end: float) -> int:
+    return bisect_right(moments, end) - bisect_left(moments, start)
 
 
 # ---- rest ----

@@ -54,12 +54,33 @@ class Weather:
     Attributes:
         rates: by fault.
         victims: processes that are hit; empty means all.
+        writes_of: what is in the path of the writes that alone are hit; empty means all requests.
         last: when the last fault happened.
     """
 
     rates: Mapping[str, float] = field(default_factory=dict)
     victims: tuple[str, ...] = ()
+    writes_of: str = ""
     last: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A write as the process that sent it saw it.
+
+    Attributes:
+        at: virtual seconds at which it was sent.
+        process: who.
+        plural: of the resource.
+        what: the object: its path, name and uid, as far as the request names them.
+        status: of the answer; 0 if none came, or not all of it.
+    """
+
+    at: float
+    process: Process
+    plural: str
+    what: tuple[str, str, str]
+    status: int
 
 
 class Network:
@@ -75,7 +96,7 @@ class Network:
         weather: which faults there are now.
         drivers: by address.
         latency: mean seconds of one way.
-        asked: requests so far, by user and verb.
+        attempts: the writes so far that were answered, or failed, while their process lived.
     """
 
     def __init__(self, loop: SimLoop, random: Random, server: ApiServer, history: History) -> None:
@@ -86,15 +107,19 @@ class Network:
         self.weather = Weather()
         self.drivers: dict[str, SimDriver] = {}
         self.latency = 0.005
+        self.attempts: list[Attempt] = []
 
     def delay(self) -> float:
         """Return seconds of one way."""
         return self.random.expovariate(1 / self.latency)
 
-    def strikes(self, process: Process, fault: str) -> bool:
-        """Tell whether a fault happens now."""
+    def strikes(self, process: Process, fault: str, request: HttpRequest) -> bool:
+        """Tell whether a fault happens to a request now."""
         rate = self.weather.rates.get(fault, 0.0)
         if not rate or (self.weather.victims and process.name not in self.weather.victims):
+            return False
+        only = self.weather.writes_of
+        if only and (request.method == "GET" or only not in request.path):
             return False
         if self.random.random() >= rate:
             return False
@@ -114,13 +139,24 @@ class SimTransport:
 
     async def send(self, request: HttpRequest, access: Access) -> HttpAnswer:
         """Send a request."""
+        sent, status = self._network.loop.time(), 0
+        try:
+            answer = await self._send(request)
+            status = 0 if isinstance(answer, _Whole) and answer.cut else answer.status
+            return answer
+        finally:
+            if request.method != "GET":
+                attempt = Attempt(sent, self._process, _plural(request), _object(request), status)
+                self._network.attempts.append(attempt)
+
+    async def _send(self, request: HttpRequest) -> HttpAnswer:
         network = self._network
-        if network.strikes(self._process, "refused"):
+        if network.strikes(self._process, "refused", request):
             self._note(request, "connection refused")
             raise ConnectionRefusedError(111, "Connect call failed")
         answer: asyncio.Future[HttpAnswer] = network.loop.create_future()
         delay = network.delay()
-        if network.strikes(self._process, "slow"):
+        if network.strikes(self._process, "slow", request):
             delay += network.random.uniform(0.5, 40.0)
         network.loop.in_world(delay, self._arrive, request, answer)
         return await answer
@@ -135,7 +171,7 @@ class SimTransport:
         """The request is at the server."""
         network, process = self._network, self._process
         for fault in ("lost request", "silent request"):
-            if network.strikes(process, fault):
+            if network.strikes(process, fault, request):
                 self._note(request, fault)
                 if fault == "lost request":
                     self._fail(answer, ConnectionResetError(104, "Connection reset by peer"))
@@ -156,7 +192,7 @@ class SimTransport:
         if (request.method != "GET" and not renews) or reply.status >= 400:
             self._note(request, str(reply.status))
         for fault in ("lost answer", "silent answer"):
-            if network.strikes(process, fault):
+            if network.strikes(process, fault, request):
                 self._note(request, fault)
                 if request.method != "GET" and reply.status < 300:
                     network.history.reach("a write took effect and its answer was lost")
@@ -173,10 +209,10 @@ class SimTransport:
         if not network.weather.rates:
             return None
         for title in (b"404 Not Found", b"502 Bad Gateway", b"200 Sign in"):
-            if network.strikes(process, f"html {title[:3].decode()}"):
+            if network.strikes(process, f"html {title[:3].decode()}", request):
                 return Reply(int(title[:3]), _HTML % (title, title), "text/html")
-        for code in (500, 503, 429, 403, 401, 409, 410):
-            if network.strikes(process, f"error {code}"):
+        for code in (500, 503, 429, 403, 401, 409, 410, 422):
+            if network.strikes(process, f"error {code}", request):
                 body = json.dumps(
                     {"kind": "Status", "code": code, "message": f"simulated {code}", "reason": "Simulated"}
                 )
@@ -187,9 +223,13 @@ class SimTransport:
     def _spoilt(self, request: HttpRequest, reply: Reply) -> Reply:
         """Return the answer as it comes through."""
         network, process = self._network, self._process
-        if network.strikes(process, "no json"):
+        if network.strikes(process, "no json", request):
             return Reply(reply.status, b"upstream connect error or disconnect/reset before headers")
-        if request.method == "GET" and b'"items":[' in reply.body and network.strikes(process, "null items"):
+        if (
+            request.method == "GET"
+            and b'"items":[' in reply.body
+            and network.strikes(process, "null items", request)
+        ):
             head = reply.body.partition(b'"items":[')[0]
             if reply.body.endswith(b'"items":[]}'):
                 return Reply(reply.status, head + b'"items":null}')
@@ -204,13 +244,25 @@ class SimTransport:
         genuine: bool = False,
     ) -> None:
         network = self._network
-        cut = network.strikes(self._process, "truncated")
+        cut = network.strikes(self._process, "truncated", request)
         if genuine and not cut and request.method == "GET" and b'"continue":"' not in reply.body:
             self._process.listed.add(request.path.rpartition("/")[2])  # the last page
         network.loop.in_world(network.delay(), _resolve, answer, _Whole(reply, network.random, cut=cut))
 
     def _fail(self, answer: "asyncio.Future[HttpAnswer]", error: OSError) -> None:
         self._network.loop.in_world(self._network.delay(), _refuse, answer, error)
+
+
+def _plural(request: HttpRequest) -> str:
+    """Return the resource that a request is about."""
+    parts = request.path.strip("/").split("/")[2 if request.path.startswith("/api/") else 3 :]
+    return parts[2] if parts[0] == "namespaces" and len(parts) > 2 else parts[0]
+
+
+def _object(request: HttpRequest) -> tuple[str, str, str]:
+    """Return which object a write is about."""
+    metadata = json.loads(request.body or b"{}").get("metadata") or {}
+    return request.path, metadata.get("name", ""), metadata.get("uid", "")
 
 
 def _resolve(future: "asyncio.Future[HttpAnswer]", answer: "HttpAnswer") -> None:
@@ -232,6 +284,7 @@ class _Whole:
         self.status = reply.status
         self.headers: Mapping[str, str] = {"Content-Type": reply.content_type, **reply.headers}
         self._rest = reply.body
+        self.cut = cut
         self._broken = False
         if cut:
             self._rest = reply.body[: random.randrange(len(reply.body) + 1)]
@@ -282,16 +335,16 @@ class _Stream:
         network, process = self._network, self._process
         if self._closed or self._stalled:
             return
-        if network.strikes(process, "watch stall"):
+        if network.strikes(process, "watch stall", self._request):
             self._stalled = True
             self._note("stalls")
             return
-        if network.strikes(process, "watch drop"):
+        if network.strikes(process, "watch drop", self._request):
             self._note("drops")
             self._error = ConnectionResetError(104, "Connection reset by peer")
             network.loop.in_world(0.0, self._end)
             return
-        if network.strikes(process, "watch expired"):
+        if network.strikes(process, "watch expired", self._request):
             status = {
                 "kind": "Status",
                 "code": 410,
@@ -300,13 +353,13 @@ class _Stream:
             }
             line = json.dumps({"type": "ERROR", "object": status}) + "\n"
             self._note("expires")
-        elif network.strikes(process, "watch garbage"):
+        elif network.strikes(process, "watch garbage", self._request):
             line = line[: network.random.randrange(1, len(line))] + "\n"
             self._note("is garbled")
         data = line.encode()
         now = network.loop.time()
         delay = network.delay()
-        if network.strikes(process, "slow"):
+        if network.strikes(process, "slow", self._request):
             delay += network.random.uniform(0.5, 40.0)
         self._arrives = max(self._arrives + 1e-6, now + delay)  # lines never overtake each other
         network.loop.in_world(self._arrives - now, self._feed, data)

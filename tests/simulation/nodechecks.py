@@ -111,10 +111,10 @@ def segments(
         gone = sighting.fault.observer is not Observer.API and any(
             first <= start < last for first, last in world.nodes.removed.get(sighting.node, ())
         )
-        if place is None and mode in (Mode.ON, Mode.UNSURE):
+        if place is None and mode in (Mode.ON, Mode.UNUSABLE):
             closing = patience.sure(ill=False)
-            mode = Mode.OFF if mode is Mode.ON else mode
-        elif gone and mode is Mode.ON:
+            mode = Mode.OFF if mode is Mode.ON else Mode.UNSURE
+        elif gone and mode in (Mode.ON, Mode.UNUSABLE):
             mode = Mode.UNSURE
         elif place is not None and _is_hidden(place, start, sighting.fault) and mode is Mode.ON:
             mode = Mode.PAUSED

@@ -76,13 +76,19 @@ class Request:
 
 @dataclass(slots=True)
 class Observer:
-    """Keeps what the invariants need."""
+    """Keeps what the invariants need.
+
+    Attributes:
+        statuses: of policies, as the operator wrote them.
+        shown: by policy what its status said from each moment on, whoever wrote it.
+    """
 
     history: History
     loop: SimLoop
     told: list[Told] = field(default_factory=list)
     records: dict[tuple[str, str], list[RecordState]] = field(default_factory=dict)
     statuses: list[StatusState] = field(default_factory=list)
+    shown: dict[str, list[StatusState]] = field(default_factory=dict)
     event_writes: dict[tuple[str, str], float] = field(default_factory=dict)
     writes: list[tuple[float, str, str, str, Json | None, Json | None]] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
@@ -122,8 +128,11 @@ class Observer:
                 self.reports.setdefault(key[1], []).append(ReportState(now, report))
             case "leases" if new is not None:
                 self.renewals.setdefault(key[1], []).append(now)
-            case "volumehealthpolicies" if new is not None and user != "admin" and "summary" in new["status"]:
-                self.statuses.append(StatusState(now, key[1], new["status"]))
+            case "volumehealthpolicies":
+                state = StatusState(now, key[1], new.get("status", {}) if new is not None else {})
+                self.shown.setdefault(key[1], []).append(state)
+                if user != "admin" and "summary" in state.status:
+                    self.statuses.append(state)
 
     def _event(self, now: float, key: tuple[str, str], old: Json | None, new: Json | None) -> None:
         if new is None:

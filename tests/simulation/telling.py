@@ -50,8 +50,10 @@ class Mode(StrEnum):
     """What was told ends without a word."""
     PAUSED = "suspended"
     """Everything stays as it is."""
+    UNUSABLE = "watched, or left as it is"
+    """The policy's spec cannot be used; the last good one is in force if anybody knows it. Nothing is forgotten."""
     UNSURE = "watched or not"
-    """The policy's spec cannot be used; the last good one is in force if anybody knows it."""
+    """What was told may end without a word."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,12 @@ def test_what_may_not_be_watched_while_it_is_well_may_end_without_a_word() -> No
     assert complaint([well, ill, begins, watched, later], told(1070.0, ILL))
 
 
+def test_what_was_told_is_not_forgotten_while_the_spec_cannot_be_used() -> None:
+    first, second, end = told(1070.0, ILL), told(1870.0, ILL), told(2130.0, WELL)
+    assert complaint(modes(Mode.UNUSABLE), first, end) == ""
+    assert complaint(modes(Mode.UNUSABLE), first, second, end)
+
+
 def test_a_suspended_policy_leaves_everything_as_it_is() -> None:
     assert complaint(modes(Mode.PAUSED), told(1070.0, ILL), told(2130.0, WELL)) == ""
     assert complaint(modes(Mode.PAUSED), told(1070.0, ILL), told(1870.0, ILL), told(2130.0, WELL))

@@ -85,6 +85,7 @@ class World:
         disturbed: when something kept the product from working, with how long it may take to be itself again.
         disturbed_but_by_policies: the same without changes of policies and selectors.
         disturbed_but_by_timers: the same without timers that stand still.
+        edited: when a user edited a policy's status, by the policy's name.
         meddled: when a user changed what the product remembers of a claim, by the claim's name.
         jumped: whether a wall clock was set.
         working: by Pod the process that led there last, since when, and what it does.
@@ -115,6 +116,7 @@ class World:
         self._failures: dict[str, int] = {}
         self._unrest: tuple[int, Spans] = (0, [])
         self.meddled: dict[str, list[float]] = {}
+        self.edited: dict[str, list[float]] = {}
         self.jumped = False
         self._good_specs: dict[str, Json] = {}
         self._deleted: dict[str, Json] = {}
@@ -330,11 +332,12 @@ class World:
     def _no_nil(self, volume: SimVolume) -> None:
         volume.nil = False
 
-    def do_storm(self, rates: Json, seconds: float) -> None:
-        """Faults on the way to the API server."""
-        forbidden = "error 403" in rates or "error 401" in rates
-        self.disturb(seconds, 800.0 if forbidden else 180.0)
-        weather = self.network.weather = Weather(rates)
+    def do_storm(self, rates: Json, seconds: float, writes_of: str = "") -> None:
+        """Faults on the way to the API server, of all requests or of writes to some paths alone."""
+        refused = not rates.keys().isdisjoint(("error 401", "error 403", "error 422"))
+        at_most = 800.0 if refused else 180.0  # what was refused for long waits for long
+        self.disturb(seconds, min(at_most, 30.0 + 5.0 * seconds) if writes_of else at_most)
+        weather = self.network.weather = Weather(rates, writes_of=writes_of)
         self.loop.in_world(seconds, self._calm, weather)
 
     def _calm(self, weather: Weather) -> None:
@@ -518,6 +521,14 @@ class World:
         self.patch("volumehealths", name, patches[how], SHOP)
         self.history.reach("a user edited a record")
         self.meddled.setdefault(name, []).append(self.loop.time())
+
+    def do_status_edit(self, name: str) -> None:
+        """A user edits a policy's status."""
+        if self._spec_of(name) is not None:
+            edit = {"claims": {"unhealthy": 7}, "overriddenBy": [{"policy": "nobody", "claims": 7}]}
+            self.patch("volumehealthpolicies", name, {"status": edit}, sub="status")
+            self.history.reach("a user edited a status")
+            self.edited.setdefault(name, []).append(self.loop.time())
 
     def do_events_delete(self) -> None:
         """A user deletes all Events of a namespace."""

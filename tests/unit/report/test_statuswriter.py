@@ -121,3 +121,32 @@ async def test_a_status_whose_answer_got_lost_leaves_nothing_behind(world: World
     assert stored is not None
     assert "problems" not in stored
     assert {one["type"]: one["status"] for one in stored["conditions"]}["VolumesHealthy"] == "True"
+
+
+async def test_a_status_that_is_replaced_before_its_lost_answer_is_made_up_for_leaves_nothing_behind(
+    world: World,
+) -> None:
+    """Faults D10: the server has what was never confirmed, and the view does not show it yet."""
+    world.api.lose_answers = 1
+    world.api.refusals = [None, *(errors.ApiUnreachable("connection refused") for _ in range(99))]
+    await world.check("three_bad")
+    stored = world.stored()
+    assert stored is not None
+    assert "problems" in stored
+    world.api.refusals = []
+    world.clock.advance(minutes=1)
+    await world.check("all_healthy")
+    stored = world.stored()
+    assert stored is not None
+    assert "problems" not in stored
+
+
+async def test_a_status_that_somebody_else_edits_is_put_right_by_the_next_check(world: World) -> None:
+    await world.check("three_bad")
+    (edited := world.api.objects[PATH]["status"])["claims"] = {"unhealthy": 0}
+    world.statuses.learn(SCENES["three_bad"]().policy, edited, version=99)
+    world.clock.advance(seconds=15)
+    await world.check("three_bad")
+    stored = world.stored()
+    assert stored is not None
+    assert stored["claims"]["unhealthy"] == 3
