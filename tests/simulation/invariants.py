@@ -457,9 +457,7 @@ def _identity(finding: Any) -> tuple[str, str, str, str, int]:
 def _counts(world: World, disturbed: Any) -> None:
     """No more claims count as healthy than have been answered about, and none that is accused all the time."""
     for state in world.seen.statuses:
-        if len(calm(state.at - 180.0, state.at, disturbed)) != 1:
-            continue
-        if calm(state.at - 180.0, state.at, disturbed)[0][0] > state.at - 180.0:
+        if not undisturbed(state.at - 180.0, state.at, disturbed):
             continue
         owned = list(_owned(world, state.policy, state.at))
         if any(regime.paused for _, regime in owned):
