@@ -83,8 +83,11 @@ class GetQueue:
 
     def retarget(self, handles: Set[str]) -> None:
         """Set which volumes are asked. One that is new here is asked before those whose turn it is."""
-        for handle in self._due.keys() - handles:
+        gone = self._due.keys() - handles
+        for handle in gone:
             del self._due[handle]
+        if gone:  # while the driver does not answer, nobody takes them out
+            self._new = deque(handle for handle in self._new if handle in self._due)
         new = sorted(handles - self._due.keys())
         self._due.update(dict.fromkeys(new, -math.inf))
         self._new.extend(new)

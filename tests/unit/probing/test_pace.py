@@ -108,6 +108,14 @@ def test_a_volume_that_is_not_wanted_any_more_is_not_asked() -> None:
     assert gets.next_due() == NEVER
 
 
+def test_volumes_that_come_and_go_while_nobody_asks_leave_nothing_behind() -> None:
+    asked = GetQueue(Random(1), jitter=0.05)
+    for number in range(50):
+        asked.retarget({f"v{number}"})
+    assert list(asked._new) == ["v49"]
+    assert asked.take(0.0, 100) == ["v49"]
+
+
 def test_a_shorter_interval_brings_turns_forward() -> None:
     gets = queue()
     drain(gets, 0.0, interval=6000.0)
