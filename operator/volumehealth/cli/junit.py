@@ -8,7 +8,6 @@ import click
 
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.clock import rfc3339
-from volumehealth.model.health import SourceState
 from volumehealth.report.text import clean, count
 
 _SUITE = "volumehealth check"
@@ -45,7 +44,7 @@ def write_junit(result: CheckResult, file: str) -> None:
 
 def _cases(result: CheckResult) -> Iterator[Xml.Element]:
     for name, driver in sorted(result.drivers.items()):
-        answers = driver.state not in (SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN)
+        answers = not driver.state.is_down
         yield _case("drivers", f"{name} answers", "" if answers else "error", driver.message)
     for endpoint in result.unresolved:
         yield _case("drivers", f"{endpoint} answers", "error", "no answer, so nothing is known of its driver")

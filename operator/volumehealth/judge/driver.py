@@ -1,10 +1,9 @@
 """One check's judgement of one driver's claims: most are counted, some are as they were, the rest is judged one by one."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from heapq import merge
-from itertools import islice
 from types import MappingProxyType
 
 from volumehealth.judge.claim import Judgement, JudgeSettings, judge_claim, not_looked_at, unjudged
@@ -25,12 +24,11 @@ from volumehealth.model.health import (
 )
 from volumehealth.model.ids import ClaimRef, VolumeId
 from volumehealth.model.origin import Observer
-from volumehealth.model.steps import Steps
+from volumehealth.model.steps import Steps, in_parts
 from volumehealth.model.vocabulary import SilenceReason
 
 _PART = 2_000
 """Claims that are sorted in one step."""
-_DOWN = (SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN)
 _NOBODY: frozenset[ClaimRef] = frozenset()
 _NO_PARTITION = Partition()
 
@@ -335,7 +333,7 @@ class DriverJudge:
         gone = 0
         unknown: dict[Silence, list[ClaimRef]] = {}
         sorted_parts = []
-        for part in _parts(single):
+        for part in in_parts(single, _PART):
             sorted_parts.append(sorted(part))
             yield
         for ref in merge(*sorted_parts):
@@ -455,15 +453,8 @@ def answer_about(handle: str, answers: DriverAnswers) -> Answer:
     answer = answers.about(handle)
     if answer.outcome is not Outcome.ADVERSE:
         return answer
-    if answers.driver.state in _DOWN and answers.silence.reason == SilenceReason.DRIVER_UNREACHABLE:
+    if answers.driver.state.is_down and answers.silence.reason == SilenceReason.DRIVER_UNREACHABLE:
         return answers.silence
     if answer.since is not None:
         return answer
     return replace(answer, at=answers.at, since=answer.at)
-
-
-def _parts(refs: Iterable[ClaimRef]) -> Iterator[list[ClaimRef]]:
-    """Cut many claims into parts that are sorted in no time."""
-    every = iter(refs)
-    while part := list(islice(every, _PART)):
-        yield part

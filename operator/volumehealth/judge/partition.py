@@ -7,12 +7,11 @@ they are sets that are compared, not claims that are looked at.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
-from itertools import islice
 from typing import NamedTuple
 
 from volumehealth.model.health import Answer, DriverAnswers, Outcome
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.steps import Steps
+from volumehealth.model.steps import Steps, in_parts
 
 EXAMPLES = 3
 _PART = 5_000
@@ -96,8 +95,7 @@ def partition(handles: Handles, answers: DriverAnswers, last: Partition | None) 
     unsaid -= answers.others.keys()
     unsaid.discard(NO_HANDLE)
     yield
-    rest = iter(unsaid)
-    while part := list(islice(rest, _PART)):
+    for part in in_parts(unsaid, _PART):
         _put(groups, answers.silence, [ref for handle in part for ref in handles[handle]])
         yield
     for number, (handle, answer) in enumerate(answers.others.items()):

@@ -8,7 +8,7 @@ from volumehealth.judge.policy import Counts, DriverCounts, PolicyJudgement, Unk
 from volumehealth.judge.problem import Problem
 from volumehealth.judge.storage import StorageProblem
 from volumehealth.model.cluster import Claim, ViewState
-from volumehealth.model.health import ClaimHealth, DriverState, Finding, SourceState, Transition
+from volumehealth.model.health import ClaimHealth, DriverState, Finding, Transition
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import FieldError, Policy
 from volumehealth.policy.silence import NOBODY, Silence, Silences
@@ -123,5 +123,4 @@ class CheckResult:
     @property
     def silent_drivers(self) -> tuple[DriverState, ...]:
         """The drivers that should answer and do not, by name."""
-        silent = (SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN)
-        return tuple(driver for _, driver in sorted(self.drivers.items()) if driver.state in silent)
+        return tuple(driver for _, driver in sorted(self.drivers.items()) if driver.state.is_down)

@@ -152,6 +152,11 @@ class SourceState(StrEnum):
     NOT_CONNECTED = "NotConnected"
     """Neither the operator nor an agent is connected to it."""
 
+    @property
+    def is_down(self) -> bool:
+        """Whether a driver that is there does not answer: what it can tell may not be known either."""
+        return self in (SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN)
+
 
 class HealthAPI(StrEnum):
     """Which generation of health calls a driver speaks (`status.healthAPI` of its VolumeHealthDriver)."""

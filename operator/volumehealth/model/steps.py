@@ -4,11 +4,21 @@ A step is a generator's way to the next `yield`. What a computation reads must n
 how it copes.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator
+from itertools import islice
 from typing import TypeVar
+
+Item = TypeVar("Item")
 
 Result = TypeVar("Result")
 Steps = Generator[None, None, Result]
+
+
+def in_parts(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Cut many items into lists of `size`, the last one may be shorter: each is looked at in one step."""
+    rest = iter(items)
+    while part := list(islice(rest, size)):
+        yield part
 
 
 def at_once(steps: Steps[Result]) -> Result:

@@ -19,7 +19,7 @@ from volumehealth.probing.moment import Moment
 from volumehealth.probing.pace import NEVER, DutyCycle
 from volumehealth.probing.plan import Plan
 from volumehealth.probing.poller import Poller, failure
-from volumehealth.probing.publisher import CONNECTING, DOWN, Publisher, is_news
+from volumehealth.probing.publisher import CONNECTING, Publisher, is_news
 from volumehealth.probing.session import IDLE_INTERVAL, DriverSession
 from volumehealth.probing.spec import ProbeLimits, ProbeSpec
 from volumehealth.probing.states import VolumeStates
@@ -251,7 +251,7 @@ class ControllerProber:
         state = new.driver.state
         if state is not told.driver.state:
             log.log(
-                logging.WARNING if state in DOWN else logging.INFO,
+                logging.WARNING if state.is_down else logging.INFO,
                 "driver state changed",
                 extra={"driver": new.driver.name, "state": str(state), "reason": new.driver.message},
             )

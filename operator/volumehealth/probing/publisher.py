@@ -10,7 +10,6 @@ from volumehealth.probing.plan import Plan
 from volumehealth.probing.states import VolumeStates, says_the_same, silent
 
 CONNECTING = "connecting"
-DOWN = (SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN)
 
 
 class Publisher:
@@ -50,7 +49,7 @@ class Publisher:
     def _silence(self, driver: DriverState, view: VolumeStates, now: Moment) -> Answer:
         if view.outage:
             return silent(SilenceReason.SOURCE_DOWN, now, view.outage)
-        if driver.state in DOWN:
+        if driver.state.is_down:
             return silent(SilenceReason.DRIVER_UNREACHABLE, now, driver.message)
         return silent(view.silence, now)
 

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import chain, islice
+from itertools import chain
 
 from volumehealth.model.clock import Clock
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy
-from volumehealth.model.steps import Steps
+from volumehealth.model.steps import Steps, in_parts
 from volumehealth.policy.select import Members
 from volumehealth.sources.moments import Moment, Moments
 from volumehealth.sources.source import Asked, HealthSource
@@ -126,8 +126,7 @@ def _by_driver(members: Members) -> Steps[dict[str, frozenset[ClaimRef]]]:
     drivers: dict[str, frozenset[ClaimRef]] = {}
     for driver, handles in members.by_driver.items():
         found: set[ClaimRef] = set()
-        held = iter(handles.values())
-        while part := list(islice(held, _PART)):
+        for part in in_parts(handles.values(), _PART):
             found.update(chain.from_iterable(part))
             yield
         drivers[driver] = frozenset(found)

@@ -47,8 +47,6 @@ SETTLED = 60.0
 """Seconds after a volume came or went in which the digest of what an agent covers may be of another set than ours."""
 _OTHERS = "the agent's report covers other volumes of this driver than there are"
 
-_DEAD = (SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN)
-
 
 class AgentView(Protocol):
     """What is needed of `cluster.view.ClusterView`."""
@@ -167,7 +165,7 @@ class ControllerAnswers:
         names = {
             controller_report_name(driver): driver
             for driver in self._wanted
-            if driver not in own or own[driver].driver.state in _DEAD
+            if driver not in own or own[driver].driver.state.is_down
         }
         moment = self._moments.at(self._clock.now())
         expected = [name for name in names if name in reports or self._lives(name, moment)]

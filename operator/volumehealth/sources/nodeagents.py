@@ -323,7 +323,7 @@ class _Agents:
             words = reports.silent_words(agent)
             return origins.silent(origin, self.now, SilenceReason.AGENT_SILENT, words)
         driver = agent.driver(name)
-        lost = driver is not None and reports.cannot_answer(driver) and not reports.is_down(driver)
+        lost = driver is not None and reports.cannot_answer(driver) and not driver.state.is_down
         if origin.observer is Observer.DRIVER and lost:
             why = f"{origins.NO_LONGER}: {name} has no health call on {origin.node}"
             return origins.ended(origin, self.now, why)
@@ -369,7 +369,7 @@ class _AgentStorage:
 
     def _of_agent(self, origin: Origin, agent: reports.NodeAgent, reason: str) -> Answer:
         driver = agent.driver(self.driver)
-        if driver is not None and reports.is_down(driver):
+        if driver is not None and driver.state.is_down:
             return origins.silent(origin, self.now, SilenceReason.DRIVER_UNREACHABLE, driver.message)
         if driver is None or "NodeGetStorageHealth" not in driver.methods:
             why = f"{origins.NO_LONGER}: {self.driver} says nothing of its storage on {origin.node}"

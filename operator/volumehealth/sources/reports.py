@@ -95,11 +95,6 @@ def cannot_answer(driver: ReportedDriver) -> bool:
     return driver.state is SourceState.UNSUPPORTED or driver.health_api is HealthAPI.NONE
 
 
-def is_down(driver: ReportedDriver) -> bool:
-    """Tell whether a driver does not answer on a node: what it can tell there may not be known either."""
-    return driver.state in (SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN)
-
-
 def covered_by(agent: NodeAgent, claims: Mapping[ClaimRef, Claim], usage: Usage) -> Covered:
     """Return what a live agent looked at. One that left entries out says nothing of what it does not name."""
     covered, report = Covered(), agent.live
@@ -300,7 +295,7 @@ def _why_silent(agent: NodeAgent, driver: str, able: set[str]) -> tuple[str, str
         if (driver not in able) if known is None else known.health_api is HealthAPI.NONE:
             return None
         return str(SilenceReason.AGENT_SILENT), silent_words(agent)
-    if known is None or (cannot_answer(known) and not (is_down(known) and driver in able)):
+    if known is None or (cannot_answer(known) and not (known.state.is_down and driver in able)):
         return None
     if not answers(known):
         why = f": {known.message}" if known.message else ""
@@ -378,7 +373,7 @@ def _concerns(
 def storage_of(agent: NodeAgent) -> Iterator[tuple[str, StorageStatement]]:
     """Yield what drivers say, by name, of the storage behind them as it is seen from a node."""
     for driver in agent.live.drivers if agent.live is not None else ():
-        if is_down(driver):
+        if driver.state.is_down:
             continue  # it repeats what the driver said last
         for problem in driver.storage:
             condition = Condition(problem.status, problem.reason, clean_message(problem.message))

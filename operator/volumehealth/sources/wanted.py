@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping
 from itertools import chain
 from operator import is_not
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from volumehealth.model.policy import Policy, PolicySpec
 from volumehealth.policy.select import Members
 from volumehealth.probing.spec import FROM_ANYWHERE, ProbeSpec, Topology
 from volumehealth.sources.source import Wanted
 
+_Part = TypeVar("_Part")
 MembersOf = Callable[[str], Members]
 Confirming = Callable[[str], Mapping[str, frozenset[str]]]
 """By a policy's uid: the volumes, by driver, of which something is confirmed, so that only an answer clears them."""
@@ -69,11 +70,11 @@ class WantedVolumes:
         self._keep(users, policies)
         volumes = {
             driver: ProbeSpec(
-                self._union(driver, tuple(wish.handles for wish in wishes)),
+                _combined(self._unions, driver, tuple(wish.handles for wish in wishes), _united),
                 min(wish.spec.interval for wish in wishes),
                 max(wish.spec.timeout for wish in wishes),
                 frozenset().union(*(wish.adverse for wish in wishes)),
-                self._topology(driver, tuple(wish.topology for wish in wishes)),
+                _combined(self._topologies, driver, tuple(wish.topology for wish in wishes), _merged),
             )
             for driver, wishes in users.items()
         }
@@ -98,23 +99,23 @@ class WantedVolumes:
             known = self._handles[uid] = (members, handles_of(members))
         return known[1]
 
-    def _union(self, driver: str, parts: tuple[frozenset[str], ...]) -> frozenset[str]:
-        """Unite sets; the same object comes back while they are the same objects."""
-        known = self._unions.get(driver)
-        if known is None or not _same(known[0], parts):
-            known = self._unions[driver] = (parts, parts[0] if len(parts) == 1 else frozenset().union(*parts))
-        return known[1]
 
-    def _topology(self, driver: str, parts: tuple[Topology, ...]) -> Topology:
-        """Put together from which nodes volumes can be reached; the same object comes back, too."""
-        known = self._topologies.get(driver)
-        if known is None or not _same(known[0], parts):
-            known = self._topologies[driver] = (
-                parts,
-                parts[0] if len(parts) == 1 else dict(chain(*(part.items() for part in parts))),
-            )
-        return known[1]
+def _combined(
+    memory: dict[str, tuple[tuple[_Part, ...], _Part]],
+    driver: str,
+    parts: tuple[_Part, ...],
+    combine: Callable[[tuple[_Part, ...]], _Part],
+) -> _Part:
+    """Combine what several policies have of a driver; the same object comes back while they are the same objects."""
+    known = memory.get(driver)
+    if known is None or len(known[0]) != len(parts) or any(map(is_not, known[0], parts)):
+        known = memory[driver] = (parts, parts[0] if len(parts) == 1 else combine(parts))
+    return known[1]
 
 
-def _same(before: tuple[object, ...], now: tuple[object, ...]) -> bool:
-    return len(before) == len(now) and not any(map(is_not, before, now))
+def _united(parts: tuple[frozenset[str], ...]) -> frozenset[str]:
+    return frozenset().union(*parts)
+
+
+def _merged(parts: tuple[Topology, ...]) -> Topology:
+    return dict(chain(*(part.items() for part in parts)))
