@@ -139,9 +139,10 @@ class ControllerAgent:
         )
 
     def alive(self) -> bool:
-        """Tell whether the report can be confirmed: we look at the driver, and the list of volumes is current."""
+        """Tell whether the report can be confirmed: we look at the driver, know the volumes, and write what is new."""
         current = self._clock.monotonic() - self._reflector.confirmed < _STALLED
-        return self._looked is not None and not self._stalled() and (current or bool(self._refused))
+        looks = self._looked is not None and not self._stalled()
+        return looks and (current or bool(self._refused)) and self._writer.believable
 
     def health(self) -> tuple[bool, str]:
         """Say whether this process should go on; to wait for the API server is no reason to start it again."""

@@ -136,9 +136,10 @@ class NodeAgent:
     # -- state --------------------------------------------------------------------------------------------------
 
     def alive(self) -> bool:
-        """Tell whether plans advance and the node's Pods are followed: else the report cannot be confirmed."""
+        """Tell whether plans advance, the node's Pods are followed, and news are written: else the report cannot be confirmed."""
         followed = self._clock.monotonic() - self._reflector.confirmed < _STALLED
-        return self._planned_at is not None and not self._stalled() and followed
+        advances = self._planned_at is not None and not self._stalled()
+        return advances and followed and self._writer.believable
 
     def health(self) -> tuple[bool, str]:
         """Say whether this process should go on; to wait for the API server is no reason to start it again."""

@@ -34,6 +34,8 @@ GAP = 5.0
 """Seconds between two writes at least."""
 VERIFY = 300.0
 """Seconds until the report is looked at on the server: somebody may have deleted it."""
+OVERDUE = 120.0
+"""Seconds that news may wait for being written; what they change is not confirmed any more after that."""
 
 
 class Requests(Protocol):
@@ -76,6 +78,7 @@ class ReportWriter:
         self._path = f"/apis/{API_VERSION}/{REPORTS}/{node}"
         self._wanted: VolumeHealthReport | None = None
         self._stored: dict[str, Any] | None = None
+        self._owing_since: float | None = None
         self._woken = asyncio.Event()
         self.owner: dict[str, str] | None = None
         self.written = asyncio.Event()
@@ -95,9 +98,18 @@ class ReportWriter:
         """Say what the report should say."""
         self._wanted = report
         if encode_report(report) != self._stored:
+            if self._owing_since is None:
+                self._owing_since = self._clock.monotonic()
             self._woken.set()
         else:
+            self._owing_since = None
             self.written.set()
+
+    @property
+    def believable(self) -> bool:
+        """Whether what is on the server may be taken for what we know: it lacks nothing that was to be told for long."""
+        owing = self._owing_since
+        return owing is None or self._clock.monotonic() - owing < OVERDUE
 
     async def run(self) -> None:
         """Write what is new until cancelled."""
@@ -119,6 +131,8 @@ class ReportWriter:
             except errors.ApiError as error:
                 log.warning("report not written", extra={"error": str(error)})
                 self._stored = None
+                if self._owing_since is None:
+                    self._owing_since = self._clock.monotonic()
                 self._woken.set()
                 await asyncio.sleep(max(wait * self._random.uniform(0.5, 1.0), error.retry_after or 0.0))
                 wait = min(_LAST_RETRY, wait * 2)
@@ -150,6 +164,7 @@ class ReportWriter:
             await self._api.request("PATCH", self._path, query=_QUERY, body=body, content_type=_APPLY)
             self._stored = status
             log.info("report written", extra={"volumes": len(report.volumes), "silent": len(report.silent)})
+        self._owing_since = None
         self.written.set()
         newest = self._wanted
         if newest is not None and newest is not report:

@@ -145,6 +145,22 @@ async def test_a_report_that_must_not_be_written_keeps_it_ready(
 
 
 @pytest.mark.parametrize(("make", "report"), AGENTS.values(), ids=AGENTS.keys())
+async def test_an_agent_that_may_not_write_its_report_any_more_does_not_confirm_the_old_one(
+    make: Make, report: str, server: MemoryServer, tmp_path: Path
+) -> None:
+    async with running(make, server, tmp_path) as agent:
+        await asyncio.sleep(60)
+        assert agent.alive()
+        server.refused = {f"PATCH {report}"}
+        server.objects[report]["status"] = {}  # somebody else edits what is there
+        await asyncio.sleep(600)
+        assert not agent.alive()
+        server.refused = set()
+        await asyncio.sleep(120)
+        assert agent.alive()
+
+
+@pytest.mark.parametrize(("make", "report"), AGENTS.values(), ids=AGENTS.keys())
 async def test_without_our_crds_it_waits_alive_and_ready(
     make: Make, report: str, server: MemoryServer, tmp_path: Path
 ) -> None:

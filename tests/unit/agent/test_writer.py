@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from support.clock import ManualClock
+from support.clock import LoopClock, ManualClock
 from support.fakeapi import FakeApi
 from volumehealth import errors
 from volumehealth.agent.writer import VERIFY, AgentLease, ReportWriter
@@ -173,4 +173,28 @@ async def test_the_lease_is_renewed_each_minute_while_the_agent_is_well(api: Fak
     api.refusals = [errors.Forbidden("no", status=403)] * 3
     await asyncio.sleep(120)
     assert api.count("PATCH") >= before + 4
+    task.cancel()
+
+
+async def test_a_report_that_cannot_be_written_is_not_believed_for_long(api: FakeApi) -> None:
+    """What the server shows is old: an agent that says it is alive would confirm what it knows better."""
+    writer = ReportWriter(api, "worker-1", clock=LoopClock(), random=Random(1))
+    await writer.load()
+    task = asyncio.create_task(writer.run())
+    writer.want(report(1))
+    await asyncio.sleep(20)
+    api.refuse = lambda method, _: errors.Forbidden("no", status=403) if method == "PATCH" else None
+    await asyncio.sleep(10 * VERIFY)
+    assert writer.believable  # nothing is new: what is there is true
+    writer.want(report(2))
+    await asyncio.sleep(20)
+    assert writer.believable
+    for number in range(3, 33):
+        writer.want(report(number))
+        await asyncio.sleep(10)
+    assert not writer.believable
+    api.refuse = lambda method, path: None
+    await asyncio.sleep(61)
+    assert stored(api) == 32
+    assert writer.believable
     task.cancel()
