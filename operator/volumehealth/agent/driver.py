@@ -25,7 +25,7 @@ from volumehealth.model.clock import Clock
 from volumehealth.model.health import Condition, HealthAPI, SourceState
 from volumehealth.model.origin import Observer
 from volumehealth.model.report import ReportedDriver, StorageProblem
-from volumehealth.model.vocabulary import SilenceReason
+from volumehealth.model.vocabulary import Reason, SilenceReason
 from volumehealth.probing.pace import NEVER, GetQueue, RoundMeter
 from volumehealth.probing.results import MAX_CONDITIONS
 
@@ -118,6 +118,8 @@ class DriverWatch:
         self._plan = NodePlan()
         self._info: NodeInfo | None = None
         self._lacking: frozenset[str] = frozenset()
+        self._served: set[str] = set()
+        self._refused: dict[str, set[bool]] = {}
         self._identify_at = -math.inf
         self._identifying = False
         self._retry = self._pace.first_retry
@@ -225,8 +227,11 @@ class DriverWatch:
             self._woken.set()
 
     def _found(self, info: NodeInfo) -> None:
-        if self._info != info:
-            self._lacking = frozenset()  # whoever comes back may be able to do more
+        if self._info != info:  # whoever comes back may be able to do more, or less
+            self._lacking = frozenset()
+            self._served.clear()
+            self._refused.clear()
+            self._plan = replace(self._plan, hidden=False)
         self._info = info
         self._identify_at = self._clock.monotonic() + self._pace.reidentify
         self._retry = self._pace.first_retry
@@ -236,6 +241,8 @@ class DriverWatch:
     def _replan(self) -> None:
         if self._info is not None:
             self._plan = make_plan(self._info, self._lacking, hidden=self._plan.hidden)
+            if STORAGE not in self._plan.methods:
+                self._storage = ()  # it can never take back what it said of it
             self._say()
 
     def _well(self) -> None:
@@ -328,15 +335,19 @@ class DriverWatch:
             with self._lanes.call():
                 await self._ask_driver(client, target)
         except CallNotSupported as error:
-            self._lacks(str(error).partition(":")[0])
-            self._done(key, target, begun, again=True)
+            method = str(error).partition(":")[0]
+            if self._is_missing(method, target):
+                self._lacks(method)
+                self._done(key, target, begun, again=True)
+            else:
+                self._no_answer(key, target, error, begun=begun)
         except CsiError as error:
             self._no_answer(key, target, error, begun=begun)
         else:
             self._failures.pop(key, None)
             self._stuck.pop(key, None)
             self._well()
-            self._done(key, target, begun)
+            self._done(key, target, begun, again=not self._wanted(target))
 
     def _done(self, key: str, target: Target, begun: float, *, again: bool = False) -> None:
         """Plan the next ask; `again` asks once more soon."""
@@ -424,21 +435,34 @@ class DriverWatch:
             return False
         return True
 
+    def _take_back_errno(self, target: Target) -> None:
+        """The call works again, though nothing was counted: how full the volume is stays as it was."""
+        said = self._ledger.said(target.claim.ref, Observer.CAPACITY)
+        left = [one for one in said if one.reason != Reason.BACKEND_ERROR]
+        if len(left) < len(said):
+            conditions = [Condition(one.status, one.reason, one.message) for one in left]
+            self._ledger.hear(target.claim, Observer.CAPACITY, conditions, now=self._now())
+            self._news()
+
     async def _health(self, client: CsiClient, target: Target) -> tuple[Condition, ...] | None:
-        return await client.node_get_volume_health(
+        found = await client.node_get_volume_health(
             target.claim.handle,
             publish_path=target.paths.publish if target.mounted else "",
             staging_path=target.paths.staging if target.mounted and self._plan.stages else "",
             timeout=target.timeout,
         )
+        self._served.add(HEALTH)
+        return found
 
     async def _stats(self, client: CsiClient, target: Target) -> VolumeStats:
-        return await client.node_get_volume_stats(
+        found = await client.node_get_volume_stats(
             target.claim.handle,
             target.paths.publish,
             staging_path=target.paths.staging if self._plan.stages else "",
             timeout=target.timeout,
         )
+        self._served.add(STATS)
+        return found
 
     def _take_stats(self, target: Target, stats: VolumeStats, *, legacy: bool) -> None:
         if legacy:
@@ -451,10 +475,14 @@ class DriverWatch:
             return
         counted = self._count(target, stats)
         full = judge_capacity(counted, target.capacity)
-        if counted and self._wanted(target):
+        if not self._wanted(target):
+            return
+        if counted:
             news = self._ledger.hear(target.claim, Observer.CAPACITY, full.conditions, now=self._now())
             if self._ledger.warn(target.claim, full.warning) or news:
                 self._news()
+        else:
+            self._take_back_errno(target)
 
     def _count(self, target: Target, stats: VolumeStats) -> tuple[Usage, ...]:
         """Return how full a volume is in each unit, as it was really counted last; missing is not zero (facts D8).
@@ -480,9 +508,21 @@ class DriverWatch:
             self._news()
 
     def _wanted(self, target: Target) -> bool:
-        """Tell whether an answer still counts: the claim is in use, and is the one that was asked about."""
+        """Tell whether an answer still counts: the claim is the one that was asked about, and in use by the same Pod."""
         now = self._targets.get(target.key)
-        return now is not None and now.claim.uid == target.claim.uid
+        return now is not None and now.claim.uid == target.claim.uid and now.paths == target.paths
+
+    def _is_missing(self, method: str, target: Target) -> bool:
+        """Tell whether the driver lacks a method that it refused of one volume: some know it for filesystems only.
+
+        It lacks what it never answered, and refused of a volume of each mode that is in use.
+        """
+        if method in self._served:
+            return False
+        refused = self._refused.setdefault(method, set())
+        refused.add(target.claim.block)
+        active = (one for one in self._targets.values() if not one.suspended)
+        return refused >= {one.claim.block for one in active if one.mounted or method == HEALTH}
 
     def _lacks(self, method: str) -> None:
         if method in (HEALTH, STATS, STORAGE):

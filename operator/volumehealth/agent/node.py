@@ -228,10 +228,10 @@ class NodeAgent:
             self._share_out(group)
 
     def _forget_answers(self, targets: Mapping[ClaimRef, Target]) -> None:
-        """Drop answers that were given before a claim was wanted as it is now: by another Pod, or by a check that is off."""
+        """Drop answers from before a claim was wanted as it is now: of another Pod, a check that is off, a suspended policy."""
         for ref, target in targets.items():
             before = self._targets.get(ref)
-            if before is not None and before.paths != target.paths:
+            if before is not None and target.is_anew(before):
                 self._ledger.uncover(target.claim)
             for observer in Observer:
                 wanted = target.capacity is not None if observer is Observer.CAPACITY else target.health

@@ -63,6 +63,10 @@ class Target:
         """Namespace and name of the claim."""
         return str(self.claim.ref)
 
+    def is_anew(self, before: "Target") -> bool:
+        """Tell whether what was answered before says nothing now: another Pod uses it, or its policy was suspended."""
+        return before.paths != self.paths or (before.suspended and not self.suspended)
+
     @property
     def use(self) -> VolumeUse:
         """What the node's own looks are told of it."""

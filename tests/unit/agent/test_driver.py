@@ -282,3 +282,76 @@ async def test_an_errno_of_a_driver_without_a_health_call_is_told_until_the_call
         assert found.silence("vol-1") == ""
         driver.behave()
         await found.until(lambda: found.said("vol-1") == [])
+
+
+async def test_an_errno_ends_when_the_call_works_again_though_nothing_is_counted() -> None:
+    async with SimulatedDriver(node_capabilities={"GET_VOLUME_STATS"}) as driver, asked(driver) as found:
+        params = Params(methods=("NodeGetVolumeStats",), message="failed to get stats: input/output error")
+        driver.misbehave(Quirk.ERRORS, params)
+        await found.until(lambda: found.said("vol-1") == ["BackendError"])
+        driver.behave()
+        driver.volumes["vol-1"].used = driver.volumes["vol-1"].capacity = 0
+        await found.until(lambda: found.said("vol-1") == [])
+
+
+@pytest.mark.parametrize("generation", Generation)
+async def test_a_driver_that_cannot_look_into_block_volumes_still_tells_of_the_others(
+    generation: Generation,
+) -> None:
+    """UNIMPLEMENTED about one volume is a word about that volume, and not about the driver."""
+    method = "NodeGetVolumeStats" if generation is Generation.LEGACY else "NodeGetVolumeHealth"
+    async with SimulatedDriver(generation=generation) as driver:
+        wanted = targets(driver)
+        raw = wanted["shop/vol-1"]
+        wanted["shop/vol-1"] = replace(raw, claim=replace(raw.claim, block=True))
+        driver.misbehave(
+            Quirk.ERRORS, Params(methods=(method,), volumes=("vol-1",), code="UNIMPLEMENTED", message="block")
+        )
+        driver.fault("vol-2", Fault.IO_ERRORS, plane=Plane.NODE)
+        async with asked(driver) as found:
+            found.watch.demand(wanted)
+            await found.until(lambda: found.silence("vol-1") == "CallFailed" and found.said("vol-2"))
+            assert found.watch.status.state is SourceState.ANSWERING
+            assert found.watch.status.health_api is not HealthAPI.NONE
+            driver.clear("vol-2")
+            await found.until(lambda: not found.said("vol-2"))
+            assert method in found.watch.status.methods
+
+
+async def test_what_was_said_of_the_storage_ends_with_the_call_that_said_it() -> None:
+    """A driver that is replaced by one without NodeGetStorageHealth can never take it back."""
+    async with SimulatedDriver(generation=Generation.V1_13) as driver:
+        driver.backend = {"StorageDegraded": "one path is down"}
+        async with asked(driver, pace=replace(PACE, reidentify=0.1)) as found:
+            await found.until(lambda: found.watch.status.storage)
+            driver.node = frozenset({"GET_VOLUME_HEALTH", "GET_VOLUME_STATS"})
+            await found.until(lambda: "NodeGetStorageHealth" not in found.watch.status.methods)
+            assert found.watch.status.storage == ()
+
+
+async def test_a_driver_that_is_replaced_by_one_that_sends_no_condition_is_not_waited_for() -> None:
+    """Facts D15: that it was sent without the capability once says nothing of a newer driver."""
+    async with SimulatedDriver(node_capabilities={"GET_VOLUME_STATS", "VOLUME_CONDITION"}) as driver:
+        driver.misbehave(Quirk.HIDES_CAPABILITIES)
+        async with asked(driver, pace=replace(PACE, reidentify=0.1)) as found:
+            await found.until(lambda: found.watch.status.health_api is HealthAPI.VOLUME_CONDITION)
+            driver.misbehave(Quirk.NIL_CONDITION, Params(methods=("NodeGetVolumeStats",)))
+            driver.node |= {"EXPAND_VOLUME"}
+            await found.until(lambda: found.watch.status.health_api is HealthAPI.NONE)
+
+
+async def test_an_answer_about_the_mount_of_a_pod_that_was_replaced_is_none_about_the_next() -> None:
+    async with SimulatedDriver() as driver:
+        driver.fault("vol-1", Fault.IO_ERRORS, plane=Plane.NODE)
+        driver.misbehave(Quirk.SLOW, Params(methods=("NodeGetVolumeStats",), seconds=0.1))
+        async with asked(driver) as found:
+            await driver.called("NodeGetVolumeStats", times=3)  # they are under way
+            wanted = targets(driver)
+            one = wanted["shop/vol-1"]
+            publish = one.paths.publish.replace("uid-", "uid-next-")
+            driver.volumes["vol-1"].targets[publish] = 1
+            wanted["shop/vol-1"] = replace(one, paths=replace(one.paths, publish=publish))
+            found.watch.demand(wanted)
+            await driver.called("NodeGetVolumeStats", times=4)  # all three were answered
+            assert found.said("vol-1") == []
+            await found.until(lambda: found.said("vol-1"))

@@ -68,6 +68,14 @@ def test_a_suspended_policy_keeps_what_was_said_and_asks_nothing() -> None:
     assert (found.health, found.capacity, found.expected) == (False, None, ())
 
 
+def test_what_was_answered_before_a_policy_was_suspended_says_nothing_when_it_goes_on() -> None:
+    suspended, asked = make_target(policy=make_policy(suspend=True)), make_target()
+    assert asked.is_anew(suspended)
+    assert not suspended.is_anew(asked)  # what was said stays
+    assert not asked.is_anew(asked)
+    assert make_target(make_pod(uid="uid-next")).is_anew(asked)
+
+
 @pytest.mark.parametrize(
     "known",
     {
