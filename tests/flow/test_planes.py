@@ -1136,6 +1136,18 @@ def test_a_claim_is_healthy_on_its_nodes_word_and_counted_so(world: World) -> No
     assert world.findings(checked, "db") == ["Inaccessible/VolumeUnmounted (Node a)"]
 
 
+def test_a_driver_that_never_answered_on_its_nodes_is_not_said_to_have_no_health_api(world: World) -> None:
+    (db,) = world.claims("db")
+    never = make_reported_driver(state=SourceState.UNREACHABLE, api=HealthAPI.NONE, methods=())
+    world.cluster.report("a", drivers=[never], complete=[db])
+    checked = world.check()
+    assert checked.counts.healthy_by_node == 1
+    assert checked.drivers[DRIVER].state is SourceState.NOT_CONNECTED
+    known = replace(never, methods=("NodeGetVolumeStats",))  # it was asked once, and is down
+    world.cluster.report("a", drivers=[known], complete=[db])
+    assert world.check().drivers[DRIVER].state is SourceState.UNSUPPORTED
+
+
 def test_a_claim_that_was_healthy_on_its_nodes_word_is_unknown_without_its_agent(world: World) -> None:
     (db,) = world.claims("db")
     mute = make_reported_driver(state=SourceState.UNSUPPORTED, api=HealthAPI.NONE)

@@ -687,6 +687,30 @@ async def test_d15_a_promised_get_that_is_unimplemented_is_not_missed() -> None:
         assert driver.calls[GET] == 1
 
 
+@pytest.mark.parametrize("refused", ["vol-1", "vol-2", "vol-3"])
+async def test_d15_a_get_that_is_unimplemented_for_one_volume_is_one_for_all_others(refused: str) -> None:
+    """UNIMPLEMENTED about one volume is a word about that volume, and not about the driver."""
+    async with SimulatedDriver(capabilities=GET_ONLY) as driver, ProberRig(driver) as rig:
+        driver.misbehave(Quirk.ERRORS, Params(methods=(GET,), volumes=(refused,), code="UNIMPLEMENTED"))
+        bad = next(one for one in driver.volumes if one != refused)
+        driver.fault(bad, Fault.DISK_FAILURE)
+        await rig.want()
+        for _ in range(3):
+            await rig.after(60)
+            assert rig.state.state is SourceState.ANSWERING
+            assert rig.about(bad).outcome is Outcome.ADVERSE
+            assert rig.about(refused).reason == "CallFailed"
+
+
+async def test_d15_a_get_that_is_unimplemented_for_every_volume_is_done_without() -> None:
+    async with SimulatedDriver(capabilities=GET_ONLY) as driver, ProberRig(driver) as rig:
+        driver.misbehave(Quirk.UNIMPLEMENTED, Params(methods=(GET,)))
+        await rig.want()
+        await rig.after(60)
+        assert rig.state.state is SourceState.UNSUPPORTED
+        assert driver.calls[GET] <= 4
+
+
 async def test_d15_a_driver_that_hides_its_capabilities_is_not_called() -> None:
     async with SimulatedDriver() as driver, ProberRig(driver) as rig:
         driver.misbehave(Quirk.HIDES_CAPABILITIES)

@@ -67,6 +67,8 @@ class Poller:
         self._timeout = limits.identify_timeout
         self._list_seconds = 0.0
         self._failed_lists = 0
+        self._gets_served = False
+        self._gets_refused: set[str] = set()
         self.list_trouble = ""
         self._more = 0
 
@@ -249,9 +251,10 @@ class Poller:
         except VolumeNotFound as error:
             self._answered()
             await self._not_found(calls, handle, words(error))
-        except CallNotSupported:
-            self._standing.lacks(self.plan.get_call)
         except CsiError as error:
+            if isinstance(error, CallNotSupported) and self._is_missing(handle):
+                self._standing.lacks(self.plan.get_call)
+                return
             self._standing.worked(start)
             heard = self.board.gets
             (heard.unheard if isinstance(error, DriverUnreachable) else heard.failed)(
@@ -262,7 +265,13 @@ class Poller:
             self._answered()
             self.board.got(handle, conditions, self._standing.now())
 
+    def _is_missing(self, handle: str) -> bool:
+        """Tell whether the driver lacks the get that it refused of a volume: some know it for a kind of volumes only."""
+        self._gets_refused.add(handle)
+        return not self._gets_served and len(self._gets_refused) >= min(ENOUGH_VOLUMES, len(self._queue))
+
     def _answered(self) -> None:
+        self._gets_served = True
         if not self.board.by_list:  # else the list decides whether the driver answers
             self._standing.ok()
 

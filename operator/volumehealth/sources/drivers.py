@@ -46,14 +46,14 @@ def through_agents(driver: DriverState, observed: ObservedDriver | None) -> Driv
 
     Returns:
         Answering if its node plugin has a health call. Unsupported if no node has seen one: a controller agent cannot
-        help there as far as is known, so nothing asks for one.
+        help there as far as is known, so nothing asks for one. As it was if it never answered on any node.
     """
     if observed is None:
         return driver
     driver = replace(
         driver, unseen=unseen(observed.unseen), limits="; ".join(sorted(observed.limits)[:_LIMITS])
     )
-    if driver.state is not SourceState.NOT_CONNECTED:
+    if driver.state is not SourceState.NOT_CONNECTED or not observed.identified:
         return driver
     nodes = "1 node" if observed.nodes == 1 else f"{observed.nodes} nodes"
     if observed.health_api is HealthAPI.NONE:

@@ -257,9 +257,12 @@ def _drivers(agents: Collection[reports.NodeAgent], wanted: Collection[str]) -> 
 def _together(
     told: Sequence[ReportedDriver], unseen: Mapping[str, int], limits: frozenset[str]
 ) -> ObservedDriver:
-    able = [driver for driver in told if driver.health_api is not HealthAPI.NONE] or told
+    identified = [driver for driver in told if driver.methods or not driver.state.is_down]
+    able = [driver for driver in identified if driver.health_api is not HealthAPI.NONE] or identified or told
     since = min(driver.since for driver in able)
-    return ObservedDriver(len(able), able[0].health_api, able[0].methods, since, unseen, limits)
+    return ObservedDriver(
+        len(able), able[0].health_api, able[0].methods, since, unseen, limits, identified=bool(identified)
+    )
 
 
 def _limits(agents: Iterable[reports.NodeAgent]) -> dict[str, set[str]]:

@@ -295,6 +295,9 @@ def _why_silent(agent: NodeAgent, driver: str, able: set[str]) -> tuple[str, str
         if (driver not in able) if known is None else known.health_api is HealthAPI.NONE:
             return None
         return str(SilenceReason.AGENT_SILENT), silent_words(agent)
+    if known is None and agent.report is not None and agent.report.omitted.drivers:
+        words = f"the report of {agent.node} is too long: it leaves drivers out, and what {driver} says is unknown"
+        return str(SilenceReason.LIST_INCOMPLETE), words
     if known is None or (cannot_answer(known) and not (known.state.is_down and driver in able)):
         return None
     if not answers(known):

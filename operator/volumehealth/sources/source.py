@@ -71,6 +71,7 @@ class ObservedDriver:
         since: since when the first of them answers.
         limits: what its nodes do not see of claims that they can judge.
         unseen: of how many claims its nodes cannot say that they are healthy, by why.
+        identified: an agent has learnt what it can do; a driver that never answered may have a health call or not.
     """
 
     nodes: int
@@ -79,6 +80,7 @@ class ObservedDriver:
     since: datetime
     unseen: Mapping[str, int] = field(default_factory=dict)
     limits: frozenset[str] = frozenset()
+    identified: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,12 @@ def test_what_nodes_do_not_see_of_claims_that_they_can_judge_is_named() -> None:
     assert driver.limits == "device only; lost writes"
 
 
+def test_of_a_driver_that_never_answered_on_any_node_nobody_knows_whether_it_has_a_health_call() -> None:
+    driver = DriverState("d.example.com", SourceState.NOT_CONNECTED, START)
+    observed = ObservedDriver(1, HealthAPI.NONE, (), START, identified=False)
+    assert through_agents(driver, observed) == driver
+
+
 def test_a_driver_that_answers_on_its_nodes_says_it_too() -> None:
     driver = told({BLIND: 1}, health_api=HealthAPI.VOLUME_CONDITION)
     assert (driver.state, driver.unseen) == (

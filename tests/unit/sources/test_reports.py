@@ -127,6 +127,17 @@ def test_why_a_volume_is_silent_is_said_once() -> None:
     assert [one.outcome for one in answers["wal"]] == [Outcome.ADVERSE]
 
 
+def test_of_a_driver_that_a_report_leaves_out_nothing_is_known() -> None:
+    """It may be silent, or not answer: the claims that it does not name are not those of a driver without a call."""
+    cluster, usage = scene()
+    cluster.report("a", make_entry(WAL), drivers=[], omitted=Omitted(drivers=1), complete=[DB])
+    answers = said(cluster, usage, agent(cluster))
+    assert [one.reason for one in answers["db"]] == ["ListIncomplete"]
+    assert [one.outcome for one in answers["wal"]] == [Outcome.ADVERSE]
+    cluster.report("a", drivers=[], complete=[DB])
+    assert said(cluster, usage, agent(cluster)) == {}
+
+
 def test_a_silent_agent_is_missed_only_for_drivers_that_could_answer() -> None:
     cluster, usage = scene()
     cluster.report("a", drivers=[make_reported_driver(state=SourceState.UNSUPPORTED, api=HealthAPI.NONE)])
