@@ -518,6 +518,35 @@ async def test_d6_an_empty_legacy_list_speaks_for_the_only_volume_but_not_for_se
 # ---- rule 4 of the design, D17: the source itself ----
 
 
+async def test_d6_what_a_1_13_list_leaves_out_does_not_make_not_found_believed() -> None:
+    """An array that came back without its inventory lists nothing, and knows nothing of what it is asked."""
+    async with SimulatedDriver(generation=Generation.V1_13) as driver, ProberRig(driver) as rig:
+        driver.fault("vol-1", Fault.DISK_FAILURE)
+        await rig.want()
+        driver.clear("vol-1")
+        driver.misbehave(Quirk.NOT_FOUND)
+        await rig.after(75)
+        for _ in range(4):
+            await rig.after(60)
+            assert rig.about("vol-1").reason == "CallFailed"
+        assert not rig.answers.healthy
+        assert {rig.about(one).outcome for one in ("vol-2", "vol-3")} == {Outcome.SILENT}
+        driver.behave()
+        await rig.after(120)
+        assert rig.answers.healthy == set(driver.volumes)
+
+
+async def test_d6_of_a_1_13_driver_whose_list_is_empty_not_found_is_believed_if_get_knows_another() -> None:
+    async with SimulatedDriver(generation=Generation.V1_13) as driver, ProberRig(driver) as rig:
+        driver.fault("vol-1", Fault.DISK_FAILURE)
+        await rig.want()
+        driver.clear("vol-1")
+        driver.misbehave(Quirk.NOT_FOUND, Params(volumes=("vol-1",)))
+        await rig.after(130)
+        assert rig.says("vol-1") == "Inaccessible/VolumeNotFound"
+        assert rig.answers.healthy == {"vol-2", "vol-3"}
+
+
 async def test_d17_half_of_a_drivers_volumes_not_found_at_once_speaks_against_the_source() -> None:
     async with (
         SimulatedDriver(capabilities=GET_ONLY, volumes=volumes(30)) as driver,
@@ -793,6 +822,29 @@ async def test_a_local_controller_still_tells_of_a_volume_of_its_own_node_that_i
         await rig.after(600)
         assert rig.says("vol-2") == "Inaccessible/VolumeNotFound"
         assert {rig.says(handle) for handle in NINE[3:]} == {"NotListed"}
+
+
+ONLY_VOLUMES = {
+    "of another node": ("kubernetes.io/hostname In n1", False, "NotListed"),
+    "of a node, known before": ("kubernetes.io/hostname In n1", True, "Inaccessible/VolumeNotFound"),
+    "of a zone": ("topology.ebs.csi.aws.com/zone In z1", False, "Inaccessible/VolumeNotFound"),
+}
+
+
+@pytest.mark.parametrize("generation", list(Generation))
+@pytest.mark.parametrize(("place", "known", "said"), ONLY_VOLUMES.values(), ids=ONLY_VOLUMES.keys())
+async def test_the_only_volume_that_is_wanted_is_gone_if_the_controller_may_know_it(
+    place: str, known: bool, said: str, generation: Generation
+) -> None:
+    """Field case 14: a controller that is local to a node is asked about the one volume of another node."""
+    async with SimulatedDriver(volumes=["vol-0", "vol-1"], generation=generation) as driver, ProberRig(driver) as rig:
+        if known:
+            driver.fault("vol-1", Fault.IO_ERRORS)
+            await rig.want(["vol-1"], topology={"vol-1": place})
+        del driver.volumes["vol-1"]
+        await rig.want(["vol-1"], topology={"vol-1": place}, adverse={"vol-1"})
+        await rig.after(600)
+        assert rig.says("vol-1") == said
 
 
 async def test_a_controller_that_knows_volumes_of_several_nodes_speaks_for_all() -> None:

@@ -151,6 +151,10 @@ class GetResults:
         """Tell whether another volume got an explicit answer at `since` or later."""
         return any(at >= since and handle != other_than for handle, at in self._speakers)
 
+    def denied(self) -> list[str]:
+        """Return the volumes of which the driver says that they are not there."""
+        return [handle for handle, record in self.others.items() if record.said is GetOutcome.NOT_FOUND]
+
     def expire(self, now: Moment, age: float) -> None:
         """Make every outcome that is older than `age` seconds an outdated one."""
         for handle in self._older(now.mono - age):

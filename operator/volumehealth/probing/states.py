@@ -141,6 +141,9 @@ class VolumeStatesBuilder:
         unsure = self._heard.unsure
         confirmed = (self._lists.open.keys() | unsure) & self._gets.healthy
         listed = self._lists.healthy - unsure if unsure else self._lists.healthy
+        # What it presumes of a volume does not count that the driver itself says it does not know.
+        denied = self._lists.presumed.intersection(self._gets.denied())
+        listed = listed - denied if denied else listed
         return listed | confirmed if confirmed else listed
 
     def _healthy_by_last_list(self) -> frozenset[str]:

@@ -5,8 +5,10 @@ stays the same object, so that a steady driver costs its readers an identity che
 """
 
 import math
+import re
 from collections.abc import Iterator, Set
 from dataclasses import replace
+from heapq import nsmallest
 
 from volumehealth.model.health import Condition
 from volumehealth.probing.gets import GetOutcome, GetResults
@@ -17,6 +19,8 @@ from volumehealth.probing.results import ListResult
 from volumehealth.probing.spec import FROM_ANYWHERE, ProbeLimits, Topology
 from volumehealth.probing.states import Inputs, VolumeStates, VolumeStatesBuilder
 
+_WIDE = re.compile(r"(?:[^;]*/(?:zone|region) [^;]*(?:; )?)+")
+"""A place of which no controller is local to a node of it: every label names a zone or a region."""
 _WITNESSES = 2
 """Volumes of each place that a controller is asked about, to find out whether it knows those of that place."""
 _PLACES = 2
@@ -62,7 +66,10 @@ class VolumeStore:
             return frozenset()
         if not self.by_list:
             return self._wanted
-        return self._lists.open.keys() | self._witnesses() if self._placed else self._lists.open.keys()
+        asked = self._lists.open.keys()
+        if self._placed:
+            asked = asked | self._witnesses()
+        return asked | self._presumed_witnesses()
 
     @property
     def by_list(self) -> bool:
@@ -167,8 +174,8 @@ class VolumeStore:
         lists_tell = (
             self.by_list
             and lists.read is not None
-            # another volume is healthy by it, or it is whole and names any; an only volume has no other
-            and (lists.healthy or (lists.whole and (lists.named or alone)))
+            # another volume is said to be healthy, or it is whole and names any; an only volume has no other
+            and (len(lists.healthy) > len(lists.presumed) or (lists.whole and (lists.named or alone)))
         )
         if lists_tell:
             return True
@@ -180,11 +187,14 @@ class VolumeStore:
         """Tell whether the driver's word that a volume is not there counts.
 
         A controller that is local to a node knows the volumes of that node only. So it must know another volume that
-        can be reached from the same nodes, or volumes of different ones, which shows that it is not local.
+        can be reached from the same nodes, or volumes of different ones, which shows that it is not local. Of an only
+        volume it must have known something before, unless that can be reached from a whole zone.
         """
         here = self._from(handle)
-        if not here or len(self._wanted) == 1:
+        if not here:
             return True
+        if len(self._wanted) == 1:
+            return here in self._known_places or _WIDE.fullmatch(here) is not None
         known = self._heard_of()
         return here in known or len(known) > 1
 
@@ -220,8 +230,11 @@ class VolumeStore:
 
         A list of CSI 1.13 names what is bad. A controller that is local to a node leaves out the volumes of all other
         nodes as well; so it speaks for those only that are reached from where it is known to know a volume, or for all if
-        it knows volumes of different places.
+        it knows volumes of different places. Nor does it speak of any volume if the driver knows none that it is asked
+        about.
         """
+        if self._lists.presumed and self._plan.gets and self._denied_witness() and not any(self._known()):
+            return self._lists.presumed
         presumed = self._lists.presumed & self._placed
         if not (presumed and self._plan.gets):
             return frozenset()
@@ -255,6 +268,18 @@ class VolumeStore:
             if len(chosen) < _WITNESSES:
                 chosen.append(handle)
         return {handle for chosen in found.values() for handle in chosen}
+
+    def _presumed_witnesses(self) -> frozenset[str]:
+        """Return a few volumes that are healthy only because a list leaves them out, if the driver denies to know another.
+
+        What they answer tells whether it knows any.
+        """
+        if self._lists.presumed and self.gets.denied():
+            return frozenset(nsmallest(_WITNESSES, self._lists.presumed))
+        return frozenset()
+
+    def _denied_witness(self) -> bool:
+        return any(handle in self._lists.presumed for handle in self.gets.denied())
 
     def witness(self, handle: str) -> str | None:
         """Return another volume that should answer if the driver does; None if none is known to."""
