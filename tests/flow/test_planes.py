@@ -327,6 +327,23 @@ def test_a_clock_that_is_an_hour_ahead_makes_no_trouble_an_hour_old(world: World
     assert world.notified[4:] == ["Found db ResizeStuck"]
 
 
+@pytest.mark.parametrize("hours", [1, -1])
+def test_what_a_pod_waits_for_lately_is_so_whatever_clock_is_an_hour_off(world: World, hours: int) -> None:
+    """Faults B6: what is said of the Pod now and then explains why it waits, until it has not been said for long."""
+    world.claims("db")
+    world.check()
+    theirs = world.clock.now()
+    world.clock.set_wall(timedelta(hours=hours))
+    pod = world.waits("a", since=theirs, said=())
+    for minutes in range(0, 60, 4):
+        again = theirs + timedelta(minutes=minutes)
+        world.cluster.pod_events[pod.uid] = (PodEvent("ImageQuotaWait", "the registry is busy", again),)
+        world.after(minutes=4)
+    assert world.notified == []
+    world.after(minutes=24)
+    assert world.notified == ["Found db CannotMount a"]
+
+
 def test_a_clock_that_is_set_back_keeps_no_trouble_young(world: World) -> None:
     """Faults B6: what was seen to hang for 15 minutes hangs for 15 minutes, whatever the clock says now."""
     (claim,) = world.claims("db", "wal")[:1]

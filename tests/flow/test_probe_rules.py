@@ -837,7 +837,10 @@ async def test_the_only_volume_that_is_wanted_is_gone_if_the_controller_may_know
     place: str, known: bool, said: str, generation: Generation
 ) -> None:
     """Field case 14: a controller that is local to a node is asked about the one volume of another node."""
-    async with SimulatedDriver(volumes=["vol-0", "vol-1"], generation=generation) as driver, ProberRig(driver) as rig:
+    async with (
+        SimulatedDriver(volumes=["vol-0", "vol-1"], generation=generation) as driver,
+        ProberRig(driver) as rig,
+    ):
         if known:
             driver.fault("vol-1", Fault.IO_ERRORS)
             await rig.want(["vol-1"], topology={"vol-1": place})

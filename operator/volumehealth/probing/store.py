@@ -66,10 +66,8 @@ class VolumeStore:
             return frozenset()
         if not self.by_list:
             return self._wanted
-        asked = self._lists.open.keys()
-        if self._placed:
-            asked = asked | self._witnesses()
-        return asked | self._presumed_witnesses()
+        witnesses = self._witnesses() if self._placed else set[str]()
+        return self._lists.open.keys() | witnesses | self._presumed_witnesses()
 
     @property
     def by_list(self) -> bool:

@@ -42,6 +42,7 @@ class ClusterObjects(ContextSource):
         self._missing = kubernetes.Missing()
         self._gone, self._troubled = Seen(), Seen()
         self._waiting, self._attaching, self._lasting = Seen(), Seen(), Seen()
+        self._heard = Seen()
 
     def observe(self, asked: Asked) -> Steps[Observed]:
         """Return what is said of the policy's claims."""
@@ -115,6 +116,16 @@ class ClusterObjects(ContextSource):
             for pod in pods
         ]
 
+    def _events_heard(self) -> Mapping[waiting.Heard, datetime | None]:
+        """Return when what is said of Pods that wait was said last, as far as our own clock can know."""
+        view = self._context.view
+        told = {
+            waiting.heard_of(pod, event): event.last
+            for pod in view.pods_waiting.values()
+            for event in view.pod_events.get(pod.uid, ())
+        }
+        return self._heard.since(told, self._context.moment)
+
     def _attachments(self) -> Sequence[Attachment]:
         """Return the attachments that are on their way, each for no longer than we can have seen it."""
         on_its_way = {
@@ -164,6 +175,7 @@ class ClusterObjects(ContextSource):
                 view.pods_of,
                 troubled=troubles,
                 now=now,
+                heard=self._events_heard(),
             )
             yield from waiting.attachments_that_hang(attachments, self._claims_of, view.pods_of, now=now)
         yield from waiting.slow_conditions(self._slow(), now=now)

@@ -9,7 +9,9 @@ the same Event is made for a Secret that is not there. Formats: kubelet `MountVo
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from volumehealth.model.clock import LONG_AGO, rfc3339
 from volumehealth.model.cluster import Attachment, Claim, Pod, PodEvent
@@ -63,6 +65,8 @@ _VOLUME = re.compile(r'\bvolume "([^"]{1,253})"')
 _UNMOUNTED = re.compile(r"\bunmounted volumes=\[([^\]]{0,4096})\]")
 _HELD = re.compile(r"(?i)multi-attach error|waiting for detach|already (exclusively attached|used by pod)")
 
+Heard = tuple[str, str, str]
+"""The uid of a Pod, and the reason and message of an Event about it."""
 ClaimAnswers = Iterator[tuple[ClaimRef, Answer]]
 
 
@@ -74,6 +78,7 @@ def pods_that_cannot_mount(
     *,
     troubled: Collection[str],
     now: datetime,
+    heard: Mapping[Heard, datetime | None] = MappingProxyType({}),
 ) -> ClaimAnswers:
     """Tell of claims for which a Pod waits.
 
@@ -84,6 +89,7 @@ def pods_that_cannot_mount(
         pods_of: the Pods that use a claim.
         troubled: nodes that are not Ready or gone: they mount nothing, and are told of themselves.
         now: the moment.
+        heard: when Events were seen last by our own clock; those that are not in it by their own.
     """
     for pod in pods:
         wait, said = pod.waits, events.get(pod.uid)
@@ -96,7 +102,8 @@ def pods_that_cannot_mount(
             if claim is None or claim.phase != "Bound":
                 continue
             text = _why(said, {name, claim.volume})
-            if text is None and now - since >= MUTE_AFTER and _is_mute(said, now=now):
+            mute = text is None and now - since >= MUTE_AFTER
+            if mute and _is_mute([_dated(pod, event, heard) for event in said], now=now):
                 text = "no Event says why"
             if text is not None:
                 yield ref, _answer(pod, ref, text, pods_of(ref), since=since, now=now)
@@ -171,6 +178,15 @@ def _rank(event: PodEvent) -> tuple[bool, float]:
 
 def _when(event: PodEvent) -> float:
     return event.last.timestamp() if event.last is not None else 0.0
+
+
+def heard_of(pod: Pod, event: PodEvent) -> Heard:
+    """Return what names an Event about a Pod, however often it comes."""
+    return pod.uid, event.reason, event.message
+
+
+def _dated(pod: Pod, event: PodEvent, heard: Mapping[Heard, datetime | None]) -> PodEvent:
+    return replace(event, last=heard.get(heard_of(pod, event), event.last))
 
 
 def _is_mute(events: Sequence[PodEvent], *, now: datetime) -> bool:
