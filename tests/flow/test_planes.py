@@ -305,6 +305,7 @@ def test_a_clock_that_is_an_hour_ahead_makes_no_trouble_an_hour_old(world: World
     """Faults B6: a node, a Pod, an attachment and a resize have their times by other clocks than the operator's."""
     (claim,) = world.claims("db", "wal")[:1]
     world.check()
+    world.clock.advance(seconds=90)  # since the last look without these
     ours, theirs = world.clock.now() + timedelta(hours=1), world.clock.now()
     world.clock.set_wall(ours - theirs)
     world.cluster.set_node("a", "Unknown", since=theirs)
@@ -369,6 +370,17 @@ def test_a_clock_that_is_set_back_keeps_no_trouble_young(world: World) -> None:
 def test_a_node_that_was_deleted_is_gone_for_no_longer_because_the_clock_is_set_ahead(world: World) -> None:
     world.claims("db")
     world.check()
+    world.cluster.delete_node("a")
+    world.clock.set_wall(timedelta(hours=1))
+    world.after(minutes=4)
+    assert world.notified == []
+    world.after(minutes=2)
+    assert world.notified == ["Found db NodeFailed a"]
+
+
+def test_a_node_that_was_deleted_before_the_first_check_is_gone_for_no_longer_either(world: World) -> None:
+    world.claims("db")
+    world.cluster.set_node("a")
     world.cluster.delete_node("a")
     world.clock.set_wall(timedelta(hours=1))
     world.after(minutes=4)

@@ -59,7 +59,7 @@ class PlainCluster:
         self.annotations: dict[ClaimRef, dict[str, str]] = {}
         self.pod_events: dict[str, tuple[PodEvent, ...]] = {}
         self.nodes: dict[str, Node] = {}
-        self.nodes_gone: dict[str, datetime] = {}
+        self.nodes_gone: dict[str, float] = {}
         self.csinodes: dict[str, NodeDrivers] = {}
         self.attachments: dict[str, Attachment] = {}
         self.reports: dict[str, VolumeHealthReport] = {}

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from volumehealth.cluster.nodeobjects import AgentPod, LeaseRow
@@ -41,9 +40,9 @@ class Table(Generic[Key, Row]):
 
 
 class NodeTable(Table[str, Node]):
-    """Nodes, and since when those are gone that were deleted before our eyes."""
+    """Nodes, and since when (monotonic seconds) those are gone that were deleted before our eyes."""
 
-    def __init__(self, rows: dict[str, Node], gone: dict[str, datetime], clock: Clock) -> None:
+    def __init__(self, rows: dict[str, Node], gone: dict[str, float], clock: Clock) -> None:
         super().__init__(rows, lambda node: node.name)
         self._gone = gone
         self._clock = clock
@@ -58,7 +57,7 @@ class NodeTable(Table[str, Node]):
         if key in self._rows:
             if len(self._gone) >= _MOST_GONE:
                 del self._gone[next(iter(self._gone))]
-            self._gone[key] = self._clock.now()
+            self._gone[key] = self._clock.monotonic()
         super().drop(key)
 
 

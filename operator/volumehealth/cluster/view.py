@@ -5,7 +5,6 @@ StorageClasses are not watched: policies select them by name, which claims and v
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
 from enum import StrEnum
 from random import Random
 from types import MappingProxyType
@@ -117,7 +116,7 @@ class ClusterView:
         records: by reference.
         drivers: VolumeHealthDrivers by name.
         nodes: by name.
-        nodes_gone: since when nodes are gone that were deleted before our eyes.
+        nodes_gone: since when (monotonic seconds) nodes are gone that were deleted before our eyes.
         csinodes: by the node's name.
         attachments: those with an error, by name.
         reports: by name.
@@ -164,7 +163,7 @@ class ClusterView:
         self._reads_pod_events = pod_events
         self.pod_events: Mapping[str, Sequence[PodEvent]] = self._pod_events.events
         self.nodes: Mapping[str, Node] = MappingProxyType(rows.nodes)
-        self.nodes_gone: Mapping[str, datetime] = MappingProxyType(rows.gone)
+        self.nodes_gone: Mapping[str, float] = MappingProxyType(rows.gone)
         self.csinodes: Mapping[str, NodeDrivers] = MappingProxyType(rows.csinodes)
         self.attachments: Mapping[str, Attachment] = MappingProxyType(rows.attachments)
         self.reports: Mapping[str, VolumeHealthReport] = MappingProxyType(rows.reports)
@@ -304,7 +303,7 @@ class _NodeRows:
 
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
-        self.gone: dict[str, datetime] = {}
+        self.gone: dict[str, float] = {}
         self.csinodes: dict[str, NodeDrivers] = {}
         self.attachments: dict[str, Attachment] = {}
         self.reports: dict[str, VolumeHealthReport] = {}

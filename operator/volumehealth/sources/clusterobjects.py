@@ -40,7 +40,7 @@ class ClusterObjects(ContextSource):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._missing = kubernetes.Missing()
-        self._gone, self._troubled = Seen(), Seen()
+        self._troubled = Seen()
         self._waiting, self._attaching, self._lasting = Seen(), Seen(), Seen()
         self._heard = Seen()
 
@@ -99,12 +99,12 @@ class ClusterObjects(ContextSource):
         view = self._context.view
         if not view.follows("nodes"):
             return {}
-        missing = self._missing.since(self._context.usage.nodes, view.nodes, view.nodes_gone, now)
-        gone = self._gone.since(missing, self._context.moment)
+        moment = self._context.moment
+        missing = self._missing.since(self._context.usage.nodes, view.nodes, view.nodes_gone, moment)
         nodes = {node.name: node for node in view.nodes.values() if node.ready in kubernetes.NOT_READY}
-        since = self._troubled.since({name: node.since for name, node in nodes.items()}, self._context.moment)
+        since = self._troubled.since({name: node.since for name, node in nodes.items()}, moment)
         dated = (replace(node, since=since[name]) for name, node in nodes.items())
-        return kubernetes.troubled_nodes(dated, {name: gone[name] or now for name in missing}, now=now)
+        return kubernetes.troubled_nodes(dated, missing, now=now)
 
     def _pods_waiting(self) -> Sequence[Pod]:
         """Return the Pods that wait, each for no longer than we can have seen it wait."""

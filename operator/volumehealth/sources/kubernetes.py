@@ -23,6 +23,7 @@ from volumehealth.model.ids import NO_CSI_DRIVERS, ClaimRef
 from volumehealth.model.origin import Observer
 from volumehealth.model.text import clean_message
 from volumehealth.model.vocabulary import Reason
+from volumehealth.sources.moments import Moment
 from volumehealth.sources.usage import Usage
 
 ClaimAnswers = Iterator[tuple[ClaimRef, Answer]]
@@ -47,25 +48,26 @@ class NodeTrouble:
 
 
 class Missing:
-    """Since when nodes are missing that Pods are still bound to."""
+    """Since when nodes are missing that Pods are still bound to, by our own monotonic clock."""
 
     def __init__(self) -> None:
-        self._noticed: dict[str, datetime] = {}
+        self._noticed: dict[str, float] = {}
 
     def since(
-        self, used: Iterable[str], nodes: Mapping[str, Node], gone: Mapping[str, datetime], now: datetime
+        self, used: Iterable[str], nodes: Mapping[str, Node], gone: Mapping[str, float], moment: Moment
     ) -> Mapping[str, datetime]:
         """Return the nodes in use that do not exist, and since when that is known.
 
         Args:
             used: nodes that Pods with claims are bound to.
             nodes: those that exist.
-            gone: when nodes were deleted before our eyes.
-            now: the moment; a node that was gone before we looked counts from the first look.
+            gone: when (monotonic seconds) nodes were deleted before our eyes.
+            moment: the moment that counts; a node that was gone before we looked counts from the first look.
         """
         missing = [name for name in used if name not in nodes]
-        self._noticed = {name: gone.get(name) or self._noticed.get(name, now) for name in missing}
-        return self._noticed
+        first = moment.monotonic
+        self._noticed = {name: gone.get(name, self._noticed.get(name, first)) for name in missing}
+        return {name: moment.back_to(at) for name, at in self._noticed.items()}
 
 
 def troubled_nodes(

@@ -33,6 +33,10 @@ class Moment:
     wall: datetime
     monotonic: float
 
+    def back_to(self, monotonic: float) -> datetime:
+        """Return what our wall clock would have shown earlier, had nobody set it since; this moment if it is later."""
+        return self.wall - timedelta(seconds=max(0.0, self.monotonic - monotonic))
+
 
 class Seen:
     """Since when things are there, as far as our own clock can know: others wrote their times, by clocks of their own.
@@ -55,21 +59,17 @@ class Seen:
 
 
 def _within(told: datetime | None, looks: tuple[float, float], moment: Moment) -> datetime | None:
-    """Return a time that others told, between the last look without what it is about and the first one with it."""
+    """Return the time that others told if it can be right, and else the first look with what it is about.
+
+    It can be right if it lies between the last look without and the first one with it. If not, then their clock is
+    another one, and a time that is up to an interval late is better than an alarm that is up to an interval early.
+    """
     if told is None:
         return None
     before, first = looks
-    latest = _ago(first, moment)
-    if told > latest:
-        return latest
-    if before == -inf:
-        return told
-    earliest = _ago(before, moment)
-    return told if earliest - told <= _LATE else earliest
-
-
-def _ago(monotonic: float, moment: Moment) -> datetime:
-    return moment.wall - timedelta(seconds=max(0.0, moment.monotonic - monotonic))
+    latest = moment.back_to(first)
+    earliest = None if before == -inf else moment.back_to(before) - _LATE
+    return latest if told > latest or (earliest is not None and told < earliest) else told
 
 
 class Moments:

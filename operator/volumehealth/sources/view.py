@@ -1,7 +1,6 @@
 """What sources need of the cluster view."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Protocol
 
 from volumehealth.cluster.changes import Changes
@@ -68,7 +67,7 @@ class SourceView(Protocol):
         """See `cluster.view.ClusterView`."""
 
     @property
-    def nodes_gone(self) -> Mapping[str, datetime]:
+    def nodes_gone(self) -> Mapping[str, float]:
         """See `cluster.view.ClusterView`."""
 
     @property

@@ -1,6 +1,6 @@
 """What Kubernetes' objects say against volumes: when a node has failed, and who is accused of what."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -31,6 +31,7 @@ from volumehealth.sources.kubernetes import (
     troubled_nodes,
     unregistered_drivers,
 )
+from volumehealth.sources.moments import Moment
 from volumehealth.sources.source import Asked
 from volumehealth.sources.usage import Usage
 
@@ -72,23 +73,30 @@ def test_a_node_has_failed_once_it_was_not_ready_for_long_enough(node: Node, fai
     assert all(trouble.since <= NOW for trouble in troubles.values())
 
 
+def at(seconds: float, *, wall: datetime | None = None) -> Moment:
+    return Moment(wall or NOW + timedelta(seconds=seconds), 1000.0 + seconds)
+
+
 def test_a_node_that_is_gone_counts_from_its_deletion_or_from_the_first_look() -> None:
     missing = Missing()
-    seen = NOW - timedelta(minutes=4)
-    first = missing.since(
-        ["kept", "seen", "found"], {"kept": Node("kept", "True", START)}, {"seen": seen}, NOW
-    )
-    assert first == {"seen": seen, "found": NOW}
-    later = missing.since(["found"], {}, {}, NOW + AFTER)
+    kept = {"kept": Node("kept", "True", START)}
+    first = missing.since(["kept", "seen", "found"], kept, {"seen": 760.0}, at(0))
+    assert first == {"seen": NOW - timedelta(minutes=4), "found": NOW}
+    later = missing.since(["found"], {}, {}, at(300))
     assert later == {"found": NOW}, "the first look is remembered"
     assert troubled_nodes([], later, now=NOW + AFTER)["found"].since == NOW
 
 
 def test_a_node_that_is_back_is_not_missing_any_more_and_starts_anew() -> None:
     missing = Missing()
-    missing.since(["a"], {}, {}, NOW)
-    assert missing.since(["a"], {"a": Node("a", "True", NOW)}, {}, NOW + SECOND) == {}
-    assert missing.since(["a"], {}, {}, NOW + AFTER) == {"a": NOW + AFTER}
+    missing.since(["a"], {}, {}, at(0))
+    assert missing.since(["a"], {"a": Node("a", "True", NOW)}, {}, at(1)) == {}
+    assert missing.since(["a"], {}, {}, at(300)) == {"a": NOW + AFTER}
+
+
+def test_our_own_clock_that_is_set_ahead_makes_no_deletion_older() -> None:
+    tomorrow = NOW + timedelta(days=1)
+    assert Missing().since(["a"], {}, {"a": 990.0}, at(0, wall=tomorrow)) == {"a": tomorrow - 10 * SECOND}
 
 
 def failures(troubles: dict[str, NodeTrouble], usage: Usage) -> list[tuple[str, Answer]]:
