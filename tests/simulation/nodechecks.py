@@ -106,6 +106,8 @@ def segments(
             began = max(place.since - failure.start, 0.0)  # the node itself says since when it is not Ready
             again = failure.gone * sighting.fault.delay  # an operator that did not see it go begins to count
             ill_after = max(sighting.fault.delay - began, 0.0)
+            if world.jumped and any(failure.start < at < until for at in world.led):
+                ill_after = 0.0  # what was there at a process's first look is taken at its word, by whatever clock
             patience = replace(patience, ill=ill_after, slack=patience.slack + again)
         closing = 60.0
         gone = sighting.fault.observer is not Observer.API and any(

@@ -88,6 +88,7 @@ class World:
         edited: when a user edited a policy's status, by the policy's name.
         meddled: when a user changed what the product remembers of a claim, by the claim's name.
         jumped: whether a wall clock was set.
+        led: when processes began to lead.
         working: by Pod the process that led there last, since when, and what it does.
         nodes: nodes, their agents, and what is mounted there.
     """
@@ -118,6 +119,7 @@ class World:
         self.meddled: dict[str, list[float]] = {}
         self.edited: dict[str, list[float]] = {}
         self.jumped = False
+        self.led: list[float] = []
         self._good_specs: dict[str, Json] = {}
         self._deleted: dict[str, Json] = {}
         self.working: dict[str, tuple[Process, float, LeaderWork]] = {}
@@ -142,6 +144,7 @@ class World:
 
     def _leads(self, replica: Replica, work: LeaderWork) -> None:
         self.history.note(replica.name, "leads")
+        self.led.append(self.loop.time())
         process = current_process()
         self.working[replica.name] = (process, self.loop.time(), work)
         for wait in (0.0, *(self.random.uniform(0.0, most) for most in (0.05, 0.05, 5.0))):
