@@ -351,7 +351,8 @@ def _node_spoke(world: World, life: ClaimLife, event: Told, disturbed: Any) -> N
     late = 10.0 if undisturbed(event.at - 10.0, event.at, disturbed) else 900.0
     patiences = [one.patience for at, one in life.regimes if at <= event.at and one.patience is not None]
     least = min((one.after(ill=ill) for one in patiences), default=0.0)
-    span = nodechecks.said_for(world, life, event, late)
+    seen = max((1.1 * one.interval + 2.0 for one in patiences), default=0.0)
+    span = nodechecks.said_for(world, life, event, late, seen)
     if span < least - 1.0:
         what = "unhealthy" if ill else "recovered"
         world.history.violate(
@@ -763,9 +764,21 @@ def _timeless(value: Any) -> Any:
 def _difference(old: Any, new: Any) -> str:
     if old is None or new is None:
         return str((new or old)["metadata"]["name"])
-    before, after = old.get("status", {}), new.get("status", {})
-    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    return "; ".join(f"{name}: {before.get(name)} -> {after.get(name)}" for name in names)
+    return f"{new['metadata']['name']}: " + "; ".join(
+        _differences(old.get("status"), new.get("status"), "status")
+    )
+
+
+def _differences(old: Any, new: Any, path: str) -> Iterator[str]:
+    """Yield what differs, with its path."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in {**old, **new}:
+            yield from _differences(old.get(name), new.get(name), f"{path}.{name}")
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for number, (before, after) in enumerate(zip(old, new, strict=True)):
+            yield from _differences(before, after, f"{path}[{number}]")
+    elif old != new:
+        yield f"{path}: {old} -> {new}"
 
 
 def _gentle(world: World) -> None:

@@ -107,7 +107,9 @@ def segments(
             again = failure.gone * sighting.fault.delay  # an operator that did not see it go begins to count
             ill_after = max(sighting.fault.delay - began, 0.0)
             if world.jumped and any(failure.start < at < until for at in world.led):
-                ill_after = 0.0  # what was there at a process's first look is taken at its word, by whatever clock
+                ill_after = (
+                    0.0  # what was there at a process's first look is taken at its word, by whatever clock
+                )
             patience = replace(patience, ill=ill_after, slack=patience.slack + again)
         closing = 60.0
         gone = sighting.fault.observer is not Observer.API and any(
@@ -194,14 +196,15 @@ def _is(world: World, place: Place, at: float, fault: NodeFault) -> bool:
 # ---- what agents said ----
 
 
-def said_for(world: World, life: ClaimLife, event: Told, late: float) -> float:
-    """Return for how long a node's agent was alive and said what an Event tells, and nothing else.
+def said_for(world: World, life: ClaimLife, event: Told, late: float, seen: float) -> float:
+    """Return for how long a node's agent was alive and said what an Event tells, and nothing else for long.
 
     Args:
         world: after a run.
         life: the claim.
         event: on it.
         late: the longest that the Event may have been on its way.
+        seen: seconds after which a report was surely read; one that is replaced sooner may never be.
     """
     node, reason = sighting_of(event) or ("", "")
     ill, fault = is_abnormal(event), fault_of(reason)
@@ -219,7 +222,7 @@ def said_for(world: World, life: ClaimLife, event: Told, late: float) -> float:
             said += 0.0 if ill else end - start  # the mounting that it was said of has ended
         elif says is ill:
             said += _alive(world, node, start, end)
-        elif says is not None and calm(start, end, disturbed):
+        elif says is not None and any(last - first > seen for first, last in calm(start, end, disturbed)):
             said = 0.0
         elif says is not None:
             said += _alive(world, node, start, end)  # the operator may have seen the next report only

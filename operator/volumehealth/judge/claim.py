@@ -340,8 +340,8 @@ def not_looked_at(health: ClaimHealth) -> ClaimHealth:
 def resumed(health: ClaimHealth) -> ClaimHealth:
     """Return what a process that was started anew goes on from: it knows of no answer yet.
 
-    A finding that was about to be cleared is cleared after a whole `healthyAfter`; a place whose findings were all
-    said still needs no new confirmation.
+    A finding that was about to be cleared is cleared after a whole `healthyAfter`, and its record keeps saying since
+    when its source no longer says it; a place whose findings were all said still needs no new confirmation.
     """
     said = frozenset(
         origin
@@ -349,9 +349,7 @@ def resumed(health: ClaimHealth) -> ClaimHealth:
         if finding.clear_since is None and not finding.stale
         for origin in finding.origins
     )
-    findings = tuple(
-        replace(finding, clear_since=None, clear=NOTHING_ANSWERED) for finding in health.findings
-    )
+    findings = tuple(replace(finding, clear=NOTHING_ANSWERED) for finding in health.findings)
     return replace(health, findings=findings, pending=(), confirmed_origins=said)
 
 

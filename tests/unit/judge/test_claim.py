@@ -354,6 +354,23 @@ class TestRecovering:
         court.hears(healthy(), after=1)
         assert court.notified[1:] == [(RECOVERED, "DiskFailed", 1)]
 
+    def test_since_when_it_is_not_said_any_more_is_known_over_a_restart_and_the_delay_begins_anew(
+        self,
+    ) -> None:
+        court = Court()
+        court.hears(adverse(DEAD))
+        court.hears(healthy(), after=1)
+        court.hears(healthy(), after=4)
+        court.restarts()
+        judgement = court.hears(silent(), after=1)
+        assert judgement.health is not None
+        assert judgement.health.findings[0].clear_since == START + MINUTE
+        court.hears(healthy(), after=1)
+        court.hears(healthy(), after=4)
+        assert court.notified == [(FOUND, "DiskFailed", 1)]
+        court.hears(healthy(), after=1)
+        assert court.notified[1:] == [(RECOVERED, "DiskFailed", 1)]
+
     def test_a_recovered_claim_is_remembered_for_its_retention(self) -> None:
         court = Court(AT_ONCE)
         court.hears(adverse(LOST))
