@@ -328,6 +328,41 @@ def test_a_clock_that_is_an_hour_ahead_makes_no_trouble_an_hour_old(world: World
     assert world.notified[4:] == ["Found db ResizeStuck"]
 
 
+@pytest.mark.parametrize("observer", [Observer.DRIVER, Observer.CAPACITY])
+def test_one_answer_of_a_driver_that_an_agent_reports_is_one_until_it_is_asked_again(
+    world: World, observer: Observer
+) -> None:
+    """Faults B5: with an interval that is longer than the delays, what was said once neither lasts nor is over."""
+    world.spec = replace(SPEC, interval=timedelta(minutes=10))
+    db, wal = world.claims("db", "wal")
+    world.cluster.report("a")
+    world.check()
+    world.cluster.report("a", make_entry(db, origin=observer))
+    world.after(minutes=5, renew=("a",))
+    assert world.notified == []
+    world.cluster.report(
+        "a", make_entry(db, origin=observer), make_silent(wal)
+    )  # it is another volume's turn
+    world.after(minutes=4, renew=("a",))
+    assert world.notified == []
+    world.after(minutes=3, renew=("a",))
+    assert world.notified == ["Found db VolumeUnmounted a"]
+    world.cluster.report("a", make_silent(wal))
+    world.after(minutes=8, renew=("a",))
+    assert world.notified[1:] == []
+    world.after(minutes=4, renew=("a",))
+    assert world.notified[1:] == ["Recovered db VolumeUnmounted a"]
+
+
+def test_what_a_node_sees_itself_needs_no_second_ask(world: World) -> None:
+    """The agent looks at mounts every 15 seconds, whatever the interval."""
+    world.spec = replace(SPEC, interval=timedelta(minutes=10))
+    (db,) = world.claims("db")
+    world.cluster.report("a", make_entry(db, origin=Observer.MOUNT_TABLE))
+    world.after(minutes=3, renew=("a",))
+    assert world.notified == ["Found db VolumeUnmounted a"]
+
+
 @pytest.mark.parametrize("hours", [1, -1])
 def test_what_a_pod_waits_for_lately_is_so_whatever_clock_is_an_hour_off(world: World, hours: int) -> None:
     """Faults B6: what is said of the Pod now and then explains why it waits, until it has not been said for long."""

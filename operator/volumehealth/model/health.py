@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from volumehealth.model.clock import LONG_AGO
 from volumehealth.model.ids import ClaimRef, VolumeId
-from volumehealth.model.origin import Observer, Origin
+from volumehealth.model.origin import ASKED, Observer, Origin
 from volumehealth.model.origin import Source as Source
 from volumehealth.model.vocabulary import Reason
 
@@ -274,19 +274,31 @@ class HealthyOnNodes:
         claims: by driver, those of the policy that is judged of which the driver's node plugin says so.
         complete: by driver, those at which a node completed every look that is required, and found nothing.
         covered: by claim, the origins that have nothing against it; may hold claims of other policies too.
+        asked: by node, when its drivers were asked last.
     """
 
     at: datetime = LONG_AGO
     claims: Mapping[str, frozenset[ClaimRef]] = field(default_factory=lambda: MappingProxyType({}))
     complete: Mapping[str, frozenset[ClaimRef]] = field(default_factory=lambda: MappingProxyType({}))
     covered: Covered = field(default_factory=lambda: MappingProxyType({}))
+    asked: Mapping[str, datetime] = field(default_factory=lambda: MappingProxyType({}))
 
     def about(self, ref: ClaimRef) -> tuple[Answer, ...]:
         """Return what origins on nodes that have nothing against a claim say of it."""
         return tuple(
-            Answer(origin.source, Outcome.HEALTHY, self.at, origin.node, Via.AGENT, observer=origin.observer)
+            Answer(
+                origin.source,
+                Outcome.HEALTHY,
+                self._when(origin),
+                origin.node,
+                Via.AGENT,
+                observer=origin.observer,
+            )
             for origin in self.covered.get(ref, ())
         )
+
+    def _when(self, origin: Origin) -> datetime:
+        return self.asked.get(origin.node, self.at) if origin.observer in ASKED else self.at
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,9 @@ class Observer(StrEnum):
 ON_NODES = tuple(one for one in Observer if one not in (Observer.API, Observer.MONITOR))
 """Observers that agents report of."""
 
+ASKED = (Observer.DRIVER, Observer.CAPACITY)
+"""Observers on nodes that hear something only when the driver is asked, once in an interval."""
+
 
 class Origin(NamedTuple):
     """One observer at one place. A statement clears only what its own origin said.

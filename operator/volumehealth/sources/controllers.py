@@ -38,7 +38,7 @@ from volumehealth.model.text import clean_message
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.probing.spec import ProbeSpec
 from volumehealth.sources.liveness import AgentLiveness
-from volumehealth.sources.moments import Moment, Moments
+from volumehealth.sources.moments import Moment, Moments, last_round
 from volumehealth.sources.reports import NodeAgent
 
 GRACE = 30.0
@@ -82,12 +82,13 @@ class OwnProbers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What was made of a report, and of what."""
+    """What was made of a report, of what, and when the report was seen first, in monotonic seconds."""
 
     report: VolumeHealthReport
     volumes: frozenset[str]
     covered: frozenset[str] | None
     answers: DriverAnswers
+    heard: float
 
 
 @dataclass(slots=True)
@@ -172,7 +173,7 @@ class ControllerAnswers:
         if not expected:
             return own
         agents = self._liveness.evaluate(expected, reports, self._view.leases, moment)
-        reported = {names[name]: self._answers(names[name], agents[name], moment.wall) for name in expected}
+        reported = {names[name]: self._answers(names[name], agents[name], moment) for name in expected}
         return {**own, **{name: one for name, one in reported.items() if name not in own or _speaks(one)}}
 
     def _lives(self, name: str, moment: Moment) -> bool:
@@ -180,8 +181,8 @@ class ControllerAnswers:
         lease = self._view.leases.get(agent_lease_name(name))
         return lease is not None and self._liveness.alive(lease, moment.monotonic)
 
-    def _answers(self, driver: str, agent: NodeAgent, now: datetime) -> DriverAnswers:
-        report = agent.live
+    def _answers(self, driver: str, agent: NodeAgent, moment: Moment) -> DriverAnswers:
+        report, now = agent.live, moment.wall
         told = agent.driver(driver)
         if report is None or report.plane is not Plane.CONTROLLER or told is None:
             return self._silence_of(driver, agent, told, now)
@@ -195,8 +196,9 @@ class ControllerAnswers:
         ):
             before = known.answers if known is not None else None
             answers = _read(report, told, volumes, covered=covered, before=before, now=now)
-            known = self._read[driver] = _Read(report, volumes, covered, answers)
-        return replace(known.answers, at=now)
+            heard = known.heard if known is not None and known.report is report else moment.monotonic
+            known = self._read[driver] = _Read(report, volumes, covered, answers, heard)
+        return replace(known.answers, at=last_round(known.heard, self._wanted[driver].interval, moment))
 
     def _silence_of(
         self, driver: str, agent: NodeAgent, told: ReportedDriver | None, now: datetime

@@ -10,6 +10,8 @@ from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import ViewState
 
 Key = TypeVar("Key", bound=Hashable)
+_TICK = 1.0
+"""Seconds by which a round may be looked at early."""
 _LATE = timedelta(minutes=1)
 """By so much what we see may be late, and clocks may differ, without anybody having to care."""
 
@@ -36,6 +38,21 @@ class Moment:
     def back_to(self, monotonic: float) -> datetime:
         """Return what our wall clock would have shown earlier, had nobody set it since; this moment if it is later."""
         return self.wall - timedelta(seconds=max(0.0, self.monotonic - monotonic))
+
+
+def last_round(heard: float, every: timedelta, moment: Moment) -> datetime:
+    """Return when somebody asked last who asks in every round, and tells only what changes.
+
+    What was told once is one answer until a round later: looked at in between, it is no second one.
+
+    Args:
+        heard: when it was told, in monotonic seconds.
+        every: one round.
+        moment: now.
+    """
+    passed = max(0.0, moment.monotonic - heard)
+    rounds = (passed + _TICK) // every.total_seconds()
+    return moment.wall - timedelta(seconds=max(0.0, passed - rounds * every.total_seconds()))
 
 
 class Seen:

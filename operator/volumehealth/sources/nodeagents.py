@@ -5,7 +5,7 @@ What they cover is remembered between checks, since it changes only with a repor
 
 from collections import ChainMap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import inf
 
@@ -17,12 +17,13 @@ from volumehealth.model.health import Answer, HealthAPI, HealthyOnNodes, Source,
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import ON_NODES, Observer, Origin
 from volumehealth.model.policy import Checks, Policy
-from volumehealth.model.report import ReportedDriver, VolumeHealthReport, agent_lease_name
+from volumehealth.model.report import ReportedDriver, ReportedVolume, VolumeHealthReport, agent_lease_name
 from volumehealth.model.steps import Steps
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.sources import origins, reports
 from volumehealth.sources.context import Context, ContextSource, InUse, grace_of
 from volumehealth.sources.liveness import AgentLiveness
+from volumehealth.sources.moments import last_round
 from volumehealth.sources.source import (
     OF_STORAGE,
     Asked,
@@ -34,6 +35,7 @@ from volumehealth.sources.storage import observed_storage
 from volumehealth.sources.usage import Place, Usage
 
 _AGENTS = Mapping[str, reports.NodeAgent]
+_Entry = tuple[str, str, str, Observer | None]
 
 
 @dataclass(slots=True)
@@ -51,6 +53,31 @@ class _OfPolicy:
     complete: Mapping[str, frozenset[ClaimRef]] = field(default_factory=dict)
 
 
+class _Entries:
+    """Since when reports have said what they say against volumes, by our own clock.
+
+    An agent writes what changes, and nothing else: an entry that stays was heard again in every round of asking.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[_Entry, tuple[object, float]] = {}
+        self._now: dict[_Entry, tuple[object, float]] = {}
+
+    def begin(self) -> None:
+        """Begin to read the reports anew: what is not in them any more is forgotten."""
+        self._before, self._now = self._now, {}
+
+    def since(self, volume: ReportedVolume, answer: Answer, monotonic: float) -> float:
+        """Return since when an entry says this, in monotonic seconds."""
+        key = (answer.node, volume.claim_uid, volume.handle, answer.observer)
+        said = tuple(one for one in volume.conditions if one.origin is answer.observer)
+        known = self._before.get(key)
+        if known is None or known[0] != said:
+            known = said, monotonic
+        self._now[key] = known
+        return known[1]
+
+
 class NodeAgents(ContextSource):
     """What the agents of nodes report."""
 
@@ -64,11 +91,14 @@ class NodeAgents(ContextSource):
         self._version = -1
         self._covered = reports.Covered()
         self._parts: dict[str, tuple[VolumeHealthReport | None, reports.Covered]] = {}
+        self._entries: dict[str, _Entries] = {}
+        self._arrived: dict[str, tuple[VolumeHealthReport | None, float]] = {}
         self._listed: dict[Place, tuple[float, VolumeHealthReport | None]] = {}
 
     def forget(self, policy_uid: str) -> None:
         """A policy is gone."""
         self._of_policies.pop(policy_uid, None)
+        self._entries.pop(policy_uid, None)
 
     def observe(self, asked: Asked) -> Steps[Observed]:
         """Return what agents report of the policy's claims, and what they cover."""
@@ -80,6 +110,7 @@ class NodeAgents(ContextSource):
         everyone = self._agents() if on or capacity else {}
         agents = tuple(everyone[node] for node in in_use.nodes if node in everyone)
         covered, unasked = yield from self._cover(asked.policy, in_use, everyone)
+        covered = replace(covered, asked=self._asked(agents, asked.policy.spec.interval))
         if not on:
             covered, unasked = _of_capacity(covered), ()
         yield
@@ -135,10 +166,30 @@ class NodeAgents(ContextSource):
         wanted = frozenset(
             one for one in ON_NODES if (checks.capacity if one is Observer.CAPACITY else checks.node).enabled
         )
-        yield from reports.accusations(agents, claims, usage, wanted=wanted, now=now)
+        entries = self._entries.setdefault(asked.policy.uid, _Entries())
+        entries.begin()
+        interval, moment = asked.policy.spec.interval, self._context.moment
+
+        def heard(volume: ReportedVolume, answer: Answer) -> datetime:
+            return last_round(entries.since(volume, answer, moment.monotonic), interval, moment)
+
+        yield from reports.accusations(agents, claims, usage, wanted=wanted, now=now, heard=heard)
         if checks.node.enabled:
             yield from reports.silences(agents, usage, drivers=asked.members.by_driver, now=now)
         yield from unasked
+
+    def _asked(self, agents: Iterable[reports.NodeAgent], interval: timedelta) -> Mapping[str, datetime]:
+        """Return by node when its drivers were asked last, given when what they report was written."""
+        moment = self._context.moment
+        for node in self._arrived.keys() - self._context.usage.nodes:
+            del self._arrived[node]
+        asked = {}
+        for agent in agents:
+            arrived = self._arrived.get(agent.node)
+            if arrived is None or arrived[0] is not agent.report:
+                arrived = self._arrived[agent.node] = agent.report, moment.monotonic
+            asked[agent.node] = last_round(arrived[1], interval, moment)
+        return asked
 
     def _storage(self, in_use: InUse, agents: Iterable[reports.NodeAgent]) -> dict[Backend, OF_STORAGE]:
         said = _storage_statements(agents)
@@ -205,7 +256,7 @@ class NodeAgents(ContextSource):
 
 def _of_capacity(covered: HealthyOnNodes) -> HealthyOnNodes:
     """Return what is left of it for a policy that wants nothing of nodes but how full volumes are."""
-    return HealthyOnNodes(covered.at, covered=_OnlyCapacity(covered.covered))
+    return HealthyOnNodes(covered.at, covered=_OnlyCapacity(covered.covered), asked=covered.asked)
 
 
 class _OnlyCapacity(Mapping[ClaimRef, tuple[Origin, ...]]):

@@ -4,15 +4,15 @@ Nearly every claim is well on its node and named as covered only, so it is not l
 is kept in tables that are made anew only when a report, an agent's life or a Pod changed.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from volumehealth.model.clock import rfc3339
 from volumehealth.model.cluster import Claim, Pod, StorageStatement
 from volumehealth.model.health import Answer, Condition, HealthAPI, Outcome, Source, SourceState, Via
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.origin import Observer, Origin
+from volumehealth.model.origin import ASKED, Observer, Origin
 from volumehealth.model.report import (
     Plane,
     ReportedDriver,
@@ -27,8 +27,8 @@ from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.sources.kubernetes import ClaimAnswers
 from volumehealth.sources.usage import Usage
 
-_ASKED = (Observer.DRIVER, Observer.CAPACITY)
-"""Observers that speak only while the driver answers."""
+Heard = Callable[[ReportedVolume, Answer], datetime]
+"""Tells when an answer that is made of an entry was heard last."""
 _NOTHING_SAID: frozenset[Observer] = frozenset()
 
 
@@ -175,7 +175,7 @@ class _Look:
                 for origin, names in self._looks
                 if claim.uid in names
                 and origin.observer not in said
-                and (asked or origin.observer not in _ASKED)
+                and (asked or origin.observer not in ASKED)
             ]
         )
         if clean:
@@ -196,6 +196,7 @@ def accusations(
     *,
     wanted: Collection[Observer],
     now: datetime,
+    heard: Heard | None = None,
 ) -> ClaimAnswers:
     """Tell what live reports name: adverse entries, and volumes that gave no answer.
 
@@ -207,6 +208,7 @@ def accusations(
         usage: which claims are used where.
         wanted: the observers that the policy wants to hear.
         now: the moment.
+        heard: tells when something was said last that is heard only when the driver is asked; now without this.
     """
     for agent in agents:
         report = agent.live
@@ -216,6 +218,8 @@ def accusations(
         for volume in report.volumes:
             if _concerns(volume, agent.node, claims, usage):
                 for answer in _accusations(volume, agent.node, wanted, unseen, now=now):
+                    if heard is not None and answer.observer in ASKED:
+                        answer = replace(answer, at=heard(volume, answer))
                     yield ref_of(volume), answer
         for silent in report.silent if Observer.DRIVER in wanted else ():
             if _concerns(silent, agent.node, claims, usage):

@@ -105,6 +105,19 @@ def test_who_is_covered_and_not_named_is_healthy() -> None:
     assert (driver.state, driver.methods) == (SourceState.ANSWERING, ("ListVolumes",))
 
 
+def test_what_an_agent_reports_is_one_answer_until_it_has_asked_again() -> None:
+    """Faults B5: looked at in between, it is no second one."""
+    scene = Scene()
+    first = scene.controllers.answers()[DRIVER].at
+    scene.clock.advance(45)
+    assert scene.controllers.answers()[DRIVER].at == first
+    scene.clock.advance(15)  # a round later
+    assert scene.controllers.answers()[DRIVER].at == first + timedelta(seconds=60)
+    scene.clock.advance(30)
+    scene.view.reports[NAME] = replace(REPORT, volumes=())  # it has heard something new
+    assert scene.controllers.answers()[DRIVER].at == first + timedelta(seconds=90)
+
+
 def test_a_silent_lease_takes_everything_back() -> None:
     scene = Scene()
 
