@@ -99,8 +99,8 @@ def used_claims(pods: Iterable[NodePod], now: datetime) -> dict[ClaimRef, list[N
             users = waiting
         else:
             continue
-        for volume in pod.volumes:
-            users.setdefault(ClaimRef(pod.namespace, volume.claim), []).append(pod)
+        for claim in dict.fromkeys(volume.claim for volume in pod.volumes):
+            users.setdefault(ClaimRef(pod.namespace, claim), []).append(pod)
     return waiting | running
 
 
@@ -180,7 +180,7 @@ def _read_only(found: KnownClaim, pod: NodePod) -> bool:
     return (
         found.read_only
         or found.claim.only_readers
-        or any(volume.read_only for volume in pod.volumes if volume.claim == found.claim.ref.name)
+        or all(volume.read_only for volume in pod.volumes if volume.claim == found.claim.ref.name)
     )
 
 

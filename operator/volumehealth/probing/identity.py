@@ -35,17 +35,17 @@ class Identity:
         return self._found_at + self._limits.reidentify if self.known else self._retry_at
 
     def found(self, info: DriverInfo, *, endpoint: str, now: float) -> bool:
-        """Take who answers; return whether it is asked in another way now than before."""
+        """Take who answers; return whether it is another one, or asked in another way, than before."""
         self.known = True
         self._found_at = now
         self._retry_delay = self._limits.first_retry
-        self.name = self.given or info.name
+        before, self.name = self.name, self.given or info.name
         self.mismatch = ""
         plan = make_plan(info, self._broken)
         if self.name != info.name:
             self.mismatch = f"{endpoint} is the endpoint of {info.name}, not of {self.given}"
             plan = Plan()
-        changed, self.plan = plan != self.plan, plan
+        changed, self.plan = plan != self.plan or before not in ("", self.name), plan
         return changed
 
     def missed(self, now: float, *, rest: float) -> None:

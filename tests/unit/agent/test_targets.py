@@ -68,6 +68,13 @@ def test_a_suspended_policy_keeps_what_was_said_and_asks_nothing() -> None:
     assert (found.health, found.capacity, found.expected) == (False, None, ())
 
 
+def test_a_pod_that_uses_a_claim_twice_uses_it_and_writes_if_it_writes_by_either() -> None:
+    once, twice = PodVolume("data"), PodVolume("data", read_only=True)
+    target = make_target(make_pod(volumes=(once, twice)))
+    assert target.pods == ("app-0",)
+    assert [pod.read_only for pod in target.expected] == [False]
+
+
 def test_what_was_answered_before_a_policy_was_suspended_says_nothing_when_it_goes_on() -> None:
     suspended, asked = make_target(policy=make_policy(suspend=True)), make_target()
     assert asked.is_anew(suspended)

@@ -1,5 +1,7 @@
 """A driver is identified before it is asked, and anew whenever it may have become another one."""
 
+from dataclasses import replace
+
 from volumehealth.csi.types import GET_VOLUME, LIST_VOLUMES, VOLUME_CONDITION, DriverInfo
 from volumehealth.probing.identity import Identity
 from volumehealth.probing.spec import ProbeLimits
@@ -47,6 +49,15 @@ def test_a_promise_that_was_broken_is_remembered_until_the_driver_comes_back() -
     who.lost(10.0)
     assert who.found(INFO, endpoint="here", now=10.0)
     assert who.plan.lists
+
+
+def test_another_driver_at_the_endpoint_is_asked_anew_whatever_it_can() -> None:
+    """What was heard of the one is no word about volumes of the other, though they have the same handles."""
+    who = identity()
+    who.found(INFO, endpoint="here", now=0.0)
+    assert who.found(replace(INFO, name="renamed"), endpoint="here", now=400.0)
+    assert who.name == "renamed"
+    assert not who.found(replace(INFO, name="renamed"), endpoint="here", now=800.0)
 
 
 def test_a_driver_with_another_name_than_given_is_not_asked() -> None:
