@@ -1296,6 +1296,20 @@ def test_a_driver_that_lost_its_health_call_closes_its_findings_after_a_while(wo
     assert world.notified == ["Found db VolumeUnmounted a", "Closed db VolumeUnmounted a"]
 
 
+def test_a_driver_that_has_no_call_any_more_closes_what_was_found_of_how_full_volumes_are(
+    world: World,
+) -> None:
+    (claim,) = world.claims("db")
+    counts_too = make_reported_driver(methods=("NodeGetVolumeHealth", "NodeGetVolumeStats"))
+    full = make_entry(claim, status="Degraded", reason="OutOfCapacity", origin=Observer.CAPACITY)
+    world.cluster.report("a", full, drivers=[counts_too])
+    world.after(minutes=3, renew=("a",))
+    mute = make_reported_driver(state=SourceState.UNSUPPORTED, api=HealthAPI.NONE, methods=())
+    world.cluster.report("a", drivers=[mute], covered=())
+    world.after(minutes=6, renew=("a",))
+    assert world.notified == ["Found db OutOfCapacity a", "Closed db OutOfCapacity a"]
+
+
 def test_a_driver_has_not_lost_its_health_call_because_it_does_not_say_what_it_can(world: World) -> None:
     """Faults C8: it hangs while its agent is started for the first time, or does not register with the kubelet."""
     (claim,) = world.claims("db")

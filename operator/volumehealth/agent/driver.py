@@ -243,7 +243,23 @@ class DriverWatch:
             self._plan = make_plan(self._info, self._lacking, hidden=self._plan.hidden)
             if STORAGE not in self._plan.methods:
                 self._storage = ()  # it can never take back what it said of it
+            for target in self._targets.values():
+                if not target.suspended:
+                    self._end_lost(target)
             self._say()
+
+    def _end_lost(self, target: Target, *, heard: bool = False) -> None:
+        """End what was said of a volume by a call that the driver has no more: it can never take that back.
+
+        Args:
+            target: the volume.
+            heard: its usage came without a condition. Before that a driver may send one without saying that it can.
+        """
+        counts = STATS in self._plan.methods
+        silent = self._plan.api is HealthAPI.NONE and (heard or not counts)
+        news = silent and self._ledger.drop(target.claim, Observer.DRIVER)
+        if (not counts and self._ledger.drop(target.claim, Observer.CAPACITY)) or news:
+            self._news()
 
     def _well(self) -> None:
         """The driver answered."""
@@ -471,6 +487,7 @@ class DriverWatch:
                 self._replan()
             if self._plan.api is HealthAPI.VOLUME_CONDITION:
                 self._hear(target, stats.conditions)
+            self._end_lost(target, heard=True)
         if target.capacity is None:
             return
         counted = self._count(target, stats)

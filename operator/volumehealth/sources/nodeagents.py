@@ -381,6 +381,10 @@ class _Agents:
         if origin.observer is Observer.DRIVER and lost:
             why = f"{origins.NO_LONGER}: {name} has no health call on {origin.node}"
             return origins.ended(origin, self.now, why)
+        mute = driver is not None and not driver.state.is_down and not driver.methods
+        if origin.observer is Observer.CAPACITY and mute:
+            why = f"{origins.NO_LONGER}: {name} does not tell on {origin.node} how full its volumes are"
+            return origins.ended(origin, self.now, why)
         unseen = agent.unseen(origin.observer)
         if unseen is not None and unseen.off:
             return origins.ended(origin, self.now, f"{origins.NO_LONGER}: {unseen.why}", delay=timedelta(0))

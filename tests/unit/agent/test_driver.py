@@ -329,6 +329,31 @@ async def test_what_was_said_of_the_storage_ends_with_the_call_that_said_it() ->
             assert found.watch.status.storage == ()
 
 
+@pytest.mark.parametrize("left", [{"GET_VOLUME_STATS"}, set()], ids=["it counts only", "it has no call"])
+@pytest.mark.parametrize("word", ["adverse", "silent"])
+async def test_what_a_driver_said_of_volumes_ends_with_its_health_call(word: str, left: set[str]) -> None:
+    """A driver that is replaced by one without a health call can never take it back (faults C8)."""
+    async with SimulatedDriver(generation=Generation.V1_13) as driver:
+        if word == "adverse":
+            driver.fault("vol-1", Fault.IO_ERRORS, plane=Plane.NODE)
+        else:
+            driver.misbehave(Quirk.ERRORS, Params(methods=("NodeGetVolumeHealth",)))
+        async with asked(driver, pace=replace(PACE, reidentify=0.1)) as found:
+            await found.until(lambda: found.said("vol-1") or found.silence("vol-1"))
+            driver.behave()
+            driver.node = frozenset(left)
+            await found.until(lambda: not found.said("vol-1") and not found.silence("vol-1"))
+
+
+async def test_how_full_volumes_are_ends_with_the_call_that_tells_it() -> None:
+    async with SimulatedDriver(generation=Generation.V1_13) as driver:
+        driver.fault("vol-1", Fault.OUT_OF_CAPACITY, plane=Plane.CONTROLLER)
+        async with asked(driver, pace=replace(PACE, reidentify=0.1)) as found:
+            await found.until(lambda: found.said("vol-1") == ["OutOfCapacity"])
+            driver.node = frozenset({"GET_VOLUME_HEALTH"})
+            await found.until(lambda: not found.said("vol-1"))
+
+
 async def test_a_driver_that_is_replaced_by_one_that_sends_no_condition_is_not_waited_for() -> None:
     """Facts D15: that it was sent without the capability once says nothing of a newer driver."""
     async with SimulatedDriver(node_capabilities={"GET_VOLUME_STATS", "VOLUME_CONDITION"}) as driver:
