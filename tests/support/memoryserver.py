@@ -25,6 +25,7 @@ class MemoryServer:
         collections: paths of collections that exist; lists of others are 404.
         away: nobody can connect.
         refused: starts of `METHOD path` that are answered with 403.
+        news: events that the next watch of a collection begins with.
         requests: method and path of everything that arrived.
     """
 
@@ -33,6 +34,7 @@ class MemoryServer:
         self.collections = set(collections)
         self.away = False
         self.refused: set[str] = set()
+        self.news: dict[str, Object] = {}
         self.requests: list[tuple[str, str]] = []
 
     async def send(self, request: HttpRequest, access: Access) -> "_Answer":
@@ -44,7 +46,9 @@ class MemoryServer:
         if any(f"{request.method} {request.path}".startswith(one) for one in self.refused):
             return _status(403, "Forbidden")
         if request.query and request.query.get("watch") == "true":
-            return _Answer(200, b"", ends_after=float(request.query["timeoutSeconds"]))
+            event = self.news.pop(request.path, None)
+            body = msgspec.json.encode(event) + b"\n" if event is not None else b""
+            return _Answer(200, body, ends_after=float(request.query["timeoutSeconds"]))
         if request.path == "/apis":
             return _Answer(200, b'{"kind": "APIGroupList", "groups": null}')
         match request.method:

@@ -185,7 +185,8 @@ class ControllerAgent:
         while True:
             self._looked = self._clock.monotonic()
             self._refused = "" if self._reflector.synced else self._reflector.error
-            if (self._reflector.synced or self._refused) and self._policies.settled:
+            # Later a policy that cannot be read keeps nobody from reporting: the last good ones are in force.
+            if (self._reflector.synced or self._refused) and (self._read or self._policies.settled):
                 self._read = True
                 self._demand()
                 answers = self._prober.answers()

@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from grpc import StatusCode
 
 from support.clock import LoopClock
 from support.memoryserver import MemoryServer, connected
@@ -15,6 +16,8 @@ from volumehealth.agent.controller_settings import ControllerSettings
 from volumehealth.agent.node import NodeAgent
 from volumehealth.agent.settings import NodeSettings
 from volumehealth.csi.endpoint import Endpoint
+from volumehealth.csi.pb import csi_pb2 as pb
+from volumehealth.csi.wire import RpcFailed
 from volumehealth.kube.api import Api
 from volumehealth.model.clock import Clock
 from volumehealth.settings import Settings
@@ -43,6 +46,18 @@ class Hanging:
 
     async def aclose(self) -> None:
         """Nothing was opened."""
+
+
+class Awakening(Hanging):
+    """A wire to a driver that answers once `awake` is set: it has no controller service."""
+
+    awake = False
+
+    async def call(self, path: str, request: bytes, timeout: float) -> bytes:
+        if not Awakening.awake:
+            await asyncio.sleep(timeout)
+            raise RpcFailed(StatusCode.DEADLINE_EXCEEDED, "")
+        return pb.GetPluginInfoResponse(name=DRIVER).SerializeToString() if "GetPluginInfo" in path else b""
 
 
 def node_agent(api: Api, clock: Clock, tmp_path: Path) -> NodeAgent:
@@ -158,6 +173,30 @@ async def test_an_agent_that_may_not_write_its_report_any_more_does_not_confirm_
         server.refused = set()
         await asyncio.sleep(120)
         assert agent.alive()
+
+
+async def test_a_policy_that_cannot_be_read_keeps_a_controller_agent_from_reporting_nothing(
+    server: MemoryServer, tmp_path: Path
+) -> None:
+    """It says that it is alive: what its report said before would be confirmed for as long."""
+    report = f"{GROUP}/volumehealthreports/controller.{DRIVER}"
+    clock = LoopClock()
+    settings = ControllerSettings(Settings(), DRIVER, f"unix://{tmp_path}/csi.sock")
+    api = await connected(server, clock)
+    agent = ControllerAgent(api, settings, clock=clock, random=Random(1), dial=Awakening)
+    task = asyncio.create_task(agent.run())
+    await asyncio.sleep(120)
+    assert server.objects[report]["status"]["drivers"][0]["state"] == "Unreachable"
+    policy = f"{GROUP}/volumehealthpolicies/new"
+    server.refused = {f"GET {policy}"}
+    metadata = {"name": "new", "uid": "new", "generation": 1, "resourceVersion": "101"}
+    server.news[f"{GROUP}/volumehealthpolicies"] = {"type": "ADDED", "object": {"metadata": metadata}}
+    await asyncio.sleep(2 * HOUR)
+    assert ("GET", policy) in server.requests
+    Awakening.awake = True
+    await asyncio.sleep(HOUR)
+    assert server.objects[report]["status"]["drivers"][0]["state"] == "Unsupported"
+    task.cancel()
 
 
 @pytest.mark.parametrize(("make", "report"), AGENTS.values(), ids=AGENTS.keys())
