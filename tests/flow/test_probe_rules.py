@@ -844,6 +844,8 @@ async def test_the_only_volume_that_is_wanted_is_gone_if_the_controller_may_know
         if known:
             driver.fault("vol-1", Fault.IO_ERRORS)
             await rig.want(["vol-1"], topology={"vol-1": place})
+            await rig.after(90)
+            assert rig.about("vol-1").outcome is Outcome.ADVERSE
         del driver.volumes["vol-1"]
         await rig.want(["vol-1"], topology={"vol-1": place}, adverse={"vol-1"})
         await rig.after(600)
