@@ -44,6 +44,8 @@ class DriverCounts:
     unhealthy: int = 0
     unknown: int = 0
     unmonitored: int = 0
+    ignored: int = 0
+    """Those with a statement that a rule ignored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class DriverJudgement:
         healthy: claims that were judged one by one, are Healthy, and are not in `healths`.
         carried_over: of `healths` those that stay as they are while all sources go on saying the same, until `rest_ends`:
             an array that was gone leaves thousands of claims that are bad, and for a week thousands that recovered.
+        rests: whether these are all that is remembered, and all that were judged one by one.
         touched: claims of which other sources than the driver said something.
         now: when, by the wall clock.
         handles, answers, healthy_on_nodes, complete, distrusted, rules, quiet: what was judged, and how.
@@ -71,6 +74,7 @@ class DriverJudgement:
     aggregates: tuple[DriverWide, ...]
     healthy: frozenset[ClaimRef]
     carried_over: Mapping[ClaimRef, ClaimHealth]
+    rests: bool
     rest_ends: datetime | None
     touched: frozenset[ClaimRef]
     now: datetime
@@ -108,6 +112,7 @@ class DriverJudge:
         now: the moment, by the wall clock.
         monotonic: the moment, in monotonic seconds.
         looked: whether the last check was so lately that nothing can have happened unseen since then.
+        steady: whether no claim came, changed, went or was handed over since the last check.
         last: the last judgement of these claims.
     """
 
@@ -123,6 +128,7 @@ class DriverJudge:
         now: datetime,
         monotonic: float,
         looked: bool,
+        steady: bool,
         last: DriverJudgement | None,
     ) -> None:
         self._name = name
@@ -138,6 +144,7 @@ class DriverJudge:
         self._now = now
         self._monotonic = monotonic
         self._looked = looked
+        self._steady = steady
         self._last = last
         self._quiet = _NO_PARTITION
         self._touched = _NOBODY
@@ -165,6 +172,8 @@ class DriverJudge:
             self._quiet = yield from partition(self._handles, self._answers, quiet)
             yield
         self._touched = self._find_touched(accused)
+        if last is not None and self._steady and last.rests and not self._touched and self._goes_on(last):
+            return replace(last, transitions=(), now=self._now)
         single = self._quiet.doubtful | self._touched | {ref for ref in remembered if self._owns(ref)}
         yield
         if last is not None and self._goes_on(last):
@@ -188,6 +197,7 @@ class DriverJudge:
                 unhealthy=verdicts[Verdict.UNHEALTHY],
                 unknown=verdicts[Verdict.UNKNOWN],
                 unmonitored=verdicts[Verdict.UNMONITORED],
+                ignored=sum(health.ignored for health in self._healths.values()),
             ),
             healths=MappingProxyType(self._healths),
             transitions=tuple(self._transitions),
@@ -195,6 +205,7 @@ class DriverJudge:
             aggregates=driver_wide(self._name, self._healths, count),
             healthy=frozenset(self._healthy),
             carried_over=MappingProxyType(self._resting),
+            rests=len(self._resting) == len(single) == len(self._healths),
             rest_ends=self._rest_ends,
             touched=self._touched,
             now=self._now,

@@ -57,6 +57,7 @@ class _Memory:
     Attributes:
         healths: of its claims.
         last: the last judgement.
+        steady: whether no claim came, changed, went or was handed over since then.
         rules: its compiled rules, and of which policy.
         storage: of the storage behind drivers.
         storage_judged: when that was judged last, in monotonic seconds.
@@ -67,6 +68,7 @@ class _Memory:
 
     healths: dict[ClaimRef, ClaimHealth] = field(default_factory=dict)
     last: PolicyJudgement | None = None
+    steady: bool = False
     rules: tuple[Policy, CompiledRules] | None = None
     storage: Mapping[Backend, ClaimHealth] = field(default_factory=dict)
     storage_judged: float = -math.inf
@@ -138,6 +140,7 @@ class Judge:
         """
         for uid, memory in list(self._memories.items()):
             memory.changed()
+            memory.steady = False
             for ref in [ref for ref in memory.healths if owner(ref) != uid]:
                 health, new_owner = memory.healths.pop(ref), owner(ref)
                 if new_owner is not None:
@@ -243,9 +246,12 @@ class Judge:
             now=now,
             monotonic=monotonic,
             last=memory.last,
+            steady=memory.steady,
         )
-        memory.last, memory.healths = judgement, dict(judgement.healths)
-        memory.changed()
+        if memory.last is None or not memory.steady or judgement.healths is not memory.last.healths:
+            memory.healths = dict(judgement.healths)
+            memory.changed()
+        memory.last, memory.steady = judgement, True
         return judgement
 
     def judge_storage(

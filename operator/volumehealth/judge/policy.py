@@ -40,7 +40,8 @@ class PolicyJudgement:
     """What is confirmed of a policy's claims now.
 
     Attributes:
-        healths: what must be remembered, sparse: the next check's `previous`.
+        healths: what must be remembered, sparse: the next check's `previous`. The same object as in the last judgement
+            while each health in it is.
         counts: of all claims.
         transitions: what people are to be told, in the order of claims.
         unknown: claims that are Unknown, grouped, largest group first.
@@ -75,6 +76,7 @@ def judge_policy(
     now: datetime,
     monotonic: float | None = None,
     last: PolicyJudgement | None = None,
+    steady: bool = False,
 ) -> Steps[PolicyJudgement]:
     """Judge every claim of a policy, one in each step. Between steps `claims` may change, nothing else.
 
@@ -91,10 +93,12 @@ def judge_policy(
         monotonic: the moment in monotonic seconds; None if no clock was set meanwhile.
         last: the last judgement of this policy. It tells a claim that was healthy from one that is new, so that
             a pending statement leaves the verdict as it was; without it such a claim is Unknown while it pends.
+        steady: whether `previous` is what `last` says, and no claim came, changed or went since then.
     """
-    remembered = _by_driver(previous, claims)
-    accused = _by_driver(evidence.claims, claims)
     earlier = last.judged if last is not None else {}
+    kept = {name: driver.healths for name, driver in earlier.items()}
+    remembered = kept if steady else _by_driver(previous, claims)
+    accused = _by_driver(evidence.claims, claims)
     moment = now.timestamp() if monotonic is None else monotonic
     looked = last is None or moment - last.monotonic <= settings.longest_pause.total_seconds()
     drivers: dict[str, DriverJudgement] = {}
@@ -109,18 +113,24 @@ def judge_policy(
             now=now,
             monotonic=moment,
             looked=looked,
+            steady=steady,
             last=earlier.get(name),
         )
         drivers[name] = yield from judge.judge(
             members.claims_of[name], remembered.get(name, ()), accused.get(name, ())
         )
     counts = [driver.counts for driver in drivers.values()]
-    healths = {ref: health for driver in drivers.values() for ref, health in driver.healths.items()}
+    if last is not None and _same_objects({name: driver.healths for name, driver in drivers.items()}, kept):
+        healths = last.healths
+    else:
+        healths = MappingProxyType(
+            {ref: one for driver in drivers.values() for ref, one in driver.healths.items()}
+        )
     yield
     unknown = group_unknown({name: driver.silent for name, driver in drivers.items()})
     yield
     return PolicyJudgement(
-        healths=MappingProxyType(healths),
+        healths=healths,
         counts=Counts(
             selected=sum(count.claims for count in counts),
             healthy=sum(count.healthy for count in counts),
@@ -128,7 +138,7 @@ def judge_policy(
             unhealthy=sum(count.unhealthy for count in counts),
             unknown=sum(count.unknown for count in counts),
             unmonitored=sum(count.unmonitored for count in counts),
-            ignored=sum(health.ignored for health in healths.values()),
+            ignored=sum(count.ignored for count in counts),
             overridden=sum(members.overridden.values()),
             not_csi=members.not_csi,
         ),
@@ -144,6 +154,11 @@ def judge_policy(
         evidence=evidence,
         judged=MappingProxyType(drivers),
     )
+
+
+def _same_objects(some: Mapping[str, object], others: Mapping[str, object]) -> bool:
+    """Tell whether two mappings have the same objects under the same keys."""
+    return some.keys() == others.keys() and all(others[name] is one for name, one in some.items())
 
 
 def _by_driver(refs: Iterable[ClaimRef], claims: Mapping[ClaimRef, Claim]) -> Mapping[str, list[ClaimRef]]:
