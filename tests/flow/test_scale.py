@@ -18,6 +18,8 @@ import pytest
 from support.fakeapi import FakeApi
 from support.health import DRIVER, START, SteppedClock, make_claim
 from support.pipeline import PlainPipeline
+from volumehealth.cluster.changes import Changes
+from volumehealth.cluster.objects import RawRecord
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.cluster import Claim, Namespace, Pod, ViewState
 from volumehealth.model.health import (
@@ -53,6 +55,8 @@ class Cluster:
     namespaces: dict[str, Namespace] = field(default_factory=dict)
     unresolved: tuple[str, ...] = ()
     said: dict[str, DriverAnswers] = field(default_factory=dict)
+    looked_at: list[ClaimRef] = field(default_factory=list)
+    records: dict[ClaimRef, RawRecord] = field(default_factory=dict)
 
     def state(self) -> ViewState:
         return ViewState(complete=True, age=0.0)
@@ -64,6 +68,7 @@ class Cluster:
         return self.said
 
     def pods_of(self, ref: ClaimRef) -> tuple[Pod, ...]:
+        self.looked_at.append(ref)
         return (Pod(ref.namespace, f"pod-{ref.name}", f"uid-pod-{ref.name}", "n1", "Running", (ref.name,)),)
 
 
@@ -77,6 +82,7 @@ class World:
         made = [make_claim(f"claim-{number:04}") for number in range(CLAIMS)]
         self.cluster = Cluster({claim.ref: claim for claim in made})
         self.metrics = Metrics()
+        self.changes = Changes()
         self.checker = PlainPipeline.of_controllers(self.cluster, self.cluster, self.clock)
         self.reporter = Reporter(
             self.api,
@@ -84,7 +90,9 @@ class World:
             random=Random(1),
             metrics=self.metrics,
             pods_of=self.cluster.pods_of,
+            changes=self.changes,
         )
+        self.reporter.resume(self.cluster.records)
         self.checker.follow({POLICY.uid: POLICY}, None)
 
     @property
@@ -106,6 +114,15 @@ class World:
             MappingProxyType(others),
             Answer(Source.CONTROLLER, Outcome.SILENT, now, reason="NotYetAsked"),
         )
+        return await self.check()
+
+    async def hears_the_same_again(self) -> CheckResult:
+        """Let the driver go on saying the same; check, and tell what there is to be told."""
+        self.clock.advance(seconds=60)
+        self.cluster.said[DRIVER] = replace(self.cluster.said[DRIVER], at=self.clock.now())
+        return await self.check()
+
+    async def check(self) -> CheckResult:
         self.checker.follow({POLICY.uid: POLICY}, ())
         result = self.checker.check(POLICY)
         task = asyncio.create_task(self.reporter.run())
@@ -114,7 +131,24 @@ class World:
         assert await self.reporter.drain(600) == 0
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        self.show_records()
         return result
+
+    def show_records(self) -> None:
+        """Let the view show the records that are on the server, and say which have changed."""
+        before = dict(self.cluster.records)
+        self.cluster.records.clear()
+        for one in self.api.of_kind("VolumeHealth"):
+            about, status = one["metadata"], json.dumps(one["status"]).encode()
+            ref = ClaimRef(about["namespace"], about["name"])
+            version = int(about["resourceVersion"])
+            row = RawRecord(
+                ref, "", about["ownerReferences"][0]["uid"], about["labels"], status, version=version
+            )
+            self.cluster.records[ref] = before[ref] if before.get(ref) == row else row
+        for ref in before.keys() | self.cluster.records.keys():
+            if before.get(ref) is not self.cluster.records.get(ref):
+                self.changes.add(ref)
 
 
 async def test_no_object_outgrows_a_quarter_of_a_mebibyte_however_many_volumes_are_bad() -> None:
@@ -171,6 +205,52 @@ async def test_a_driver_that_goes_on_accusing_all_volumes_causes_no_further_writ
     assert result.judgement is not None
     assert result.counts.unhealthy == CLAIMS
     assert world.api.requests == []
+
+
+async def test_a_check_looks_at_the_claims_of_which_something_has_changed_and_at_no_other() -> None:
+    world = World()
+    bad = world.handles[: CLAIMS // 3]  # not so many that they are one story of their driver
+    for _ in range(3):
+        await world.hears(bad)
+    world.cluster.looked_at.clear()
+    before = await world.hears(bad)
+    assert world.cluster.looked_at == []
+    again = await world.hears_the_same_again()
+    assert again.healths is before.healths, "nothing was judged either"
+    changed = ClaimRef("shop", "claim-0007")
+    world.changes.add(changed)
+    await world.hears(bad)
+    assert changed in world.cluster.looked_at
+    assert set(world.cluster.looked_at) <= {
+        changed,
+        *(ClaimRef("shop", f"claim-000{number}") for number in range(3)),
+    }, "the problem names three"
+
+
+async def test_records_that_users_delete_and_edit_among_thousands_that_rest_are_put_right() -> None:
+    world = World()
+    for _ in range(3):
+        await world.hears(world.handles)
+    deleted, edited, *_ = (path for path in sorted(world.api.objects) if "/volumehealths/" in path)
+    good = {path: world.api.objects[path]["status"] for path in (deleted, edited)}
+    del world.api.objects[deleted]
+    edit = {"status": {"health": "Recovered"}}
+    await world.api.request("PATCH", edited, body=edit, content_type="application/merge-patch+json")
+    world.show_records()
+    await world.hears(world.handles)
+    assert {path: world.api.objects[path]["status"] for path in (deleted, edited)} == good
+
+
+async def test_a_claim_that_is_made_anew_among_thousands_that_rest_is_judged_anew() -> None:
+    world = World()
+    for _ in range(2):
+        await world.hears(world.handles)
+    ref = ClaimRef("shop", "claim-0007")
+    world.cluster.claims[ref] = replace(world.cluster.claims[ref], uid="another")
+    world.checker.follow({POLICY.uid: POLICY}, [ref])
+    result = await world.hears(world.handles)
+    assert result.healths[ref].uid == "another"
+    assert {turn.claim for turn in result.transitions} == {ref}
 
 
 async def test_checking_thousands_of_bad_volumes_lets_others_have_a_turn_after_each() -> None:

@@ -82,6 +82,7 @@ class LeaderWork:
             random=random,
             metrics=metrics,
             pods_of=self.view.pods_of,
+            changes=self.view.subscribe_told(),
             view=self.view,
             owner_of=lambda ref: self.engine.owner_of(ref),
             files=settings.outputs_dir,

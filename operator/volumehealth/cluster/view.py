@@ -148,6 +148,7 @@ class ClusterView:
         self._complete = asyncio.Event()
         self._join = ClaimJoin(self._claim_changed)
         self._pod_subscribers: list[Changes] = []
+        self._record_subscribers: list[Changes] = []
         self._pods = PodIndex(self._pods_changed, shared=self._join.shared)
         self._namespaces: dict[str, Namespace] = {}
         self._policies: dict[str, RawPolicy] = {}
@@ -199,7 +200,9 @@ class ClusterView:
         if own:
             self._reflectors += [
                 follow(policies(), Table(self._policies, _name), Part.POLICIES),
-                follow(records(labels), _Records(self._records, self._join), Part.RECORDS),
+                follow(
+                    records(labels), _Records(self._records, self._join, self._record_changed), Part.RECORDS
+                ),
                 follow(drivers(), Table(self._drivers, _name), Part.DRIVERS),
             ]
         if with_nodes:
@@ -257,6 +260,13 @@ class ClusterView:
         self._subscribers.append(changes)
         return changes
 
+    def subscribe_told(self) -> Changes:
+        """Return a consumer's own account of the claims that change from now on, or whose Pods or records do."""
+        changes = Changes()
+        for subscribers in (self._subscribers, self._pod_subscribers, self._record_subscribers):
+            subscribers.append(changes)
+        return changes
+
     def listen(self, listener: Listener) -> None:
         """Have a function called after each batch of changes; it must not block."""
         self._listeners.append(listener)
@@ -289,6 +299,10 @@ class ClusterView:
 
     def _pods_changed(self, ref: ClaimRef) -> None:
         for changes in self._pod_subscribers:
+            changes.add(ref)
+
+    def _record_changed(self, ref: ClaimRef) -> None:
+        for changes in self._record_subscribers:
             changes.add(ref)
 
     def _tell(self, part: Part) -> None:
@@ -331,17 +345,22 @@ def _ref(row: RawRecord) -> ClaimRef:
 class _Records(Table[ClaimRef, RawRecord]):
     """Our records, which also tell what a claim was bound to."""
 
-    def __init__(self, rows: dict[ClaimRef, RawRecord], join: ClaimJoin) -> None:
+    def __init__(
+        self, rows: dict[ClaimRef, RawRecord], join: ClaimJoin, on_change: Callable[[ClaimRef], None]
+    ) -> None:
         super().__init__(rows, _ref)
         self._join = join
+        self._on_change = on_change
 
     def put(self, row: RawRecord, /) -> None:
         super().put(row)
         self._join.recall(row.ref, known_from(row))
+        self._on_change(row.ref)
 
     def drop(self, key: ClaimRef, /) -> None:
         super().drop(key)
         self._join.recall(key, None)
+        self._on_change(key)
 
 
 class _Claims:

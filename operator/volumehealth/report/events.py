@@ -20,6 +20,7 @@ from volumehealth.model.health import ClaimHealth, Finding, Transition, Transiti
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy
 from volumehealth.report import messages
+from volumehealth.report.agenda import Agenda
 from volumehealth.report.eventobjects import About, EventDraft, EventSink, EventState, Receipt
 from volumehealth.report.outbox import Due, Edge, Episode, Outbox, episode_of
 from volumehealth.report.output import Output
@@ -99,6 +100,33 @@ class _Closing:
             line.dropped = True
 
 
+@dataclass(eq=False, slots=True)
+class _Rest:
+    """What is told of a policy's settled claims holds on to: how often, and which groups of them as one story.
+
+    Attributes:
+        oldest, newest: when people were last told of any of them; None if none is settled.
+    """
+
+    remind_every: timedelta
+    wide: frozenset[Group]
+    oldest: datetime | None = None
+    newest: datetime | None = None
+
+    def goes_on(self, now: datetime, remind_every: timedelta, wide: Collection[Group]) -> bool:
+        """Tell whether none of them is due, see `_Notification.due`, and all are told as before."""
+        if self.remind_every != remind_every or self.wide != wide:
+            return False
+        if self.oldest is None or self.newest is None:
+            return True
+        return now - self.oldest < remind_every and self.newest - now <= _SET_BACK
+
+    def take(self, told: datetime) -> None:
+        """Take another one."""
+        self.oldest = min(self.oldest or told, told)
+        self.newest = max(self.newest or told, told)
+
+
 class EventWriter(Output):
     """Tells PVC and Pod readers of findings. One for the process, whichever policies hold the claims.
 
@@ -131,6 +159,8 @@ class EventWriter(Output):
         self._holders: dict[ClaimRef, str] = {}
         self._newest: dict[str, CheckResult] = {}
         self._failed: set[ClaimRef] = set()
+        self._agenda = Agenda()
+        self._rests: dict[str, _Rest] = {}
         outbox.join(self, self._recorded)
 
     def dues(self, result: CheckResult) -> Iterator[tuple[ClaimRef, Due]]:
@@ -160,9 +190,15 @@ class EventWriter(Output):
             return
         self._newest[result.policy.name] = result
         wide = wide_groups(judgement)
-        for claim, health in _unhealthy(result):
-            self._holders[claim.ref] = result.policy.name
-            self._guarded(claim.ref, partial(self._tell_findings, claim, health, result, wide))
+        rest = self._rest(result, frozenset(wide))
+        healthy = set()
+        for ref in self._agenda.of(result.policy.name, judgement.healths):
+            claim, health = result.claims.get(ref), judgement.healths.get(ref)
+            if claim is None or health is None or not health.findings or claim.uid != health.uid:
+                healthy.add(ref)
+                continue
+            self._holders[ref] = result.policy.name
+            self._guarded(ref, partial(self._look_at, claim, health, result, wide, rest))
             yield
         for ref in dict.fromkeys(ref for ref, _ in self._outbox.dues_of(OUTPUT)):
             if ref in judgement.healths:
@@ -170,7 +206,12 @@ class EventWriter(Output):
             if self._holders.get(ref) == result.policy.name:
                 self._tell_dues(ref, result)
                 yield
-        self._drop_healthy(result)
+        for ref in healthy | self._closings.keys():
+            self._drop_healthy(ref, result)
+
+    def look_again(self, claims: Collection[ClaimRef] | None) -> None:
+        """Look again at what is to be told of these claims; None means all."""
+        self._agenda.look_again(claims)
 
     def last_notified(self, claim: ClaimRef, uid: str, finding: Finding) -> datetime | None:
         """Say when people were last told of this finding; None if not yet."""
@@ -183,10 +224,45 @@ class EventWriter(Output):
         What is owed goes with the claims' records: to the policy that holds them next, or away.
         """
         self._newest.pop(policy.name, None)
+        self._rests.pop(policy.name, None)
+        self._agenda.forget(policy.name)
         for claim in [claim for claim, holder in self._holders.items() if holder == policy.name]:
             self._drop(claim)
 
     # ---- findings ----
+
+    def _rest(self, result: CheckResult, wide: frozenset[Group]) -> _Rest:
+        """Return what holds of the policy's settled claims; if it does not hold any more, all are looked at again."""
+        name, remind_every = result.policy.name, result.policy.spec.events.remind_every
+        rest = self._rests.get(name)
+        if rest is None or not rest.goes_on(result.now, remind_every, wide):
+            rest = self._rests[name] = _Rest(remind_every, wide)
+            self._agenda.look_again(None, policy=name)
+        return rest
+
+    def _look_at(
+        self, claim: Claim, health: ClaimHealth, result: CheckResult, wide: Collection[Group], rest: _Rest
+    ) -> None:
+        """Tell what is to be told of a claim, and settle it if that was told already."""
+        self._tell_findings(claim, health, result, wide)
+        lines = self._told_of(claim.ref, result)
+        if lines and not self._closings.get(claim.ref) and not self._outbox.due_of(claim.ref, OUTPUT):
+            for told in lines:
+                rest.take(told)
+            self._agenda.settle(result.policy.name, claim.ref)
+
+    def _told_of(self, ref: ClaimRef, result: CheckResult) -> list[datetime]:
+        """Return when everybody was last told of each finding of a claim; nothing if somebody is still to be."""
+        moments = []
+        for finding, _, told in self._told[ref].findings:
+            if result.silence(ref, finding) is not None:
+                return []
+            users = () if told.wide else _users(self._pods_of(ref), finding)
+            for line in (told.claim, *(told.pods.get(pod.uid) for pod in users)):
+                if line is None or line.last is None or line.open:
+                    return []
+                moments.append(line.last)
+        return moments
 
     def _tell_findings(
         self, claim: Claim, health: ClaimHealth, result: CheckResult, wide: Collection[Group]
@@ -458,29 +534,27 @@ class EventWriter(Output):
                 self._failed.add(ref)
                 log.exception("a claim's Events cannot be written", extra={"claim": str(ref)})
 
-    def _drop_healthy(self, result: CheckResult) -> None:
-        """Forget claims that this policy holds no more, or that have no finding left and of which nothing is owed."""
-        healths = result.healths
-        for claim, holder in list(self._holders.items()):
-            if holder != result.policy.name:
-                continue
-            health = healths.get(claim)
-            unhealthy = health is not None and bool(health.findings)
-            if unhealthy and claim not in self._closings:  # nothing of it is over
-                continue
-            owed = self._outbox.due_of(claim, OUTPUT)
-            if not owed and not unhealthy:
-                self._drop(claim)
-                continue
-            if not unhealthy:
-                self._told.pop(claim, None)
+    def _drop_healthy(self, claim: ClaimRef, result: CheckResult) -> None:
+        """Forget a claim that this policy holds no more, or that has no finding left and of which nothing is owed."""
+        health, owed = result.healths.get(claim), self._outbox.due_of(claim, OUTPUT)
+        unhealthy = health is not None and bool(health.findings)
+        ours = self._holders.get(claim) == result.policy.name
+        if ours and (owed or unhealthy):
             self._forget_paid(claim, owed)
+        if ours and owed and not unhealthy:
+            self._told.pop(claim, None)
+        if ours and not (owed or unhealthy):
+            self._drop(claim)
+        if not unhealthy and not (ours and owed):
+            self._agenda.settle(result.policy.name, claim)
 
     def _forget_paid(self, claim: ClaimRef, owed: Sequence[Due]) -> None:
         closings = self._closings.get(claim, {})
         open_ones = {episode_of(due.uid, due.finding) for due in owed}
         for episode in closings.keys() - open_ones:
             del closings[episode]
+        if not closings:
+            self._closings.pop(claim, None)
 
     def _drop(self, claim: ClaimRef) -> None:
         self._holders.pop(claim, None)
@@ -490,15 +564,6 @@ class EventWriter(Output):
         for closing in self._closings.pop(claim, {}).values():
             closing.drop()
         self._told.pop(claim, None)
-
-
-def _unhealthy(result: CheckResult) -> Iterator[tuple[Claim, ClaimHealth]]:
-    if result.judgement is None:
-        return
-    for ref, health in result.judgement.healths.items():
-        claim = result.claims.get(ref) if health.findings else None
-        if claim is not None and claim.uid == health.uid:
-            yield claim, health
 
 
 def _users(pods: Iterable[Pod], finding: Finding) -> Iterator[Pod]:

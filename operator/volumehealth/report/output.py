@@ -34,6 +34,9 @@ class Output(ABC):
     def publish(self, result: CheckResult) -> Iterator[None]:
         """Tell the result of a check, in steps; never waits for anything. Yields where others may have a turn."""
 
+    def look_again(self, claims: Collection[ClaimRef] | None) -> None:  # noqa: B027 - most outputs settle nothing
+        """The rows, Pods or records of these claims have changed (None: of any), for an output that keeps an `Agenda`."""
+
     @abstractmethod
     def forget(self, policy: Policy) -> None:
         """A policy was deleted: take back what was told, and say of nothing that it recovered."""

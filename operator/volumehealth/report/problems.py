@@ -4,7 +4,7 @@ Failed nodes are one story, whatever drivers their Pods use; so is what a driver
 """
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -15,7 +15,9 @@ from volumehealth.judge.storage import StorageProblem
 from volumehealth.model.cluster import Pod
 from volumehealth.model.health import Finding, Source, urgency
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.steps import Steps
 from volumehealth.model.vocabulary import Reason
+from volumehealth.report.agenda import Agenda
 from volumehealth.report.workloads import owners
 
 _EXAMPLES = 3
@@ -59,15 +61,54 @@ class ProblemFinder:
                     _gather(group, ref, finding)
                 yield
 
-    def problems(self) -> tuple[Problem, ...]:
-        """Return them, worst first: by severity, then what may cost data, then by claims, then by age."""
+    def of_claims(self) -> Iterator[Problem]:
+        """Yield those of claims."""
         judgement = self._result.judgement
         wide = wide_groups(judgement) if judgement is not None else {}
-        problems = (
-            _problem(group, found, wide.get(group, 0), self._pods_of)
-            for group, found in self._gathered.items()
-        )
-        return tuple(sorted((*problems, *_storage_problems(self._result)), key=_rank))
+        for group, found in self._gathered.items():
+            yield _problem(group, found, wide.get(group, 0), self._pods_of)
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return them, worst first: by severity, then what may cost data, then by claims, then by age."""
+        return _ranked(self.of_claims(), self._result)
+
+
+class Problems:
+    """The problems of policies, which are grouped anew when something of their claims has changed.
+
+    Args:
+        pods_of: the Pods that use a claim.
+    """
+
+    def __init__(self, pods_of: PodsOf) -> None:
+        self._pods_of = pods_of
+        self._agenda = Agenda()
+        self._known: dict[str, tuple[dict[Group, int], tuple[Problem, ...]]] = {}
+
+    def of(self, result: CheckResult) -> Steps[tuple[Problem, ...]]:
+        """Return the problems of a check, worst first."""
+        name, judgement = result.policy.name, result.judgement
+        if judgement is None:
+            return ()
+        wide, known = wide_groups(judgement), self._known.get(name)
+        changed = self._agenda.of(name, judgement.healths)
+        if changed or known is None or known[0] != wide:
+            self._known.pop(name, None)  # an error, or what changes between steps, has them grouped once more
+            for ref in changed:
+                self._agenda.settle(name, ref)
+            finder = ProblemFinder(result, self._pods_of)
+            yield from finder.gather()
+            known = self._known[name] = (wide, tuple(finder.of_claims()))
+        return _ranked(known[1], result)
+
+    def look_again(self, claims: Collection[ClaimRef] | None) -> None:
+        """The rows or Pods of these claims have changed; None means of any."""
+        self._agenda.look_again(claims)
+
+    def forget(self, policy: str) -> None:
+        """A policy is gone."""
+        self._known.pop(policy, None)
+        self._agenda.forget(policy)
 
 
 def find_problems(result: CheckResult, pods_of: PodsOf) -> tuple[Problem, ...]:
@@ -109,6 +150,10 @@ def _problem(group: Group, found: _Gathered, wide_of: int, pods_of: PodsOf) -> P
         wide_of=wide_of,
         used_on=len({pod.node for ref in found.findings for pod in pods_of(ref)} - {""}) if wide_of else 0,
     )
+
+
+def _ranked(of_claims: Iterable[Problem], result: CheckResult) -> tuple[Problem, ...]:
+    return tuple(sorted((*of_claims, *_storage_problems(result)), key=_rank))
 
 
 def _storage_problems(result: CheckResult) -> Iterator[Problem]:

@@ -25,6 +25,7 @@ from volumehealth.model.policy import HAND_OVER_SECONDS, Policy
 from volumehealth.model.runbooks import PAGE
 from volumehealth.model.vocabulary import API_VERSION, COMPONENT, RECORDS
 from volumehealth.policy.silence import Silence
+from volumehealth.report.agenda import Agenda
 from volumehealth.report.merge import difference
 from volumehealth.report.outbox import Fact, Outbox, StoredRecord
 from volumehealth.report.output import Output
@@ -132,7 +133,8 @@ class RecordWriter(Output):
         self._removing: set[ClaimRef] = set()
         self._receipts: set[ClaimRef] = set()
         self._failed: set[ClaimRef] = set()
-        outbox.on_receipt(lambda ref: self._receipts.add(ref))
+        self._agenda = Agenda()
+        outbox.on_receipt(self._delivered)
 
     def __len__(self) -> int:
         """Return how many records there should be."""
@@ -149,7 +151,7 @@ class RecordWriter(Output):
             read = self._resume(ref, record)
             if read is not None:
                 resumed[ref] = read
-                self._holders[ref] = read.policy
+                self._hold(ref, read.policy)
                 self._outbox.restore(ref, read.owed)
         return resumed
 
@@ -158,14 +160,17 @@ class RecordWriter(Output):
         if result.judgement is None:
             return
         policy, healths, silenced = result.policy.name, result.judgement.healths, result.silenced
-        for ref, health in healths.items():
+        self._agenda.add(policy, silenced)
+        for ref in self._agenda.of(policy, healths):
             try:
-                self._keep_one(ref, health, result, policy, silenced.get(ref))
+                self._look_at(ref, healths.get(ref), result, policy, silenced.get(ref))
             except Exception:  # noqa: BLE001 - one object must not end the process
                 self._report_error(ref)
             yield
-        for ref in [ref for ref, holder in self._holders.items() if holder == policy and ref not in healths]:
-            self._let_go(ref, policy, gone=ref not in result.claims)
+
+    def look_again(self, claims: Collection[ClaimRef] | None) -> None:
+        """Compare the records of these claims again; None means all."""
+        self._agenda.look_again(claims)
 
     def take_receipts(self) -> None:
         """Write into the records what was delivered since."""
@@ -185,6 +190,7 @@ class RecordWriter(Output):
 
     def forget(self, policy: Policy) -> None:
         """A policy is gone: remove its records, unless another one takes over their claims in this moment."""
+        self._agenda.forget(policy.name)
         for ref in [ref for ref, holder in self._holders.items() if holder == policy.name]:
             self._remove(ref, policy.name, _NEW_OWNER)
 
@@ -206,6 +212,48 @@ class RecordWriter(Output):
             self._report_error(ref)
             return None
 
+    def _delivered(self, ref: ClaimRef) -> None:
+        self._receipts.add(ref)
+        self._agenda.look_again((ref,))
+
+    def _hold(self, ref: ClaimRef, policy: str) -> None:
+        """A record goes to a policy, which looks at it in its next check, whatever that finds."""
+        self._holders[ref] = policy
+        self._agenda.add(policy, (ref,))
+
+    def _look_at(
+        self,
+        ref: ClaimRef,
+        health: ClaimHealth | None,
+        result: CheckResult,
+        policy: str,
+        silence: Silence | None,
+    ) -> None:
+        if health is not None:
+            self._keep_one(ref, health, result, policy, silence)
+        elif self._holders.get(ref) == policy:
+            self._let_go(ref, policy, gone=ref not in result.claims)
+        if health is None or not deserves_record(health) or self._is_settled(ref):
+            self._agenda.settle(policy, ref)
+
+    def _is_settled(self, ref: ClaimRef) -> bool:
+        """Tell whether the view shows the record as it should be, and nothing that it says is about to change."""
+        wanted, written = self._wanted.get(ref), self._written.get(ref)
+        row = self._records.get(ref) if self._records is not None else None
+        return (
+            wanted is not None
+            and row is not None
+            and (written is None or row.version >= written.version)
+            and self._digest_shown(ref, row) == wanted.digest
+            # no silence ends
+            and wanted.silence is None
+            # nothing is still to be told
+            and not self._outbox.owed(ref)
+            # no write is on its way
+            and ref not in self._removing
+            and _key(ref) not in self._queue
+        )
+
     def _keep_one(
         self, ref: ClaimRef, health: ClaimHealth, result: CheckResult, policy: str, silence: Silence | None
     ) -> None:
@@ -225,7 +273,7 @@ class RecordWriter(Output):
         """The policy holds a claim no more: its record goes with it to the next policy, or is over."""
         owner = self._owner_of(ref)
         if not gone and owner is not None and owner != policy:
-            self._holders[ref] = owner
+            self._hold(ref, owner)
         else:
             self._remove(ref, policy, 0 if gone or owner == policy else HAND_OVER_SECONDS)
 
@@ -339,13 +387,14 @@ class RecordWriter(Output):
         self._wanted.pop(ref, None)
         self._holders.pop(ref, None)
         self._failed.discard(ref)
+        self._agenda.look_again((ref,))
 
         def make() -> Write | None:
             if ref in self._wanted:
                 return None
             owner = self._owner_of(ref)
             if owner is not None and owner != policy and policy:
-                self._holders[ref] = owner
+                self._hold(ref, owner)
                 return None
             return Write("DELETE", _path(ref))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from volumehealth.cluster.changes import Changes
 from volumehealth.judge.result import CheckResult
 from volumehealth.kube.writes import Limits, Requests, WriteQueue
 from volumehealth.model.clock import Clock
@@ -21,7 +22,7 @@ from volumehealth.report.metrics import Metrics
 from volumehealth.report.outbox import Outbox, StoredRecord
 from volumehealth.report.output import Lane
 from volumehealth.report.outputs import Tools, make_outputs
-from volumehealth.report.problems import ProblemFinder
+from volumehealth.report.problems import Problems
 from volumehealth.report.recordwriter import KIND as RECORD_KIND
 
 _RECEIPTS = 5.0
@@ -37,6 +38,8 @@ class Reporter:
         random: jitter.
         metrics: what to count in.
         pods_of: the Pods that use a claim (`ClusterView.pods_of`).
+        changes: the claims whose rows, Pods or records change (`ClusterView.subscribe_told`); None if nobody tells, and
+            then each check looks at all of them.
         limits: how hard the API server may be pressed.
         view: the cluster view, for VolumeHealthDrivers; None, and none are written.
         owner_of: the name of the policy that owns a claim now; None if none does.
@@ -52,6 +55,7 @@ class Reporter:
         random: Random,
         metrics: Metrics,
         pods_of: Callable[[ClaimRef], Sequence[Pod]],
+        changes: Changes | None = None,
         limits: Limits | None = None,
         view: DriversView | None = None,
         owner_of: Callable[[ClaimRef], str | None] = lambda _: None,
@@ -59,7 +63,8 @@ class Reporter:
         runbooks: str = PAGE,
     ) -> None:
         self._metrics = metrics
-        self._pods_of = pods_of
+        self._changes = changes
+        self._problems = Problems(pods_of)
         self._queue = WriteQueue(api, random=random, observe=metrics.write_done, limits=limits)
         self._outbox = Outbox(clock=clock, calm=partial(self._queue.calm, other_than=RECORD_KIND))
         tools = Tools(
@@ -125,12 +130,17 @@ class Reporter:
         self._outputs.statuses.learn(result.policy, previous_status, version=version)
         self._metrics.view(result.view)
         self._outbox.enter(result)
+        changed = self._changes.take() if self._changes is not None else None
+        self._problems.look_again(changed)
+        for output in self._outputs.all:
+            output.look_again(changed)
         self._grouping.put(result)
 
     def forget(self, policy: Policy) -> None:
         """A policy was deleted: take back its records and metrics; no Event says that anything recovered."""
         for lane in (self._grouping, *self._lanes):
             lane.drop(policy.uid)
+        self._problems.forget(policy.name)
         for output in self._outputs.all:
             output.forget(policy)
 
@@ -144,9 +154,7 @@ class Reporter:
 
     def _group(self, result: CheckResult) -> Iterator[None]:
         """Group findings into problems, once for all outputs, and hand the result on."""
-        finder = ProblemFinder(result, self._pods_of)
-        yield from finder.gather()
-        result = replace(result, problems=finder.problems())
+        result = replace(result, problems=(yield from self._problems.of(result)))
         for lane in self._lanes:
             lane.put(result)
 

@@ -28,6 +28,7 @@ from volumehealth.kube.writes import WriteQueue
 from volumehealth.model.cluster import Pod, SilenceAsked
 from volumehealth.model.health import INACCESSIBLE, Source
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.policy import Events
 from volumehealth.policy.silence import Silences
 from volumehealth.report.eventobjects import EventSink
 from volumehealth.report.events import EventWriter
@@ -49,6 +50,7 @@ class World:
         self.clock = clock
         self.pods: list[Pod] = []
         self.outcomes: list[tuple[str, str]] = []
+        self.looked_at: list[ClaimRef] = []
         self.restart()
 
     def restart(self) -> None:
@@ -63,9 +65,21 @@ class World:
         self.events = EventWriter(
             sink,
             clock=self.clock,
-            pods_of=lambda ref: [pod for pod in self.pods if ref.name in pod.claims],
+            pods_of=self.pods_of,
             outbox=self.outbox,
         )
+
+    def pods_of(self, ref: ClaimRef) -> list[Pod]:
+        self.looked_at.append(ref)
+        return [pod for pod in self.pods if ref.name in pod.claims]
+
+    async def settle(self, *healths: object, **changes: object) -> None:
+        """Check three times: the first tells, the second sees that it was told, the third looks at nothing."""
+        for _ in range(2):
+            await self.check(self.result(*healths, **changes))
+        self.looked_at.clear()
+        await self.check(self.result(*healths, **changes))
+        assert self.looked_at == []
 
     async def check(self, result: CheckResult, *, seconds: float = 300) -> None:
         """Tell what a check found, and let the writes go out."""
@@ -143,6 +157,49 @@ async def test_further_checks_that_say_the_same_write_nothing(world: World) -> N
         await world.check(world.result(BAD))
         world.clock.advance(minutes=1)
     assert len(world.api.requests) == 2
+
+
+async def test_what_was_told_is_looked_at_again_once_its_reminder_is_due(world: World) -> None:
+    await world.settle(BAD)
+    world.clock.advance(minutes=29)
+    await world.check(world.result(BAD))
+    assert world.looked_at == []
+    world.clock.advance(minutes=1)
+    await world.check(world.result(BAD))
+    assert [event["count"] for event in world.api.events()] == [2]
+
+
+async def test_what_was_told_is_looked_at_again_when_the_policy_wants_reminders_sooner(world: World) -> None:
+    await world.settle(BAD)
+    world.clock.advance(minutes=6)
+    sooner = make_policy(events=Events(remind_every=timedelta(minutes=5)))
+    await world.check(world.result(BAD, policy=sooner))
+    assert [event["count"] for event in world.api.events()] == [2]
+
+
+async def test_what_was_told_is_looked_at_again_after_the_clock_was_set_back(world: World) -> None:
+    """Faults B6: else the Event would have expired by the time at which its reminder is due."""
+    await world.settle(BAD)
+    world.clock.set_wall(timedelta(hours=-1))
+    world.clock.advance(minutes=1)
+    await world.check(world.result(BAD))
+    assert [event["count"] for event in world.api.events()] == [2]
+
+
+async def test_pods_are_told_when_a_problem_is_not_the_whole_drivers_any_more(world: World) -> None:
+    world.pods = [make_pod()]
+    await world.settle(BAD, wide=[_wide(100)])
+    assert world.api.events(about=POD) == []
+    await world.check(world.result(BAD))
+    assert len(world.api.events("VolumeConditionAbnormal", about=POD)) == 1
+
+
+async def test_a_pod_that_comes_to_a_claim_of_which_everything_was_told_is_told(world: World) -> None:
+    await world.settle(BAD)
+    world.pods.append(make_pod())
+    world.events.look_again([CLAIM.ref])
+    await world.check(world.result(BAD))
+    assert len(world.api.events("VolumeConditionAbnormal", about=POD)) == 1
 
 
 async def test_a_reminder_raises_the_count_of_the_same_event_with_one_request(world: World) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -56,6 +56,7 @@ class World:
         self.notified: datetime | None = START
         self.owners: dict[ClaimRef, str] = {}
         self.pods: list[Pod] = []
+        self.looked_at: list[ClaimRef] = []
         self.restart()
 
     def restart(self) -> None:
@@ -65,9 +66,14 @@ class World:
             clock=self.clock,
             outbox=self.outbox,
             notified=lambda *_: self.notified,
-            pods_of=lambda _: tuple(self.pods),
+            pods_of=self.pods_of,
             owner_of=self.owners.get,
         )
+        self.shown: dict[ClaimRef, Stored] = {}
+
+    def pods_of(self, ref: ClaimRef) -> tuple[Pod, ...]:
+        self.looked_at.append(ref)
+        return tuple(self.pods)
 
     def view(self) -> dict[ClaimRef, Stored]:
         """What the view shows of the server."""
@@ -84,7 +90,10 @@ class World:
 
     async def check(self, result: CheckResult | None = None, *, seconds: float = 1) -> None:
         """Keep records as a check does, with a view that shows the server as it is."""
-        self.records.sweep(self.view(), {"storage"})
+        before, self.shown = self.shown, self.view()
+        self.records.sweep(self.shown, {"storage"})
+        both = before.keys() | self.shown.keys()
+        self.records.look_again({ref for ref in both if before.get(ref) != self.shown.get(ref)})
         await self.keep(result or make_result([BAD]), seconds=seconds)
 
     async def keep(self, result: CheckResult, *, seconds: float = 1) -> None:
@@ -326,6 +335,53 @@ async def test_a_record_that_somebody_deleted_is_there_again_after_the_next_chec
     del world.api.objects[PATH]
     await world.check()
     assert PATH in world.api.objects
+
+
+async def test_a_record_that_is_as_it_should_be_is_looked_at_again_only_once_something_changes(
+    world: World,
+) -> None:
+    result = make_result([BAD])
+    for _ in range(3):
+        await world.check(result)
+    world.looked_at.clear()
+    await world.check(result)
+    await world.check(replace(result, now=result.now + timedelta(minutes=1)))
+    assert world.looked_at == []
+    await world.check(make_result([(CLAIM, replace(HEALTH))]))
+    assert world.looked_at == [CLAIM.ref], "it was judged anew"
+
+
+async def test_a_record_says_who_uses_the_claim_as_soon_as_that_changes(world: World) -> None:
+    result = make_result([BAD])
+    for _ in range(3):
+        await world.check(result)
+    world.pods.append(make_pod())
+    world.records.look_again([CLAIM.ref])
+    await world.check(result)
+    assert world.api.objects[PATH]["status"]["pods"] == [make_pod().name]
+
+
+async def test_a_record_is_looked_at_in_each_check_while_it_is_not_taken(world: World) -> None:
+    world.api.refuse = lambda *_: errors.ApiError("it is not taken", status=422)
+    result = make_result([BAD])
+    for _ in range(3):
+        await world.check(result)
+    world.looked_at.clear()
+    await world.check(result)
+    assert world.looked_at == [CLAIM.ref]
+
+
+async def test_the_end_of_a_silence_is_written_down_though_nothing_else_changes(world: World) -> None:
+    result = make_result([BAD])
+    asked = {CLAIM.ref: SilenceAsked((result.now + timedelta(minutes=5)).isoformat(), "", CLAIM.uid)}
+    silenced = replace(result, silences=Silences(asked, {}, {}, {}))
+    for _ in range(3):
+        await world.check(result)
+    for _ in range(3):
+        await world.check(silenced)
+    assert "silenced" in world.api.objects[PATH]["status"]
+    await world.check(replace(silenced, now=result.now + timedelta(minutes=6)))
+    assert "silenced" not in world.api.objects[PATH]["status"]
 
 
 async def test_a_record_that_was_deleted_before_the_view_ever_showed_it_comes_back(world: World) -> None:
