@@ -96,6 +96,29 @@ async def test_changes_arrive_and_are_told_by_claim(
         assert view.claims_of(f"pv-{namespace}-b") == ()
 
 
+async def test_outputs_are_told_of_a_claim_whose_row_pods_or_record_change(
+    control_plane: ControlPlane, cluster_objects: ClusterObjects, namespace: str
+) -> None:
+    ref = ClaimRef(namespace, "a")
+    record = f"/apis/volumehealth.dev/v1alpha1/namespaces/{namespace}/volumehealths"
+    async with a_view(str(control_plane.kubeconfig)) as view:
+        changes = view.subscribe_told()
+        assert changes.take() is None, "at first it may be any"
+        await cluster_objects.make_claim(namespace, "a", driver=DRIVER, handle=f"a-{namespace}")
+        await until(lambda: ref in view.claims and view.claims[ref].phase == "Bound")
+        assert ref in (changes.take() or ())
+        await cluster_objects.make_pod(namespace, "a-0", ["a"], node="worker-1")
+        await until(lambda: view.pods_of(ref))
+        assert ref in (changes.take() or ())
+        body = {"apiVersion": "volumehealth.dev/v1alpha1", "kind": "VolumeHealth", "metadata": {"name": "a"}}
+        await cluster_objects.post(record, body)
+        await until(lambda: ref in view.records)
+        assert ref in (changes.take() or ())
+        await cluster_objects.delete(f"{record}/a")
+        await until(lambda: ref not in view.records)
+        assert ref in (changes.take() or ())
+
+
 async def test_a_claim_waits_for_its_volume_and_knows_it_still_when_it_is_lost(
     control_plane: ControlPlane, cluster_objects: ClusterObjects, namespace: str
 ) -> None:

@@ -198,6 +198,7 @@ class RecordWriter(Output):
         """Once all policies are known: remove records of policies that are gone, and those that nobody wants."""
         self._records = records
         for ref in [ref for ref, holder in self._holders.items() if holder not in policies]:
+            self._agenda.forget(self._holders[ref])
             self._remove(ref, self._holders[ref], 0)
         for ref in records.keys() - self._holders.keys():
             if _key(ref) not in self._queue:
