@@ -47,7 +47,7 @@ class Entry:
 
 
 class PolicyBook:
-    """Parses each generation of each policy once."""
+    """Parses each spec of each policy once."""
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
@@ -125,11 +125,16 @@ class PolicyBook:
     def _take(self, uid: str, raw: RawPolicy) -> bool:
         """Take one policy; tell whether its spec is new or changed."""
         old = self._entries.get(uid)
-        if old is not None and old.raw.generation == raw.generation:
+        if old is not None and _says_the_same(old.raw, raw):
             self._entries[uid] = old if old.raw is raw else replace(old, raw=raw)
             return False
         self._entries[uid] = _parse(raw, last_good=old.written if old else None)
         return True
+
+
+def _says_the_same(old: RawPolicy, new: RawPolicy) -> bool:
+    """Tell whether a policy's spec is the one that was read; an etcd that was restored counts generations anew."""
+    return old is new or (old.generation, old.manifest["spec"]) == (new.generation, new.manifest["spec"])
 
 
 def _parse(raw: RawPolicy, *, last_good: Policy | None) -> Entry:

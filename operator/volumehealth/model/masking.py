@@ -13,13 +13,14 @@ MASK = "***"
 
 _STRONG = (
     r"(?:password(?:_in)?|passwd|passphrase|account[_-]?key|(?:access|secret|private|api|shared|storage|chap)[_-]?key"
-    r"|secret[_-]?access[_-]?key|client[_-]?secret)"
+    r"|secret[_-]?access[_-]?key|client[_-]?secret|(?:user|admin|encryption|master|root|auth|signing)[_-]?key"
+    r"|(?:user|admin|root|login|bind|smb|cifs|ldap|db)[_-]?(?:pass|pwd|pw))"
 )
 """Names that mean nothing else, whatever stands in front of them (`smbPassword`, `node.session.auth.password`)."""
 _BEGIN = r"(?:(?<![A-Za-z0-9])|(?<=\\u0026)|(?<=\\[nrt])|(?<=%26))"
 """Where a short name begins: not within a word, but behind an escape (JSON writes `&` as `\\u0026`)."""
 _NAME = (
-    rf"(?:{_STRONG}|secrets?|token|signature|credentials?|{_BEGIN}(?:pass|pwd|pw|sig|sas|username|bindpw))"
+    rf"(?:{_STRONG}|secrets?|token|signature|credentials?|{_BEGIN}(?:pass|pwd|pw|sig|sas|username|psk|jwt))"
 )
 """Names whose value is a secret where the form says that it is a value: `token=...`, `"secret": "..."`."""
 
@@ -30,6 +31,7 @@ _DOUBLE = r'"(?:\\.|[^"\\])*"?'
 _SINGLE = r"'(?:\\.|[^'\\])*'?"
 _ESCAPED = r'\\"(?:(?!\\").)*(?:\\")?'
 _VALUE = rf"(?:{_ESCAPED}|{_DOUBLE}|{_SINGLE}|{_BARE})"
+_MIXED = r"(?=\S*(?-i:[A-Z]))(?=\S*(?-i:[a-z]))(?=\S*[0-9])[\w.~+/=!@#$%^*-]{8,}"
 _CLOSED = r"(?=$|[\s,;\"'}\])])"
 
 _FORMS = tuple(
@@ -38,15 +40,17 @@ _FORMS = tuple(
         # A key block, also one that was cut.
         r"(?P<keep>-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
         # JSON, also within a string, also of Python or Go: "password": "x", \"password\":\"x\", 'password': 'x'
-        rf"(?P<keep>{_NAME}\\?[\"']\s{{0,4}}[:=]\s{{0,4}})(?:{_ESCAPED}|{_DOUBLE}|{_SINGLE}|[^\s,}}\]\"'\\]+)",
+        rf"(?P<keep>{_NAME}\\?[\"']\s{{0,4}}(?::|=>?)\s{{0,4}})(?:{_ESCAPED}|{_DOUBLE}|{_SINGLE}|[^\s,}}\]\"'\\]+)",
         # Protobuf's text form of a CSI request: secrets:<key:"password" value:"x">
         rf"(?P<keep>key:\s?\"[^\"]{{0,64}}?(?:{_NAME}|key)[^\"]{{0,64}}\"\s{{1,4}}value:\s?){_DOUBLE}",
         # Options, queries, connection strings, ini files: password=x, ?sig=x&, AccountKey=x;, auth.password = x
         rf"(?P<keep>{_NAME}\d?=(?!=)){_VALUE}",
-        rf"(?P<keep>{_NAME}\d?%3D)[^\s%&\"'<>\\]+",
-        rf"(?P<keep>{_STRONG}\s{{1,4}}=\s{{0,4}}(?!=)){_VALUE}",
+        rf"(?P<keep>{_NAME}\d?(?:%22|%27)?%3[AD](?:%20|%22|%27){{0,4}})[^\s%&\"'<>\\]+",
+        rf"(?P<keep>{_STRONG}(?:\s{{1,4}}=\s{{0,4}}|=\s{{1,4}})(?!=)){_VALUE}",
         # Flags: --password x
         rf"(?P<keep>--[\w-]{{0,32}}?{_NAME}\s{{1,4}}){_VALUE}",
+        # Flags in a list: ["--password", "x"], ["--password" "x"]
+        rf"(?P<keep>--[\w-]{{0,32}}?{_NAME}\\?[\"'],?\s{{0,4}})(?:{_ESCAPED}|{_DOUBLE}|{_SINGLE})",
         # Names and values apart: iscsiadm -n node.session.auth.password -v x
         rf"(?P<keep>{_STRONG}\s{{1,4}}(?:-v|--value)[=\s]\s{{0,4}}){_VALUE}",
         # Users and passwords in one word: curl -u a:x, smbclient -U a%x, mount -o user=a%x; `-u 1000:1000` is none
@@ -54,9 +58,11 @@ _FORMS = tuple(
         rf"(?P<keep>\buser=[^\s,%]{{1,64}}%){_BARE}",
         r"(?P<keep>\bsshpass\s{1,4}-p\s{0,4})\S+",
         # Maps as Go prints them, YAML: Password:x, password: "x", password: x
-        rf"(?P<keep>(?:{_STRONG}|(?-i:[a-z]Secret)|(?<![A-Za-z0-9])token):)(?![\s/:]){_VALUE}",
+        rf"(?P<keep>(?:{_STRONG}|(?-i:[a-z]Secret)|(?<![A-Za-z0-9])(?:token|pass|pwd)):)(?![\s/:]){_VALUE}",
+        # The same where the value has the form of a secret: small and capital letters and a digit
+        rf"(?P<keep>{_BEGIN}(?:[a-z]{{1,16}}[_-]?)?(?:token|secret(?:[_-]?id)?|sas|pass|pwd|pw|psk|jwt):\s{{0,4}}){_MIXED}",
         # XML
-        rf"(?P<keep><(?:{_STRONG}|secret|token)(?:\s[^<>]{{0,64}})?>)[^<]+",
+        rf"(?P<keep><(?:[\w.-]{{1,32}}:)?[a-z]{{0,16}}(?:{_STRONG}|secret|token)(?:\s[^<>]{{0,64}})?>)[^<]+",
         rf"(?P<keep>(?:{_STRONG}|(?<![A-Za-z0-9])(?:pass|pwd)):?\s{{1,4}})(?:{_DOUBLE}|{_SINGLE})",
         rf"(?P<keep>{_STRONG}:\s{{1,4}})(?:(?=\S*[0-9!#$%^*+@=])[^\s,;\"'<>]+|\S+{_CLOSED}(?=$|[,;}}\]]))",
         # Headers
@@ -78,7 +84,7 @@ _FORMS = tuple(
 )
 _BASIC = re.compile(r"\b(basic\s{1,4})([A-Za-z0-9+/]{6,}={0,2})", re.IGNORECASE)
 _SUSPICIOUS = re.compile(
-    r"pass|pwd|pw=|secret|token|key|sig|sas=|creden|username|bindpw|bearer|basic|authoriz|//|AKIA|ASIA|eyJ|\bAQ"
+    r"pass|pwd|pw[=:%]|pw\\?[\"']|psk|jwt|secret|token|key|sig|sas=|creden|username|bearer|basic|authoriz|//|AKIA|ASIA|eyJ|\bAQ"
     r"|DHHC|cookie|user[=\s]|-u\s|gh[oprsu]_|github_|glpat|xox|hvs\.|AIza",
     re.IGNORECASE,
 )

@@ -9,6 +9,8 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+from volumehealth.report.text import count
+
 _TIMEOUT = 10.0
 _HARMLESS = str.maketrans({"@": "@\u200b", "<": "<\u200b"})
 """A driver's text must mention nobody (`@everyone`, `<!channel>`) and make no link."""
@@ -37,7 +39,7 @@ def words_of(subject: str, data: dict[str, Any]) -> Words:
     """
     bad, problem = data["edge"] == "Abnormal", f"{data['status']}/{data['reason']}"
     many = data.get("claims")
-    who = f"{many} claims of {subject} in {data['namespaces']} namespaces" if many else subject
+    who = f"{many} claims of {subject} in {count(data['namespaces'], 'namespace')}" if many else subject
     place = {"driver": data["driver"], "node": data.get("node", ""), "policy": data["policy"]}
     known = ", ".join(f"{name} {value}" for name, value in place.items() if value)
     lines = [

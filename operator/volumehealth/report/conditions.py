@@ -85,6 +85,9 @@ def _kept(previous: Mapping[str, Mapping[str, object]], kind: ConditionType) -> 
     before = previous.get(kind)
     if before is None:
         return _Condition("Unknown", SourcesReason.NO_SOURCES, "no check has finished yet")
+    if before.get("reason") == SourcesReason.VIEW_STALE:  # it is not, or that would be told
+        words = "no check has finished since the view of the cluster was stale"
+        return _Condition("Unknown", SourcesReason.NO_SOURCES, words)
     return _Condition(*(str(before.get(name, "")) for name in ("status", "reason", "message")))
 
 

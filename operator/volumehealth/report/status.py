@@ -14,7 +14,7 @@ from volumehealth.model.clock import rfc3339
 from volumehealth.model.runbooks import PAGE, runbook
 from volumehealth.report.conditions import conditions
 from volumehealth.report.phrases import drivers_to_look_at
-from volumehealth.report.summary import LINES, summarize
+from volumehealth.report.summary import INVALID, LINES, STALE, banners, summarize
 from volumehealth.report.text import clean, fit
 
 _MOST = 10
@@ -24,6 +24,8 @@ _TEXT = 300
 _STORAGE_NODES = 50
 _NAME = 256
 _SUSPENDED = "SUSPENDED"
+_OF_THE_MOMENT = (_SUSPENDED, "NOT YET", INVALID, STALE)
+"""How lines of the summary begin that are not about what a check found."""
 _ALWAYS = ("selected", "healthy", "unhealthy", "unknown", "unmonitored")
 _IF_ANY = {
     "healthy_by_node": "healthyByNode",
@@ -94,14 +96,15 @@ def _news(status: Mapping[str, Any]) -> dict[str, Any]:
 def _carried_on(status: dict[str, Any], before: Mapping[str, Any], result: CheckResult) -> dict[str, Any]:
     """Keep what was said while no check runs, and say so."""
     carried = {name: value for name, value in before.items() if name not in status}
-    lines = [line for line in carried.get("summary") or [] if not line.startswith((_SUSPENDED, "NOT YET"))]
+    now = banners(result)
+    lines = [line for line in carried.get("summary") or [] if not line.startswith(_OF_THE_MOMENT)]
     if result.policy.spec.suspend:
         last = carried.get("lastCheckTime")
         until = result.policy.spec.suspend_until
         head = f"{_SUSPENDED} until {rfc3339(until)}" if until is not None else _SUSPENDED
-        carried["summary"] = [f"{head} as of {last}" if last else head, *lines][:LINES]
+        carried["summary"] = [f"{head} as of {last}" if last else head, *now, *lines][:LINES]
     else:
-        carried["summary"] = lines or summarize(result, ())
+        carried["summary"] = [*now, *lines][:LINES] if lines else summarize(result, ())
     return status | carried
 
 

@@ -17,6 +17,8 @@ WIDTH = 140
 _WIDE_WIDTH = 150
 """The line of a driver-wide problem stands alone; it may be longer."""
 LINES = 12
+INVALID, STALE = "INVALID SPEC", "STALE VIEW"
+"""How lines begin that say what is in the way of checks."""
 _UNKNOWN_GROUPS = 3
 
 
@@ -30,32 +32,33 @@ def summarize(result: CheckResult, problems: Sequence[Problem], *, limit: int = 
     """
     judgement = result.judgement
     if judgement is None:
-        return [*_banners(result), "NOT YET CHECKED"]
+        return [*banners(result), "NOT YET CHECKED"]
     if not judgement.counts.selected:
-        return [*_banners(result), _line("NOTHING SELECTED", nothing_selected(result)), *_beside(judgement)]
-    banners, unknown = _banners(result), _unknown(judgement)
+        return [*banners(result), _line("NOTHING SELECTED", nothing_selected(result)), *_beside(judgement)]
+    above, unknown = banners(result), _unknown(judgement)
     beside = [*_silenced(result), *_beside(judgement)]
     head = _head(result, problems)
     where = _where([problem for problem in problems if not problem.storage])  # storage has no records
     alone = len(problems) == 1 and problems[0].wide_of > 0
     if unknown and not problems:
-        return [*banners, *unknown, *head, *beside][:limit]
-    taken = sum(map(len, (banners, head, unknown, beside, where)))
+        return [*above, *unknown, *head, *beside][:limit]
+    taken = sum(map(len, (above, head, unknown, beside, where)))
     rows = [] if alone else _rows(result, problems, max(2, limit - taken))
-    return [*banners, *head, *rows, *unknown, *beside, *where][:limit]
+    return [*above, *head, *rows, *unknown, *beside, *where][:limit]
 
 
 def _line(word: str, text: str) -> str:
     return fit(f"{word:<9} {clean(text)}", WIDTH)
 
 
-def _banners(result: CheckResult) -> list[str]:
+def banners(result: CheckResult) -> list[str]:
+    """Say what is in the way of checks."""
     lines = []
     if result.invalid:
         more = f" (and {len(result.invalid) - 1} more)" if len(result.invalid) > 1 else ""
-        lines.append(_line("INVALID SPEC", f"{fit(str(result.invalid[0]), 90)}{more}"))
+        lines.append(_line(INVALID, f"{fit(str(result.invalid[0]), 90)}{more}"))
     if result.view.stale:
-        lines.append(_line("STALE VIEW", result.view.stale))
+        lines.append(_line(STALE, result.view.stale))
     return lines
 
 

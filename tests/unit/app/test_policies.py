@@ -33,6 +33,19 @@ def test_the_same_generation_has_not_changed() -> None:
     assert book.refresh([raw_policy()], now=0.0) == (frozenset(), ())
 
 
+def test_another_spec_under_a_generation_that_was_seen_is_read() -> None:
+    book = PolicyBook()
+    book.refresh([raw_policy(generation=5, spec={"priority": 1})], now=0.0)
+
+    # An etcd that was restored is at an older generation, and the next edit has the number of one that is lost.
+    changed, _ = book.refresh([raw_policy(generation=5, spec={"priority": 2})], now=1.0)
+
+    assert changed == {"uid-storage"}
+    policy = book["uid-storage"].policy
+    assert policy is not None
+    assert policy.spec.priority == 2
+
+
 def test_a_policy_that_is_missing_for_a_moment_stays() -> None:
     book = PolicyBook()
     book.refresh([raw_policy("a"), raw_policy("b")], now=0.0)

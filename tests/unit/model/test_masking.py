@@ -65,6 +65,20 @@ SEEN = {
     "<login><password type='plain'>S3cr3t</password></login>": (
         "<login><password type='plain'>***</password></login>"
     ),
+    "rbd: map[userID:admin userKey:S3cr3t]": "rbd: map[userID:admin userKey:***",
+    "encryption_key=S3cr3t": "encryption_key=***",
+    "{User:svc Pass:S3cr3t}": "{User:svc Pass:***",
+    "mysql://db, userpwd=S3cr3t": "mysql://db, userpwd=***",
+    "password= S3cr3t": "password= ***",
+    "'password' => 'S3cr3t'": "'password' => ***",
+    '["mount", "--password", "S3cr3t", "x"]': '["mount", "--password", ***, "x"]',
+    '["--chap-secret" "S3cr3t"]': '["--chap-secret" ***]',
+    "PUT %7B%22password%22%3A%22S3cr3t%22%7D": "PUT %7B%22password%22%3A%22***%22%7D",
+    "<vim25:password>S3cr3t</vim25:password>": "<vim25:password>***</vim25:password>",
+    "<SessionToken>S3cr3t</SessionToken>": "<SessionToken>***</SessionToken>",
+    "refresh_token: aB3dE5fG7h": "refresh_token: ***",
+    "GET /x: 401, Private-Token: aB3dE5fG7h": "GET /x: 401, Private-Token: ***",
+    "role_id: x, secret_id: aB3dE5fG7h": "role_id: x, secret_id: ***",
     "-----BEGIN RSA PRIVATE KEY----- MIIEpAIBAAK": "-----BEGIN RSA PRIVATE KEY-----***",
 }
 
@@ -96,6 +110,15 @@ HARMLESS = (
     'Multi-Attach error for volume "pvc-1" Volume is already used by pod(s) a-0',
     "user=alice may not, mail a@b.example: quota",
     "health-check has not responded for 12.5 seconds",
+    "failed to get secret: csi-secret-1 is not there",
+    "invalid token: NotBefore is in 15 minutes",
+    "bad secret: default/s3-creds-1",
+    "encryption key: missing",
+    "the encryption-key of the pool is not there, masterkeys=3",
+    "<error>the token expired</error>",
+    '["--tokens-per-second", "5"]',
+    "50%3A1 of the volume",
+    "compass: 3 of 5, bypass: Xy12 and jwts",
 )
 
 

@@ -80,6 +80,8 @@ def test_a_problem_of_many_claims_names_some_of_them() -> None:
     words = words_of("csi.example.com", many)
     assert words.title == "40 claims of csi.example.com in 3 namespaces: Inaccessible/IOError"
     assert "\nAmong them: a/1, b/2.\n" in words.body
+    alone = words_of("csi.example.com", many | {"namespaces": 1})
+    assert alone.title == "40 claims of csi.example.com in 1 namespace: Inaccessible/IOError"
 
 
 def test_what_recovered_asks_for_nothing() -> None:

@@ -304,6 +304,28 @@ def test_after_suspension_the_summary_is_that_of_the_check() -> None:
     )
 
 
+@pytest.mark.parametrize("scene", ["invalid", "stale_view"])
+def test_what_a_suspended_policy_carries_on_is_what_was_found_and_not_what_was_in_the_way(scene: str) -> None:
+    after = status_of(SCENES["suspended"](), status_of(SCENES[scene]()))
+    assert after["summary"][0] == "SUSPENDED as of 2026-11-23T03:12:11Z"
+    assert not [line for line in after["summary"] if line.startswith(("INVALID SPEC", "STALE VIEW"))]
+    assert [line for line in after["summary"] if line.startswith(("HEALTHY", "UNKNOWN"))]
+
+
+def test_a_policy_that_is_not_checked_says_of_a_faulty_spec_and_of_a_stale_view_what_is_so_now() -> None:
+    before = status_of(SCENES["all_healthy"]())
+    unchecked = SCENES["suspended"]()
+    stale = status_of(replace(unchecked, view=SCENES["stale_view"]().view), before)
+    assert stale["summary"][1] == "STALE VIEW PersistentVolumeClaim not confirmed since 23 Nov 03:00Z"
+    assert condition(stale, "SourcesAvailable")["reason"] == "ViewStale"
+
+    followed = status_of(unchecked, stale)
+    assert followed["summary"] == ["SUSPENDED as of 2026-11-23T03:12:11Z", *before["summary"]]
+    said = condition(followed, "SourcesAvailable")
+    assert (said["status"], said["reason"]) == ("Unknown", "NoSources")
+    assert said["message"] == "no check has finished since the view of the cluster was stale"
+
+
 def test_the_observed_generation_is_that_of_the_object() -> None:
     assert status_of(SCENES["all_healthy"]())["observedGeneration"] == 3
     assert status_of(replace(SCENES["invalid"](), generation=4))["observedGeneration"] == 4
