@@ -6,6 +6,7 @@ while the spec cannot be used.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from volumehealth.judge.policy import PolicyJudgement
 from volumehealth.judge.problem import Problem
@@ -45,7 +46,11 @@ class _Condition:
 
 
 def conditions(
-    result: CheckResult, problems: Sequence[Problem], previous: Mapping[str, Mapping[str, object]]
+    result: CheckResult,
+    problems: Sequence[Problem],
+    previous: Mapping[str, Mapping[str, object]],
+    *,
+    checked: datetime | None = None,
 ) -> list[dict[str, object]]:
     """Write `status.conditions`.
 
@@ -53,9 +58,10 @@ def conditions(
         result: the check.
         problems: worst first.
         previous: the conditions that are there, by type.
+        checked: when the last check was, by the status that is there; None if it does not say.
     """
     now = {
-        ConditionType.VOLUMES_HEALTHY: _volumes(result, problems, previous),
+        ConditionType.VOLUMES_HEALTHY: _volumes(result, problems, previous, checked),
         ConditionType.SOURCES_AVAILABLE: _sources(result) or _kept(previous, ConditionType.SOURCES_AVAILABLE),
         ConditionType.READY: _ready(result),
     }
@@ -158,10 +164,14 @@ def _who_answers(result: CheckResult) -> str:
 
 
 def _volumes(
-    result: CheckResult, problems: Sequence[Problem], previous: Mapping[str, Mapping[str, object]]
+    result: CheckResult,
+    problems: Sequence[Problem],
+    previous: Mapping[str, Mapping[str, object]],
+    checked: datetime | None,
 ) -> _Condition:
     if result.policy.spec.suspend:
-        return _suspended(result, previous.get(ConditionType.VOLUMES_HEALTHY))
+        since = min(checked or result.now, result.now)
+        return _suspended(previous.get(ConditionType.VOLUMES_HEALTHY), since)
     judgement = result.judgement
     if judgement is None:
         if ConditionType.VOLUMES_HEALTHY in previous:
@@ -200,14 +210,12 @@ def _not_asked_yet(judgement: PolicyJudgement) -> int:
     return sum(group.claims for group in judgement.unknown if group.reason == SilenceReason.NOT_YET_ASKED)
 
 
-def _suspended(result: CheckResult, before: Mapping[str, object] | None) -> _Condition:
+def _suspended(before: Mapping[str, object] | None, since: datetime) -> _Condition:
     if before is None or before.get("reason") == VolumesReason.NOT_YET_CHECKED:
         return _Condition("Unknown", VolumesReason.SUSPENDED, "never checked")
     if before.get("reason") == VolumesReason.SUSPENDED:
         return _Condition("Unknown", VolumesReason.SUSPENDED, str(before.get("message", "")))
-    words = (
-        f"not checked since {date_and_time(result.now)}; then {before.get('status')}: {before.get('message')}"
-    )
+    words = f"not checked since {date_and_time(since)}; then {before.get('status')}: {before.get('message')}"
     return _Condition("Unknown", VolumesReason.SUSPENDED, words)
 
 

@@ -83,7 +83,7 @@ class _Share:
 
 @dataclass(frozen=True, slots=True)
 class _Nodes:
-    """On how many nodes each driver is registered, and on how many an agent reports about it."""
+    """On how many nodes each driver is registered, and on how many an agent reports about it, by the object's name."""
 
     registered: Mapping[str, int]
     reporting: Mapping[str, int]
@@ -161,7 +161,7 @@ class DriverWriter:
             shares[name] = _Share(state, claims, counts.healthy_by_node if counts is not None else 0)
         self._shares[result.policy.uid] = shares
         nodes = self._nodes()
-        for name in shares:
+        for name in set(map(object_name, shares)):
             self._keep(name, nodes)
 
     def forget(self, policy_uid: str) -> None:
@@ -173,18 +173,19 @@ class DriverWriter:
 
         The first sweep of a process writes nothing for drivers that no check has spoken of yet.
         """
-        used = {claim.driver for claim in self._view.claims.values()} - {"", *NO_CSI_DRIVERS}
-        spoken = {name for shares in self._shares.values() for name in shares}
+        drivers = {claim.driver for claim in self._view.claims.values()} - {"", *NO_CSI_DRIVERS}
+        used = set(map(object_name, drivers))
+        spoken = {object_name(name) for shares in self._shares.values() for name in shares}
         nodes = self._nodes()
         for name in used if self._swept else used & spoken:
             self._keep(name, nodes)
-        for name in self._view.drivers.keys() - set(map(object_name, used)):
+        for name in self._view.drivers.keys() - used:
             self._remove(name)
         self._swept = True
 
     def _keep(self, name: str, nodes: "_Nodes") -> None:
-        """Write a driver if the view shows something else than what is known of it."""
-        there = self._view.drivers.get(object_name(name))
+        """Write an object if the view shows something else than what is known of its driver."""
+        there = self._view.drivers.get(name)
         before = there.status if there is not None else {}
         status = self._status(name, before, nodes.of(name))
         news = there is None or _without_numbers(status) != _without_numbers(before)
@@ -208,7 +209,12 @@ class DriverWriter:
         return self._clock.monotonic() - last >= NUMBERS_EVERY
 
     def _status(self, name: str, before: Mapping[str, Any], nodes: str) -> dict[str, Any]:
-        found = [shares[name] for shares in self._shares.values() if name in shares]
+        found = [
+            share
+            for shares in self._shares.values()
+            for driver, share in shares.items()
+            if object_name(driver) == name
+        ]
         if not found:
             status = {"state": str(SourceState.NOT_CONNECTED), "since": rfc3339(self._clock.now())}
             status |= {"healthAPI": "None", "hint": _NOT_SELECTED}
@@ -248,8 +254,12 @@ class DriverWriter:
         """Count the nodes of all drivers, once for all that are looked at together."""
         reports = (report for report in self._view.reports.values() if report.plane is Plane.NODE)
         return _Nodes(
-            Counter(name for node in self._view.csinodes.values() for name in node.drivers),
-            Counter(name for report in reports for name in {driver.name for driver in report.drivers}),
+            Counter(
+                name for node in self._view.csinodes.values() for name in set(map(object_name, node.drivers))
+            ),
+            Counter(
+                name for report in reports for name in {object_name(driver.name) for driver in report.drivers}
+            ),
         )
 
 
@@ -257,7 +267,7 @@ def _applied(name: str, status: Mapping[str, Any]) -> Write:
     body = {
         "apiVersion": API_VERSION,
         "kind": DRIVER_KIND,
-        "metadata": {"name": object_name(name)},
+        "metadata": {"name": name},
         "status": status,
     }
     query = {"fieldManager": COMPONENT, "force": "true"}
@@ -293,9 +303,12 @@ def _since(status: Mapping[str, Any], before: Mapping[str, Any]) -> str:
 
 
 def object_name(driver: str) -> str:
-    """Return the name of a driver's object: CSI allows capital letters in a driver's name, Kubernetes does not."""
+    """Return the name of a driver's object: CSI allows capital letters in a driver's name, Kubernetes does not.
+
+    Volumes whose drivers' names differ in nothing else share it.
+    """
     return driver.lower()
 
 
 def _path(name: str) -> str:
-    return f"/apis/{API_VERSION}/{DRIVERS}/{object_name(name)}"
+    return f"/apis/{API_VERSION}/{DRIVERS}/{name}"

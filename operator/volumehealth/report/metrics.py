@@ -301,11 +301,14 @@ class _State(Collector):
 
     def _bad(self) -> Iterator[tuple[int, ClaimRef, str, int, str, Finding]]:
         """Yield every finding, with what puts it in order first: urgency, claim, policy, place among its findings."""
-        for name, shown in self.policies.items():
+        by_age = sorted(self.policies.items(), key=lambda item: item[1].result.now)
+        # A claim that changed hands is its new policy's at once, whenever the other one is checked again.
+        holders = {ref: name for name, shown in by_age for ref in shown.result.healths}
+        for name, shown in by_age:
             quiet = shown.result.silences.any
             for ref, health in shown.result.healths.items():
                 claim = shown.result.claims.get(ref) if health.findings else None
-                if claim is not None:
+                if claim is not None and claim.uid == health.uid and holders[ref] == name:
                     for number, finding in enumerate(health.findings):
                         if quiet and shown.result.silence(ref, finding) is not None:
                             continue

@@ -10,7 +10,7 @@ from typing import Any
 
 from volumehealth.judge.problem import Problem
 from volumehealth.judge.result import CheckResult
-from volumehealth.model.clock import rfc3339
+from volumehealth.model.clock import moment_of, rfc3339
 from volumehealth.model.runbooks import PAGE, runbook
 from volumehealth.report.conditions import conditions
 from volumehealth.report.phrases import drivers_to_look_at
@@ -54,7 +54,7 @@ def render_status(
     known = {str(one.get("type")): one for one in before.get("conditions") or []}
     status: dict[str, Any] = {
         "observedGeneration": result.observed_generation,
-        "conditions": conditions(result, problems, known),
+        "conditions": conditions(result, problems, known, checked=moment_of(before.get("lastCheckTime"))),
     }
     if result.judgement is None:
         return _carried_on(status, before, result)

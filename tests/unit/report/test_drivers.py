@@ -135,6 +135,24 @@ async def test_of_two_policies_the_one_that_asks_the_driver_is_told_and_claims_a
     assert world.status["claims"]["unmonitored"] == 2 + 2
 
 
+async def test_names_that_differ_in_capitals_share_one_object_that_does_not_change_for_ever(
+    world: World,
+) -> None:
+    odd = DRIVER.upper()
+    world.view.claims[ClaimRef("shop", "odd")] = make_claim("odd", driver=odd)
+    both = make_result(
+        unmonitored={DRIVER: 1, odd: 2}, drivers=[make_driver(), make_driver(odd, SourceState.NOT_CONNECTED)]
+    )
+    for _ in range(10):
+        await world.check(both)
+        world.writer.sweep()
+        await world.settle()
+        world.clock.advance(seconds=60)
+    assert world.api.count("PATCH") == 1
+    assert world.status["state"] == "Answering"
+    assert world.status["claims"]["selected"] == 3
+
+
 async def test_nodes_that_report_are_counted_beside_those_where_it_is_registered(world: World) -> None:
     nodes = ("n1", "n2", "n3")
     world.view.csinodes = {node: NodeDrivers(node, frozenset([DRIVER])) for node in nodes}

@@ -2,12 +2,13 @@
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from support.health import START, make_driver, make_pod, make_policy, make_result
+from support.health import START, make_claim, make_driver, make_pod, make_policy, make_result
 from unit.report.scenes import SCENES, pods_of, three_bad, three_thousand_bad
 from volumehealth.judge.result import Agents, CheckResult
 from volumehealth.model.cluster import ViewState
@@ -131,6 +132,25 @@ def test_three_thousand_bad_claims_show_the_worst_thousand_and_how_many_are_left
     assert len(bad) == 1000
     assert {dict(labels)["status"] for labels in bad} == {"DataLoss"}
     assert samples(metrics, "claim_unhealthy_truncated") == {(): 2000}
+
+
+def test_a_claim_that_changed_hands_has_the_series_of_its_new_policy_only(metrics: Metrics) -> None:
+    show(metrics, three_bad())
+    taken = replace(three_bad(), policy=make_policy("other"), now=three_bad().now + timedelta(minutes=1))
+    show(metrics, taken)
+    show(metrics, SCENES["suspended"]())
+    assert {dict(labels)["policy"] for labels in samples(metrics, "claim_unhealthy")} == {"other"}
+    assert samples(metrics, "claim_unhealthy_truncated") == {(): 0}
+
+
+def test_another_claim_of_the_same_name_has_no_series(metrics: Metrics) -> None:
+    bad = three_bad()
+    claims = dict(bad.claims)
+    show(metrics, replace(bad, claims=claims))
+    ref = make_claim().ref
+    claims[ref] = replace(claims[ref], uid="another")
+    named = {series_claim(labels) for labels in samples(metrics, "claim_unhealthy")}
+    assert named == {("shop", "orders-wal"), ("ci", "cache-3")}
 
 
 def test_what_recovered_vanishes(metrics: Metrics) -> None:

@@ -304,6 +304,14 @@ def test_after_suspension_the_summary_is_that_of_the_check() -> None:
     )
 
 
+def test_a_policy_that_was_suspended_while_no_operator_ran_says_since_when_it_was_not_checked() -> None:
+    before = status_of(SCENES["all_healthy"]())
+    suspended = SCENES["suspended"]()
+    after = status_of(replace(suspended, now=suspended.now + timedelta(hours=5)), before)
+    message = condition(after, "VolumesHealthy")["message"]
+    assert message.startswith("not checked since 23 Nov 03:12Z; then True: ")
+
+
 @pytest.mark.parametrize("scene", ["invalid", "stale_view"])
 def test_what_a_suspended_policy_carries_on_is_what_was_found_and_not_what_was_in_the_way(scene: str) -> None:
     after = status_of(SCENES["suspended"](), status_of(SCENES[scene]()))
