@@ -29,7 +29,7 @@ class Pipeline:
     """Runs checks. Between steps nothing else may be asked of it, but for `users_of`."""
 
     def __init__(self, view: ClaimsView, sources: Sources, clock: Clock, silences: Silences = NOBODY) -> None:
-        self._view, self._sources, self._clock, self._silences = view, sources, clock, silences
+        self._view, self._sources, self._clock, self.silences = view, sources, clock, silences
         self.selection, self.judge = Selection(), Judge(view.claims)
         self._wanted = WantedVolumes(self.selection.members)
         self._policies: Policies = {}
@@ -67,13 +67,13 @@ class Pipeline:
             agents=said.agents,
             storage=self.judge.judge_storage(policy, said.storage, view.stale, now=now, monotonic=monotonic),
             unresolved=said.unresolved,
-            silences=self._silences,
+            silences=self.silences,
         )
 
     def explain(self, claim: Claim) -> Explanation:
         """Return all that is known of one claim as of its policy's last check."""
         policy = self._policies.get(self.selection.owner(claim.ref) or "")
-        return self.judge.explain(claim, policy, self.selection, self._silences, self._clock.now())
+        return self.judge.explain(claim, policy, self.selection, self.silences, self._clock.now())
 
     def users_of(self, driver: str) -> list[str]:
         """Return the uids of the policies that own claims of a driver."""

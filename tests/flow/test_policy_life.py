@@ -16,14 +16,16 @@ import pytest
 
 from support.fakeapi import FakeApi
 from support.health import make_claim
-from support.pipeline import PlainPipeline
+from support.pipeline import controllers_only
 from volumehealth.app.engine import GRACE, Engine
 from volumehealth.cluster.changes import Changes
 from volumehealth.cluster.objects import RawDriver, RawPolicy, RawRecord
 from volumehealth.cluster.view import Listener, Part
-from volumehealth.model.cluster import Claim, Namespace, ViewState
+from volumehealth.model.cluster import Claim, Namespace, SilenceAsked, ViewState
 from volumehealth.model.health import DriverAnswers
 from volumehealth.model.ids import ClaimRef
+from volumehealth.pipeline import Pipeline
+from volumehealth.policy.silence import Silences
 from volumehealth.probing.spec import ProbeSpec
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.reporter import Reporter
@@ -54,11 +56,10 @@ class Cluster:
     stale: str = ""
     listeners: list[Listener] = field(default_factory=list)
 
-    def show(self, name: str, interval: str = "5s", *, generation: int = 1) -> None:
+    def show(self, name: str, interval: str = "5s", *, generation: int = 1, suspend: bool = False) -> None:
         metadata = {"name": name, "uid": name, "generation": generation}
-        self.policies[name] = RawPolicy(
-            name, name, generation, {"metadata": metadata, "spec": {"interval": interval}}, {}
-        )
+        spec = {"interval": interval, "suspend": suspend}
+        self.policies[name] = RawPolicy(name, name, generation, {"metadata": metadata, "spec": spec}, {})
         self.tell(Part.POLICIES)
 
     def hide(self, name: str) -> None:
@@ -102,21 +103,22 @@ class World:
     """An engine, and the timers that Kopf would run."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self.cluster, self.turns = cluster, Turns()
-        reporter = Reporter(
-            FakeApi(),
+        self.cluster, self.turns, self.api = cluster, Turns(), FakeApi()
+        self.reporter = Reporter(
+            self.api,
             clock=LoopClock(),
             random=Random(1),
             metrics=self.turns,
             pods_of=lambda _: (),
             limits=None,
         )
-        made = PlainPipeline.of_controllers(cluster, cluster, LoopClock())
+        made = controllers_only(cluster, cluster)
+        silences = Silences({}, cluster.claims, cluster.namespaces, {})
         self.engine = Engine(
             view=cluster,
-            pipeline=made.pipeline,
+            pipeline=Pipeline(cluster, made.sources, LoopClock(), silences),
             controllers=made.controllers,
-            reporter=reporter,
+            reporter=self.reporter,
             metrics=self.turns,
             clock=LoopClock(),
         )
@@ -269,3 +271,16 @@ async def test_a_stop_lets_a_timer_go_that_waits_for_its_policy() -> None:
         await asyncio.sleep(0.1)
         assert turn.done()
         assert turn.result(), "the timer does not end for good"
+
+
+async def test_a_silence_that_cannot_be_read_is_told_once_beside_a_policy_that_is_suspended() -> None:
+    cluster = Cluster(namespaces={"shop": Namespace("shop", {}, SilenceAsked("tonight", "", "uid-shop"))})
+    async with working(cluster) as world:
+        writes = asyncio.create_task(world.reporter.run())
+        for name, suspend in (("a", False), ("b", True)):
+            cluster.show(name, suspend=suspend)
+            world.kopf_shows(name)
+        await asyncio.sleep(600)
+        writes.cancel()
+    asked = [path for _, path in world.api.requests if "/events" in path]
+    assert len(asked) == 1

@@ -408,7 +408,12 @@ class Engine:
         if not entry.checks:
             view, now = self._view, self._clock.now()
             return CheckResult.unjudged(
-                entry.shown, now, claims=view.claims, view=view.state(), invalid=entry.faults
+                entry.shown,
+                now,
+                claims=view.claims,
+                view=view.state(),
+                silences=self._pipeline.silences,
+                invalid=entry.faults,
             )
         result = await self._in_turns(self._pipeline.check(entry.shown))
         return replace(result, invalid=entry.faults) if entry.faults else result

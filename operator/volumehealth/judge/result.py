@@ -83,11 +83,19 @@ class CheckResult:
         *,
         claims: Mapping[ClaimRef, Claim],
         view: ViewState,
+        silences: Silences,
         invalid: tuple[FieldError, ...] = (),
     ) -> "CheckResult":
-        """Make the result for a policy that was not checked."""
+        """Make the result for a policy that was not checked; of what is still to be told some may be silenced."""
         return cls(
-            policy=policy, now=now, judgement=None, claims=claims, drivers={}, view=view, invalid=invalid
+            policy=policy,
+            now=now,
+            judgement=None,
+            claims=claims,
+            drivers={},
+            view=view,
+            invalid=invalid,
+            silences=silences,
         )
 
     @property

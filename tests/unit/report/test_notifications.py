@@ -449,6 +449,26 @@ async def test_a_silenced_claim_sends_nothing_and_what_is_still_wrong_at_the_end
 
 
 @pytest.mark.looptime
+async def test_a_silence_holds_while_its_policy_is_suspended(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    found = came(CLAIM, now=START, silences=quiet())
+    world.check(found)
+    await world.live()
+    for hours, sent in ((0.5, 0), (1.5, 1)):
+        world.check(
+            CheckResult.unjudged(
+                found.policy,
+                START + timedelta(hours=hours),
+                claims=found.claims,
+                view=found.view,
+                silences=quiet(),
+            )
+        )
+        await world.live()
+        assert len(world.receiver.messages) == sent
+
+
+@pytest.mark.looptime
 async def test_what_began_and_ended_within_a_silence_is_never_sent(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.check(came(CLAIM, now=START, silences=quiet()))
