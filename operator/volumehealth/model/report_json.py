@@ -82,7 +82,7 @@ def decode_report(name: str, status: object) -> VolumeHealthReport:
     """
     raw = status if isinstance(status, Mapping) else {}
     drivers, lost_drivers = _each(raw.get("drivers"), _read_driver)
-    volumes, lost_volumes = _each(raw.get("volumes"), _read_volume)
+    volumes, lost_volumes = _read_volumes(raw.get("volumes"))
     silent, lost_silent = _each(raw.get("silent"), _read_silent)
     omitted = raw.get("omitted")
     left = omitted if isinstance(omitted, Mapping) else {}
@@ -117,10 +117,11 @@ def _filled(**fields: Any) -> dict[str, Any]:
 def _summary(report: VolumeHealthReport) -> str:
     """Sum up for people: `1 of 2 drivers answering; 3 volumes in trouble, 1 silent`. Derived, so nobody reads it back."""
     answering = sum(driver.state is SourceState.ANSWERING for driver in report.drivers)
-    drivers = f"{answering} of {len(report.drivers) + report.omitted.drivers} drivers answering"
+    drivers = len(report.drivers) + report.omitted.drivers
     bad = len(report.volumes) + report.omitted.volumes
     silent = len(report.silent) + report.omitted.silent
-    return f"{drivers}; {bad} volumes in trouble, {silent} silent"
+    asked = f"{answering} of {drivers} driver{'' if drivers == 1 else 's'} answering"
+    return f"{asked}; {bad} volume{'' if bad == 1 else 's'} in trouble, {silent} silent"
 
 
 def _driver(driver: ReportedDriver) -> dict[str, Any]:
@@ -200,7 +201,7 @@ def _each(raw: object, read: Callable[[Entry], T]) -> tuple[tuple[T, ...], int]:
     """Read a list; return what could be read, and how many could not."""
     items: Iterable[object] = raw if isinstance(raw, list) else ()
     found: list[T] = []
-    lost = 0
+    lost = 0 if raw is None or isinstance(raw, list) else 1
     for item in items:
         try:
             found.append(read(item if isinstance(item, Mapping) else {}))
@@ -271,11 +272,18 @@ def _read_missing(raw: Entry) -> MissingLook:
     )
 
 
-def _read_volume(raw: Entry) -> ReportedVolume:
-    conditions, _ = _each(raw.get("conditions"), _read_condition)
+def _read_volumes(raw: object) -> tuple[tuple[ReportedVolume, ...], int]:
+    """Read adverse entries. What is read of one counts; whose condition cannot be read may be the one that is gone."""
+    entries, lost = _each(raw, _read_volume)
+    return tuple(volume for volume, _ in entries), lost + sum(not whole for _, whole in entries)
+
+
+def _read_volume(raw: Entry) -> tuple[ReportedVolume, bool]:
+    """Read an adverse entry; tell whether all of its conditions could be read."""
+    conditions, lost = _each(raw.get("conditions"), _read_condition)
     if not conditions:
         raise ValueError("an adverse entry without a condition")
-    return ReportedVolume(
+    volume = ReportedVolume(
         driver=_needed(raw, "driver"),
         handle=_text(raw, "volumeHandle"),
         namespace=_text(raw, "namespace"),
@@ -284,6 +292,7 @@ def _read_volume(raw: Entry) -> ReportedVolume:
         pods=_texts(raw, "pods"),
         conditions=conditions,
     )
+    return volume, not lost
 
 
 def _read_condition(raw: Entry) -> ReportedCondition:

@@ -212,6 +212,23 @@ def test_what_is_not_understood_acquits_nobody() -> None:
     assert read.omitted.volumes == WHOLE.omitted.volumes + 3
 
 
+def test_of_an_entry_that_is_read_in_part_the_rest_is_left_out_and_acquits_nobody() -> None:
+    known = {"status": "Degraded", "reason": "FilesystemReadOnly", "origin": "MountTable"}
+    odd = {"reason": "X", "origin": "Driver"}
+    volume = {"driver": "d.example.com", "volumeHandle": "v", "conditions": [known, odd]}
+    read = decode_report("worker-1", {"volumes": [volume]})
+    assert [one.reason for (entry,) in [read.volumes] for one in entry.conditions] == ["FilesystemReadOnly"]
+    assert read.omitted.volumes == 1
+    assert decode_report("worker-1", {"volumes": {"d.example.com": volume}}).omitted.volumes == 1
+
+
+def test_a_report_counts_one_of_a_kind_as_people_do() -> None:
+    ledger = ReportState()
+    ledger.hear(CLAIM, Observer.DRIVER, [BAD], now=NOW)
+    one = VolumeHealthReport("worker-1", drivers=WHOLE.drivers, volumes=composed(ledger).volumes)
+    assert encode_report(one)["summary"] == "1 of 1 driver answering; 1 volume in trouble, 0 silent"
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
