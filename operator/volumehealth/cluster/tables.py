@@ -104,10 +104,16 @@ class LeaseTable:
         before = self._seen.get(row.name)
         if before is not None and before.renewed == row.renewed:
             return
-        lasts = float(row.duration or AGENT_SILENT_SECONDS)
-        age = 0.0 if before is not None else self._age(row.renewed)
-        left = lasts - age if age is not None else 0.0
-        self._seen[row.name] = LeaseLiveness(row.renewed, self._clock.monotonic() + left)
+        lasts, now, age = (
+            float(row.duration or AGENT_SILENT_SECONDS),
+            self._clock.monotonic(),
+            self._age(row.renewed),
+        )
+        if age is None:  # nobody renewed it: whoever took the time out of it shows no life of its holder
+            until = before.until if before is not None else now
+        else:
+            until = now + lasts - (0.0 if before is not None else age)
+        self._seen[row.name] = LeaseLiveness(row.renewed, until)
 
     def drop(self, key: Any, /) -> None:
         """A Lease was deleted."""

@@ -123,7 +123,7 @@ class ObjectReader(Generic[Item, Row]):
 
     def skip(self, item: object, error: Exception) -> Skipped:
         """Log an object that cannot be read, once, and count it."""
-        skipped = self._identify(item)
+        skipped = self.identify(item)
         named = (skipped.namespace, skipped.name)
         if named not in self._told:
             if len(self._told) >= _MOST_TOLD:
@@ -145,7 +145,8 @@ class ObjectReader(Generic[Item, Row]):
         raw = bytes(item) if isinstance(item, msgspec.Raw) else msgspec.json.encode(item)
         return self._item.decode(msgspec.json.encode(without_nulls(msgspec.json.decode(raw))))
 
-    def _identify(self, item: object) -> Skipped:
+    def identify(self, item: object) -> Skipped:
+        """Read of an object which one it is, as far as that can be told."""
         try:
             raw = bytes(item) if isinstance(item, msgspec.Raw) else msgspec.json.encode(item)
             found = self._identity.decode(raw).metadata

@@ -334,16 +334,19 @@ class Reflector(Generic[Item, Row]):
 
     def _change(self, item: msgspec.Raw, *, deleted: bool) -> None:
         row = self._reader.row(item)
-        if row is None:
-            return
+        if row is None:  # it is of no interest; what was known of it may have been
+            row, deleted = self._reader.identify(item), True
         if not deleted:
             if not isinstance(row, Skipped):
                 self._put(row)
         else:
             known = self._sink.known()
             keys = row.keys if isinstance(row, Skipped) else (self._resource.key(row),)
-            for key in [key for key in keys if key in known]:
+            gone = [key for key in keys if key in known]
+            for key in gone:
                 self._sink.drop(key)
+            if not gone:
+                return
         self._news()
 
     # -- a server that was restored ------------------------------------------------------------------------------

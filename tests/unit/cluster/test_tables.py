@@ -43,6 +43,19 @@ def test_a_lease_that_was_never_renewed_shows_no_life() -> None:
     assert seen["a"].until == 0.0
 
 
+def test_a_lease_whose_time_is_taken_out_of_it_lives_no_longer_for_that() -> None:
+    seen: dict[str, LeaseLiveness] = {}
+    clock = SteppedClock()
+    table = LeaseTable(seen, clock)
+    table.put(LeaseRow("a", rfc3339(START), 180))
+    clock.advance(seconds=100)
+    for renewed in ("", "soon", ""):
+        table.put(LeaseRow("a", renewed, 180))
+        assert seen["a"].until == 180
+    table.put(LeaseRow("a", rfc3339(START), 180))
+    assert seen["a"].until == 100 + 180
+
+
 def test_a_node_is_gone_from_its_deletion_until_it_is_back() -> None:
     gone: dict[str, object] = {}
     nodes: dict[str, Node] = {}

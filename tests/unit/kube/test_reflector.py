@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -417,6 +418,24 @@ async def test_what_was_known_of_an_object_stays_while_it_cannot_be_read_and_goe
         await until(lambda: reflector.error == "")
         await collection.delete("claim-000")
         await until(lambda: shelf.names == ["claim-001"])
+
+
+async def test_an_object_that_is_of_no_interest_any_more_is_known_no_more(
+    collection: Any, clock: Clock
+) -> None:
+    every, shelf = claims(LabelPool()), Shelf()
+    bound = replace(every, read=lambda item: every.read(item) if item.status.phase == "Bound" else None)
+    reflector = Reflector(
+        collection, bound, shelf, clock=clock, random=Random(1), pace=Pace(), news=shelf.announce
+    )
+    following = asyncio.create_task(reflector.run())
+    for name in ("a", "b"):
+        await collection.put(name, status={"phase": "Bound"})
+    await until(lambda: shelf.names == ["a", "b"])
+    await collection.put("a", status={"phase": "Pending"})
+    await until(lambda: shelf.names == ["b"])
+    assert len(collection.lists) == 1
+    following.cancel()
 
 
 async def test_a_null_where_nothing_may_be_null_counts_as_left_out(collection: Any, follow: Follow) -> None:
