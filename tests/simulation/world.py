@@ -86,7 +86,8 @@ class World:
         disturbed_but_by_policies: the same without changes of policies and selectors.
         disturbed_but_by_timers: the same without timers that stand still.
         edited: when a user edited a policy's status, by the policy's name.
-        meddled: when a user changed what the product remembers of a claim, by the claim's name.
+        meddled: when what the product remembers of a claim was changed by a user, or may have gone with a policy, by the
+            claim's name.
         jumped: whether a wall clock was set.
         led: when processes began to lead.
         working: by Pod the process that led there last, since when, and what it does.
@@ -448,7 +449,15 @@ class World:
             self.delete("volumehealthpolicies", name)
             self._deleted[name] = spec
             self._changed_policies()
+            if any(self._is_invalid(other["spec"]) for other in self.server.objects("volumehealthpolicies")):
+                # A process that never read the spec that cannot be used gave its claims to this policy.
+                for claim in self.plan.claims:
+                    self.meddled.setdefault(claim["name"], []).append(self.loop.time())
             self.loop.in_world(seconds, self._recreate, name, spec)
+
+    @staticmethod
+    def _is_invalid(spec: Json) -> bool:
+        return any(rule["match"].get("message") == INVALID for rule in spec.get("rules") or ())
 
     def _recreate(self, name: str, spec: Json) -> None:
         if self._spec_of(name) is None:

@@ -333,9 +333,9 @@ class RealNode:
         return self.count("healthy") == sum(len(driver.claims) for driver in self.drivers.values())
 
     def checks(self) -> int:
-        """Return how many checks the operator has made."""
+        """Return how many checks the operator that leads has made; none yet if it has just begun to."""
         series = self.product.metrics()
-        return int(series['volumehealth_check_duration_seconds_count{policy="e2e"}'])
+        return int(series.get('volumehealth_check_duration_seconds_count{policy="e2e"}', 0))
 
     def condition(self, kind: str) -> Mapping[str, str]:
         """Return a condition of the policy; empty while there is none."""
