@@ -402,20 +402,14 @@ def test_a_clock_that_is_set_back_keeps_no_trouble_young(world: World) -> None:
     assert world.notified[2:] == ["Found db ResizeStuck"]
 
 
-def test_a_node_that_was_deleted_is_gone_for_no_longer_because_the_clock_is_set_ahead(world: World) -> None:
-    world.claims("db")
-    world.check()
-    world.cluster.delete_node("a")
-    world.clock.set_wall(timedelta(hours=1))
-    world.after(minutes=4)
-    assert world.notified == []
-    world.after(minutes=2)
-    assert world.notified == ["Found db NodeFailed a"]
-
-
-def test_a_node_that_was_deleted_before_the_first_check_is_gone_for_no_longer_either(world: World) -> None:
+@pytest.mark.parametrize("checked", [True, False], ids=["after a check", "before the first one"])
+def test_a_node_that_was_deleted_is_gone_for_no_longer_because_the_clock_is_set_ahead(
+    world: World, *, checked: bool
+) -> None:
     world.claims("db")
     world.cluster.set_node("a")
+    if checked:
+        world.check()
     world.cluster.delete_node("a")
     world.clock.set_wall(timedelta(hours=1))
     world.after(minutes=4)

@@ -7,21 +7,19 @@ import asyncio
 import gc
 import json
 import tracemalloc
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from random import Random
 from types import MappingProxyType
 
 import pytest
 
+from support.driven import DrivenCluster
 from support.fakeapi import FakeApi
 from support.health import DRIVER, START, SteppedClock, make_claim
 from support.pipeline import PlainPipeline
-from volumehealth.cluster.changes import Changes
-from volumehealth.cluster.objects import RawRecord
 from volumehealth.judge.result import CheckResult
-from volumehealth.model.cluster import Claim, Namespace, Pod, ViewState
 from volumehealth.model.health import (
     Answer,
     Condition,
@@ -34,7 +32,6 @@ from volumehealth.model.health import (
 )
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy, PolicySpec
-from volumehealth.probing.spec import ProbeSpec
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.reporter import Reporter
 
@@ -47,31 +44,6 @@ PATH = "/apis/volumehealth.dev/v1alpha1/volumehealthpolicies/storage"
 POLICY = Policy("storage", "uid-storage", 1, START, SPEC)
 
 
-@dataclass
-class Cluster:
-    """Claims, each with a Pod, and what their driver says of them: a view and drivers for a Checker."""
-
-    claims: dict[ClaimRef, Claim] = field(default_factory=dict)
-    namespaces: dict[str, Namespace] = field(default_factory=dict)
-    unresolved: tuple[str, ...] = ()
-    said: dict[str, DriverAnswers] = field(default_factory=dict)
-    looked_at: list[ClaimRef] = field(default_factory=list)
-    records: dict[ClaimRef, RawRecord] = field(default_factory=dict)
-
-    def state(self) -> ViewState:
-        return ViewState(complete=True, age=0.0)
-
-    def demand(self, wanted: Mapping[str, ProbeSpec]) -> None:
-        pass
-
-    def answers(self) -> dict[str, DriverAnswers]:
-        return self.said
-
-    def pods_of(self, ref: ClaimRef) -> tuple[Pod, ...]:
-        self.looked_at.append(ref)
-        return (Pod(ref.namespace, f"pod-{ref.name}", f"uid-pod-{ref.name}", "n1", "Running", (ref.name,)),)
-
-
 class World:
     """A checker and a reporter over a cluster, and the API server in memory that they write to."""
 
@@ -80,9 +52,8 @@ class World:
         self.api = FakeApi(latency=0.001)
         self.api.objects[PATH] = {"kind": "Policy", "metadata": {"name": "storage"}}
         made = [make_claim(f"claim-{number:04}") for number in range(CLAIMS)]
-        self.cluster = Cluster({claim.ref: claim for claim in made})
+        self.cluster = DrivenCluster({claim.ref: claim for claim in made})
         self.metrics = Metrics()
-        self.changes = Changes()
         self.checker = PlainPipeline.of_controllers(self.cluster, self.cluster, self.clock)
         self.reporter = Reporter(
             self.api,
@@ -90,7 +61,7 @@ class World:
             random=Random(1),
             metrics=self.metrics,
             pods_of=self.cluster.pods_of,
-            changes=self.changes,
+            changes=self.cluster.changes,
         )
         self.reporter.resume(self.cluster.records)
         self.checker.follow({POLICY.uid: POLICY}, None)
@@ -131,24 +102,8 @@ class World:
         assert await self.reporter.drain(600) == 0
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        self.show_records()
+        self.cluster.show_records(self.api)
         return result
-
-    def show_records(self) -> None:
-        """Let the view show the records that are on the server, and say which have changed."""
-        before = dict(self.cluster.records)
-        self.cluster.records.clear()
-        for one in self.api.of_kind("VolumeHealth"):
-            about, status = one["metadata"], json.dumps(one["status"]).encode()
-            ref = ClaimRef(about["namespace"], about["name"])
-            version = int(about["resourceVersion"])
-            row = RawRecord(
-                ref, "", about["ownerReferences"][0]["uid"], about["labels"], status, version=version
-            )
-            self.cluster.records[ref] = before[ref] if before.get(ref) == row else row
-        for ref in before.keys() | self.cluster.records.keys():
-            if before.get(ref) is not self.cluster.records.get(ref):
-                self.changes.add(ref)
 
 
 async def test_no_object_outgrows_a_quarter_of_a_mebibyte_however_many_volumes_are_bad() -> None:
@@ -218,7 +173,7 @@ async def test_a_check_looks_at_the_claims_of_which_something_has_changed_and_at
     again = await world.hears_the_same_again()
     assert again.healths is before.healths, "nothing was judged either"
     changed = ClaimRef("shop", "claim-0007")
-    world.changes.add(changed)
+    world.cluster.changes.add(changed)
     await world.hears(bad)
     assert changed in world.cluster.looked_at
     assert set(world.cluster.looked_at) <= {
@@ -236,7 +191,7 @@ async def test_records_that_users_delete_and_edit_among_thousands_that_rest_are_
     del world.api.objects[deleted]
     edit = {"status": {"health": "Recovered"}}
     await world.api.request("PATCH", edited, body=edit, content_type="application/merge-patch+json")
-    world.show_records()
+    world.cluster.show_records(world.api)
     await world.hears(world.handles)
     assert {path: world.api.objects[path]["status"] for path in (deleted, edited)} == good
 

@@ -8,7 +8,8 @@ import click
 
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.clock import rfc3339
-from volumehealth.report.text import clean, count
+from volumehealth.model.text import count
+from volumehealth.report.text import clean
 
 _SUITE = "volumehealth check"
 

@@ -104,11 +104,8 @@ class LeaseTable:
         before = self._seen.get(row.name)
         if before is not None and before.renewed == row.renewed:
             return
-        lasts, now, age = (
-            float(row.duration or AGENT_SILENT_SECONDS),
-            self._clock.monotonic(),
-            self._age(row.renewed),
-        )
+        lasts = float(row.duration or AGENT_SILENT_SECONDS)
+        now, age = self._clock.monotonic(), self._age(row.renewed)
         if age is None:  # nobody renewed it: whoever took the time out of it shows no life of its holder
             until = before.until if before is not None else now
         else:

@@ -25,7 +25,7 @@ from volumehealth.model.report import (
     UnseenOrigin,
     VolumeHealthReport,
 )
-from volumehealth.model.text import clean_message, clean_reason, clean_status
+from volumehealth.model.text import clean_message, clean_reason, clean_status, count
 from volumehealth.model.vocabulary import API_VERSION, REPORT_KIND
 
 T = TypeVar("T")
@@ -120,8 +120,8 @@ def _summary(report: VolumeHealthReport) -> str:
     drivers = len(report.drivers) + report.omitted.drivers
     bad = len(report.volumes) + report.omitted.volumes
     silent = len(report.silent) + report.omitted.silent
-    asked = f"{answering} of {drivers} driver{'' if drivers == 1 else 's'} answering"
-    return f"{asked}; {bad} volume{'' if bad == 1 else 's'} in trouble, {silent} silent"
+    asked = f"{answering} of {count(drivers, 'driver')} answering"
+    return f"{asked}; {count(bad, 'volume')} in trouble, {silent} silent"
 
 
 def _driver(driver: ReportedDriver) -> dict[str, Any]:

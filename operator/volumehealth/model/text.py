@@ -69,3 +69,8 @@ def whole_number(text: str) -> int | None:
 def _cut(text: str) -> str:
     room = MESSAGE_BYTES - len(_CUT.encode())
     return text.encode()[:room].decode(errors="ignore").rstrip() + _CUT
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number and its noun: `1 claim`, `3 claims`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

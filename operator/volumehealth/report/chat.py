@@ -9,7 +9,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from volumehealth.report.text import count
+from volumehealth.model.text import count
 
 _TIMEOUT = 10.0
 _HARMLESS = str.maketrans({"@": "@\u200b", "<": "<\u200b"})

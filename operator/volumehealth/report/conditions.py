@@ -13,6 +13,7 @@ from volumehealth.judge.problem import Problem
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.clock import date_and_time, moment_of, rfc3339
 from volumehealth.model.health import HealthAPI, SourceState
+from volumehealth.model.text import count
 from volumehealth.model.vocabulary import (
     ConditionType,
     ReadyReason,
@@ -31,7 +32,7 @@ from volumehealth.report.phrases import (
     unmonitored,
     where,
 )
-from volumehealth.report.text import count, fit, span
+from volumehealth.report.text import fit, span
 
 _LONGEST = 1024
 _FEW = 0.1

@@ -8,8 +8,9 @@ from volumehealth.model.cluster import Pod
 from volumehealth.model.health import Finding, Source, TransitionKind
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer
+from volumehealth.model.text import count
 from volumehealth.model.vocabulary import EventReason
-from volumehealth.report.text import clean, count, fit, span
+from volumehealth.report.text import clean, fit, span
 from volumehealth.report.workloads import workloads
 
 LONGEST = 1024

@@ -6,7 +6,8 @@ from volumehealth.judge.problem import Problem
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.clock import date_and_time
 from volumehealth.model.health import ControllerConnection, DriverState, SourceState
-from volumehealth.report.text import clean, count, fit
+from volumehealth.model.text import count
+from volumehealth.report.text import clean, fit
 
 _NAMED = 2
 _LOOK = (SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN, SourceState.NOT_CONNECTED)

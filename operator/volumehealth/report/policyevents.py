@@ -15,13 +15,14 @@ from volumehealth.model.health import (
     TransitionKind,
 )
 from volumehealth.model.policy import Policy
+from volumehealth.model.text import count
 from volumehealth.model.vocabulary import API_VERSION, POLICY_KIND, EventReason, SilenceReason
 from volumehealth.report.eventobjects import About, EventDraft, EventSink
 from volumehealth.report.output import Output
 from volumehealth.report.phrases import headline, monitored, named, where
 from volumehealth.report.priorities import Priority
 from volumehealth.report.problems import group_of
-from volumehealth.report.text import clean, count, fit
+from volumehealth.report.text import clean, fit
 
 _SEPARATE = 3
 """This many problems have an Event of their own within an hour; further ones share one, so that the page stays short."""

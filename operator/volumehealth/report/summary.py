@@ -9,9 +9,10 @@ from volumehealth.judge.policy import PolicyJudgement, UnknownGroup
 from volumehealth.judge.problem import Problem
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.clock import date_and_time
+from volumehealth.model.text import count
 from volumehealth.report.conditions import nothing_selected
 from volumehealth.report.phrases import headline, monitored, unmonitored, why_unmonitored
-from volumehealth.report.text import clean, count, fit
+from volumehealth.report.text import clean, fit
 
 WIDTH = 140
 _WIDE_WIDTH = 150

@@ -28,11 +28,6 @@ def fit(text: str, size: int) -> str:
     return encoded[: max(0, size - 3)].decode(errors="ignore").rstrip() + "..."
 
 
-def count(number: int, noun: str) -> str:
-    """Write a number and its noun: `1 claim`, `3 claims`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def listed(names: list[str], total: int, shown: int) -> str:
     """Name the first few: `a, b, 7 more`."""
     head = names[:shown]

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from volumehealth.model.cluster import Pod
-from volumehealth.report.text import clean, count, fit, listed
+from volumehealth.model.text import count
+from volumehealth.report.text import clean, fit, listed
 
 _NODES = 3
 _NAMED = 2
