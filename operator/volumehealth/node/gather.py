@@ -23,11 +23,13 @@ class Request:
         number: of the device, if the mount table gives one.
         name: below /dev, if that is known instead.
         kind: of the filesystem; empty for a device that is used as such.
+        removed: the kernel removed the file below /dev, and the device with it: the name may be another one's by now.
     """
 
     number: str = ""
     name: str = ""
     kind: str = ""
+    removed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,9 @@ def request_for(mount: Mount, *, block: bool) -> Request | None:
     """Return what to read for a mount; None for one without a device."""
     if block:
         name = mount.path.strip("/")
-        return Request(name=name) if mount.kind == _DEVICE_FILESYSTEM and name else None
+        if mount.kind != _DEVICE_FILESYSTEM or not name:
+            return None
+        return Request(name=name, removed=mount.deleted)
     if mount.device[0] > 0:
         return Request(number=mount.number, kind=mount.kind)
     if mount.kind == _BTRFS and mount.source.startswith("/dev/"):
@@ -90,6 +94,8 @@ def gather_device(files: NodeFiles, request: Request, btrfs: Mapping[str, str]) 
         btrfs: uuids of mounted btrfs filesystems by device, as `find_btrfs` returns them.
     """
     name, place = request.name or request.number, ""
+    if request.removed:
+        return DeviceFacts(gone=name)
     try:
         if request.kind == _BTRFS:
             return _gather_btrfs(files, request.name, btrfs)
@@ -98,7 +104,9 @@ def gather_device(files: NodeFiles, request: Request, btrfs: Mapping[str, str]) 
             name = name_of(place)
         stack = gather_stack(files, name, path=place, number=request.number)
     except FileNotFoundError:
-        return DeviceFacts(gone=name)
+        # The kernel removes a file below /dev with its device. One that is still there a driver made, under its own name.
+        why = f"no device in sysfs is called {name}: the driver made that file below /dev itself"
+        return DeviceFacts(gone=name) if request.number else DeviceFacts(error=why)
     except OSError as error:
         return DeviceFacts(error=f"sysfs cannot be read: {error.strerror}")
     filesystem = gather_filesystem(files, request.kind, name) if request.kind else None

@@ -522,6 +522,16 @@ def test_a_block_volume_is_judged_by_its_device() -> None:
     assert said(node.look()["data"]) == ["Degraded/IOError"]
 
 
+def test_a_device_that_was_taken_away_is_gone_even_if_another_one_has_its_name_by_now() -> None:
+    node = block_node()
+    node.look(2)
+    node.mount("data", number="0:5", kind="devtmpfs", source="udev", root="/sda//deleted", block=True)
+    assert said(node.look()["data"]) == ["Inaccessible/DeviceGone"]
+    node.files.remove("/sys/devices/virtual/block/sda")
+    node.files.remove("/sys/class/block/sda")
+    assert said(node.look()["data"]) == ["Inaccessible/DeviceGone"]
+
+
 # -- servers ----------------------------------------------------------------------------------------------------
 
 

@@ -457,6 +457,16 @@ def test_24_a_loop_device_that_goes_with_its_last_user() -> None:
     quiet_for(node, 10)
 
 
+@pytest.mark.parametrize("root", ["/longhorn/pvc-1", "/topolvm/4c1b"])
+def test_a_block_volume_whose_driver_made_the_file_below_dev_under_a_name_of_its_own(root: str) -> None:
+    node = Node()
+    node.files.disk("sdf", "8:80")
+    node.volume(number="0:5", kind="devtmpfs", source="udev", root=root, block=True)
+    quiet_for(node, 5)
+    sight = node.look()["data"]
+    assert (sight.healthy, root.strip("/") in sight.missing) == (False, True)
+
+
 @pytest.mark.parametrize("kind", ["DISCARD", "WRITE_ZEROES", "SECURE_ERASE", "WRITE_SAME"])
 def test_27_what_a_device_does_not_support(kind: str) -> None:
     node = ext4_node()
