@@ -1,6 +1,6 @@
 """Events on a policy: its own turns, grouped, never one for each claim."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -26,11 +26,11 @@ from volumehealth.report.text import clean, fit
 
 _SEPARATE = 3
 """This many problems have an Event of their own within an hour; further ones share one, so that the page stays short."""
-_GROWING = timedelta(minutes=1)
-"""A problem that grows is told again after this long at the earliest."""
+_GROWING = 60.0
+"""Seconds after which a problem that has grown is told again at the earliest."""
 _AT_ONCE = timedelta(0)
 _NEVER = timedelta.max
-_HOUR = timedelta(hours=1)
+_HOUR = 3600.0
 _FIRST_CHECKS = timedelta(minutes=1)
 """Around the first check of a process, in which it notices what was missing before."""
 _SILENT = "has not answered since"
@@ -39,11 +39,29 @@ _SILENT = "has not answered since"
 
 @dataclass(eq=False, slots=True)
 class _Story:
-    """What was told of a problem: of how many claims, and when; `own` if it has an Event of its own."""
+    """What was told of a problem.
+
+    Attributes:
+        claims: of how many claims.
+        own: it has an Event of its own.
+        notified: when, in monotonic seconds; None if this process has told nothing of it.
+        grown: claims were found of which nobody was told yet.
+    """
 
     claims: int
-    notified: datetime | None
-    own: bool = True
+    own: bool
+    notified: float | None = None
+    grown: bool = False
+
+    def look(self, claims: int, *, found: bool) -> None:
+        """Take how many claims there are now, and whether some were found in this check."""
+        self.grown = (self.grown or found) and claims > self.claims
+        if not self.grown:
+            self.claims = min(self.claims, claims)
+
+    def told(self, claims: int, now: float) -> None:
+        """It was told."""
+        self.claims, self.notified, self.grown = claims, now, False
 
 
 @dataclass(eq=False, slots=True)
@@ -52,8 +70,9 @@ class _Known:
 
     Attributes:
         aggregates, silent, agents, storage: what was told.
+        shared: when problems without an Event of their own were told, in monotonic seconds; None if they were not.
         stale: storage problems that were stale in the last check.
-        answered: drivers that have answered in this process.
+        answered: when drivers answered last, of those that have in this process.
         begun: when this process told of the policy first.
     """
 
@@ -61,8 +80,9 @@ class _Known:
     silent: set[str]
     agents: set[str]
     storage: dict[Group, frozenset[str]]
+    shared: float | None = None
     stale: set[Group] = field(default_factory=set)
-    answered: set[str] = field(default_factory=set)
+    answered: dict[str, datetime] = field(default_factory=dict)
     begun: datetime | None = None
 
 
@@ -115,62 +135,62 @@ class PolicyEventWriter:
         self._known.pop(policy_uid, None)
 
     def _tell_problems(self, result: CheckResult, problems: Sequence[Problem], known: _Known) -> None:
-        turns = result.transitions
-        found = {
-            group_of(claim.driver, turn.finding)
-            for turn in turns
-            if turn.kind is TransitionKind.FOUND and (claim := result.claims.get(turn.claim)) is not None
-            if result.silence(turn.claim, turn.finding) is None
-        }
-        for group in known.aggregates.keys() - {problem.group for problem in problems}:
-            del known.aggregates[group]
-        others = [problem for problem in problems if self._shares(result, problem, known, found)]
-        if others:
-            claims = sum(problem.claims for problem in others)
-            words = (
-                f"{count(len(others), 'more problem')} on {count(claims, 'claim')}, worst {headline(others[0])} of "
-                f"{where(others[0])}; see: kubectl describe vhp {result.policy.name}"
-            )
-            self._write(result.policy, EventReason.VOLUMES_UNHEALTHY, "more", words, _GROWING)
-        if not problems and any(turn.kind is TransitionKind.RECOVERED for turn in turns):
+        now, told = _monotonic(result), known.aggregates
+        found = _turned(result, TransitionKind.FOUND)
+        recovered = _turned(result, TransitionKind.RECOVERED)
+        # Of what began and ended within a silence nobody has heard.
+        over = [
+            group for group, heard in recovered.items() if heard or (group in told and told[group].claims)
+        ]
+        for group in told.keys() - {problem.group for problem in problems}:
+            del told[group]
+        for problem in problems:
+            story = told.get(problem.group)
+            if story is None:
+                new = problem.group in found
+                story = _Story(0 if new else problem.claims, _has_room(told.values(), now))
+                told[problem.group] = story
+            story.look(problem.claims, found=problem.group in found)
+        grown = [problem for problem in problems if told[problem.group].grown]
+        if grown:
+            heard = _heard(result, problems)
+            self._tell_grown(result, [problem for problem in grown if problem.group in heard], known)
+            if any(not told[problem.group].own and problem.group in heard for problem in grown):
+                self._tell_shared(result, [one for one in problems if one.group in heard], known)
+        if not problems and over:
             self._write(result.policy, EventReason.VOLUMES_HEALTHY, "", _recovered(result), _AT_ONCE)
 
-    def _shares(self, result: CheckResult, problem: Problem, known: _Known, found: set[Group]) -> bool:
-        """Tell a problem if it is new or has grown; return True if it has to share an Event and is to be told."""
-        now, story = result.now, known.aggregates.get(problem.group)
-        if story is None:
-            recent = sum(
-                1
-                for one in known.aggregates.values()
-                if one.own and one.notified is not None and now - one.notified < _HOUR
-            )
-            story = _Story(problem.claims, None, own=recent < _SEPARATE)
-            known.aggregates[problem.group] = story
-            if problem.group not in found:
-                return False
-        elif problem.claims <= story.claims or problem.group not in found:
-            story.claims = min(story.claims, problem.claims)
-            return False
-        elif story.notified is not None and now - story.notified < _GROWING:
-            return False
-        story.notified, story.claims = now, problem.claims
-        if story.own:
-            identity = "|".join(problem.group)
-            self._write(
-                result.policy,
-                EventReason.VOLUMES_UNHEALTHY,
-                identity,
-                _unhealthy(result, problem),
-                _AT_ONCE,
-            )
-        return not story.own
+    def _tell_grown(self, result: CheckResult, grown: Sequence[Problem], known: _Known) -> None:
+        """Tell problems that are new or have grown, each by its own Event."""
+        now = _monotonic(result)
+        for problem in grown:
+            story = known.aggregates[problem.group]
+            if story.own and (story.notified is None or now - story.notified >= _GROWING):
+                story.told(problem.claims, now)
+                identity, words = "|".join(problem.group), _unhealthy(result, problem)
+                self._write(result.policy, EventReason.VOLUMES_UNHEALTHY, identity, words, _AT_ONCE)
+
+    def _tell_shared(self, result: CheckResult, problems: Sequence[Problem], known: _Known) -> None:
+        """Tell all problems that share an Event, because some of them are new or have grown."""
+        now, others = _monotonic(result), [one for one in problems if not known.aggregates[one.group].own]
+        if known.shared is not None and now - known.shared < _GROWING:
+            return  # a later check tells it
+        known.shared = now
+        for problem in others:
+            known.aggregates[problem.group].told(problem.claims, now)
+        claims = sum(problem.claims for problem in others)
+        words = (
+            f"{count(len(others), 'more problem')} on {count(claims, 'claim')}, worst {headline(others[0])} of "
+            f"{where(others[0])}; see: kubectl describe vhp {result.policy.name}"
+        )
+        self._write(result.policy, EventReason.VOLUMES_UNHEALTHY, "more", words, _AT_ONCE)
 
     def _tell_storage(self, result: CheckResult, problems: Sequence[Problem], known: _Known) -> None:
         """Tell of the storage behind drivers: once for each driver and statement, and again when nodes are added."""
-        new = {one.finding.identity[2:] for one in result.storage if one.new}
+        new = {group_of(one.backend.driver, one.finding) for one in result.storage if one.new}
         for problem in problems:
             told = known.storage.get(problem.group, frozenset())
-            if problem.group[2:] in new and not problem.nodes <= told:
+            if problem.group in new and not problem.nodes <= told:
                 identity = "|".join((*problem.group, ""))
                 words = _storage(result, problem)
                 self._write(result.policy, EventReason.STORAGE_UNHEALTHY, identity, words, _AT_ONCE)
@@ -214,7 +234,7 @@ class PolicyEventWriter:
         silent = {driver.name: driver for driver in result.silent_drivers}
         wait = result.policy.spec.unhealthy_after
         known.answered |= {
-            name
+            name: result.now
             for name, driver in result.drivers.items()
             if driver.state is SourceState.ANSWERING and not _connecting(driver)
         }
@@ -222,8 +242,10 @@ class PolicyEventWriter:
             if name not in known.silent and result.now - driver.since >= wait:
                 known.silent.add(name)
                 words = _silent(result, driver)
-                # It may have been silent before this process began: what was told of that is not told again.
-                older = _HOUR / 2 if name in known.answered else _NEVER
+                # An Event from before it answered last is about another silence. One that has not answered in this process
+                # may have been silent before that began: what was told of that is not told again.
+                answered = known.answered.get(name)
+                older = result.now - answered if answered is not None else _NEVER
                 self._write(result.policy, EventReason.SOURCE_SILENT, name, words, older)
         for name in known.silent - silent.keys():
             back = result.drivers.get(name)
@@ -248,6 +270,41 @@ class PolicyEventWriter:
             priority=Priority.STATUS,
             on_end=lambda _: None,
         )
+
+
+def _monotonic(result: CheckResult) -> float:
+    return result.judgement.monotonic if result.judgement is not None else 0.0
+
+
+def _turned(result: CheckResult, kind: TransitionKind) -> dict[Group, bool]:
+    """Return the groups of findings that came, or went, and whether people are to hear of any of these now."""
+    turned: dict[Group, bool] = {}
+    for turn in result.transitions:
+        claim = result.claims.get(turn.claim) if turn.kind is kind else None
+        if claim is not None:
+            group = group_of(claim.driver, turn.finding)
+            turned[group] = turned.get(group, False) or result.silence(turn.claim, turn.finding) is None
+    return turned
+
+
+def _heard(result: CheckResult, problems: Iterable[Problem]) -> frozenset[Group]:
+    """Return the groups with a finding that is not silenced."""
+    if not result.silences.any:
+        return frozenset(problem.group for problem in problems)
+    return frozenset(
+        group_of(claim.driver, finding)
+        for ref, health in result.healths.items()
+        if (claim := result.claims.get(ref)) is not None
+        for finding in health.findings
+        if result.silence(ref, finding) is None
+    )
+
+
+def _has_room(stories: Iterable[_Story], now: float) -> bool:
+    """Tell whether another problem may have an Event of its own."""
+    own = (story for story in stories if story.own)
+    lately = (one for one in own if one.grown or (one.notified is not None and now - one.notified < _HOUR))
+    return sum(1 for _ in lately) < _SEPARATE
 
 
 def _connecting(driver: DriverState) -> bool:

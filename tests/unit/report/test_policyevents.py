@@ -2,12 +2,14 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from support.fakeapi import FakeApi
 from support.health import (
     DRIVER,
+    START,
     SteppedClock,
     cleared,
     found,
@@ -20,9 +22,19 @@ from support.health import (
 from unit.report.scenes import pods_of, three_thousand_bad
 from volumehealth.judge.policy import Counts, DriverCounts, UnknownGroup
 from volumehealth.judge.result import Agents, CheckResult
+from volumehealth.judge.storage import Backend, StorageProblem
 from volumehealth.kube.writes import WriteQueue
-from volumehealth.model.cluster import Claim
-from volumehealth.model.health import ControllerConnection, HealthAPI, SourceState
+from volumehealth.model.clock import date_and_time, rfc3339
+from volumehealth.model.cluster import Claim, Namespace, SilenceAsked
+from volumehealth.model.health import (
+    STORAGE_UNREACHABLE,
+    ClaimHealth,
+    ControllerConnection,
+    HealthAPI,
+    Source,
+    SourceState,
+)
+from volumehealth.policy.silence import Silences
 from volumehealth.report.eventobjects import EventSink
 from volumehealth.report.policyevents import PolicyEventWriter
 from volumehealth.report.problems import find_problems
@@ -44,7 +56,10 @@ class World:
         self.writer = PolicyEventWriter(EventSink(self.queue, clock=self.clock, observe=lambda *_: None))
 
     async def check(self, result: CheckResult) -> None:
-        result = replace(result, now=self.clock.now())
+        judgement = result.judgement
+        if judgement is not None:
+            judgement = replace(judgement, monotonic=self.clock.monotonic())
+        result = replace(result, now=self.clock.now(), judgement=judgement)
         self.writer.tell(result, find_problems(result, pods_of))
         task = asyncio.create_task(self.queue.run())
         await self.queue.drain(60)
@@ -93,6 +108,72 @@ async def test_a_problem_that_grows_raises_the_same_event_once_a_minute_at_most(
     (event,) = world.api.events()
     assert event["count"] == 2
     assert event["message"].startswith("7 claims of ")
+
+
+async def test_what_grew_within_a_minute_is_told_after_it_though_nothing_more_is_found(world: World) -> None:
+    await world.check(bad(1, new=1))
+    world.clock.advance(seconds=20)
+    await world.check(bad(9, new=8))
+    for _ in range(20):
+        world.clock.advance(seconds=20)
+        await world.check(bad(9))
+    (event,) = world.api.events()
+    assert event["count"] == 2
+    assert event["message"].startswith("9 claims of ")
+
+
+async def test_a_wall_clock_that_is_set_back_keeps_no_growth_from_being_told(world: World) -> None:
+    await world.check(bad(1, new=1))
+    world.clock.set_wall(-timedelta(hours=5))
+    world.clock.advance(seconds=70)
+    await world.check(bad(9, new=8))
+    (event,) = world.api.events()
+    assert event["message"].startswith("9 claims of ")
+
+
+async def test_problems_that_share_an_event_are_all_in_it(world: World) -> None:
+    bad_ones: list[tuple[Claim, ClaimHealth]] = []
+    for number, claim in enumerate(CLAIMS[:7]):
+        finding = make_finding(reason=f"Reason{number}")
+        bad_ones.append((claim, make_health(claim, finding)))
+        await world.check(make_result(bad_ones, turns=[found(claim, finding)], healthy=100))
+        world.clock.advance(seconds=10)
+    world.clock.advance(seconds=60)
+    await world.check(make_result(bad_ones, healthy=100))
+    (shared,) = [words for words in world.messages("VolumesUnhealthy") if "more problem" in words]
+    assert shared.startswith("4 more problems on 4 claims, worst ")
+
+
+def silenced(result: CheckResult, *, minutes: float) -> CheckResult:
+    """Return a check while its namespace is silenced."""
+    until = rfc3339(START + timedelta(minutes=minutes))
+    space = {"shop": Namespace("shop", {}, SilenceAsked(until, "", "uid-shop"))}
+    return replace(result, silences=Silences({}, result.claims, space, {}))
+
+
+async def test_what_is_still_wrong_at_the_end_of_a_silence_is_told_once(world: World) -> None:
+    await world.check(silenced(bad(2, new=2), minutes=10))
+    world.clock.advance(minutes=5)
+    await world.check(silenced(bad(2), minutes=10))
+    assert world.api.requests == []
+    for _ in range(3):
+        world.clock.advance(minutes=5)
+        await world.check(silenced(bad(2), minutes=10))
+    assert [event["count"] for event in world.api.events("VolumesUnhealthy")] == [1]
+
+
+async def test_what_began_and_ended_within_a_silence_is_never_told(world: World) -> None:
+    await world.check(silenced(bad(1, new=1), minutes=60))
+    over = make_result(turns=[cleared(CLAIMS[0], FINDING)], others=CLAIMS, healthy=101)
+    await world.check(silenced(over, minutes=60))
+    assert world.api.requests == []
+
+
+async def test_an_end_within_a_silence_of_what_was_told_before_it_is_told(world: World) -> None:
+    await world.check(bad(1, new=1))
+    over = make_result(turns=[cleared(CLAIMS[0], FINDING)], others=CLAIMS, healthy=101)
+    await world.check(silenced(over, minutes=60))
+    assert len(world.messages("VolumesHealthy")) == 1
 
 
 async def test_a_problem_that_is_still_there_is_not_told_again(world: World) -> None:
@@ -157,6 +238,18 @@ async def test_many_problems_at_once_make_four_events(world: World) -> None:
     assert len(world.api.events()) == 4
     said = world.messages("VolumesUnhealthy")
     assert any(words.startswith("9 more problems on 2250 claims, worst ") for words in said)
+
+
+async def test_the_storage_of_one_driver_is_no_news_because_that_of_another_has_failed(world: World) -> None:
+    """Faults E15: after a restart what was told before was told again with what was new."""
+    finding = make_finding(
+        source=Source.NODE, node="worker-1", status=STORAGE_UNREACHABLE, reason="StorageUnreachable"
+    )
+    old = StorageProblem(Backend("old.example.com", "worker-1"), finding, (), new=False)
+    new = StorageProblem(Backend("new.example.com", "worker-1"), finding, (), new=True)
+    await world.check(make_result(storage=(old, new)))
+    (message,) = world.messages("StorageUnhealthy")
+    assert message.startswith("new.example.com on worker-1: ")
 
 
 def silent(claim: Claim = CLAIMS[0]) -> CheckResult:
@@ -246,6 +339,26 @@ async def test_a_driver_that_stays_silent_is_told_once_however_often_the_operato
             await world.check(replace(again, drivers={DRIVER: driver}))
             world.clock.advance(seconds=60)
     assert [event["count"] for event in world.api.events("SourceSilent")] == [1]
+
+
+async def test_a_driver_that_falls_silent_again_after_it_was_said_to_answer_is_told_again(
+    world: World,
+) -> None:
+    """A live silence was told as over: the second one within half an hour was not told."""
+    world.clock.advance(minutes=3)
+    await world.check(silent())
+    world.clock.advance(minutes=2)
+    await world.check(make_result(drivers=[make_driver()]))
+    world.clock.advance(minutes=2)
+    again = silent()
+    since = world.clock.now()
+    again = replace(again, drivers={DRIVER: replace(again.drivers[DRIVER], since=since)})
+    for _ in range(5):
+        await world.check(again)
+        world.clock.advance(minutes=1)
+    assert [event["count"] for event in world.api.events("SourceSilent")] == [2]
+    (last,) = world.messages("SourceSilent")
+    assert date_and_time(since) in last
 
 
 async def test_a_driver_that_answered_in_between_is_told_again(world: World) -> None:
