@@ -25,6 +25,7 @@ _SCSI = re.compile(r"/(\d+:\d+:\d+:\d+)/")
 _RBD = re.compile(r"rbd(\d+)")
 _NVME_HEAD = re.compile(r"nvme(?P<subsystem>\d+)n(?P<namespace>\d+)")
 _NVME_CONTROLLER = re.compile(r"nvme\d+")
+_REDUNDANT = frozenset({"raid1", "raid4", "raid5", "raid6", "raid10"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,11 @@ class Raid:
         """How many members work."""
         return self.members - self.degraded
 
+    @property
+    def redundant(self) -> bool:
+        """Whether it works on without a member."""
+        return self.level in _REDUNDANT
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -74,7 +80,8 @@ class Block:
         sequence: `diskseq`, another one for each disk that had this name; empty before 5.15.
         inode: of its directory in sysfs.
         below: the devices it consists of.
-        users: how many devices are made of it or of its partitions; not counted for the device that is mounted.
+        users: how many devices are made of it, and of the partitions of a whole disk; not counted for the device that
+            is mounted.
         parts: what it depends on, other than devices.
         dm_uuid: of a device mapper device.
         suspended: it is a device mapper device that was suspended.
@@ -119,6 +126,25 @@ class Stack:
 
     blocks: tuple[Block, ...]
     gone: frozenset[str] = frozenset()
+
+    @property
+    def shared(self) -> frozenset[str]:
+        """Names of the devices of which more than this one is made, and of what lies below them.
+
+        What fails there need not be of this device: of a disk that several logical volumes lie on another one may be hit,
+        and what one member of an array lacks, the array has from the others.
+        """
+        found = {block.name for block in self.blocks if self._used_by_others(block)}
+        for _ in range(DEPTH):
+            for block in self.blocks:
+                if block.name in found or (block.raid is not None and block.raid.redundant):
+                    found.update(block.below)
+        return frozenset(found)
+
+    def _used_by_others(self, block: Block) -> bool:
+        """Tell so of a device; of a disk that is used by partitions, sectors say which one is meant."""
+        partitions = any(one.disk == block.name and one.name != block.name for one in self.blocks)
+        return block.users > 1 and block is not self.top and not partitions
 
     @property
     def top(self) -> Block:
@@ -217,7 +243,7 @@ def gather_block(
         sequence=read_or(files, f"{whole}/diskseq") if "diskseq" in own else "",
         inode=files.inode(path),
         below=(disk,) if partition else _below(files, path, entries),
-        users=0 if top else _users(files, whole, own),
+        users=0 if top else _users(files, path, entries),
         parts=() if partition else _parts(files, path, entries),
         dm_uuid=read_or(files, f"{path}/dm/uuid") if "dm" in entries else "",
         suspended="dm" in entries and read_or(files, f"{path}/dm/suspended") == "1",
@@ -239,10 +265,10 @@ def _below(files: NodeFiles, path: str, entries: frozenset[str]) -> tuple[str, .
     return tuple(name.replace("!", "/") for name in names)
 
 
-def _users(files: NodeFiles, whole: str, entries: frozenset[str]) -> int:
-    """Count the devices that are made of a disk or of its partitions."""
-    name = whole.rpartition("/")[2]
-    places = [whole, *(f"{whole}/{entry}" for entry in entries if entry != name and entry.startswith(name))]
+def _users(files: NodeFiles, path: str, entries: frozenset[str]) -> int:
+    """Count the devices that are made of a device or of its partitions."""
+    name = path.rpartition("/")[2]
+    places = [path, *(f"{path}/{entry}" for entry in entries if entry != name and entry.startswith(name))]
     return sum(len(names_or(files, f"{place}/holders")) for place in places)
 
 

@@ -174,17 +174,17 @@ def _disk_errors(book: Logbook, stack: Stack, below: Below, *, named: bool) -> l
     """Return I/O errors of the disks below that hit this volume.
 
     Lines name a whole disk and a sector of it. Which part of a disk a volume of LVM lies on is not in sysfs, so where
-    several devices lie on a disk, an error only counts if the mounted device is named as well.
+    several devices lie on anything between, an error only counts if the mounted device is named as well.
     """
     found: list[Entry] = []
     beneath_multipath: set[str] = set()
+    shared = stack.shared
     for block in stack.blocks:
         if block.multipath or block.name in beneath_multipath:
             beneath_multipath.update(block.below)
             if not block.multipath:
                 continue
-        shared = block.users > 1 and block is not stack.top and not _partition_of(stack, block)
-        if block.name != block.disk or (shared and not named):
+        if block.name != block.disk or (block.name in shared and not named):
             continue
         part = _partition_of(stack, block)
         found += [

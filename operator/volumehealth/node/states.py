@@ -13,7 +13,6 @@ PATIENCE = 60.0
 SUSPENDED = 600.0
 """Seconds after which a suspended device mapper device was not only resized."""
 _OF_STATES = frozenset({Reason.DEVICE_OFFLINE, Reason.DEVICE_GONE, Reason.PATH_DOWN})
-_REDUNDANT = frozenset({"raid1", "raid4", "raid5", "raid6", "raid10"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ class StateWatch:
         gone = self._gone(stack, block, now)
         if block.multipath:
             return _of_paths(pairs, gone, failed)
-        if block.raid is not None and block.raid.level in _REDUNDANT:
+        if block.raid is not None and block.raid.redundant:
             return _Down(dead=bad)  # what it lacks it counts itself
         return _Down(
             dead=(*bad, *gone, *(why for _, one in pairs for why in one.dead)),

@@ -423,6 +423,48 @@ def test_errors_of_a_disk_that_several_logical_volumes_lie_on_accuse_none_that_i
     assert said(sights["data-4"]) == ["DataLoss/IOError"]
 
 
+@pytest.mark.parametrize("below", ["partition", "crypt", "pool", "array"])
+def test_errors_below_what_several_logical_volumes_share_accuse_none_that_is_not_named(below: str) -> None:
+    node = Node()
+    node.files.disk("sda", "8:0", size=4_194_304)
+    node.files.partition("sda", "sda1", "8:1", start=2048, size=4_000_000)
+    group = "sda1"
+    if below == "crypt":
+        node.files.disk(group := "dm-1", "253:1", below=["sda1"])
+    elif below == "pool":
+        node.files.disk("dm-0", "253:0", below=["sda1"])
+        node.files.disk(group := "dm-1", "253:1", below=["dm-0"])
+    elif below == "array":
+        node.files.disk(group := "md0", "9:0", below=["sda1"])
+    for number in (3, 4):
+        node.files.disk(f"dm-{number}", f"253:{number}", below=[group])
+        node.files.ext4(f"dm-{number}")
+        node.volume(f"data-{number}", number=f"253:{number}")
+    node.look(2)
+    node.print(ERROR.format(100_000))
+    quiet_for(node, 5)
+    node.print("Buffer I/O error on dev dm-4, logical block 7000, lost async page write")
+    sights = node.look()
+    assert said(sights["data-3"]) == []
+    assert said(sights["data-4"]) == ["DataLoss/IOError"]
+
+
+def test_errors_of_one_disk_of_a_mirror_are_none_of_the_volume() -> None:
+    node = Node()
+    for name, number in (("sda", "8:0"), ("sdb", "8:16")):
+        node.files.disk(name, number)
+    path = node.files.disk("md0", "9:0", below=["sda", "sdb"])
+    for file, text in (("degraded", 0), ("level", "raid1"), ("array_state", "clean"), ("raid_disks", 2)):
+        node.files.write(f"{path}/md/{file}", text)
+    node.files.ext4("md0")
+    node.volume(number="9:0")
+    node.look(2)
+    node.print(ERROR.format(100_000).replace("WRITE", "READ"))
+    quiet_for(node, 5)
+    node.files.write(f"{path}/md/degraded", 1)
+    assert said(node.look()["data"]) == ["Degraded/ReplicaLost"]
+
+
 def test_errors_of_another_partition_do_not_accuse_what_is_encrypted_on_this_one() -> None:
     node = Node()
     node.files.disk("sda", "8:0", size=4_194_304)
