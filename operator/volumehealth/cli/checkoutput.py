@@ -1,15 +1,13 @@
 """How `volumehealth check` prints what it found."""
 
 import io
-import json
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.table import Table
 
 from volumehealth.cli.explainoutput import show_explanation
-from volumehealth.cli.reading import camel_case
+from volumehealth.cli.reading import camel_case, data_text
 from volumehealth.model.ids import ClaimRef
 from volumehealth.oneshot.check import OneCheck
 
@@ -27,10 +25,7 @@ def show(found: OneCheck, form: str, *, width: int = 80) -> str:
     """
     if form == "table":
         return show_explanation(found.explained, width=width) if found.explained else _overview(found)
-    data = _data(found)
-    if form == "json":
-        return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    return data_text(_data(found), form)
 
 
 def _data(found: OneCheck) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from volumehealth.cli.options import cluster_options, form_option, namespace_of_operator
+from volumehealth.cli.options import NAME, cluster_options, form_option, namespace_of_operator
 from volumehealth.cli.reading import camel_case, data_text, read_with, screen_width
 from volumehealth.errors import NotFound
 from volumehealth.model.clock import SystemClock
-from volumehealth.model.ids import ClaimRef
+from volumehealth.model.ids import ClaimRef, is_name
 
 _KINDS = {
     "pvc": "claim",
@@ -27,7 +27,12 @@ _KINDS = {
 @click.command()
 @click.argument("what", nargs=-1, required=True, metavar="[KIND] NAME")
 @click.option(
-    "-n", "--namespace", default="", metavar="NAMESPACE", help="Namespace of a claim or Pod named without it."
+    "-n",
+    "--namespace",
+    type=NAME,
+    default="",
+    metavar="NAMESPACE",
+    help="Namespace of a claim or Pod named without it.",
 )
 @form_option
 @namespace_of_operator
@@ -80,13 +85,14 @@ def _target(what: tuple[str, ...]) -> tuple[str, str]:
     if len(what) != 2 or what[0].lower().removesuffix("s") not in _KINDS:
         kinds = "a claim (NAMESPACE/NAME), pod NAMESPACE/NAME, pv NAME or node NAME"
         raise click.UsageError(f"{' '.join(what)!r} is none of these: {kinds}")
-    return _KINDS[what[0].lower().removesuffix("s")], what[1]
+    kind = _KINDS[what[0].lower().removesuffix("s")]
+    if kind in ("pv", "node") and not is_name(what[1]):
+        raise click.UsageError(f"{what[1]!r} can be the name of no {kind}")
+    return kind, what[1]
 
 
 def _ref(text: str, namespace: str) -> ClaimRef:
-    if "/" not in text and namespace:
-        return ClaimRef(namespace, text)
-    ref = ClaimRef.parse(text)
+    ref = ClaimRef.parse(text if "/" in text or not namespace else f"{namespace}/{text}")
     if ref is None:
         raise click.UsageError(f"{text!r} is not NAMESPACE/NAME; or give the namespace with -n")
     if namespace and namespace != ref.namespace:

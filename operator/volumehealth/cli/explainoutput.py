@@ -157,7 +157,8 @@ def _verdict(told: Explanation) -> str:
 
 def _whose(source: str, node: str, origins: Iterable[str]) -> str:
     place = f"{source} {node}" if node else source
-    return f"({place}: {', '.join(origins)})"
+    names = ", ".join(origins)
+    return f"({place}: {names})" if names else f"({place})"
 
 
 def _finding(one: Known, now: datetime) -> Iterator[tuple[int, str]]:

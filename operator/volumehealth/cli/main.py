@@ -1,15 +1,18 @@
 """The command `volumehealth`."""
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import click
 
 from volumehealth import __version__
 from volumehealth.errors import SettingsError, VolumeHealthError
+from volumehealth.model.text import visible
 
 _COMMANDS = {
     "operator": "volumehealth.cli.operator",
@@ -31,6 +34,8 @@ _COMMANDS = {
 _ONLY_PEOPLE = "this command is not part of the plugin of kubectl; to have it: pipx install volumehealth"
 _LEFT_OUT = frozenset(("google", "google.protobuf", "grpc", "kopf", "prometheus_client"))
 """What the plugin of kubectl does not bring (charts/krew.py)."""
+_ERROR, _INTERRUPTED, _NOBODY_READS = 2, 130, 141
+"""Exit statuses. Click's own for an error, for Ctrl-C and for a closed pipe is 1, which of `check` and `status` means unhealthy."""
 _NO_SANDBOX = "the sandbox is not part of this installation; clone the repository and run: make demo"
 
 
@@ -54,6 +59,20 @@ class _Lazy(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; whatever keeps it from its end has an exit status that says nothing of volumes."""
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            error.show()
+            raise SystemExit(_ERROR) from None
+        except KeyboardInterrupt:
+            raise SystemExit(_INTERRUPTED) from None
+        except BrokenPipeError:
+            # What is still buffered would be written at the end, and fail again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(_NOBODY_READS) from None
+
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="volumehealth")
@@ -75,16 +94,20 @@ def arguments(line: Sequence[str]) -> list[str]:
     return given
 
 
+def _lines(text: str) -> str:
+    return "\n".join(map(visible, text.split("\n")))
+
+
 def main() -> None:
     """Run the command line; expected failures end in one clear message and exit status 2."""
     try:
         cli.main(arguments(sys.argv), prog_name="volumehealth", standalone_mode=True)
     except SettingsError as error:
         for fault in error.faults:
-            click.echo(f"Error: {fault}", err=True)
+            click.echo(f"Error: {visible(fault)}", err=True)
         raise SystemExit(2) from None
     except VolumeHealthError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {_lines(str(error))}", err=True)
         raise SystemExit(2) from None
     except ModuleNotFoundError as error:
         if error.name not in _LEFT_OUT:

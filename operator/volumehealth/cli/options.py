@@ -5,9 +5,25 @@ from typing import Any
 
 import click
 
+from volumehealth.model.ids import is_name
 from volumehealth.settings import DEFAULT_NAMESPACE, ENV_PREFIX
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class _Name(click.ParamType[str]):
+    """A name of an object of Kubernetes; empty where the option may be."""
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name; it goes into the path of a request as it is."""
+        if value and not is_name(value):
+            self.fail(f"{value!r} can be the name of nothing in Kubernetes", param, ctx)
+        return value
+
+
+NAME = _Name()
 
 
 def option(name: str, env: str, help_text: str, **more: Any) -> Decorator:
@@ -48,6 +64,7 @@ form_option = click.option(
 
 namespace_of_operator = click.option(
     "--operator-namespace",
+    type=NAME,
     envvar=f"{ENV_PREFIX}OPERATOR_NAMESPACE",
     show_envvar=True,
     default=DEFAULT_NAMESPACE,

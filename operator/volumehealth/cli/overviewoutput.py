@@ -1,19 +1,19 @@
 """How `volumehealth status`, `drivers` and `history` print what they read."""
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.table import Table
 
+from volumehealth.cli.reading import data_text
 from volumehealth.cli.reportfacts import find_problems
 from volumehealth.cli.runbooks import first_step
 from volumehealth.model.clock import parse_rfc3339
 from volumehealth.model.runbooks import page_of
+from volumehealth.model.text import visible
 from volumehealth.oneshot.overview import Overview
 
 _LEAST_WIDTH = 80
@@ -34,7 +34,7 @@ def show_status(result: Overview, form: str, *, now: datetime, width: int, color
         color: whether it is a terminal that shows colours.
     """
     if form in ("json", "yaml"):
-        return _data({"notWatched": list(result.loud), "records": list(result.records)}, form)
+        return data_text({"notWatched": list(result.loud), "records": list(result.records)}, form)
     out = _console(width, color)
     for line in result.loud:
         out.print(line, style="bold yellow", soft_wrap=True)
@@ -77,7 +77,8 @@ def _print_first_steps(out: Console, result: Overview) -> None:
     """Print what to do first about the worst problems."""
     problems = find_problems(result)[:_STEPS]
     if problems:
-        out.print("\nWhat to do first:", style="bold")
+        out.print()
+        out.print("What to do first:", style="bold")
     for number, problem in enumerate(problems, start=1):
         step = first_step(problem.reason, wide=problem.wide)
         place = problem.driver or problem.nodes
@@ -87,7 +88,7 @@ def _print_first_steps(out: Console, result: Overview) -> None:
 def show_drivers(drivers: Sequence[Mapping[str, Any]], form: str, *, width: int, color: bool) -> str:
     """Return what `volumehealth drivers` prints: what can be heard of each driver, and what to do."""
     if form in ("json", "yaml"):
-        return _data({"drivers": list(drivers)}, form)
+        return data_text({"drivers": list(drivers)}, form)
     out = _console(width, color)
     if not drivers:
         out.print("No VolumeHealthDriver exists: no claim uses a CSI driver, or no operator runs.")
@@ -117,7 +118,7 @@ def show_drivers(drivers: Sequence[Mapping[str, Any]], form: str, *, width: int,
 def show_history(record: Mapping[str, Any] | None, ref: str, form: str, *, width: int, color: bool) -> str:
     """Return what `volumehealth history` prints: a claim's record as a timeline, newest last."""
     if form in ("json", "yaml"):
-        return _data(dict(record or {}), form)
+        return data_text(dict(record or {}), form)
     out = _console(width, color)
     if record is None:
         out.print(f"{ref} has no record: it is healthy, not monitored, or not selected by a policy.")
@@ -176,13 +177,21 @@ def _table(rows: Sequence[Mapping[str, str]]) -> Table:
     for name in rows[0]:
         table.add_column(name.upper(), overflow="fold", max_width=None if name == "message" else 2 * _NARROW)
     for row in rows:
-        table.add_row(*row.values())
+        table.add_row(*map(visible, row.values()))
     return table
+
+
+class _Screen(Console):
+    """Prints texts of others as they are, and lets none of them steer the terminal."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Print texts and tables."""
+        super().print(*(visible(one) if isinstance(one, str) else one for one in objects), **how)
 
 
 def _console(width: int, color: bool) -> Console:
     """Return where to print; what others wrote is no markup and no emoji."""
-    return Console(
+    return _Screen(
         file=io.StringIO(),
         width=max(width, _LEAST_WIDTH),
         highlight=False,
@@ -191,12 +200,6 @@ def _console(width: int, color: bool) -> Console:
         force_terminal=color,
         no_color=not color,
     )
-
-
-def _data(data: Mapping[str, Any], form: str) -> str:
-    if form == "json":
-        return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
-    return yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True)
 
 
 def _text(out: Console) -> str:

@@ -4,6 +4,7 @@ import click
 
 from volumehealth.cli.options import cluster_options, form_option
 from volumehealth.cli.reading import camel_case, data_text, read_with, screen_width, wrapped
+from volumehealth.model.text import visible
 from volumehealth.oneshot.preflight import DriverPlan, Preflight, read_cluster
 from volumehealth.oneshot.preflight import preflight as look
 
@@ -40,7 +41,7 @@ def show_preflight(found: Preflight, *, width: int) -> str:
     if found.steps:
         lines += ["", "NEXT"]
     for number, step in enumerate(found.steps, 1):
-        lines.append(f"  {number}. {step}")  # to be copied: never broken
+        lines.append(f"  {number}. {visible(step)}")  # to be copied: never broken
     if found.not_known:
         lines += ["", "NOT KNOWN"]
     for line in found.not_known:

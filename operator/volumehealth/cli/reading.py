@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -12,7 +13,12 @@ from typing import Any
 import msgspec
 import yaml
 
+from volumehealth.model.text import visible
 from volumehealth.policy import decode
+
+_UNSEEN = re.compile(r"[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+"""Characters that JSON and YAML let stand and that steer a terminal, turn the direction of a line, or are not to be seen. In JSON they
+stand in texts only; YAML escapes whatever is not ASCII where one of them is."""
 
 
 def read_with(kubeconfig: str | None, read: Callable[[Any], Awaitable[Any]]) -> Any:
@@ -36,8 +42,13 @@ def data_text(data: object, form: str) -> str:
     """Write data as `json` or `yaml`; moments are RFC 3339."""
     plain = msgspec.to_builtins(data)
     if form == "json":
-        return json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
-    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+        return _UNSEEN.sub(_escaped, json.dumps(plain, indent=2, ensure_ascii=False)) + "\n"
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    return text if _UNSEEN.search(text) is None else yaml.safe_dump(plain, sort_keys=False)
+
+
+def _escaped(found: "re.Match[str]") -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def camel_case(found: object) -> Any:
@@ -54,7 +65,7 @@ def _renamed(data: Any) -> Any:
 def wrapped(text: str, width: int, *, first: str, rest: str) -> list[str]:
     """Break a text into lines of a width, between words only; `first` and `rest` stand before them."""
     return textwrap.wrap(
-        text,
+        visible(text),
         width,
         initial_indent=first,
         subsequent_indent=rest,

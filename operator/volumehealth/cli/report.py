@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from volumehealth.cli.options import cluster_options
+from volumehealth.cli.options import NAME, cluster_options
 from volumehealth.cli.reading import read_with
 from volumehealth.model.clock import SystemClock
 
@@ -21,7 +21,12 @@ from volumehealth.model.clock import SystemClock
     help="Where to write the page.",
 )
 @click.option(
-    "-n", "--namespace", default="", metavar="NAMESPACE", help="Show the claims of one namespace only."
+    "-n",
+    "--namespace",
+    type=NAME,
+    default="",
+    metavar="NAMESPACE",
+    help="Show the claims of one namespace only.",
 )
 @cluster_options
 def report(output: Path, namespace: str, kubeconfig: str | None) -> None:

@@ -9,7 +9,7 @@ from volumehealth.cli.options import cluster_options
 from volumehealth.cli.reading import read_with
 from volumehealth.errors import Forbidden, NotFound
 from volumehealth.model.clock import SystemClock, date_and_time
-from volumehealth.model.ids import ClaimRef
+from volumehealth.model.ids import ClaimRef, is_name
 from volumehealth.policy.durations import parse_duration
 from volumehealth.policy.silence import LONGEST, annotations, parse_until
 
@@ -78,9 +78,10 @@ def _end(length: str | None, until: str | None, now: datetime) -> datetime:
 
 def _target(what: tuple[str, ...]) -> tuple[str, str]:
     """Return the path of the object, and how people name it."""
-    if len(what) == 2 and what[0].lower() in ("namespace", "ns"):
+    named = len(what) == 2 and is_name(what[1])
+    if named and what[0].lower() in ("namespace", "ns"):
         return f"/api/v1/namespaces/{what[1]}", f"namespace {what[1]}"
-    if len(what) == 2 and what[0].lower() in ("node", "no"):
+    if named and what[0].lower() in ("node", "no"):
         return f"/api/v1/nodes/{what[1]}", f"node {what[1]}"
     text = what[-1] if len(what) == 1 or (len(what) == 2 and what[0].lower() in ("pvc", "claim")) else ""
     ref = ClaimRef.parse(text)

@@ -8,6 +8,7 @@ import click
 from volumehealth.cli.options import cluster_options, namespace_of_operator
 from volumehealth.cli.reading import read_with
 from volumehealth.model.clock import SystemClock
+from volumehealth.model.text import visible
 
 
 @click.command()
@@ -38,4 +39,4 @@ def support(file: str | None, operator_namespace: str, kubeconfig: str | None) -
         raise click.ClickException(f"{path} cannot be written: {error.strerror}") from None
     click.echo(f"{path}: {len(bundle.files)} files")
     for line in bundle.missing:
-        click.echo(f"not read: {line}")
+        click.echo(f"not read: {visible(line)}")

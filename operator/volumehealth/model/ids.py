@@ -3,6 +3,7 @@
 import re
 from typing import NamedTuple
 
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
 _DRIVER = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,61}[A-Za-z0-9])?", re.ASCII)
 
 LOCAL_VOLUMES = "kubernetes.io/local-volume"
@@ -19,6 +20,11 @@ def is_driver_name(name: str) -> bool:
     return _DRIVER.fullmatch(name) is not None
 
 
+def is_name(text: str) -> bool:
+    """Tell whether a claim, volume, Pod, node or namespace can have this name (a DNS subdomain): it then fits into a path as it is."""
+    return _NAME.fullmatch(text) is not None
+
+
 class ClaimRef(NamedTuple):
     """A PersistentVolumeClaim by namespace and name; prints as `namespace/name`."""
 
@@ -32,7 +38,7 @@ class ClaimRef(NamedTuple):
     def parse(cls, text: str) -> "ClaimRef | None":
         """Read `namespace/name`; None if it is not of this form."""
         namespace, _, name = text.partition("/")
-        return cls(namespace, name) if namespace and name and "/" not in name else None
+        return cls(namespace, name) if is_name(namespace) and is_name(name) else None
 
 
 class VolumeId(NamedTuple):

@@ -1,6 +1,7 @@
 """What others say is untrusted text: cleaned, masked and bounded before anything else sees it (facts C3, D12)."""
 
 import re
+import unicodedata
 
 from volumehealth.model.masking import mask
 from volumehealth.model.vocabulary import Reason
@@ -15,6 +16,7 @@ STATUS_BYTES = 64
 
 _PLAIN_LENGTH = MESSAGE_BYTES // 4  # so many characters fit, whatever they are
 _CUT = "…"
+_UNSEEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _DIGITS = 18
 _REASON = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?")
 _WORD = re.compile(r"[A-Za-z0-9_]+")
@@ -64,6 +66,13 @@ def clean_status(text: str) -> str:
 def whole_number(text: str) -> int | None:
     """Read a number of 18 ASCII digits at most; None if it is none. `str.isdigit` takes `²`, which `int` refuses."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else None
+
+
+def visible(text: str) -> str:
+    """Return a text for a screen, at its full length: what steers a terminal, turns the direction of a line or ends it is a space."""
+    if text.isprintable():
+        return text
+    return "".join(" " if unicodedata.category(one) in _UNSEEN else one for one in text)
 
 
 def _cut(text: str) -> str:

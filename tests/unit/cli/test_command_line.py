@@ -3,9 +3,11 @@
 import subprocess
 import sys
 
+import click
 import pytest
 
 from volumehealth import __version__
+from volumehealth.cli.main import cli
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -65,6 +67,66 @@ def test_no_credentials_is_one_sentence(command: str) -> None:
     assert result.returncode == 2
     assert "no credentials for the API server" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["history", "shop/my claim"],
+        ["history", "shop/.."],
+        ["explain", "node", "a b"],
+        ["explain", "node", "ä"],
+        ["explain", "pv", "pvc-1?watch=1"],
+        ["explain", "pv", "a/b"],
+        ["explain", "db 0", "-n", "shop"],
+        ["explain", "db", "-n", "shop/pods"],
+        ["status", "-n", "a b"],
+        ["report", "-n", "a b"],
+        ["support", "--operator-namespace", "a\r\nb"],
+        ["check", "--explain", "shop/a b"],
+        ["silence", "node", "a\r\nX: y", "--for", "1h"],
+        ["unsilence", "namespace", "shop/persistentvolumeclaims/db"],
+    ],
+    ids=" ".join,
+)
+def test_what_can_be_no_name_is_refused_before_it_becomes_part_of_a_path(words: list[str]) -> None:
+    """It ended in a traceback and exit status 1, or asked for another object."""
+    result = run(*words)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert "no credentials" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(KeyboardInterrupt(), 130), (BrokenPipeError(), 141), (click.ClickException("x cannot be written"), 2)],
+)
+def test_what_is_ended_from_outside_says_nothing_of_volumes(
+    error: BaseException, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.dup2", lambda *_: None)
+
+    @click.command()
+    def ends() -> None:
+        raise error
+
+    monkeypatch.setattr(type(cli), "get_command", lambda *_: ends)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["ends"], standalone_mode=True)
+    assert ended.value.code == status
+
+
+def test_a_closed_pipe_is_no_traceback() -> None:
+    line = f"{sys.executable} -m volumehealth completion bash"
+    ended = subprocess.run(
+        ["bash", "-c", f"{line} | true; echo ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.stdout.strip() in ("0", "141")
+    assert ended.stderr == ""
 
 
 def test_a_claim_to_explain_needs_its_namespace() -> None:

@@ -50,6 +50,13 @@ def test_what_waits_says_for_how_long_it_was_said_and_for_how_long_it_must_still
     assert page(people, 200).endswith("RUNBOOK\n  https://docs.example.com/runbooks.html\n")
 
 
+def test_a_text_of_others_steers_no_terminal_and_a_finding_without_an_origin_has_no_colon() -> None:
+    finding = Known(Source.NODE, (), "w", "Degraded", "Slow", "bad \x1b[31mred \x9b2J", START, None)
+    text = page(replace(PLAIN, told_by="Record", findings=(finding,)))
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert "(Node w) since" in text
+
+
 def test_what_is_looked_at_once_promises_no_time() -> None:
     said = replace(PLAIN.statements[0], says="Adverse", conditions=(replace(HEARD, left_seconds=None),))
     text = page(replace(PLAIN, told_by="Objects", statements=(said,)), 200)

@@ -204,6 +204,28 @@ def test_the_commands_load_neither_grpc_nor_kopf() -> None:
     assert done.stdout.strip() == "[]"
 
 
+STEERING = "bad \x1b[31mred\x1b]0;title\x07 \u202etxt \x9b2J\rhealthy"
+
+
+@pytest.mark.parametrize("form", ["table", "wide", "json", "yaml"])
+def test_a_text_of_others_steers_no_terminal(form: str) -> None:
+    """Who may write a record must not repaint the screen of who reads it."""
+    bad = record("orders-db")
+    bad["status"]["findings"][0]["message"] = bad["status"]["history"][0]["what"] = STEERING
+    told = policy(summary=[STEERING], conditions=[{"type": "Ready", "status": "False", "message": STEERING}])
+    driver = {"metadata": {"name": "d.example.com"}, "status": {"state": STEERING, "message": STEERING}}
+    pages = (
+        shown(Overview([told], [], [bad], loud=tuple(not_watched([told], NOW))), form),
+        show_history(bad, "shop/orders-db", form, width=80, color=False),
+        show_drivers([driver], form, width=80, color=False),
+    )
+    for page in pages:
+        assert all(line.isprintable() for line in page.split("\n"))
+        assert "red" in page
+    if form == "json":
+        assert json.loads(pages[1]) == bad
+
+
 @pytest.mark.parametrize("words", ["cannot read [/dev/sdb]: I/O error", "[bold]x[/bold] of :key:"])
 def test_texts_of_others_are_printed_as_they_are_whatever_they_look_like(words: str) -> None:
     """Rich takes square brackets for markup, and a path in them for the end of one that never began."""
