@@ -49,7 +49,7 @@ class Pipeline:
         for uid in gone:
             self.judge.forget(uid)
             self._sources.forget(uid)
-        self._sources.want(self._wanted.add_up(policies, self.judge.to_confirm))
+        self._sources.want((yield from self._wanted.add_up(policies, self.judge.to_confirm)))
 
     def check(self, policy: Policy) -> Steps[CheckResult]:
         """Gather, judge, and remember what was found."""

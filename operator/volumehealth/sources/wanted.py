@@ -6,6 +6,7 @@ from operator import is_not
 from typing import NamedTuple, TypeVar
 
 from volumehealth.model.policy import Policy, PolicySpec
+from volumehealth.model.steps import Steps
 from volumehealth.policy.select import Members
 from volumehealth.probing.spec import FROM_ANYWHERE, ProbeSpec, Topology
 from volumehealth.sources.source import Wanted
@@ -49,8 +50,8 @@ class WantedVolumes:
         self._unions: dict[str, tuple[tuple[frozenset[str], ...], frozenset[str]]] = {}
         self._topologies: dict[str, tuple[tuple[Topology, ...], Topology]] = {}
 
-    def add_up(self, policies: Mapping[str, Policy], confirming: Confirming) -> Wanted:
-        """Return what is wanted of each driver.
+    def add_up(self, policies: Mapping[str, Policy], confirming: Confirming) -> Steps[Wanted]:
+        """Return what is wanted of each driver; the volumes of one policy are collected in one step.
 
         Args:
             policies: all with a usable spec, by uid.
@@ -67,6 +68,7 @@ class WantedVolumes:
                     spec, handles, bad.get(driver, frozenset()), topologies.get(driver, FROM_ANYWHERE)
                 )
                 users.setdefault(driver, []).append(wish)
+            yield
         self._keep(users, policies)
         volumes = {
             driver: ProbeSpec(
@@ -78,6 +80,7 @@ class WantedVolumes:
             )
             for driver, wishes in users.items()
         }
+        yield
         return Wanted(
             volumes, frozenset(name for uid in policies for name in self._members_of(uid).by_driver)
         )
