@@ -49,7 +49,7 @@ from volumehealth.model.policy import (
     RuleMatch,
     RuleSet,
 )
-from volumehealth.model.report import Coverage, Omitted, StorageProblem, UnseenOrigin
+from volumehealth.model.report import Coverage, Omitted, ReportedDriver, StorageProblem, UnseenOrigin
 from volumehealth.probing.spec import ProbeSpec
 
 UNMOUNTED = Condition("Inaccessible", "VolumeUnmounted", "the volume is not mounted")
@@ -651,7 +651,7 @@ def test_agents_make_claims_healthy_that_no_controller_speaks_of(world: World) -
     assert (driver.state, driver.health_api, driver.methods) == (
         SourceState.ANSWERING,
         HealthAPI.VOLUME_HEALTH,
-        ("NodeGetVolumeHealth",),
+        ("NodeGetVolumeHealth", "NodeGetVolumeStats"),
     )
 
 
@@ -1290,16 +1290,24 @@ def test_a_driver_that_lost_its_health_call_closes_its_findings_after_a_while(wo
     assert world.notified == ["Found db VolumeUnmounted a", "Closed db VolumeUnmounted a"]
 
 
-def test_a_driver_that_has_no_call_any_more_closes_what_was_found_of_how_full_volumes_are(
-    world: World,
+@pytest.mark.parametrize(
+    "left",
+    [
+        pytest.param(
+            make_reported_driver(state=SourceState.UNSUPPORTED, api=HealthAPI.NONE, methods=()), id="none"
+        ),
+        pytest.param(make_reported_driver(methods=("NodeGetVolumeHealth",)), id="its health call"),
+    ],
+)
+def test_a_driver_that_lost_its_call_for_usage_closes_what_was_found_of_how_full_volumes_are(
+    world: World, left: ReportedDriver
 ) -> None:
     (claim,) = world.claims("db")
     counts_too = make_reported_driver(methods=("NodeGetVolumeHealth", "NodeGetVolumeStats"))
     full = make_entry(claim, status="Degraded", reason="OutOfCapacity", origin=Observer.CAPACITY)
     world.cluster.report("a", full, drivers=[counts_too])
     world.after(minutes=3, renew=("a",))
-    mute = make_reported_driver(state=SourceState.UNSUPPORTED, api=HealthAPI.NONE, methods=())
-    world.cluster.report("a", drivers=[mute], covered=())
+    world.cluster.report("a", drivers=[left], covered=())
     world.after(minutes=6, renew=("a",))
     assert world.notified == ["Found db OutOfCapacity a", "Closed db OutOfCapacity a"]
 

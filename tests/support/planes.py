@@ -198,7 +198,7 @@ def make_reported_driver(
     **changes: object,
 ) -> ReportedDriver:
     """Build what a report says of a driver."""
-    plain: dict[str, object] = {"methods": ("NodeGetVolumeHealth",)}
+    plain: dict[str, object] = {"methods": ("NodeGetVolumeHealth", "NodeGetVolumeStats")}
     return ReportedDriver(name, state, START - timedelta(days=1), api, **plain | changes)  # type: ignore[arg-type]  # fields by name
 
 

@@ -36,6 +36,8 @@ from volumehealth.sources.usage import Place, Usage
 
 _AGENTS = Mapping[str, reports.NodeAgent]
 _Entry = tuple[str, str, str, Observer | None]
+_USAGE, _STORAGE = "NodeGetVolumeStats", "NodeGetStorageHealth"
+"""The calls that tell how full volumes are, and how the storage behind a driver is."""
 
 
 @dataclass(slots=True)
@@ -381,7 +383,7 @@ class _Agents:
         if origin.observer is Observer.DRIVER and lost:
             why = f"{origins.NO_LONGER}: {name} has no health call on {origin.node}"
             return origins.ended(origin, self.now, why)
-        mute = driver is not None and not driver.state.is_down and not driver.methods
+        mute = driver is not None and not driver.state.is_down and _USAGE not in driver.methods
         if origin.observer is Observer.CAPACITY and mute:
             why = f"{origins.NO_LONGER}: {name} does not tell on {origin.node} how full its volumes are"
             return origins.ended(origin, self.now, why)
@@ -429,7 +431,7 @@ class _AgentStorage:
         driver = agent.driver(self.driver)
         if driver is not None and driver.state.is_down:
             return origins.silent(origin, self.now, SilenceReason.DRIVER_UNREACHABLE, driver.message)
-        if driver is None or "NodeGetStorageHealth" not in driver.methods:
+        if driver is None or _STORAGE not in driver.methods:
             why = f"{origins.NO_LONGER}: {self.driver} says nothing of its storage on {origin.node}"
             return origins.ended(origin, self.now, why)
         if any(problem.reason == reason for problem in driver.storage):
