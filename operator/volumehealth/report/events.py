@@ -7,7 +7,7 @@ the same Event's count.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -22,7 +22,7 @@ from volumehealth.model.policy import Policy
 from volumehealth.report import messages
 from volumehealth.report.agenda import Agenda
 from volumehealth.report.eventobjects import About, EventDraft, EventSink, EventState, Receipt
-from volumehealth.report.outbox import Due, Edge, Episode, Outbox, episode_of
+from volumehealth.report.outbox import Due, Edge, Episode, Outbox, StoredRecord, episode_of
 from volumehealth.report.output import Output
 from volumehealth.report.priorities import Priority
 from volumehealth.report.problems import group_of, wide_groups
@@ -74,6 +74,11 @@ class _Told:
         """Take back what is on its way."""
         for line in (self.claim, *self.pods.values()):
             line.dropped = True
+
+    def settled(self) -> "_Told":
+        """Return what people were told, and nothing of what is on its way."""
+        lines = {uid: _Notification(line.seen, line.last) for uid, line in self.pods.items()}
+        return _Told(_Notification(self.claim.seen, self.claim.last), lines, self.wide)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +160,7 @@ class EventWriter(Output):
         self._outbox = outbox
         self._on_error = on_error
         self._told: dict[ClaimRef, _Kept] = {}
+        self._left: dict[ClaimRef, dict[Episode, _Told]] = {}
         self._closings: dict[ClaimRef, dict[Episode, _Closing]] = {}
         self._holders: dict[ClaimRef, str] = {}
         self._newest: dict[str, CheckResult] = {}
@@ -227,7 +233,12 @@ class EventWriter(Output):
         self._rests.pop(policy.name, None)
         self._agenda.forget(policy.name)
         for claim in [claim for claim, holder in self._holders.items() if holder == policy.name]:
-            self._drop(claim)
+            self._leave(claim)
+
+    def sweep(self, records: Mapping[ClaimRef, StoredRecord], policies: Collection[str]) -> None:
+        """Forget what was told of claims that no policy holds, once their records are gone."""
+        for ref in self._left.keys() - records.keys():
+            del self._left[ref]
 
     # ---- findings ----
 
@@ -291,11 +302,12 @@ class EventWriter(Output):
         for episode in known.keys() - episodes.keys() - closing.keys():
             known[episode].drop()  # it ended without a recovery: there is nothing to tell of it any more
         self._told[claim.ref] = _Kept(health, tuple(findings), episodes)
+        self._left.pop(claim.ref, None)
         return tuple(findings)
 
     def _episodes(self, claim: ClaimRef) -> dict[Episode, _Told]:
         kept = self._told.get(claim)
-        return kept.episodes if kept is not None else {}
+        return kept.episodes if kept is not None else self._left.get(claim, {})
 
     def _tell(
         self, claim: Claim, finding: Finding, episode: Episode, told: _Told, result: CheckResult
@@ -544,7 +556,7 @@ class EventWriter(Output):
         if ours and owed and not unhealthy:
             self._told.pop(claim, None)
         if ours and not (owed or unhealthy):
-            self._drop(claim)
+            (self._leave if health is None else self._drop)(claim)
         if not unhealthy and not (ours and owed):
             self._agenda.settle(result.policy.name, claim)
 
@@ -556,6 +568,13 @@ class EventWriter(Output):
         if not closings:
             self._closings.pop(claim, None)
 
+    def _leave(self, claim: ClaimRef) -> None:
+        """Take back what waits; the policy that holds the claim next, or again, goes on from what people were told."""
+        left = {episode: told.settled() for episode, told in self._episodes(claim).items()}
+        self._drop(claim)
+        if left:
+            self._left[claim] = left
+
     def _drop(self, claim: ClaimRef) -> None:
         self._holders.pop(claim, None)
         self._failed.discard(claim)
@@ -564,6 +583,7 @@ class EventWriter(Output):
         for closing in self._closings.pop(claim, {}).values():
             closing.drop()
         self._told.pop(claim, None)
+        self._left.pop(claim, None)
 
 
 def _users(pods: Iterable[Pod], finding: Finding) -> Iterator[Pod]:

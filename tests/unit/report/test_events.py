@@ -22,6 +22,7 @@ from support.health import (
     make_result,
 )
 from volumehealth import errors
+from volumehealth.cluster.objects import RawRecord
 from volumehealth.judge.policy import DriverCounts, DriverWide
 from volumehealth.judge.result import CheckResult
 from volumehealth.kube.writes import WriteQueue
@@ -463,7 +464,37 @@ async def test_a_deleted_policys_claims_are_forgotten_in_silence(world: World) -
     world.events.forget(make_policy())
     await world.write()
     assert len(world.api.requests) == 1
+    world.events.sweep({}, [])  # their records are gone
     assert world.events.last_notified(CLAIM.ref, CLAIM.uid, FINDING) is None
+
+
+LATER = Events(remind_every=timedelta(hours=6))
+
+
+@pytest.mark.parametrize("left", ["deleted", "relabelled"])
+@pytest.mark.parametrize("holder", ["storage", "next"])
+async def test_a_claim_that_goes_to_a_policy_is_not_told_again_though_its_event_has_expired(
+    world: World, left: str, holder: str
+) -> None:
+    """Faults C7: a hand-over makes no Event, and its record goes on saying when people were told."""
+    world.pods = [make_pod()]
+    policy = make_policy(events=LATER)
+    await world.check(world.result(BAD, policy=policy))
+    told = world.events.last_notified(CLAIM.ref, CLAIM.uid, FINDING)
+    assert told is not None
+    world.clock.advance(hours=2)
+    world.api.objects.clear()
+    if left == "deleted":
+        world.events.forget(policy)
+    else:
+        await world.check(world.result(others=[CLAIM], policy=policy))
+    world.events.sweep({CLAIM.ref: RawRecord(CLAIM.ref, "", CLAIM.uid, {}, b"")}, [])
+    assert world.events.last_notified(CLAIM.ref, CLAIM.uid, FINDING) == told
+    await world.check(world.result(BAD, policy=make_policy(holder, events=LATER)))
+    assert world.api.events() == []
+    world.clock.advance(hours=5)
+    await world.check(world.result(BAD, policy=make_policy(holder, events=LATER)))
+    assert [event["count"] for event in world.api.events()] == [2, 2]
 
 
 async def test_an_end_that_a_deleted_policy_owed_is_told_by_the_policy_that_holds_the_claim_next(
