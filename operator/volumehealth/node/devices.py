@@ -25,6 +25,10 @@ _SCSI = re.compile(r"/(\d+:\d+:\d+:\d+)/")
 _RBD = re.compile(r"rbd(\d+)")
 _NVME_HEAD = re.compile(r"nvme(?P<subsystem>\d+)n(?P<namespace>\d+)")
 _NVME_CONTROLLER = re.compile(r"nvme\d+")
+_LEG = re.compile(r".+_[rm]image_\d+")
+"""How LVM calls what it makes a mirror, or another kind of array, of (lvmraid(7))."""
+_META = re.compile(r".+_(?:rmeta_\d+|mlog)")
+"""How it calls what a redundant one has beside these; a striped one has none."""
 _REDUNDANT = frozenset({"raid1", "raid4", "raid5", "raid6", "raid10"})
 
 
@@ -83,7 +87,7 @@ class Block:
         users: how many devices are made of it, and of the partitions of a whole disk; not counted for the device that
             is mounted.
         parts: what it depends on, other than devices.
-        dm_uuid: of a device mapper device.
+        dm_uuid, dm_name: of a device mapper device.
         suspended: it is a device mapper device that was suspended.
         raid: its state if it is an md device.
         serial: that an NVMe or virtio disk shows.
@@ -104,6 +108,7 @@ class Block:
     users: int = 0
     parts: tuple[Part, ...] = ()
     dm_uuid: str = ""
+    dm_name: str = ""
     suspended: bool = False
     raid: Raid | None = None
     serial: str = ""
@@ -137,9 +142,20 @@ class Stack:
         found = {block.name for block in self.blocks if self._used_by_others(block)}
         for _ in range(DEPTH):
             for block in self.blocks:
-                if block.name in found or (block.raid is not None and block.raid.redundant):
+                if block.name in found or self.redundant(block):
                     found.update(block.below)
         return frozenset(found)
+
+    def redundant(self, block: Block) -> bool:
+        """Tell whether a device is an array that works on without one of its members: one of md, or of LVM."""
+        return bool(self.legs(block)) or (block.raid is not None and block.raid.redundant)
+
+    def legs(self, block: Block) -> tuple[str, ...]:
+        """Return the members of a redundant array of LVM; none of another device."""
+        names = {lower.name: lower.dm_name for name in block.below if (lower := self.block(name)) is not None}
+        if not any(map(_META.fullmatch, names.values())):
+            return ()
+        return tuple(name for name, called in names.items() if _LEG.fullmatch(called))
 
     def _used_by_others(self, block: Block) -> bool:
         """Tell so of a device; of a disk that is used by partitions, sectors say which one is meant."""
@@ -246,6 +262,7 @@ def gather_block(
         users=0 if top else _users(files, path, entries),
         parts=() if partition else _parts(files, path, entries),
         dm_uuid=read_or(files, f"{path}/dm/uuid") if "dm" in entries else "",
+        dm_name=read_or(files, f"{path}/dm/name") if "dm" in entries else "",
         suspended="dm" in entries and read_or(files, f"{path}/dm/suspended") == "1",
         raid=_raid(files, path) if "md" in entries else None,
         serial="" if partition else _serial(files, path, entries),

@@ -12,7 +12,7 @@ PATIENCE = 60.0
 """Seconds that a bad state must last: error handling, failover, a controller's reset take as long."""
 SUSPENDED = 600.0
 """Seconds after which a suspended device mapper device was not only resized."""
-_OF_STATES = frozenset({Reason.DEVICE_OFFLINE, Reason.DEVICE_GONE, Reason.PATH_DOWN})
+_OF_STATES = frozenset({Reason.DEVICE_OFFLINE, Reason.DEVICE_GONE, Reason.PATH_DOWN, Reason.REPLICA_LOST})
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,12 @@ class _Down:
     Attributes:
         dead: why no I/O goes through it; empty if some does.
         lost: ways that are down while others work.
+        members: what members of arrays of LVM lack, while others work.
     """
 
     dead: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,9 @@ class StateWatch:
         elif down.lost:
             text = f"a path to the device {stack.top.name} is down: {_listed(down.lost)}"
             faults.append(Fault(Look.DEVICE, DEGRADED, Reason.PATH_DOWN, text))
+        if down.members:
+            text = f"an array below the device {stack.top.name} has lost a member: {_listed(down.members)}"
+            faults.append(Fault(Look.DEVICE, DEGRADED, Reason.REPLICA_LOST, text))
         faults += self._arrays(stack, replica_lost_before)
         return (*faults, *self._suspensions(stack, now))
 
@@ -110,9 +115,9 @@ class StateWatch:
     ) -> _Down:
         """Judge a device by what it consists of; one that seems to consist of itself is a misreading."""
         ways = [self._way(block, part, now) for part in block.parts]
-        bad = tuple(why for why in ways if why)
+        bad = (*_capacity_lost(block), *(why for why in ways if why))
         if block.parts and block.parts[0].what == "NVMe controller":
-            return _Down(dead=bad) if len(bad) == len(ways) else _Down(lost=bad)
+            return _Down(dead=bad) if len(bad) >= len(ways) else _Down(lost=bad)
         pairs = [
             (lower, self._down(stack, lower, now, failed, (*above, block.name)))
             for name in block.below
@@ -123,10 +128,13 @@ class StateWatch:
             return _of_paths(pairs, gone, failed)
         if block.raid is not None and block.raid.redundant:
             return _Down(dead=bad)  # what it lacks it counts itself
-        return _Down(
-            dead=(*bad, *gone, *(why for _, one in pairs for why in one.dead)),
-            lost=tuple(why for _, one in pairs for why in one.lost),
-        )
+        lost = tuple(why for _, one in pairs for why in one.lost)
+        members = tuple(why for _, one in pairs for why in one.members)
+        dead = (*gone, *(why for _, one in pairs for why in one.dead))
+        legs = stack.legs(block)
+        if any(lower.name in legs and not one.dead for lower, one in pairs):
+            return _Down(dead=bad, lost=lost, members=(*members, *dead))
+        return _Down(dead=(*bad, *dead), lost=lost, members=members)
 
     def _gone(self, stack: Stack, block: Block, now: float) -> tuple[str, ...]:
         """Name the devices that a device consists of and that have not been there for long."""
@@ -183,11 +191,24 @@ class StateWatch:
 
 
 def _without_capacity(stack: Stack) -> str:
-    """Name a disk that lost its capacity: that is how a driver takes a disk away that is still in use."""
-    for block in stack.blocks:
-        if block.size == 0 and block.stat:
+    """Name a disk that lost its capacity: that is how a driver takes a disk away that is still in use.
+
+    One of several paths, or one member of an array, is none that all I/O goes to.
+    """
+    layer, seen = [stack.top], set[str]()
+    while layer:
+        block = layer.pop()
+        seen.add(block.name)
+        if _capacity_lost(block):
             return f"the device {block.name} has no capacity any more: it was removed under the volume"
+        if not block.multipath and not stack.redundant(block):
+            lower = (stack.block(name) for name in block.below if name not in seen)
+            layer += [one for one in lower if one is not None]
     return ""
+
+
+def _capacity_lost(block: Block) -> tuple[str, ...]:
+    return (f"{block.name} has no capacity any more",) if block.size == 0 and block.stat else ()
 
 
 def _of_paths(paths: Sequence[tuple[Block, _Down]], gone: tuple[str, ...], failed: frozenset[str]) -> _Down:

@@ -374,6 +374,51 @@ def test_a_path_that_multipath_gave_up_is_down_for_the_next_agent_too_until_it_i
     assert said(node.look()["data"]) == []
 
 
+def test_a_path_that_lost_its_capacity_is_a_path_and_all_of_them_are_the_device() -> None:
+    node = multipath_node()
+    node.look(2)
+    node.files.write(node.files.target("/sys/class/block/sdb") + "/size", 0)
+    assert said(node.look(2)["data"]) == ["Degraded/PathDown"]
+    node.files.write(node.files.target("/sys/class/block/sda") + "/size", 0)
+    assert said(node.look(2)["data"]) == ["Inaccessible/DeviceOffline"]
+
+
+def lvm_mirror_node(*, kind: str = "raid1") -> Node:
+    node = Node()
+    below: list[str] = []
+    for place, disk in enumerate(("sda", "sdb")):
+        node.files.scsi(disk, f"8:{16 * place}", f"{place + 2}:0:0:0")
+        for part in ("rimage", "rmeta") if kind == "raid1" else ("rimage",):
+            name = f"dm-{len(below)}"
+            path = node.files.disk(name, f"253:{len(below)}", below=(disk,))
+            node.files.write(f"{path}/dm/name", f"group-data_{part}_{place}")
+            below.append(name)
+    path = node.files.disk("dm-9", "253:9", below=below)
+    node.files.write(f"{path}/dm/name", "group-data")
+    node.files.ext4("dm-9")
+    node.volume(number="253:9", source="/dev/mapper/group-data")
+    return node
+
+
+@pytest.mark.parametrize(
+    ("kind", "one"), [("raid1", "Degraded/ReplicaLost"), ("raid0", "Inaccessible/DeviceOffline")]
+)
+def test_a_mirror_of_lvm_works_on_with_one_of_its_disks(kind: str, one: str) -> None:
+    node = lvm_mirror_node(kind=kind)
+    assert node.look(2)["data"].healthy
+    node.files.write(node.files.target("/sys/class/block/sdb") + "/device/state", "offline")
+    assert said(node.look_for(90)["data"]) == [one]
+    node.files.write(node.files.target("/sys/class/block/sda") + "/device/state", "offline")
+    assert said(node.look_for(90)["data"]) == ["Inaccessible/DeviceOffline"]
+
+
+def test_an_error_of_one_disk_of_a_mirror_of_lvm_is_none_of_the_volume() -> None:
+    node = lvm_mirror_node()
+    node.look(2)
+    node.print("I/O error, dev sdb, sector 99999 op 0x0:(READ) flags 0x0")
+    assert said(node.look(2)["data"]) == []
+
+
 def test_errors_of_one_path_do_not_accuse_the_volume() -> None:
     node = multipath_node()
     node.look(2)
