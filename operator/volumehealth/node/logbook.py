@@ -4,6 +4,7 @@ Terminal lines hold until the filesystem is mounted anew, all others expire 15 m
 before a device was mounted the last time is of an earlier instance and says nothing of this one.
 """
 
+import math
 from dataclasses import dataclass, field
 
 from volumehealth.node.klog import News
@@ -129,6 +130,7 @@ class Logbook:
     def __init__(self) -> None:
         self._pages: dict[tuple[About, str], _Page] = {}
         self._count = 0
+        self._taken_at = 0.0
         self.whole_since = 0
         self.complete = False
         self.errors: dict[str, int] = {}
@@ -145,8 +147,13 @@ class Logbook:
         Args:
             news: as `LogTail` gives it.
             now: monotonic seconds.
-            uptime: the same moment by the clock that the kernel stamps lines with.
+            uptime: the same moment, about, by the clock that the kernel stamps lines with: nobody sets that right, and after
+                months, or once a machine was moved, it is minutes off. What is new came since the last look, whatever it
+                is stamped with, and what was stamped later than now was not.
         """
+        uptime = max((uptime, *(line.stamp for line in news.lines if line.stamp is not None)))
+        oldest = math.inf if news.first else max(0.0, now - self._taken_at)
+        self._taken_at = now
         if news.lost:
             self.whole_since = self._count + 1
         suppressed = False
@@ -154,7 +161,7 @@ class Logbook:
             if sign.says is Says.SUPPRESSED:
                 suppressed = True
                 continue
-            age = max(0.0, uptime - line.stamp) if line.stamp is not None else 0.0
+            age = min(oldest, uptime - line.stamp) if line.stamp is not None else 0.0
             if line.stamp is None and news.first:
                 age = EXPIRY  # it may be old: only a terminal line counts
             self._note(sign, self._count + place + 1, now - age)

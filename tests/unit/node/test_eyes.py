@@ -154,6 +154,26 @@ def test_kernels_that_print_no_read_only_state_are_seen_through() -> None:
     assert said(node.look()["data"]) == ["Degraded/FilesystemReadOnly"]
 
 
+@pytest.mark.parametrize("off", [-100_000, -1000, 1000, 100_000])
+def test_the_clock_that_the_kernel_stamps_its_log_with_need_not_be_right(off: float) -> None:
+    """After months it is minutes off; what is new was written since the last look, and counts for a quarter of an hour."""
+    node = ext4_node()
+    node.look(2)
+    node.log.append(f"<3>[{200_000 + node.passed + off:12.6f}] {WRITE_ERROR}")
+    node.passed += 200_000
+    node.look()
+    node.log.append(f"<3>[{node.passed + off:12.6f}] {WRITE_ERROR}")
+    assert said(node.look()["data"]) == ["Degraded/IOError"]
+    assert said(node.look_for(800)["data"]) == ["Degraded/IOError"]
+    assert said(node.look_for(300)["data"]) == []
+
+
+def test_what_was_written_long_ago_is_old_by_a_clock_that_is_ahead() -> None:
+    node = ext4_node()
+    node.log += [f"<3>[{node.passed + 4000:12.6f}] {WRITE_ERROR}", f"<6>[{node.passed + 5000:12.6f}] later"]
+    assert said(node.look(2)["data"]) == []
+
+
 def test_data_that_the_kernel_says_is_lost_is_data_loss() -> None:
     node = ext4_node()
     node.look(2)
