@@ -9,6 +9,7 @@ from rich.table import Table
 from volumehealth.cli.explainoutput import show_explanation
 from volumehealth.cli.reading import camel_case, data_text
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.text import count
 from volumehealth.oneshot.check import OneCheck
 
 _MOST_ROWS = 50
@@ -90,7 +91,7 @@ def _overview(found: OneCheck) -> str:
         tail = "".join(f"; {part}" for part in (driver["message"], driver["hint"]) if part)
         methods = ", ".join(driver["methods"]) or _NO_CALL.get(driver["state"], "no call made")
         out.print(
-            f"driver {driver['name']}: {driver['claims']} claims, {driver['state']}, {methods}{tail}",
+            f"driver {driver['name']}: {count(driver['claims'], 'claim')}, {driver['state']}, {methods}{tail}",
             soft_wrap=True,
         )
     for endpoint in found.result.unresolved:

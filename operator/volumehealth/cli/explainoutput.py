@@ -7,6 +7,7 @@ from volumehealth.cli.reading import wrapped
 from volumehealth.model.clock import date_and_time
 from volumehealth.model.explanation import Explanation, Heard, Known, Said
 from volumehealth.model.runbooks import runbook
+from volumehealth.model.text import count
 from volumehealth.oneshot.explainnode import NodeStory
 
 _TOLD_BY = {
@@ -65,14 +66,16 @@ def show_node(told: NodeStory, *, width: int) -> str:
     page.section("DRIVERS", [(0, one) for one in told.drivers])
     page.section("LOOKS (claims that each origin has looked at)", [(0, one) for one in told.looks])
     bad = [one for one in told.claims if one.reason]
+    quiet = (
+        f"{len(told.claims) - len(bad)} of {count(len(told.claims), 'claim')} in use there: nothing recorded"
+    )
+    if not told.seen:
+        quiet = "what is recorded of the claims in use there, or which they are, may not be read"
     page.section(
         "CLAIMS",
         [
             *((0, f"{one.claim}  {one.health}  {one.reason}  ({', '.join(one.pods)})") for one in bad),
-            (
-                0,
-                f"{len(told.claims) - len(bad)} of {len(told.claims)} claims in use there have nothing recorded",
-            ),
+            (0, quiet),
         ],
     )
     page.section("NOT KNOWN", [(0, one) for one in told.not_known])

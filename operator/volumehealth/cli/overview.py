@@ -1,6 +1,7 @@
 """`volumehealth status`, `drivers` and `history`: what the operator has found, for a person."""
 
 import time
+from typing import Any
 
 import click
 
@@ -67,14 +68,19 @@ def status(namespace: str, all_namespaces: bool, watch: bool, output: str, kubec
 def drivers(output: str, kubeconfig: str | None) -> None:
     """Show what each CSI driver can tell, and what would make it tell more."""
     from volumehealth.cli.overviewoutput import show_drivers
-    from volumehealth.oneshot.overview import read_drivers
+    from volumehealth.oneshot.overview import read_drivers, read_rest
 
-    found = read_with(kubeconfig, read_drivers)
+    clock = SystemClock()
+
+    async def read(api: Any) -> tuple[Any, list[str]]:
+        return await read_drivers(api), await read_rest(api, now=clock.now())
+
+    found, rest = read_with(kubeconfig, read)
     if found is None:
         raise click.ClickException(
             "VolumeHealthDrivers cannot be read: the operator is not installed, or you need the right to list volumehealthdrivers"
         )
-    click.echo(show_drivers(found, output, **screen()), nl=False)
+    click.echo(show_drivers(found, output, rest=rest, **screen()), nl=False)
 
 
 @click.command()
@@ -87,7 +93,19 @@ def history(claim: str, output: str, kubeconfig: str | None) -> None:
     if ref is None:
         raise click.UsageError(f"{claim!r} is not NAMESPACE/CLAIM")
     from volumehealth.cli.overviewoutput import show_history
-    from volumehealth.oneshot.reading import read_record
+    from volumehealth.oneshot.overview import read_rest
+    from volumehealth.oneshot.reading import check_claim, read_record
 
-    record = read_with(kubeconfig, lambda api: read_record(api, ref))
-    click.echo(show_history(record, claim, output, **screen()), nl=False)
+    clock = SystemClock()
+
+    async def read(api: Any) -> tuple[Any, list[str]]:
+        record = await read_record(api, ref)
+        if record is None:
+            await check_claim(api, ref)
+            return None, []
+        return record, await read_rest(
+            api, now=clock.now(), policy=(record.get("status") or {}).get("policy")
+        )
+
+    record, rest = read_with(kubeconfig, read)
+    click.echo(show_history(record, claim, output, rest=rest, **screen()), nl=False)

@@ -36,12 +36,8 @@ def show_status(result: Overview, form: str, *, now: datetime, width: int, color
     if form in ("json", "yaml"):
         return data_text({"notWatched": list(result.loud), "records": list(result.records)}, form)
     out = _console(width, color)
-    for line in result.loud:
-        out.print(line, style="bold yellow", soft_wrap=True)
-    if result.policies is None and result.installed:
-        place = f"namespace {result.namespace}" if result.namespace else "the namespaces"
-        out.print(f"Policies are out of your sight: this shows the records of {place} only.")
-    for policy in result.policies or ():
+    _print_loud(out, result.loud)
+    for policy in () if result.namespace else result.policies or ():  # a summary is about all namespaces
         for line in (policy.get("status") or {}).get("summary") or ():
             if not line.startswith("All: "):
                 out.print(f"{policy['metadata']['name']}: {line}", soft_wrap=True)
@@ -58,8 +54,10 @@ def show_status(result: Overview, form: str, *, now: datetime, width: int, color
         out.print(f"Next: kubectl describe vh {name} -n {namespace}")
         page = page_of((result.unhealthy[0].get("status") or {}).get("runbook"))
         out.print(f"What to do about each reason: {page}", soft_wrap=True)
-    elif not result.loud:
-        out.print("No claim is unhealthy.")
+    elif not result.more_unhealthy and (result.namespace or not result.loud):
+        place = f" of namespace {result.namespace}" if result.namespace else ""
+        known = " known to be" if result.loud else ""
+        out.print(f"No claim{place} is{known} unhealthy.")
     return _text(out)
 
 
@@ -71,6 +69,11 @@ def _first_to_look_at(result: Overview) -> tuple[str, str]:
             return namespace, name
     worst = result.unhealthy[0]["metadata"]
     return str(worst["namespace"]), str(worst["name"])
+
+
+def _print_loud(out: Console, lines: Sequence[str]) -> None:
+    for line in lines:
+        out.print(line, style="bold yellow", soft_wrap=True)
 
 
 def _print_first_steps(out: Console, result: Overview) -> None:
@@ -85,11 +88,22 @@ def _print_first_steps(out: Console, result: Overview) -> None:
         out.print(f"{number}. {problem.reason}, {place}: {step}", soft_wrap=True)
 
 
-def show_drivers(drivers: Sequence[Mapping[str, Any]], form: str, *, width: int, color: bool) -> str:
-    """Return what `volumehealth drivers` prints: what can be heard of each driver, and what to do."""
+def show_drivers(
+    drivers: Sequence[Mapping[str, Any]], form: str, *, rest: Sequence[str] = (), width: int, color: bool
+) -> str:
+    """Return what `volumehealth drivers` prints: what can be heard of each driver, and what to do.
+
+    Args:
+        drivers: VolumeHealthDrivers.
+        form: `table`, `wide`, `json` or `yaml`.
+        rest: which policies make no checks.
+        width: columns of the terminal; 80 at least are used.
+        color: whether it is a terminal that shows colours.
+    """
     if form in ("json", "yaml"):
         return data_text({"drivers": list(drivers)}, form)
     out = _console(width, color)
+    _print_loud(out, rest)
     if not drivers:
         out.print("No VolumeHealthDriver exists: no claim uses a CSI driver, or no operator runs.")
         return _text(out)
@@ -115,14 +129,32 @@ def show_drivers(drivers: Sequence[Mapping[str, Any]], form: str, *, width: int,
     return _text(out)
 
 
-def show_history(record: Mapping[str, Any] | None, ref: str, form: str, *, width: int, color: bool) -> str:
-    """Return what `volumehealth history` prints: a claim's record as a timeline, newest last."""
+def show_history(
+    record: Mapping[str, Any] | None,
+    ref: str,
+    form: str,
+    *,
+    rest: Sequence[str] = (),
+    width: int,
+    color: bool,
+) -> str:
+    """Return what `volumehealth history` prints: a claim's record as a timeline, newest last.
+
+    Args:
+        record: of the claim; None if there is none.
+        ref: the claim, as it was asked for.
+        form: `table`, `wide`, `json` or `yaml`.
+        rest: that its policy makes no checks.
+        width: columns of the terminal; 80 at least are used.
+        color: whether it is a terminal that shows colours.
+    """
     if form in ("json", "yaml"):
         return data_text(dict(record or {}), form)
     out = _console(width, color)
     if record is None:
         out.print(f"{ref} has no record: it is healthy, not monitored, or not selected by a policy.")
         return _text(out)
+    _print_loud(out, rest)
     status = record.get("status") or {}
     driver, volume = status.get("driver", ""), status.get("volumeHandle", "")
     out.print(f"{ref}: {status.get('health', '')}, {driver}, volume {volume}", soft_wrap=True)

@@ -4,7 +4,7 @@ import click
 
 from volumehealth.cli.options import cluster_options, form_option
 from volumehealth.cli.reading import camel_case, data_text, read_with, screen_width, wrapped
-from volumehealth.model.text import visible
+from volumehealth.model.text import count, visible
 from volumehealth.oneshot.preflight import DriverPlan, Preflight, read_cluster
 from volumehealth.oneshot.preflight import preflight as look
 
@@ -51,8 +51,8 @@ def show_preflight(found: Preflight, *, width: int) -> str:
 
 def _driver(driver: DriverPlan, nodes: int, columns: int) -> list[str]:
     title = f" ({driver.title})" if driver.title else ""
-    volumes = "volume" if driver.claims == 1 else "volumes"
-    head = f"{driver.name}{title}: {driver.claims} {volumes}, registered on {driver.nodes} of {nodes} nodes"
+    place = f"registered on {driver.nodes} of {count(nodes, 'node')}"
+    head = f"{driver.name}{title}: {count(driver.claims, 'volume')}, {place}"
     lines = _wrapped("  ", head, columns)
     lines += _wrapped("    today   ", driver.today, columns)
     if driver.more:

@@ -185,7 +185,7 @@ def _status(one: Object) -> Mapping[str, Any]:
 
 
 def _counts(evidence: Evidence, claims: Sequence[BadClaim]) -> dict[str, int]:
-    if evidence.overview.policies is None:
+    if evidence.overview.policies is None or evidence.overview.namespace:  # policies count all namespaces
         unknown = sum(claim.level == "unknown" for claim in claims)
         return {"unhealthy": len(claims) - unknown, "unknown": unknown}
     states = ("selected", "healthy", "unhealthy", "unknown", "unmonitored")
@@ -267,7 +267,11 @@ def _driver_map(evidence: Evidence, claims: Sequence[BadClaim]) -> Map:
     tallies = _tallies((claim.driver, claim) for claim in claims)
     if evidence.overview.drivers is None:
         return _map("driver", "Drivers", _plain_tiles(tallies, {}), "Drivers are out of your sight.")
-    tiles = []
+    if evidence.overview.namespace:
+        note = "Drivers of claims with a finding; what drivers are counted for is of all namespaces."
+        return _map("driver", "Drivers", _plain_tiles(tallies, {}), note)
+    named = {str(driver["metadata"]["name"]) for driver in evidence.overview.drivers}
+    tiles = list(_plain_tiles({name: one for name, one in tallies.items() if name not in named}, {}))
     for driver in evidence.overview.drivers:
         name, status = str(driver["metadata"]["name"]), _status(driver)
         counts = status.get("claims") or {}
@@ -277,7 +281,7 @@ def _driver_map(evidence: Evidence, claims: Sequence[BadClaim]) -> Map:
         bad = max(tally.bad, int(counts.get("unhealthy") or 0))
         level = _level(tally)
         if level == "quiet":
-            level = _level_of_driver(total, unknown, unmonitored)
+            level = "other" if bad else _level_of_driver(total, unknown, unmonitored)
         healthy = total - bad - unknown - unmonitored
         text = _words(bad, unknown, total, "healthy" if healthy == total else "claims")
         if unmonitored:
@@ -315,7 +319,10 @@ def _node_map(evidence: Evidence, claims: Sequence[BadClaim]) -> Map:
         bad = tally.bad + tally.unknown
         text = f"{bad} with a finding" if bad else "no finding"
         tiles.append(Tile(name, level, text, "agent does not report" if name in silent else ""))
-    note = "" if tiles else "No node agent reports: mounts, devices and space are not seen."
+    unseen = "No node agent reports: mounts, devices and space are not seen."
+    if evidence.reports is None:
+        unseen = "Agents' reports are out of your sight."
+    note = "" if tiles else unseen
     return _map("node", "Nodes", tiles, note)
 
 
@@ -349,10 +356,10 @@ def find_problems(overview: Overview) -> tuple[Problem, ...]:
     """Return the problems in the order of the policy; those of several policies by what is worst.
 
     Args:
-        overview: what was read; without policies the records are grouped.
+        overview: what was read; without policies, and of one namespace, the records are grouped.
     """
     claims = tuple(_bad_claims(overview.unhealthy, {}))
-    if overview.policies is None:
+    if overview.policies is None or overview.namespace:
         return tuple(sorted(_grouped(claims), key=_worst_first))
     totals = {
         str(one["metadata"]["name"]): int((_status(one).get("claims") or {}).get("selected") or 0)

@@ -11,6 +11,7 @@ from volumehealth import __version__
 from volumehealth.cli.reportfacts import find_facts
 from volumehealth.cli.runbooks import OWN_WORD, WIDE, read_runbooks
 from volumehealth.model.clock import date
+from volumehealth.model.text import count
 from volumehealth.oneshot.evidence import Evidence
 
 _HERE = Path(__file__).parent
@@ -40,6 +41,7 @@ def render_report(evidence: Evidence, *, now: datetime, cluster: str) -> str:
         lstrip_blocks=True,
     )
     environment.filters["breakable"] = _breakable
+    environment.filters["counted"] = count
     return environment.get_template("report.html").render(
         facts=find_facts(evidence, now),
         namespace=evidence.overview.namespace,

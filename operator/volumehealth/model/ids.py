@@ -20,6 +20,14 @@ def is_driver_name(name: str) -> bool:
     return _DRIVER.fullmatch(name) is not None
 
 
+def object_name(driver: str) -> str:
+    """Return the name of a driver's object: CSI allows capital letters in a driver's name, Kubernetes does not.
+
+    Volumes whose drivers' names differ in nothing else share it.
+    """
+    return driver.lower()
+
+
 def is_name(text: str) -> bool:
     """Tell whether a claim, volume, Pod, node or namespace can have this name (a DNS subdomain): it then fits into a path as it is."""
     return _NAME.fullmatch(text) is not None

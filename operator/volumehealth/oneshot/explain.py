@@ -93,6 +93,11 @@ async def explain_volume(api: Api, name: str, *, operator_in: str, clock: Clock)
     if not claim.get("name"):
         raise NotFound(f"the volume {name} is bound to no claim, and only claims are checked")
     ref = ClaimRef(str(claim.get("namespace", "")), str(claim["name"]))
+    bound = await read_one(api, f"/api/v1/namespaces/{ref.namespace}/persistentvolumeclaims/{ref.name}")
+    if bound is not None and claim.get("uid") and bound["metadata"].get("uid") != claim["uid"]:
+        raise NotFound(
+            f"the volume {name} was bound to a claim that is gone; {ref} is another one, made later"
+        )
     return await explain_claim(api, ref, operator_in=operator_in, clock=clock)
 
 

@@ -9,6 +9,7 @@ from volumehealth.kube.api import Api
 from volumehealth.model.clock import date_and_time, moment_of
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.report import AGENT_SILENT_SECONDS, agent_lease_name
+from volumehealth.model.text import count
 from volumehealth.model.vocabulary import API_VERSION, RECORDS, REPORTS
 from volumehealth.oneshot.reading import Object, claims_of, if_allowed, read_items, read_one
 
@@ -41,7 +42,8 @@ class NodeStory:
         agent: a sentence on its agent.
         drivers: a sentence for each driver that the agent reports.
         looks: a sentence for each observer: how many claims it has looked at.
-        claims: those in use there, the unhealthy first.
+        claims: those in use there, the unhealthy first; none if Pods may not be read.
+        seen: whether Pods, and records, may be read.
         not_known: sentences: what could not be read.
     """
 
@@ -54,6 +56,7 @@ class NodeStory:
     looks: tuple[str, ...] = ()
     claims: tuple[ClaimThere, ...] = ()
     not_known: tuple[str, ...] = ()
+    seen: bool = True
 
 
 async def explain_node(api: Api, name: str, *, operator_in: str, now: datetime) -> NodeStory:
@@ -92,11 +95,12 @@ async def explain_node(api: Api, name: str, *, operator_in: str, now: datetime) 
         _agent(report, lease, now),
         tuple(_driver(one) for one in (report or {}).get("status", {}).get("drivers") or ()),
         tuple(
-            f"{one.get('origin') or one.get('observer')}: {one.get('count', len(one.get('claims') or ()))} claims"
+            f"{one.get('origin') or one.get('observer')}: {count(one.get('count', len(one.get('claims') or ())), 'claim')}"
             for one in (report or {}).get("status", {}).get("coverage") or ()
         ),
         _claims(pods or [], records or []),
         tuple(refused),
+        pods is not None and records is not None,
     )
 
 

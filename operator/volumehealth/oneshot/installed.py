@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from volumehealth.model.text import count
 from volumehealth.oneshot.reading import Object
 from volumehealth.oneshot.workloads import Controller
 
@@ -108,13 +109,13 @@ def refused_by_selinux(nodes: Iterable[Object], agent: Object) -> Iterable[tuple
     pod = agent["spec"].get("template", {}).get("spec", {})
     options = (pod.get("securityContext") or {}).get("seLinuxOptions") or {}
     kind = options.get("type", "")
-    for system, count in sorted(_systems(nodes).items()):
+    for system, number in sorted(_systems(nodes).items()):
         needed = _ENFORCING[system]
         if kind != needed:
             has = f"has {kind}" if kind else "names none"
             yield (
                 (
-                    f"{count} nodes run {system}, where SELinux enforces: the node agent needs the type {needed} to connect "
+                    f"{count(number, 'node')} {'runs' if number == 1 else 'run'} {system}, where SELinux enforces: the node agent needs the type {needed} to connect "
                     f"to drivers, and {has}"
                 ),
                 needed,

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 
 from volumehealth.errors import Forbidden
 from volumehealth.kube.api import Api
+from volumehealth.model.ids import object_name
 from volumehealth.model.known_drivers import Calls, KnownDriver, known_driver
+from volumehealth.model.text import count
 from volumehealth.model.vocabulary import API_VERSION, DRIVERS, POLICIES
 from volumehealth.oneshot.installed import Release, refused_by_selinux
 from volumehealth.oneshot.reading import Object, if_allowed, read_answer, read_items
@@ -207,7 +209,7 @@ def _points(facts: ClusterFacts, steps: list[str]) -> Iterable[Point]:
     for one in operators:
         ready, wanted = (one.get("status") or {}).get("readyReplicas", 0), one["spec"].get("replicas", 1)
         where = f"{one['metadata']['namespace']}/{one['metadata']['name']}"
-        yield Point(ready > 0, f"operator {where}: {ready} of {wanted} Pods are ready")
+        yield Point(ready > 0, f"operator {where}: {ready} of {count(wanted, 'Pod')} ready")
     if not operators:
         yield Point(False, "the API is served, and no operator is installed that you may see")
     if facts.lists.get("vhp") is not None:
@@ -228,7 +230,7 @@ def _agents(facts: ClusterFacts, steps: list[str]) -> Iterable[Point]:
         status = one.get("status") or {}
         ready, wanted = status.get("numberReady", 0), status.get("desiredNumberScheduled", 0)
         where = f"{one['metadata']['namespace']}/{one['metadata']['name']}"
-        yield Point(ready >= wanted, f"node agent {where}: ready on {ready} of {wanted} nodes")
+        yield Point(ready >= wanted, f"node agent {where}: ready on {ready} of {count(wanted, 'node')}")
         if ready < wanted:
             steps.append(
                 f"kubectl describe daemonset {one['metadata']['name']} -n {one['metadata']['namespace']}"
@@ -288,7 +290,8 @@ def _draft(
 ) -> tuple[DriverPlan, Controller | None, bool]:
     """Return a driver's plan, where its controller runs, and whether an agent beside it would help."""
     known = known_driver(name)
-    status = next((one.get("status") or {} for one in facts["vhd"] if one["metadata"]["name"] == name), {})
+    there = (one for one in facts["vhd"] if one["metadata"]["name"] == object_name(name))
+    status = next((one.get("status") or {} for one in there), {})
     connected = (status.get("plugins") or {}).get("controller") in ("Endpoint", "Agent")
     here = controller is not None and controller.agent
     able = known is None or known.controller is not Calls.NONE

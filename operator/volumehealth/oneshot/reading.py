@@ -1,10 +1,11 @@
 """Reading objects of the API once, with the rights of whoever asks."""
 
+import contextlib
 from collections.abc import Awaitable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from volumehealth.errors import ApiError, Forbidden, NotFound, NotServed
+from volumehealth.errors import ApiError, Forbidden, Gone, NotFound, NotServed
 from volumehealth.kube.api import Api
 from volumehealth.kube.bodies import read_body
 from volumehealth.kube.lists import Page
@@ -41,10 +42,20 @@ async def read_items(api: Api, path: str, query: Mapping[str, str] = MappingProx
         ApiError: if it cannot be read.
     """
     items: list[Object] = []
-    token = ""
+    token, limit = "", {"limit": "500"}
     while True:
-        pages = {"limit": "500"} | ({"continue": token} if token else {})
-        body = await api.request("GET", path, query={**query, **pages})
+        pages = limit | ({"continue": token} if token else {})
+        try:
+            body = await api.request("GET", path, query={**query, **pages})
+        except Gone:
+            if not token:
+                raise
+            items, token, limit = (
+                [],
+                "",
+                {},
+            )  # the list is too old to be gone on with: all at once, as client-go does
+            continue
         page = read_body(body, Page[dict[str, Any]], what=f"the list of {path.rpartition('/')[2]}")
         items += map(_checked, page.items or ())
         token = page.metadata.token or ""
@@ -88,6 +99,19 @@ async def list_if_allowed(api: Api, path: str) -> list[Object] | None:
 async def read_record(api: Api, ref: ClaimRef) -> Object | None:
     """Return a claim's record; None if it has none, or the API is not there."""
     return await read_one(api, f"/apis/{API_VERSION}/namespaces/{ref.namespace}/{RECORDS}/{ref.name}")
+
+
+async def check_claim(api: Api, ref: ClaimRef) -> None:
+    """Make sure that a claim is there, as far as it may be read.
+
+    Raises:
+        NotFound: if it does not exist.
+        ApiError: if the API server cannot be reached.
+    """
+    path = f"/api/v1/namespaces/{ref.namespace}/persistentvolumeclaims/{ref.name}"
+    with contextlib.suppress(Forbidden):
+        if await read_one(api, path) is None:
+            raise NotFound(f"the claim {ref} does not exist; see: kubectl get pvc -n {ref.namespace}")
 
 
 def claims_of(pod: Object) -> list[str]:

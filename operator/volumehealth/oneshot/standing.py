@@ -21,7 +21,7 @@ from volumehealth.kube.reflector import Pace
 from volumehealth.model.clock import Clock, moment_of
 from volumehealth.model.explanation import DriverWord, Explanation, on_node
 from volumehealth.model.health import ClaimHealth, DriverAnswers
-from volumehealth.model.ids import ClaimRef
+from volumehealth.model.ids import ClaimRef, object_name
 from volumehealth.model.policy import Policy
 from volumehealth.model.report import AGENT_LABEL, AGENT_POD_LABEL, agent_lease_name, controller_report_name
 from volumehealth.model.steps import at_once
@@ -227,7 +227,7 @@ def _remembered(ref: ClaimRef, uid: str, record: Object | None, clock: Clock) ->
 
 async def _driver(api: Api, name: str) -> DriverWord | None:
     """Return what the VolumeHealthDriver says; None if it may not be read, or is not there."""
-    found = await if_allowed(read_one(api, f"{_OURS}/{DRIVERS}/{name}"))
+    found = await if_allowed(read_one(api, f"{_OURS}/{DRIVERS}/{object_name(name)}"))
     status: Any = (found or {}).get("status") or {}
     if not status:
         return None

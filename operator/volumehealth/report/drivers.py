@@ -16,7 +16,7 @@ from volumehealth.kube.writes import Write, WriteQueue
 from volumehealth.model.clock import Clock, parse_rfc3339, rfc3339
 from volumehealth.model.cluster import Claim, LeftOut, NodeDrivers
 from volumehealth.model.health import DriverState, SourceState
-from volumehealth.model.ids import NO_CSI_DRIVERS, ClaimRef
+from volumehealth.model.ids import NO_CSI_DRIVERS, ClaimRef, object_name
 from volumehealth.model.known_drivers import known_driver
 from volumehealth.model.policy import Policy
 from volumehealth.model.report import Plane, VolumeHealthReport
@@ -300,14 +300,6 @@ def _since(status: Mapping[str, Any], before: Mapping[str, Any]) -> str:
         return min(now, then, key=parse_rfc3339)
     except ValueError:
         return now
-
-
-def object_name(driver: str) -> str:
-    """Return the name of a driver's object: CSI allows capital letters in a driver's name, Kubernetes does not.
-
-    Volumes whose drivers' names differ in nothing else share it.
-    """
-    return driver.lower()
 
 
 def _path(name: str) -> str:

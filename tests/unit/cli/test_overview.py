@@ -11,7 +11,9 @@ import pytest
 
 from volumehealth import errors
 from volumehealth.cli.overviewoutput import age, show_drivers, show_history, show_status
-from volumehealth.oneshot.overview import NO_POLICY, Overview, not_watched, read_overview
+from volumehealth.model.ids import ClaimRef
+from volumehealth.oneshot.overview import NO_POLICY, Overview, not_watched, read_overview, read_rest
+from volumehealth.oneshot.reading import check_claim, read_items
 
 NOW = datetime(2026, 11, 23, 3, 43, tzinfo=UTC)
 
@@ -59,6 +61,8 @@ class Server:
         self.lists = lists
 
     async def request(self, method: str, path: str, *, query: dict[str, str] | None = None) -> bytes:
+        if path == "/version":
+            return msgspec.json.encode({"gitVersion": "v1.37.2"})
         found = self.lists.get(path.rpartition("/")[2], [])
         if isinstance(found, Exception):
             raise found
@@ -108,6 +112,104 @@ async def test_a_cluster_without_the_api_says_so(answer: errors.ApiError) -> Non
     assert not result.installed
     assert shown(result).startswith("NOT INSTALLED")
     assert result.exit_status == 3
+
+
+async def test_a_proxy_that_answers_404_is_no_cluster_without_the_api() -> None:
+    class Proxy(Server):
+        async def request(self, method: str, path: str, *, query: dict[str, str] | None = None) -> bytes:
+            raise errors.NotServed(f"{method} {path}: HTTP 404, and not by the API server's own word")
+
+    with pytest.raises(errors.NotServed):
+        await read(Proxy())
+
+
+async def test_a_policy_that_selects_nothing_is_not_called_healthy() -> None:
+    nothing = {
+        "type": "VolumesHealthy",
+        "status": "Unknown",
+        "reason": "NothingSelected",
+        "message": "a typo?",
+    }
+    told = policy(claims={"selected": 0}, conditions=[nothing])
+    result = await read(Server(volumehealthpolicies=[told]))
+    assert result.exit_status == 3
+    assert shown(result) == "storage: NOTHING SELECTED: a typo?\n"
+
+
+async def test_what_a_policy_calls_unhealthy_is_unhealthy_without_a_record() -> None:
+    """Records may be refused to the operator, or be removed by hand."""
+    told = policy(claims={"selected": 10, "unhealthy": 3}, summary=["UNHEALTHY 3 of 10 monitored claims"])
+    result = await read(Server(volumehealths=[record("db")], volumehealthpolicies=[told]))
+    assert result.loud == ("NOT RECORDED: 2 unhealthy claims without a record; see: kubectl describe vhp",)
+    result = await read(Server(volumehealthpolicies=[told]))
+    assert result.exit_status == 1
+    assert "No claim" not in shown(result)
+
+
+async def test_of_one_namespace_nothing_is_said_that_is_of_others() -> None:
+    problem = {
+        "driver": "d.example.com",
+        "status": "DataLoss",
+        "reason": "X",
+        "claims": 3,
+        "example": "ci/db",
+    }
+    told = policy(claims={"selected": 10, "unhealthy": 3}, summary=["UNHEALTHY 3 of 10"], problems=[problem])
+    result = await read(Server(volumehealthpolicies=[told]), "shop")
+    assert result.exit_status == 0
+    assert shown(result) == "No claim of namespace shop is unhealthy.\n"
+    result = await read(Server(volumehealths=[record("db")], volumehealthpolicies=[told]), "shop")
+    assert "Next: kubectl describe vh db -n shop" in shown(result)
+    assert "DataLoss" not in shown(result)
+
+
+async def test_where_policies_are_out_of_sight_nothing_is_called_healthy() -> None:
+    forbidden = errors.Forbidden("policies is forbidden")
+    server = Server(volumehealthpolicies=forbidden, volumehealthdrivers=forbidden)
+    result = await read(server, "shop")
+    assert result.exit_status == 3
+    assert shown(result).endswith("No claim of namespace shop is known to be unhealthy.\n")
+
+
+async def test_a_list_that_grew_too_old_between_two_pages_is_read_anew() -> None:
+    class Compacted(Server):
+        async def request(self, method: str, path: str, *, query: dict[str, str] | None = None) -> bytes:
+            query = query or {}
+            if query.get("continue"):
+                raise errors.Gone("the provided continue parameter is too old")
+            more = {"continue": "next"} if "limit" in query else {}
+            found = [record("a")] if more else [record("a"), record("b")]
+            return msgspec.json.encode({"items": found, "metadata": more})
+
+    found = await read_items(Compacted(), "/apis/volumehealth.dev/v1alpha1/volumehealths")  # type: ignore[arg-type]
+    assert [one["metadata"]["name"] for one in found] == ["a", "b"]
+
+
+@pytest.mark.parametrize(("ago", "late"), [(70, False), (90, True)])
+def test_a_policy_that_is_checked_once_an_hour_is_late_after_more_than_an_hour(ago: int, late: bool) -> None:
+    last = (NOW - timedelta(minutes=ago)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    told = policy(spec={"interval": "1h10m"}, lastCheckTime=last)
+    assert bool(not_watched([told], NOW)) is late
+
+
+async def test_what_was_written_before_the_checks_ended_is_not_shown_as_if_it_were_said_now() -> None:
+    old = policy(lastCheckTime="2026-11-22T03:00:00Z")
+    server = Server(volumehealthpolicies=[old, policy("other")])
+    rest = await read_rest(server, now=NOW, policy="storage")  # type: ignore[arg-type]
+    assert await read_rest(server, now=NOW, policy="other") == []  # type: ignore[arg-type]
+    driver = {"metadata": {"name": "d.example.com"}, "status": {"state": "Answering"}}
+    for page in (
+        show_drivers([driver], "table", rest=rest, width=80, color=False),
+        show_history(record("db"), "shop/db", "table", rest=rest, width=80, color=False),
+    ):
+        assert page.startswith("storage: NOT CHECKED since 2026-11-22T03:00:00Z")
+
+
+async def test_a_claim_that_does_not_exist_is_not_said_to_be_healthy() -> None:
+    gone, hidden = errors.NotFound("no such claim"), errors.Forbidden("claims is forbidden")
+    with pytest.raises(errors.NotFound, match="the claim shop/typo does not exist"):
+        await check_claim(Server(typo=gone), ClaimRef("shop", "typo"))  # type: ignore[arg-type]
+    await check_claim(Server(typo=hidden), ClaimRef("shop", "typo"))  # type: ignore[arg-type]
 
 
 async def test_someone_who_may_see_one_namespace_sees_its_records_and_is_told_what_is_missing() -> None:

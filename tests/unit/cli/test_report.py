@@ -1,6 +1,7 @@
 """The page of `volumehealth report`: what it says first, what it does not claim, and that a driver's text stays text."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,11 +9,14 @@ import pytest
 
 from support.script import load
 from unit.cli.report_scenes import (
+    EBS,
     NOW,
     POWERSTORE,
     ago,
+    driver,
     evidence,
     nothing_bad,
+    policy,
     record,
     tenant,
     thousand_bad,
@@ -90,6 +94,35 @@ def test_without_a_problem_it_says_healthy_and_with_a_silent_source_it_does_not(
     assert "Healthy:</span> no claim is unhealthy" in page(nothing_bad())
     silent = evidence([], [], [], [])
     assert "not everything is watched" in page(silent)
+
+
+def test_of_one_namespace_nothing_is_counted_that_is_of_others() -> None:
+    seen = three_bad()
+    mine = replace(seen, overview=replace(seen.overview, namespace="calm", records=()))
+    found = find_facts(mine, NOW)
+    assert (found.counts["unhealthy"], found.problems) == (0, ())
+    assert "fine" not in {tile.level for one in found.maps for tile in one.tiles}
+    assert "Unhealthy:" not in page(mine)
+
+
+def test_a_driver_with_unhealthy_claims_is_never_green_whatever_records_there_are() -> None:
+    """Its tile counts three, and was green; claims of what is no CSI driver had no tile."""
+    bare = evidence([], [driver(POWERSTORE, selected=3, unhealthy=3)], [], [])
+    (tile,) = find_facts(bare, NOW).maps[0].tiles
+    assert (tile.level, tile.text) == ("other", "3 unhealthy of 3")
+    local = evidence([], [], [record("shop", "db", "kubernetes.io/local-volume")], [])
+    assert [tile.name for tile in find_facts(local, NOW).maps[0].tiles] == ["kubernetes.io/local-volume"]
+
+
+def test_reports_that_may_not_be_read_are_not_said_to_be_missing() -> None:
+    (nodes,) = (one for one in find_facts(tenant(), NOW).maps if one.kind == "node")
+    assert nodes.note == "Agents' reports are out of your sight."
+
+
+def test_one_claim_is_no_claims() -> None:
+    one = evidence([policy([], selected=1, unknown=1)], [], [record("shop", "db", EBS)], [])
+    assert "1 claims" not in page(one)
+    assert "1 unhealthy claims" not in page(one)
 
 
 def test_the_timeline_knows_incidents_that_ended_and_those_that_go_on() -> None:

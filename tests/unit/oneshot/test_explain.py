@@ -9,6 +9,7 @@ import pytest
 
 from support.health import START, SteppedClock
 from volumehealth import errors
+from volumehealth.cli.explainoutput import show_node
 from volumehealth.model.explanation import Explanation
 from volumehealth.model.ids import ClaimRef
 from volumehealth.oneshot.explain import explain_claim, explain_volume
@@ -302,6 +303,36 @@ async def test_a_volume_leads_to_its_claim() -> None:
     server = cluster()
     told = await explain_volume(server, "pv-1", operator_in="ops", clock=SteppedClock())  # type: ignore[arg-type] # as above
     assert told.claim == "shop/orders-db"
+
+
+async def test_a_volume_whose_claim_is_gone_does_not_lead_to_another_of_its_name() -> None:
+    server = cluster()
+    server.objects["/api/v1/namespaces/shop/persistentvolumeclaims/orders-db"]["metadata"]["uid"] = "u-2"
+    with pytest.raises(errors.NotFound, match="shop/orders-db is another one"):
+        await explain_volume(server, "pv-1", operator_in="ops", clock=SteppedClock())  # type: ignore[arg-type] # as above
+
+
+async def test_the_object_of_a_driver_with_capitals_is_found() -> None:
+    server = cluster()
+    server.objects["/api/v1/persistentvolumes/pv-1"]["spec"]["csi"]["driver"] = "D.Example.com"
+    server.objects[f"{OURS}/volumehealthdrivers/{DRIVER}"] = {
+        "metadata": {"name": DRIVER},
+        "status": {"state": "Unreachable", "since": "2026-11-23T02:00:00Z"},
+    }
+    told = (await explained(server)).driver
+    assert told is not None
+    assert (told.name, told.state) == ("D.Example.com", "Unreachable")
+
+
+@pytest.mark.parametrize("hidden", ["/api/v1/pods", f"{OURS}/volumehealths"])
+async def test_of_a_node_nothing_is_counted_that_may_not_be_read(hidden: str) -> None:
+    """It said that none of the claims there has anything recorded."""
+    server = cluster()
+    server.refused[hidden] = errors.Forbidden("no")
+    told = await explain_node(server, "worker-1", operator_in="ops", now=START)  # type: ignore[arg-type] # as above
+    page = show_node(told, width=200)
+    assert "nothing recorded" not in page
+    assert "may not be read" in page
 
 
 async def test_days_of_a_node_are_written_as_everywhere_else() -> None:

@@ -185,6 +185,17 @@ def test_before_the_installation_the_preset_of_bottlerocket_is_named() -> None:
     assert step.endswith("-f charts/volumehealth/presets/eks.yaml")
 
 
+def test_the_object_of_a_driver_with_capitals_is_found() -> None:
+    heard = {
+        "metadata": {"name": "d.example.com"},
+        "status": {"state": "Answering", "methods": ["ListVolumes"]},
+    }
+    (plan,) = preflight(
+        installed(csinodes=[node("a", "D.Example.com")], csidrivers=[], volumes=[], vhd=[heard])
+    ).drivers
+    assert plan.today == "Answering, ListVolumes"
+
+
 def test_nothing_is_to_do_where_every_driver_is_heard() -> None:
     heard = {
         "metadata": {"name": "mute.example.com"},
