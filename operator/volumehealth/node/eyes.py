@@ -8,11 +8,12 @@ from datetime import datetime
 from volumehealth.model.health import DEGRADED, INACCESSIBLE
 from volumehealth.model.vocabulary import Reason
 from volumehealth.node.counters import CounterWatch
-from volumehealth.node.devices import Stack
+from volumehealth.node.devices import Block, Stack
 from volumehealth.node.faults import Fault, Incident, Look, incidents
 from volumehealth.node.gather import NFS_KINDS, DeviceFacts, Request
 from volumehealth.node.identity import other_volume
 from volumehealth.node.klog import News
+from volumehealth.node.lines import About
 from volumehealth.node.logbook import Logbook
 from volumehealth.node.logfaults import Below, failed_paths, log_faults, quoted_signs
 from volumehealth.node.mountinfo import Mount, MountTable
@@ -32,6 +33,8 @@ _COUNTED = frozenset({Reason.IO_STALLED, Reason.SLOW_IO})
 """What only two looks at a device's counters show."""
 _LATE = 2.0
 """A round that comes after so many intervals says nothing of the time between: the node was paused."""
+_MOST_IDENTITIES = 8192
+"""As many devices and paths are recognised; no node has so many."""
 _NOT_STARTED = 3600.0
 """Seconds after which a counter of a kernel before 5.0 that does not move is the kernel's mistake."""
 
@@ -168,6 +171,7 @@ class Eyes:
         self._counters = CounterWatch(kernel)
         self._servers = ServerWatch()
         self._instances: dict[str, _Instance] = {}
+        self._identities: dict[str, tuple[int, str]] = {}
         self._counted_lines = 0
         self._rounds = 0
         self._looked_at = -math.inf
@@ -346,7 +350,38 @@ class Eyes:
         )
         return below, self._numbers(facts, known, moment, working=not bad)
 
+    def _recognise(self, stack: Stack) -> None:
+        """Forget what the log said of device mapper devices, and of paths, that are others by now, or paths no more.
+
+        Numbers are given again; and a path that is added anew is used without any line that says so.
+        """
+        for block in stack.blocks:
+            if self._is_another(block.number, block):
+                self.book.forget(About.NUMBER, block.number, until=self._counted_lines)
+            if not block.multipath:
+                continue
+            paths = [one for name in block.below if (one := stack.block(name)) is not None]
+            until = {path.number: self.book.boundary(path.name, About.DISK) or -1 for path in paths}
+            until |= {
+                path.number: self._counted_lines
+                for path in paths
+                if self._is_another(f"{block.number} {path.number}", path)
+            }
+            for name in ("", block.number):
+                for number in {entry.sign.path for entry in self.book.about(About.NUMBER, name)}:
+                    if number in until or (name and not stack.gone.intersection(block.below)):
+                        last = until.get(number, self._counted_lines)
+                        self.book.forget(About.NUMBER, name, until=last, path=number)
+
+    def _is_another(self, place: str, block: Block) -> bool:
+        """Tell whether a device came to a place of another one since that was seen there."""
+        identity = (block.inode, block.sequence)
+        known = self._identities.setdefault(place, identity)
+        self._identities[place] = identity
+        return known != identity
+
     def _of_states(self, use: VolumeUse, stack: Stack, moment: _Moment) -> list[Fault]:
+        self._recognise(stack)
         failed = failed_paths(self.book, stack)
         found = self._states.look(
             stack,
@@ -577,6 +612,8 @@ class Eyes:
         for uid in self._earlier.keys() - in_use:
             del self._earlier[uid]
         self._counted_lines = self.book.count
+        if len(self._identities) > _MOST_IDENTITIES:
+            self._identities.clear()
         if len(snapshot.devices) < len(set(snapshot.requests.values())):
             return
         stacks = [stack for facts in snapshot.devices.values() for stack in facts.stacks]

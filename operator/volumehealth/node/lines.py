@@ -29,6 +29,7 @@ class Says(StrEnum):
     READ_ONLY = "the filesystem went read-only"
     WRITABLE = "the filesystem takes writes again"
     SHUT_DOWN = "the filesystem was shut down"
+    ATTACHED = "attached"
     MOUNTED = "mounted"
     UNMOUNTED = "unmounted"
     NO_SPACE = "no space"
@@ -234,6 +235,11 @@ _PATTERNS: tuple[tuple[re.Pattern[str], _Reader], ...] = tuple(
                 rf"dev {_DEV}, sector (?P<sector>\d+)(?: op 0x[0-9a-f]+:\((?P<op>\w+)\))?"
             ),
             _block_error,
+        ),
+        # -- a disk that is new: what was said of its name before was of another one
+        (
+            r"sd [\d:]+: \[(?P<dev>\w+)\] Attached SCSI (?:removable )?disk$",
+            _device(Says.ATTACHED, About.DISK),
         ),
         # -- the page cache: `dev` since 3.18, before that `device`; ext4 still writes `device` in 6.18
         (

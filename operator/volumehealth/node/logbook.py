@@ -40,7 +40,7 @@ _ENDS = {
     Says.REPLICA_BACK: frozenset({Says.REPLICA_LOST}),
     Says.SERVER_UP: frozenset({Says.SERVER_DOWN}),
 }
-_BOUNDARIES = frozenset({Says.MOUNTED, Says.UNMOUNTED})
+_BOUNDARIES = frozenset({Says.MOUNTED, Says.UNMOUNTED, Says.ATTACHED})
 _EXPIRING_ANYWAY = frozenset({"CIFS"})
 
 
@@ -72,7 +72,7 @@ _Key = tuple[Says, str, str, int | None]
 
 @dataclass(slots=True)
 class _Page:
-    """What is in force of one device, and the line that told when it was mounted or unmounted last."""
+    """What is in force of one device, and the line that told when it was attached, mounted or unmounted last."""
 
     entries: dict[_Key, Entry] = field(default_factory=dict)
     boundary: int = 0
@@ -216,14 +216,24 @@ class Logbook:
         page = self._pages.get((about, name))
         return tuple(one for one in page.entries.values() if one.number > after) if page else ()
 
-    def boundary(self, name: str) -> int:
-        """Return the number of the line that told when a device was mounted or unmounted last; 0 if none did."""
-        page = self._pages.get((About.FILESYSTEM, name))
+    def boundary(self, name: str, about: About = About.FILESYSTEM) -> int:
+        """Return the number of the line that told when a device was mounted or unmounted last, or a disk was attached.
+
+        0 if none did.
+        """
+        page = self._pages.get((about, name))
         return page.boundary if page else 0
 
-    def forget(self, about: About, name: str) -> None:
-        """Forget what was said of a device: its instance ended."""
+    def forget(self, about: About, name: str, *, until: int, path: str | None = None) -> None:
+        """Forget what was said of a device that is another one by now.
+
+        Args:
+            about: what kind of name it is.
+            name: as lines name it.
+            until: number of the last line that was of the other one.
+            path: forget only what was said of this path to it.
+        """
         page = self._pages.get((about, name))
-        if page is not None:
-            page.entries.clear()
-            page.boundary = self._count
+        for key, entry in list(page.entries.items()) if page is not None else ():
+            if entry.number <= until and path in (None, entry.sign.path):
+                del page.entries[key]  # type: ignore[union-attr]  # there is none without a page

@@ -394,6 +394,42 @@ def test_a_path_that_multipath_gave_up_is_down_for_the_next_agent_too_until_it_i
     assert said(node.look()["data"]) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("multipath: 253:0", "attached"),
+        ("multipath: 253:0", "another inode"),
+        ("multipath: 253:0", "out of the table"),
+        ("multipath: 253:0", "another map"),
+        ("multipath", "attached"),
+        ("multipath", "another inode"),
+    ],
+)
+def test_a_path_that_multipath_gave_up_is_another_one_by_now(name: str, how: str) -> None:
+    """It is used from when it is added, and no line says so."""
+    node = multipath_node()
+    node.look(2)
+    node.print(f"device-mapper: {name}: Failing path 8:16.", level=4)
+    assert said(node.look(2)["data"]) == ["Degraded/PathDown"]
+    below, disk = "/sys/devices/virtual/block/dm-0/slaves/sdb", node.files.target("/sys/class/block/sdb")
+    if how == "attached":
+        node.print("sd 3:0:0:0: [sdb] Attached SCSI disk", level=5)
+    elif how == "another inode":
+        node.files.renumber(disk, 9)
+    elif how == "another map":
+        node.files.renumber("/sys/devices/virtual/block/dm-0", 9)
+    else:
+        node.files.remove(below)
+        assert said(node.look(2)["data"]) == []
+        node.files.link(below, "/sys/class/block/sdb")
+    assert said(node.look(2)["data"]) == []
+    node.restart()
+    if how == "attached":
+        assert said(node.look(2)["data"]) == []
+    node.print(f"device-mapper: {name}: Failing path 8:16.", level=4)
+    assert said(node.look(2)["data"]) == ["Degraded/PathDown"]
+
+
 def test_a_path_that_lost_its_capacity_is_a_path_and_all_of_them_are_the_device() -> None:
     node = multipath_node()
     node.look(2)
