@@ -303,3 +303,25 @@ def test_a_claim_that_no_policy_holds_for_a_moment_keeps_its_finding(
         assert checked.transitions == ()
     else:
         assert [turn.kind for turn in checked.transitions] == [TransitionKind.FOUND]
+
+
+def test_a_claim_that_is_back_before_its_policy_has_looked_keeps_its_finding(world: World) -> None:
+    """Faults C7: its record is still there; only the checks of others saw that it was away."""
+    picky = policy(spec=replace(AT_ONCE, selector=Selector(claim_selector=labelled("db"))))
+    (db,) = [claim for claim in world.view.claims.values() if claim.ref.name == "db"]
+
+    def relabel(labels: Mapping[str, str]) -> None:
+        world.view.claims = {**world.view.claims, db.ref: replace(db, labels=labels)}
+        world.checker.follow({picky.uid: picky}, [db.ref])
+
+    relabel({"name": "db"})
+    world.says(bad=("handle-db",))
+    before = world.checker.check(picky).healths[db.ref]
+    relabel({})
+    world.clock.advance(seconds=300)
+    relabel({})
+    world.clock.advance(seconds=200)
+    relabel({"name": "db"})
+    checked = world.checker.check(picky)
+    assert checked.healths[db.ref].findings == before.findings
+    assert checked.transitions == ()

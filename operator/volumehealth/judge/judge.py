@@ -18,7 +18,6 @@ from volumehealth.judge.claim import (
     not_looked_at,
     resumed,
     running,
-    stopped,
 )
 from volumehealth.judge.driver import answer_about
 from volumehealth.judge.explain import explain_claim
@@ -48,6 +47,22 @@ class _RunningOf(NamedTuple):
 
     clock: Running
     handle: str
+
+
+@dataclass(slots=True)
+class _Between:
+    """What is remembered of a claim that left its policy, and that no policy holds now.
+
+    Attributes:
+        health: what was found of it.
+        left: the uid of the policy.
+        noticed: when that policy was checked for the first time without it, in monotonic seconds, which is when its record
+            begins to be over; None if it was not.
+    """
+
+    health: ClaimHealth
+    left: str
+    noticed: float | None = None
 
 
 @dataclass(slots=True)
@@ -92,7 +107,7 @@ class Judge:
         self._claims = claims
         self._memories: dict[str, _Memory] = {}
         self._unowned: dict[ClaimRef, ClaimHealth] = {}
-        self._between: dict[ClaimRef, tuple[ClaimHealth, float]] = {}
+        self._between: dict[ClaimRef, _Between] = {}
 
     # ---- what an earlier process knew ----
 
@@ -120,6 +135,9 @@ class Judge:
     def keep_unowned(self, records: Container[ClaimRef]) -> None:
         """Forget what was remembered of claims that no policy owns, and that have no record any more."""
         self._unowned = {ref: health for ref, health in self._unowned.items() if ref in records}
+        self._between = {
+            ref: one for ref, one in self._between.items() if ref in records or one.noticed is not None
+        }
 
     # ---- policies ----
 
@@ -147,7 +165,7 @@ class Judge:
                     moved = hand_over(health, policies[new_owner].name, now)
                     self._memory(new_owner).healths[ref] = moved
                 elif uid in policies:
-                    self._between[ref] = (stopped(health), monotonic)
+                    self._between[ref] = _Between(not_looked_at(health), uid)
         self._take_back(owner, monotonic)
         for ref in list(self._unowned):
             new_owner = owner(ref)
@@ -155,17 +173,19 @@ class Judge:
                 self._memory(new_owner).healths.setdefault(ref, self._unowned.pop(ref))
 
     def _take_back(self, owner: Callable[[ClaimRef], str | None], now: float) -> None:
-        """Go on from what is remembered of claims that no policy held for a moment, as long as their records stay."""
-        for ref, (health, since) in list(self._between.items()):
-            holder, late = owner(ref), now - since > HAND_OVER_SECONDS
+        """Go on from what is remembered of claims that no policy held for a while, as long as their records stay."""
+        for ref, one in list(self._between.items()):
+            holder = owner(ref)
+            late = one.noticed is not None and now - one.noticed > HAND_OVER_SECONDS
             if holder is not None and not late:
-                self._memory(holder).healths.setdefault(ref, health)
+                self._memory(holder).healths.setdefault(ref, one.health)
             if holder is not None or late:
                 del self._between[ref]
 
     def forget(self, uid: str) -> None:
-        """A policy is gone."""
+        """A policy is gone, and so are the records of the claims that it held last."""
         self._memories.pop(uid, None)
+        self._between = {ref: one for ref, one in self._between.items() if one.left != uid}
 
     def healths(self, uid: str) -> Healths:
         """Return what is remembered of a policy's claims."""
@@ -252,6 +272,9 @@ class Judge:
             memory.healths = dict(judgement.healths)
             memory.changed()
         memory.last, memory.steady = judgement, True
+        for one in self._between.values():
+            if one.left == policy.uid and one.noticed is None:
+                one.noticed = monotonic
         return judgement
 
     def judge_storage(
