@@ -10,7 +10,7 @@ from simulation.machines import BY_REASON, NODE_FAILED, NODE_FAULTS, NodeFault, 
 from simulation.objects import Json
 from simulation.observe import Told
 from simulation.regimes import Regime
-from simulation.telling import Mode, Patience, Segment, calm, is_abnormal
+from simulation.telling import CLOSING, Mode, Patience, Segment, calm, is_abnormal
 from simulation.world import ClaimLife, World
 from volumehealth.agent.looks import AGAIN, EVERY
 from volumehealth.model.origin import Observer
@@ -111,7 +111,7 @@ def segments(
                     0.0  # what was there at a process's first look is taken at its word, by whatever clock
                 )
             patience = replace(patience, ill=ill_after, slack=patience.slack + again)
-        closing = 60.0
+        closing = CLOSING
         gone = sighting.fault.observer is not Observer.API and any(
             first <= start < last for first, last in world.nodes.removed.get(sighting.node, ())
         )

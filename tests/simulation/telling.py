@@ -42,6 +42,10 @@ class Patience:
         return self.after(ill=ill) + 2.1 * self.interval + self.slack + confirming
 
 
+CLOSING = 90.0
+"""Seconds after which a claim that left its policy is surely forgotten: the longest interval, and 15 s from then."""
+
+
 class Mode(StrEnum):
     """How a claim is watched."""
 
@@ -69,7 +73,7 @@ class Segment:
     ill: bool
     patience: Patience
     mode: Mode = Mode.ON
-    closing: float = 60.0
+    closing: float = CLOSING
     joins: bool = False
 
 
