@@ -104,9 +104,11 @@ class CounterWatch:
         return tuple(faults)
 
     def _btrfs(self, known: _Known, now: Btrfs) -> tuple[Fault, ...]:
-        grown = {kind for kind, count in now.counts.items() if count > known.counts.get(kind, 0)}
-        known.grew |= grown
-        known.counts = {kind: min(known.counts.get(kind, 0), count) for kind, count in now.counts.items()}
+        before = {
+            key: known.counts.get(key, count) for key, count in now.counts.items()
+        }  # what is new has a past, too
+        known.grew |= {key.partition("/")[2] for key, count in now.counts.items() if count > before[key]}
+        known.counts = {**known.counts, **{key: min(before[key], count) for key, count in now.counts.items()}}
         faults = []
         if known.grew:
             kinds = ", ".join(sorted(kind.removesuffix("_errs") for kind in known.grew))

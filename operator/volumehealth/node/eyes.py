@@ -572,7 +572,11 @@ class Eyes:
         ext4 = filesystem.ext4 if filesystem is not None else None
         btrfs = filesystem.btrfs if filesystem is not None else None
         errors = (
-            ext4.errors if ext4 is not None else sum(btrfs.counts.values()) if btrfs is not None else None
+            ext4.errors
+            if ext4 is not None
+            else sum(btrfs.counts.values())
+            if btrfs is not None and btrfs.counts
+            else None
         )
         disks = {block.name for stack in facts.stacks for block in stack.blocks}
         return Numbers(
@@ -641,7 +645,9 @@ def _key_of(facts: DeviceFacts) -> str:
 
 def _counts_errors(facts: DeviceFacts) -> bool:
     filesystem = facts.filesystem
-    return filesystem is not None and (filesystem.ext4 is not None or filesystem.btrfs is not None)
+    if filesystem is None:
+        return False
+    return filesystem.ext4 is not None or (filesystem.btrfs is not None and bool(filesystem.btrfs.counts))
 
 
 def _reason_of(name: str) -> Reason | None:

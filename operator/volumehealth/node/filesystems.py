@@ -36,7 +36,8 @@ class Btrfs:
     Attributes:
         uuid: its directory in sysfs.
         devices: the kernel's names of its devices.
-        counts: errors by kind (`write_errs`, `read_errs`, ...), of all devices together; they outlive a mount.
+        counts: errors by device and kind (`1/write_errs`, `1/read_errs`, ...); they outlive a mount. Before Linux 5.14,
+            which does not show them, there are none.
         missing: how many devices are missing.
     """
 
@@ -131,6 +132,6 @@ def _btrfs(files: NodeFiles, uuid: str) -> Btrfs | None:
         for line in read_or(files, f"{place}/devinfo/{device}/error_stats").splitlines():
             kind, _, count = line.partition(" ")
             if is_number(count.strip()):
-                counts[kind] = counts.get(kind, 0) + int(count)
+                counts[f"{device}/{kind}"] = int(count)
     devices = tuple(name.replace("!", "/") for name in names_or(files, f"{place}/devices"))
     return Btrfs(uuid, devices, counts, missing) if infos else None

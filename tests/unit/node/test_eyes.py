@@ -111,6 +111,18 @@ def test_what_only_the_driver_sees_is_healthy_while_the_driver_can_tell(kind: st
 # -- filesystems ------------------------------------------------------------------------------------------------
 
 
+def test_a_btrfs_of_a_kernel_that_shows_no_counters_is_judged_by_the_log_and_never_healthy() -> None:
+    """There is a directory of each device since Linux 5.6, and its counters are in it since 5.14."""
+    node = btrfs_node()
+    node.files.remove("/sys/fs/btrfs/uuid-1/devinfo/1/error_stats")
+    node.files.write("/sys/fs/btrfs/uuid-1/devinfo/1/missing", 0)
+    sight = node.look(3)["data"]
+    assert (sight.healthy, sight.missing) == (False, "the error counters of btrfs cannot be read")
+    assert sight.numbers.filesystem_errors is None
+    node.print("BTRFS error (device sda): bdev /dev/sda errs: wr 2, rd 0, flush 0, corrupt 0, gen 0")
+    assert said(node.look()["data"]) == ["Degraded/FilesystemError"]
+
+
 def test_an_error_that_ext4_counts_is_told() -> None:
     node = ext4_node()
     node.look(2)

@@ -50,6 +50,24 @@ def test_2_errors_that_btrfs_has_counted_for_years() -> None:
     quiet_for(node, 30)
 
 
+def test_2_counters_of_btrfs_that_cannot_be_read_for_a_moment() -> None:
+    node = btrfs(5)
+    node.files.write("/sys/fs/btrfs/uuid-1/devinfo/2/error_stats", "write_errs 3\nread_errs 0")
+    node.look(2)
+    for device in (1, 2):
+        path = f"/sys/fs/btrfs/uuid-1/devinfo/{device}/error_stats"
+        text = node.files.read(path).strip()
+        for unreadable in ("invalid", ""):
+            node.files.write(path, unreadable)
+            quiet_for(node, 1)
+            node.files.write(path, text)
+            quiet_for(node, 1)
+    node.files.write("/sys/fs/btrfs/uuid-1/devinfo/3/error_stats", "write_errs 8\nread_errs 0")
+    quiet_for(node, 1)
+    node.files.write("/sys/fs/btrfs/uuid-1/devinfo/2/error_stats", "write_errs 4\nread_errs 0")
+    assert said(node.look()["data"]) == ["Degraded/FilesystemError"]
+
+
 def test_4_the_line_of_each_day_about_errors_of_long_ago_renews_nothing() -> None:
     node = ext4_node()
     node.look(2)
