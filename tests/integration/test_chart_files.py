@@ -223,6 +223,60 @@ def test_on_openshift_the_agents_may_have_what_they_ask_for_and_no_more(helm: He
         assert {kind for one in pod["volumes"] for kind in one if kind != "name"} <= set(allowed["volumes"])
 
 
+def test_what_the_network_of_a_node_takes_is_allowed_where_it_is_asked_for(helm: Helm) -> None:
+    for host_network in (True, False):
+        allowed = named(
+            helm.render(
+                f"--values={preset('openshift')}", f"--set=agent.hostNetwork={str(host_network).lower()}"
+            ),
+            "SecurityContextConstraints",
+        )
+        assert (allowed["allowHostNetwork"], allowed["allowHostPorts"]) == (host_network, host_network)
+
+
+@pytest.mark.parametrize(
+    ("operator", "standard"),
+    [
+        ({}, "restricted"),
+        ({"hostNetwork": True}, "privileged"),
+        ({"extraVolumes": [{"name": "csi", "hostPath": {"path": "/csi"}}]}, "privileged"),
+        ({"extraVolumes": [{"name": "tls", "secret": {"secretName": "tls"}}]}, "restricted"),
+    ],
+)
+def test_the_operators_namespace_enforces_no_standard_that_refuses_its_pods(
+    helm: Helm, operator: dict[str, Any], standard: str
+) -> None:
+    objects = helm.render(values={"namespace": {"create": True}, "operator": operator})
+    (space,) = (
+        one
+        for one in objects
+        if one["kind"] == "Namespace" and one["metadata"]["name"] == "volumehealth-system"
+    )
+    assert space["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == standard
+
+
+def test_names_that_yaml_takes_for_numbers_stay_names(helm: Helm) -> None:
+    agent = {"driver": "d", "namespace": "1e3", "serviceAccount": "0"}
+    values = EVERYTHING | {"controllerAgents": [agent], "policies": [{"name": "42"}]}
+    values |= {"agent": EVERYTHING["agent"] | {"namespace": {"name": "007"}, "priorityClassName": "1"}}
+    values |= {"image": EVERYTHING["image"] | {"pullSecrets": ["5"]}}
+    text = helm.run("template", "12", CHART, "--namespace=123", *SERVED, values=values)
+    objects = [one for one in yaml.safe_load_all(text) if one]
+
+    def names(value: Any) -> list[Any]:
+        if isinstance(value, list):
+            return [one for each in value for one in names(each)]
+        if not isinstance(value, dict):
+            return []
+        kinds_of_names = ("name", "namespace", "priorityClassName", "app.kubernetes.io/instance")
+        own = [value[key] for key in kinds_of_names if key in value and not isinstance(value[key], dict)]
+        return own + [one for each in value.values() for one in names(each)]
+
+    assert {
+        type(one) for each in objects for one in names(each) if each["kind"] != "CustomResourceDefinition"
+    } == {str}
+
+
 def test_selinux_types_are_those_of_the_platforms(helm: Helm) -> None:
     types = {
         name: pod_of(helm.render(f"--values={preset(name)}"), "DaemonSet")["securityContext"]
@@ -334,6 +388,11 @@ REFUSED = {
     "policies[0].spec.interval=1m": "/policies/0.*missing property 'name'",
     "operator.csiEndpoints[0]=/csi/csi.sock": "/operator/csiEndpoints/0.*does not match pattern",
     "monitoring.podMonitor.enable=true": "/monitoring/podMonitor.*'enable' not allowed",
+    r"operator.podLabels.app\.kubernetes\.io/name=x": "/operator/podLabels",
+    r"agent.podLabels.app\.kubernetes\.io/name=x": "/agent/podLabels",
+    r"commonLabels.app\.kubernetes\.io/part-of=x": "/commonLabels",
+    "operator.ports.health=8080": "must be two ports",
+    "agent.hostNetwork=true,operator.hostNetwork=true": "agent.ports.health 8081 is a port of the operator",
 }
 
 

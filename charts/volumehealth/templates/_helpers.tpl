@@ -2,7 +2,7 @@
 {{- define "volumehealth.labels" -}}
 app.kubernetes.io/part-of: volumehealth
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ toYaml .Release.Name }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- with .Values.commonLabels }}
 {{ toYaml . }}
@@ -22,6 +22,13 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{ .Values.agent.namespace.name }}
 {{- end }}
 
+{{/* The Pod Security Standard that the operator's Pods meet: a node's network, or a directory of it, takes all rights. */}}
+{{- define "volumehealth.operatorStandard" -}}
+{{- $wide := .Values.operator.hostNetwork }}
+{{- range .Values.operator.extraVolumes }}{{ if hasKey . "hostPath" }}{{ $wide = true }}{{ end }}{{ end }}
+{{- ternary "privileged" "restricted" $wide }}
+{{- end }}
+
 {{/*
 The metadata of an object of volumehealth.dev that is part of the release. Helm refuses a release with kinds that the
 cluster does not serve yet, so at the very first installation such objects are made after the CRDs, by a hook that names
@@ -33,8 +40,8 @@ helm.sh/resource-policy: keep
 {{- if not (.Capabilities.APIVersions.Has "volumehealth.dev/v1alpha1") }}
 helm.sh/hook: post-install
 helm.sh/hook-delete-policy: hook-failed
-meta.helm.sh/release-name: {{ .Release.Name }}
-meta.helm.sh/release-namespace: {{ .Release.Namespace }}
+meta.helm.sh/release-name: {{ toYaml .Release.Name }}
+meta.helm.sh/release-namespace: {{ toYaml .Release.Namespace }}
 {{- end }}
 {{- end }}
 
