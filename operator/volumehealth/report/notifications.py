@@ -162,6 +162,7 @@ class Notifications(Output):
         self._tokens: dict[str, tuple[float, float]] = {}
         self._untaken: dict[str, dict[str, int]] = {}
         self._sending: set[str] = set()
+        self._missed: set[str] = set()
         self._news = asyncio.Event()
         outbox.join(self, lambda _: self._news.set())
 
@@ -190,6 +191,8 @@ class Notifications(Output):
         """A policy is gone: it sends nothing more. What it owed goes with the claims' records, to the next policy or away."""
         self._newest.pop(policy.name, None)
         self._untaken.pop(policy.name, None)
+        self._tokens.pop(policy.name, None)
+        self._backoffs.succeeded(policy.name)
         for ref in [ref for ref, holder in self._holders.items() if holder == policy.name]:
             del self._holders[ref]
 
@@ -202,6 +205,7 @@ class Notifications(Output):
                     await self._news.wait()
                     self._news.clear()
                     await asyncio.sleep(self._gather)
+                    self._missed = self._newest.keys() & self._sending
                     for policy in self._newest.keys() - self._sending:
                         self._sending.add(policy)
                         group.create_task(self._send_all(policy))
@@ -229,6 +233,8 @@ class Notifications(Output):
             wait = await self._round(policy)
         finally:
             self._sending.discard(policy)
+        if policy in self._missed:
+            wait = 0.0
         if wait is not None:
             asyncio.get_running_loop().call_later(max(0.0, wait - self._gather), self._news.set)
 
@@ -239,6 +245,8 @@ class Notifications(Output):
         if target is None or not messages:
             return None
         for message in messages:
+            if not all(self._is_due(policy, ref, due) for ref, due in message.pays):
+                return 0.0  # while another one was sent this has changed
             wait = max(self._backoffs.left(policy, loop.time()), self._throttled(policy, loop.time()))
             if wait > 0:
                 return wait
@@ -329,6 +337,11 @@ class Notifications(Output):
             else:
                 messages += [_one(policy, group.driver, ref, due, self._runbooks) for ref, due in owed]
         return sorted(messages, key=lambda one: (min(due.time for _, due in one.pays), one.event.get_id()))
+
+    def _is_due(self, policy: str, ref: ClaimRef, due: Due) -> bool:
+        """Tell whether something is still to be sent, and by this policy, and now."""
+        ours = self._holders.get(ref) == policy and not self._silenced(policy, ref, due)
+        return ours and any(due.key == one.key for one in self._outbox.due_of(ref, OUTPUT))
 
     def _silenced(self, policy: str, ref: ClaimRef, due: Due) -> bool:
         result = self._newest.get(policy)

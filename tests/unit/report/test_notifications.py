@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -478,3 +479,58 @@ async def test_what_began_and_ended_within_a_silence_is_never_sent(tmp_path: Pat
     world.check(make_result(well, now=START + timedelta(hours=2)))
     await world.live()
     assert world.receiver.messages == []
+
+
+class Slow(Receiver):
+    """Takes a minute for each message."""
+
+    async def __call__(self, target: Target, body: bytes, headers: Mapping[str, str]) -> tuple[int, float]:
+        answer = await super().__call__(target, body, headers)
+        await asyncio.sleep(60)
+        return answer
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("change", ["deleted", "handed over", "silenced", "record gone"])
+async def test_what_is_not_to_be_sent_any_more_is_not_sent_by_a_round_that_has_begun(
+    tmp_path: Path, change: str
+) -> None:
+    """A slow receiver makes a round last: a policy was gone, and went on telling for minutes."""
+    world = World(tmp_path, Slow())
+    claims = [make_claim(f"claim-{number}") for number in range(5)]
+    bad = came(*claims)
+    world.check(bad)
+    running = asyncio.create_task(world.output.run())
+    await asyncio.sleep(30)
+    if change == "deleted":
+        world.output.forget(bad.policy)
+    elif change == "handed over":
+        (tmp_path / "next.yaml").write_text("apprise: json://next.example.com")
+        world.check(replace(bad, policy=make_policy("next")), recorded=False)
+    elif change == "silenced":
+        asked = {claim.ref: SilenceAsked("2026-11-23T04:00Z", "", claim.uid) for claim in claims}
+        world.check(replace(bad, silences=Silences(asked, bad.claims, {}, {}), now=START))
+    else:
+        for claim in claims:
+            world.outbox.forget(claim.ref)
+    await asyncio.sleep(600)
+    assert len(world.receiver.messages) == 1
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+@pytest.mark.looptime
+async def test_what_comes_while_a_round_goes_on_is_sent_after_it_and_not_with_the_next_check(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path, Slow())
+    world.check(came(make_claim("first")))
+    running = asyncio.create_task(world.output.run())
+    await asyncio.sleep(30)
+    world.check(came(make_claim("second")))
+    await asyncio.sleep(60)
+    assert [one["subject"] for one in world.receiver.messages] == ["shop/first", "shop/second"]
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
