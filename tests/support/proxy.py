@@ -16,7 +16,7 @@ class TcpProxy:
     def __init__(self, port: int) -> None:
         self._target = port
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._flowing = asyncio.Event()
         self._flowing.set()
         self.port = 0
@@ -38,7 +38,7 @@ class TcpProxy:
 
     async def open(self) -> None:
         """Listen, on the same port as before if it was cut."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._meet, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
@@ -50,9 +50,10 @@ class TcpProxy:
 
     async def reset(self) -> None:
         """Reset every connection; new ones are welcome."""
-        connections = list(self._connections)
-        for one in connections:
+        connections = dict(self._connections)
+        for one, writer in connections.items():
             one.cancel()
+            writer.transport.abort()  # one that had no turn yet would end without closing it
         await asyncio.gather(*connections, return_exceptions=True)
 
     def freeze(self) -> None:
@@ -63,17 +64,17 @@ class TcpProxy:
         """Carry everything that waited."""
         self._flowing.set()
 
+    def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.create_task(self._serve(reader, writer))
+        self._connections[connection] = writer
+        connection.add_done_callback(self._connections.pop)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("served outside a task")
-        self._connections.add(task)
         try:
             await self._connect(reader, writer)
         except (asyncio.CancelledError, OSError):
             pass  # cut, or one of the two sides is gone
         finally:
-            self._connections.discard(task)
             writer.transport.abort()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -59,22 +59,24 @@ async def serve(
         OSError: if the address cannot be bound.
     """
     host, _, port = address.rpartition(":")
-    clients: set[asyncio.Task[None]] = set()
+    clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
     find = partial(_find, routes, trees)
 
     def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = asyncio.create_task(_serve(reader, writer, find))
-        clients.add(client)
-        client.add_done_callback(clients.discard)
+        clients[client] = writer
+        client.add_done_callback(clients.pop)
 
     server = await asyncio.start_server(meet, host.strip("[]") or None, int(port))
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        for client in clients:
+        left = dict(clients)
+        for client, writer in left.items():
             client.cancel()
-        await asyncio.gather(*clients, return_exceptions=True)
+            writer.transport.abort()  # one that had no turn yet would end without closing it
+        await asyncio.gather(*left, return_exceptions=True)
 
 
 def _find(routes: Mapping[str, Route], trees: Mapping[str, Tree], path: str) -> Page | None:
