@@ -113,6 +113,16 @@ class _Container(msgspec.Struct, rename="camel", gc=False):
         for state in (self.state, self.last_state):
             if state is not None and (state.running is not None or state.terminated is not None):
                 return True
+        return self._waits_for_something_later
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it does not run, and nothing but its Pod's volumes or sandbox need be missing."""
+        running = self.state is not None and self.state.running is not None
+        return not running and not self._waits_for_something_later
+
+    @property
+    def _waits_for_something_later(self) -> bool:
         waiting = self.state.waiting if self.state is not None else None
         return waiting is not None and waiting.reason not in _BEFORE
 
@@ -140,6 +150,22 @@ class PodStatus(msgspec.Struct, rename="camel", gc=False):
             return True
         containers = (*(self.init_container_statuses or ()), *(self.container_statuses or ()))
         return any(container.begun for container in containers)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing of a Pod runs that ran before, not even its sandbox: its node was started anew, for one.
+
+        The kubelet mounts its volumes again before it makes another sandbox.
+        """
+        containers = (*(self.init_container_statuses or ()), *(self.container_statuses or ()))
+        return self._condition("PodReadyToStartContainers").status == "False" and all(
+            container.stopped for container in containers
+        )
+
+    @property
+    def lost_sandbox(self) -> str | None:
+        """When its sandbox was found missing."""
+        return self._condition("PodReadyToStartContainers").last_transition_time
 
     @property
     def scheduled(self) -> str | None:

@@ -345,7 +345,7 @@ class PodIndex:
 
     Attributes:
         unwell: Pods of which the kubelet says something adverse, by namespace and name.
-        waiting: Pods that are bound to a node and have not begun, likewise.
+        waiting: Pods that are bound to a node and do not run, likewise.
     """
 
     def __init__(

@@ -543,22 +543,30 @@ def pod_row(pod: PodObject) -> Pod | None:
         claims=claims,
         deleting=metadata.deletion_timestamp is not None,
         health=_pod_health(pod) if pod.status.volume_health else (),
-        waits=_wait(pod) if pod.status.phase == "Pending" and pod.spec.node_name else None,
+        waits=_wait(pod) if pod.spec.node_name else None,
         owner=owner_of(metadata.owner_references or (), metadata.labels or {}),
     )
 
 
 def _wait(pod: PodObject) -> PodWait | None:
-    """Return how a Pod waits that is bound to a node; None if anything of it ran, or waits for something else.
+    """Return how a Pod waits that is bound to a node; None if anything of it runs, or waits for something else.
 
-    Volumes are mounted before the Pod's sandbox is made, and that is before images are pulled and containers made.
+    Volumes are mounted before the Pod's sandbox is made, and that is before images are pulled and containers made. A Pod
+    whose node was started anew is `Running` all the while, and waits for its volumes as a new one does.
     """
     status, metadata = pod.status, pod.metadata
-    if metadata.deletion_timestamp is not None or status.begun:
+    if metadata.deletion_timestamp is not None:
         return None
-    since = (
-        moment_of(status.scheduled) or moment_of(status.start_time) or moment_of(metadata.creation_timestamp)
-    )
+    if status.phase == "Running" and status.stopped:
+        since = moment_of(status.lost_sandbox)
+    elif status.phase == "Pending" and not status.begun:
+        since = (
+            moment_of(status.scheduled)
+            or moment_of(status.start_time)
+            or moment_of(metadata.creation_timestamp)
+        )
+    else:
+        return None
     named = ((volume.name, _claim_name(volume, metadata.name)) for volume in pod.spec.volumes or ())
     return PodWait(since, tuple((volume, claim) for volume, claim in named if claim))
 

@@ -109,7 +109,7 @@ class ClusterView:
         api_conditions: what the API itself says against claims, by reference; sparse.
         silences_asked: the annotations of claims that ask for a silence, by reference; sparse.
         pods_with_volume_health: Pods of which the kubelet says something adverse, by namespace and name; sparse.
-        pods_waiting: Pods that are bound to a node and have not begun, by namespace and name; sparse.
+        pods_waiting: Pods that are bound to a node and do not run, by namespace and name; sparse.
         pod_events: Events about these, by the Pod's uid.
         namespaces: by name.
         policies: by name.

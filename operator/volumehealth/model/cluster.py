@@ -56,10 +56,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class PodWait:
-    """A Pod that is bound to a node and has not begun to run: nothing of it ran, and its volumes may be why.
+    """A Pod that is bound to a node and does not run, and its volumes may be why.
 
     Attributes:
-        since: when it was bound to the node; None if nobody says.
+        since: when it was bound to the node, or when all of it had stopped there; None if nobody says.
         volumes: the names of its volumes that are claims, with the claims' names.
     """
 

@@ -83,7 +83,7 @@ def pods_that_cannot_mount(
     """Tell of claims for which a Pod waits.
 
     Args:
-        pods: those that are bound to a node and have not begun.
+        pods: those that are bound to a node and do not run.
         events: about these Pods, by uid; a Pod that is missing was not asked about yet.
         claims: the view's rows.
         pods_of: the Pods that use a claim.

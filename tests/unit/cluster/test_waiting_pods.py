@@ -90,6 +90,34 @@ def test_a_pod_that_may_wait_for_its_volumes(status: dict[str, Any]) -> None:
     assert pod(status).waits == PodWait(MOMENT, (("data", "orders-db"),))
 
 
+NO_SANDBOX = {
+    "phase": "Running",
+    "startTime": "2026-11-01T00:00:00Z",
+    "conditions": [{"type": "PodReadyToStartContainers", "status": "False", "lastTransitionTime": SINCE}],
+}
+STOPPED = {"state": {"terminated": {"exitCode": 255, "reason": "Unknown"}}}
+
+
+@pytest.mark.parametrize(
+    "before", [STOPPED, CREATING | {"lastState": STOPPED["state"]}], ids=["ended", "waits"]
+)
+def test_a_pod_whose_node_was_started_anew_waits_for_its_volumes_as_a_new_one_does(
+    before: dict[str, Any],
+) -> None:
+    """Its phase stays `Running` (kubelet, getPhase); its sandbox is gone, and is made after its volumes are mounted."""
+    status = NO_SANDBOX | {"initContainerStatuses": [STOPPED], "containerStatuses": [before]}
+    assert pod(status).waits == PodWait(MOMENT, (("data", "orders-db"),))
+
+
+@pytest.mark.parametrize(
+    "container",
+    [{"state": {"running": {"startedAt": SINCE}}}, {"state": {"waiting": {"reason": "CrashLoopBackOff"}}}],
+    ids=["runs", "crashes"],
+)
+def test_a_pod_of_which_something_runs_or_crashes_waits_for_no_volume(container: dict[str, Any]) -> None:
+    assert pod(NO_SANDBOX | {"containerStatuses": [STOPPED, container]}).waits is None
+
+
 @pytest.mark.parametrize("status", BEGUN.values(), ids=BEGUN.keys())
 def test_a_pod_that_does_not(status: dict[str, Any]) -> None:
     assert pod(status).waits is None
