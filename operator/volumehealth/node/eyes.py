@@ -14,7 +14,7 @@ from volumehealth.node.gather import NFS_KINDS, DeviceFacts, Request
 from volumehealth.node.identity import other_volume
 from volumehealth.node.klog import News
 from volumehealth.node.lines import About
-from volumehealth.node.logbook import Logbook
+from volumehealth.node.logbook import EXPIRY, Logbook
 from volumehealth.node.logfaults import Below, failed_paths, log_faults, quoted_signs
 from volumehealth.node.mountinfo import Mount, MountTable
 from volumehealth.node.mounts import MountSight, MountWatch
@@ -26,6 +26,7 @@ from volumehealth.node.uses import VolumeUse
 _EXT = frozenset({"ext2", "ext3", "ext4"})
 _BY_DRIVER = frozenset({"ceph", "cifs", "smb3", "zfs", "lustre", "glusterfs", "9p", "virtiofs"})
 """Filesystems of which only the driver's own statfs shows whether they work."""
+_CIFS_KINDS = frozenset({"cifs", "smb3"})
 _ANY_LOG = frozenset({"xfs"})
 _SHOW_READ_ONLY = frozenset({"btrfs"})
 """Of these the mount table always shows that the kernel made them read-only: it is not latched by a line."""
@@ -172,6 +173,7 @@ class Eyes:
         self._servers = ServerWatch()
         self._instances: dict[str, _Instance] = {}
         self._identities: dict[str, tuple[int, str]] = {}
+        self._answered: set[str] = set()
         self._counted_lines = 0
         self._rounds = 0
         self._looked_at = -math.inf
@@ -297,6 +299,18 @@ class Eyes:
             faults.append(Fault(Look.DEVICE, INACCESSIBLE, Reason.SERVER_NOT_RESPONDING, text))
         return Below(boot=self._boot, server=server, replied=reply.last)
 
+    def _of_share(self, use: VolumeUse, mount: Mount, moment: _Moment) -> Below:
+        """Return what a share of CIFS lies on. No line says that its server is back, but it answers the driver then."""
+        if use.statfs:
+            self._answered.add(use.uid)
+        asked = use.uid in self._answered or self._said_before(use, Reason.SERVER_NOT_RESPONDING)
+        answers = use.statfs if asked else None
+        server = server_of(mount.source.lstrip("/").partition("/")[0])
+        for entry in self.book.about(About.SERVER, server) if answers is not False else ():
+            if moment.monotonic - entry.last >= EXPIRY:
+                self.book.forget(About.SERVER, server, until=entry.number)
+        return Below(boot=self._boot, server=server, answers=answers)
+
     def _of_device(
         self,
         use: VolumeUse,
@@ -306,11 +320,10 @@ class Eyes:
         faults: list[Fault],
         moment: _Moment,
     ) -> tuple[Below, Numbers]:
-        server = (
-            server_of(mount.source.lstrip("/").partition("/")[0]) if mount.kind in ("cifs", "smb3") else ""
-        )
+        if mount.kind in _CIFS_KINDS and not use.block:
+            return self._of_share(use, mount, moment), Numbers()
         if facts is None or facts.error:
-            return Below(boot=self._boot, resource=use.volume, server=server), Numbers()
+            return Below(boot=self._boot, resource=use.volume), Numbers()
         if facts.gone:
             text = f"the device {facts.gone} of the volume is not there any more"
             faults.append(Fault(Look.DEVICE, INACCESSIBLE, Reason.DEVICE_GONE, text))
@@ -346,7 +359,6 @@ class Eyes:
             wrote=max((one.wrote for one in known if one.wrote is not None), default=None),
             boot=self._boot,
             resource=use.volume,
-            server=server,
         )
         return below, self._numbers(facts, known, moment, working=not bad)
 
@@ -613,6 +625,7 @@ class Eyes:
     def _forget(self, uses: Sequence[VolumeUse], snapshot: Snapshot) -> None:
         """Forget what no volume lies on; what a device that was not read this time showed stays."""
         in_use = {use.uid for use in uses}
+        self._answered &= in_use
         for uid in self._earlier.keys() - in_use:
             del self._earlier[uid]
         self._counted_lines = self.book.count

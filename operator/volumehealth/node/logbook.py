@@ -41,7 +41,6 @@ _ENDS = {
     Says.SERVER_UP: frozenset({Says.SERVER_DOWN}),
 }
 _BOUNDARIES = frozenset({Says.MOUNTED, Says.UNMOUNTED, Says.ATTACHED})
-_EXPIRING_ANYWAY = frozenset({"CIFS"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +62,8 @@ class Entry:
 
     @property
     def terminal(self) -> bool:
-        """Whether it holds until something ends it; CIFS never says that a server is back."""
-        return self.sign.says in _TERMINAL and self.sign.text[:4] not in _EXPIRING_ANYWAY
+        """Whether it holds until something ends it."""
+        return self.sign.says in _TERMINAL
 
 
 _Key = tuple[Says, str, str, int | None]

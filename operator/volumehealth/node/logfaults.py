@@ -69,6 +69,7 @@ class Below:
         resource: name of its PersistentVolume.
         server: its file server.
         replied: when that replied last; None if not known.
+        answers: whether it answered when the driver asked it last how full the volume is; None if the driver never asked.
     """
 
     stacks: tuple[Stack, ...] = ()
@@ -83,6 +84,7 @@ class Below:
     resource: str = ""
     server: str = ""
     replied: float | None = None
+    answers: bool | None = None
 
 
 def log_faults(book: Logbook, below: Below, *, now: float) -> tuple[Fault, ...]:
@@ -272,7 +274,7 @@ def _io_error(entries: Iterable[Entry], below: Below) -> Iterator[Fault]:
 
 def _of_server(book: Logbook, below: Below, now: float) -> Iterator[Fault]:
     for entry in book.about(About.SERVER, below.server) if below.server else ():
-        replied = below.replied is not None and below.replied > entry.last
+        replied = below.answers is True or (below.replied is not None and below.replied > entry.last)
         if entry.sign.says is Says.SERVER_DOWN and not replied and now - entry.first >= _SERVER_PATIENCE:
             text = f"the file server {below.server} does not respond: {entry.sign.text}"
             yield Fault(Look.KERNEL_LOG, INACCESSIBLE, Reason.SERVER_NOT_RESPONDING, text, below.boot)

@@ -1,5 +1,7 @@
 """What all looks together say of volumes: the loud cases, each with its one incident, and who stays quiet."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -661,6 +663,47 @@ def transport(node: Node, *, connects: int, sent: int, received: int) -> None:
         f"device nas:/export mounted on {point} with fstype nfs4 statvers=1.1\n"
         f"\txprt:\ttcp 0 0 {connects} 0 24 {sent} {received} 0 150 0 2 0 0"
     )
+
+
+def share_node(*, statfs: bool = True) -> Node:
+    node = Node()
+    node.volume(number="0:60", kind="cifs", source="//nas/share", statfs=statfs)
+    node.look(2)
+    node.print(r"CIFS: VFS: \\nas has not responded in 180 seconds. Reconnecting...")
+    return node
+
+
+def asked(node: Node, *, statfs: bool) -> None:
+    node.uses[:] = [replace(use, statfs=statfs) for use in node.uses]
+
+
+def test_a_cifs_server_is_down_until_it_answers_the_driver() -> None:
+    """One line says so, however long it lasts, and none that it is back."""
+    node = share_node()
+    asked(node, statfs=False)
+    assert said(node.look_for(75)["data"]) == ["Inaccessible/ServerNotResponding"]
+    assert said(node.look_for(7200)["data"]) == ["Inaccessible/ServerNotResponding"]
+    node.restart(remembered(node.look(), node.uses, node.now))
+    node.log[:] = ["<6>[ 9000.000000] the ring has wrapped"]
+    assert said(node.look_for(7200)["data"]) == ["Inaccessible/ServerNotResponding"]
+    asked(node, statfs=True)
+    assert said(node.look()["data"]) == []
+    asked(node, statfs=False)
+    assert said(node.look()["data"]) == []
+
+
+def test_a_cifs_server_that_answers_the_driver_is_not_told_and_the_line_is_soon_of_the_past() -> None:
+    node = share_node()
+    for _ in range(70):
+        assert said(node.look()["data"]) == []
+    asked(node, statfs=False)
+    assert said(node.look_for(75)["data"]) == []
+
+
+def test_of_a_cifs_server_that_the_driver_never_asked_the_line_expires() -> None:
+    node = share_node(statfs=False)
+    assert said(node.look_for(75)["data"]) == ["Inaccessible/ServerNotResponding"]
+    assert said(node.look_for(900)["data"]) == []
 
 
 def test_what_a_disks_name_said_before_the_device_came_is_of_another_disk() -> None:
