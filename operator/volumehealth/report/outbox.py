@@ -201,12 +201,20 @@ class Outbox:
         return tuple(self._dues.get(ref, {}).values())
 
     def waiting(self, ref: ClaimRef, health: ClaimHealth) -> frozenset[Fact]:
-        """Return the turns that wait for the record and that a record of this health shows."""
+        """Return the turns that wait for the record and that a record of this health shows.
+
+        One that shows the end of an episode shows that it began.
+        """
         facts = self._unrecorded.get(ref)
         if not facts:
             return frozenset()
         present = {episode_of(health.uid, finding) for finding in health.findings}
-        return frozenset(fact for fact in facts if (fact.edge is Edge.ABNORMAL) == (fact.episode in present))
+        over = {fact.episode for fact in facts if fact.edge is Edge.NORMAL} - present
+        return frozenset(
+            fact
+            for fact in facts
+            if fact.episode in over or (fact.edge is Edge.ABNORMAL and fact.episode in present)
+        )
 
     def recorded(self, ref: ClaimRef, facts: frozenset[Fact]) -> None:
         """The record on the server shows these turns now."""

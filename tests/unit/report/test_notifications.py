@@ -534,3 +534,18 @@ async def test_what_comes_while_a_round_goes_on_is_sent_after_it_and_not_with_th
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
+
+
+@pytest.mark.looptime
+async def test_an_end_is_not_sent_before_the_beginning_where_the_record_could_not_be_written_between(
+    tmp_path: Path,
+) -> None:
+    """An etcd that is full takes no writes: the receiver's last word was that the volume is bad."""
+    world = World(tmp_path)
+    world.check(came(CLAIM), recorded=False)
+    over = went(CLAIM)
+    world.check(over, recorded=False)
+    world.outbox.recorded(CLAIM.ref, world.outbox.waiting(CLAIM.ref, over.healths[CLAIM.ref]))
+    await world.live()
+    sent = [one["type"] for one in world.receiver.messages]
+    assert sent == ["dev.volumehealth.abnormal", "dev.volumehealth.normal"]
