@@ -6,7 +6,14 @@ from typing import Any
 
 import click
 
-from volumehealth.cli.options import cluster_options, csi_options, form_option, log_options, option
+from volumehealth.cli.options import (
+    cluster_options,
+    csi_options,
+    form_option,
+    log_options,
+    namespace_of_operator,
+    option,
+)
 from volumehealth.logs import configure_logs
 from volumehealth.settings import parse_settings
 
@@ -15,6 +22,7 @@ from volumehealth.settings import parse_settings
 @click.option(
     "-f", "--filename", metavar="FILE", help="A VolumeHealthPolicy. Default: every bound CSI claim."
 )
+@namespace_of_operator
 @cluster_options
 @csi_options
 @form_option
@@ -23,7 +31,13 @@ from volumehealth.settings import parse_settings
 @option("--wait", "CHECK_WAIT", "Seconds to wait for drivers at most. Default: 60.", metavar="SECONDS")
 @log_options
 def check(
-    filename: str | None, output: str, explain: str | None, junit: str | None, wait: str | None, **flags: Any
+    filename: str | None,
+    output: str,
+    explain: str | None,
+    junit: str | None,
+    wait: str | None,
+    operator_namespace: str,
+    **flags: Any,
 ) -> None:
     """Check once: read-only, nothing installed, no CRD needed.
 
@@ -34,7 +48,7 @@ def check(
     """
     if flags.get("log_level") is None:
         flags["log_level"] = "error"
-    settings = parse_settings(flags)
+    settings = parse_settings(flags | {"namespace": operator_namespace})
     configure_logs(log_format=settings.log_format, level=settings.log_level)
     from volumehealth.oneshot.check import Question, parse_question, run  # after the flags: heavy
 
@@ -42,9 +56,9 @@ def check(
     result = asyncio.run(run(settings, question))
     from volumehealth.cli.checkoutput import show
 
+    click.echo(show(result, output, width=shutil.get_terminal_size().columns), nl=False)
     if junit is not None:
         from volumehealth.cli.junit import write_junit
 
         write_junit(result.result, junit)
-    click.echo(show(result, output, width=shutil.get_terminal_size().columns), nl=False)
     raise SystemExit(result.exit_status)

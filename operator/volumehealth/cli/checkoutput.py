@@ -34,6 +34,7 @@ def _data(found: OneCheck) -> dict[str, Any]:
         "status": dict(found.status),
         "drivers": _drivers(found),
         "unhealthy": [_row(*one) for one in _findings(found)],
+        "notRead": list(found.not_read),
     }
     if found.explained:
         data["explained"] = camel_case(found.explained)
@@ -80,7 +81,7 @@ def _overview(found: OneCheck) -> str:
     if rows:
         table = Table(box=None, pad_edge=False, header_style="")
         for name in rows[0]:
-            table.add_column(name.upper(), overflow="fold" if name == "message" else "ellipsis")
+            table.add_column(name.upper(), overflow="fold")
         for row in rows[:_MOST_ROWS]:
             table.add_row(*row.values())
         out.print(table)
@@ -99,6 +100,12 @@ def _overview(found: OneCheck) -> str:
     for line in found.status.get("summary", ()):
         if "kubectl get v" not in line:  # no records are written by this command
             out.print(line, soft_wrap=True)
+    if found.not_read:
+        names = ", ".join(found.not_read)
+        out.print(
+            f"NOT READ  your rights do not show {names}: what these say of claims is not in here",
+            soft_wrap=True,
+        )
     return _text(out)
 
 

@@ -248,6 +248,11 @@ class ClusterView:
         """Tell whether a resource (`nodes`) is followed: asked for, there, read once, and ours to read."""
         return any(one.name == resource and one.synced and not one.absent for one in self._reflectors)
 
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Name the resources that we may not read and do without."""
+        return tuple(one.name for one in self._reflectors if one.absent and one.refused)
+
     def subscribe_pods(self) -> Changes:
         """Return a consumer's own account of the claims whose Pods change from now on."""
         changes = Changes()

@@ -153,6 +153,7 @@ class Reflector(Generic[Item, Row]):
     Attributes:
         synced: the whole list was read at least once, or the resource does not exist.
         absent: the resource does not exist (its CRD is not installed), or we may not read it and can do without.
+        refused: when it was last absent, we were not allowed to read it.
         confirmed, confirmed_at: when it was last known to be current, by the monotonic and by the wall clock;
             before it is synced, when following began.
         error: what went wrong last; empty while it is followed.
@@ -192,6 +193,7 @@ class Reflector(Generic[Item, Row]):
         self._missing_since: float | None = None
         self.synced = False
         self.absent = False
+        self.refused = False
         self.confirmed = clock.monotonic()
         self.confirmed_at = clock.now()
         self.error = ""
@@ -432,6 +434,7 @@ class Reflector(Generic[Item, Row]):
     async def _not_there(self, error: errors.ApiError) -> None:
         """There are no such objects for us, and that is no failure."""
         self._version = ""
+        self.refused = isinstance(error, errors.Forbidden)
         if not self.absent:
             log.info("not there", extra={"resource": self.name, "why": str(error)})
         self._confirm(listed=True, absent=True)

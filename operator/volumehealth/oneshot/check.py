@@ -67,11 +67,13 @@ class OneCheck:
         result: of the pipeline.
         status: as a policy's status would tell it.
         explained: what is known of the claim to explain; None for the overview.
+        not_read: resources that may not be read: what they say of claims is not in the result.
     """
 
     result: CheckResult
     status: Mapping[str, Any]
     explained: Explanation | None
+    not_read: tuple[str, ...] = ()
 
     @property
     def exit_status(self) -> int:
@@ -271,4 +273,4 @@ def _explain(question: Question, view: ClusterView, pipeline: Pipeline, policy: 
 def _result(result: CheckResult, view: ClusterView, explained: Explanation | None) -> OneCheck:
     problems = tuple(find_problems(result, view.pods_of))
     result = replace(result, problems=problems)
-    return OneCheck(result, render_status(result, problems, {}), explained)
+    return OneCheck(result, render_status(result, problems, {}), explained, view.refused)

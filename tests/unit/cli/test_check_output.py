@@ -4,12 +4,15 @@ import json
 from dataclasses import replace
 
 import pytest
+from click.testing import CliRunner
 
 from support.health import make_claim, make_driver, make_finding, make_health, make_result
 from unit.report.scenes import SCENES, status_of
+from volumehealth.cli.check import check
 from volumehealth.cli.checkoutput import show
 from volumehealth.judge.result import CheckResult
-from volumehealth.oneshot.check import OneCheck
+from volumehealth.oneshot.check import OneCheck, Question
+from volumehealth.settings import Settings
 
 CLAIM = make_claim()
 DEAD = "unix:///run/dead.sock"
@@ -37,6 +40,35 @@ def test_an_endpoint_that_never_answered_is_printed_and_is_not_healthy() -> None
     assert f"endpoint {DEAD}: no answer" in show(found, "table")
     assert any(DEAD in one["message"] for one in json.loads(show(found, "json"))["status"]["conditions"])
     assert found.exit_status == 3
+
+
+def test_what_may_not_be_read_is_named() -> None:
+    """Agents' reports that were out of sight made every claim as healthy as its driver said."""
+    found = replace(check_of(SCENES["all_healthy"]()), not_read=("volumehealthreports", "leases"))
+    assert "NOT READ  your rights do not show volumehealthreports, leases" in show(found, "table")
+    assert json.loads(show(found, "json"))["notRead"] == ["volumehealthreports", "leases"]
+    assert "NOT READ" not in show(check_of(SCENES["all_healthy"]()), "table")
+
+
+def test_no_name_of_an_unhealthy_claim_is_cut() -> None:
+    claim = make_claim("data-" * 40 + "0", namespace="team-" * 12 + "a")
+    found = check_of(make_result([(claim, make_health(claim, make_finding()))]))
+    assert "…" not in show(found, "table")
+
+
+def test_the_agents_are_looked_for_where_the_operator_is_said_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looked for their Leases where it ran itself: all were dead, and the claims not monitored."""
+    asked: list[Settings] = []
+
+    async def run(settings: Settings, _: Question) -> OneCheck:
+        asked.append(settings)
+        return check_of(SCENES["all_healthy"]())
+
+    monkeypatch.setattr("volumehealth.oneshot.check.run", run)
+    monkeypatch.setattr("volumehealth.cli.check.configure_logs", lambda **_: None)
+    assert CliRunner().invoke(check, ["--operator-namespace=ops"]).exit_code == 0
+    assert CliRunner().invoke(check, ["--junit=/nonexistent/x"]).output.startswith("driver ")
+    assert [one.namespace for one in asked] == ["ops", "volumehealth-system"]
 
 
 def test_an_endpoint_that_never_answered_hides_no_unhealthy_claim() -> None:

@@ -462,6 +462,7 @@ async def test_what_may_not_be_read_is_done_without_until_it_may(collection: Any
     async with follow(dispensable=1, absent=10) as (shelf, reflector):
         await until(lambda: reflector.absent)
         assert reflector.synced, "nobody waits for it"
+        assert reflector.refused
         news = shelf.news
         await asyncio.sleep(60)
         assert shelf.news == news, "that it is still not there is no news"
