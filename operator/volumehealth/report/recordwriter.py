@@ -192,7 +192,7 @@ class RecordWriter(Output):
         """A policy is gone: remove its records, unless another one takes over their claims in this moment."""
         self._agenda.forget(policy.name)
         for ref in [ref for ref, holder in self._holders.items() if holder == policy.name]:
-            self._remove(ref, policy.name, _NEW_OWNER)
+            self._remove(ref, policy.name, _NEW_OWNER, left=True)
 
     def sweep(self, records: Mapping[ClaimRef, StoredRecord], policies: Collection[str]) -> None:
         """Once all policies are known: remove records of policies that are gone, and those that nobody wants."""
@@ -275,8 +275,10 @@ class RecordWriter(Output):
         owner = self._owner_of(ref)
         if not gone and owner is not None and owner != policy:
             self._hold(ref, owner)
+        elif gone or owner == policy:
+            self._remove(ref, policy, 0)
         else:
-            self._remove(ref, policy, 0 if gone or owner == policy else HAND_OVER_SECONDS)
+            self._remove(ref, policy, HAND_OVER_SECONDS, left=True)
 
     def _compare(self, ref: ClaimRef, *, trusted: bool) -> None:
         """Write a record if the server has another one; otherwise its turns may be told."""
@@ -383,8 +385,15 @@ class RecordWriter(Output):
             _key(ref), make, kind=KIND, priority=Priority.RECORD, flow=policy, on_done=done, delay=delay
         )
 
-    def _remove(self, ref: ClaimRef, policy: str, delay: float) -> None:
-        """Delete a record, unless another policy owns its claim when the time has come."""
+    def _remove(self, ref: ClaimRef, policy: str, delay: float, *, left: bool = False) -> None:
+        """Delete a record, unless another policy owns its claim when the time has come.
+
+        Args:
+            ref: of the record.
+            policy: the name of the one that it is of; empty if that is not known.
+            delay: seconds until then.
+            left: whether the claim left that policy: then it may be back, or one that was made anew has that name.
+        """
         self._wanted.pop(ref, None)
         self._holders.pop(ref, None)
         self._failed.discard(ref)
@@ -394,7 +403,7 @@ class RecordWriter(Output):
             if ref in self._wanted:
                 return None
             owner = self._owner_of(ref)
-            if owner is not None and owner != policy and policy:
+            if owner is not None and policy and (left or owner != policy):
                 self._hold(ref, owner)
                 return None
             return Write("DELETE", _path(ref))

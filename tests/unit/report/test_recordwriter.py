@@ -428,6 +428,24 @@ async def test_a_record_goes_with_its_claim_to_the_next_policy_however_late_that
     assert world.api.objects[PATH]["status"]["policy"] == "other"
 
 
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_a_record_stays_if_its_claim_is_back_however_late_its_policy_looks(
+    world: World, deleted: bool
+) -> None:
+    """Faults C7: relabelled away and back, or its policy made anew under the same name: it was gone until the next check."""
+    await world.check()
+    if deleted:
+        world.records.forget(make_policy())
+    else:
+        await world.keep(make_result([], others=[CLAIM]))
+    world.owners[CLAIM.ref] = "storage"
+    await world.write(seconds=600)
+    assert world.api.count("DELETE") == 0
+    await world.check()
+    await world.keep(make_result([], others=[CLAIM]))  # its policy has no use for it
+    assert PATH not in world.api.objects
+
+
 async def test_a_record_that_goes_to_a_policy_that_has_no_use_for_it_is_removed_by_that(world: World) -> None:
     await world.check()
     world.owners[CLAIM.ref] = "other"
