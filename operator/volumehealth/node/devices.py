@@ -80,7 +80,7 @@ class Block:
         start, size: in sectors of 512 bytes; `start` is 0 for a whole disk.
         stat: the fields of its `stat` file (Documentation/block/stat.rst).
         started: requests that its driver has begun: reads and writes; only read if anything waits.
-        counted: whether the kernel counts I/O of it (`queue/iostats`).
+        counted: whether the kernel counts I/O of it, as `queue/iostats` says: a driver may count all the same.
         sequence: `diskseq`, another one for each disk that had this name; empty before 5.15.
         inode: of its directory in sysfs.
         below: the devices it consists of.
@@ -245,7 +245,12 @@ def gather_block(
     whole = path.rpartition("/")[0] if partition else path
     disk = name_of(whole)
     own = frozenset(files.names(whole)) if partition else entries
-    stat = _numbers(read_or(files, f"{path}/stat"))
+    counted = read_or(files, f"{whole}/queue/iostats", "1") != "0"
+    places = [path]
+    if not counted and not partition and (paths := _nvme_paths(files, path)):
+        # Before Linux 6.5 only the paths to a namespace are counted.
+        places, counted = paths, any(read_or(files, f"{one}/queue/iostats", "1") != "0" for one in paths)
+    stat = _added(files, places, "stat")
     waits = len(stat) > WAITING and stat[WAITING] > 0
     return Block(
         name=name,
@@ -254,8 +259,8 @@ def gather_block(
         start=number_or(files, f"{path}/start") if partition else 0,
         size=number_or(files, f"{path}/size"),
         stat=stat,
-        started=_pair(_numbers(read_or(files, f"{path}/inflight"))) if waits else (0, 0),
-        counted=read_or(files, f"{whole}/queue/iostats", "1") != "0",
+        started=_pair(_added(files, places, "inflight")) if waits else (0, 0),
+        counted=counted,
         sequence=read_or(files, f"{whole}/diskseq") if "diskseq" in own else "",
         inode=files.inode(path),
         below=(disk,) if partition else _below(files, path, entries),
@@ -310,21 +315,26 @@ def _parts(files: NodeFiles, path: str, entries: frozenset[str]) -> tuple[Part, 
 
 def _nvme(files: NodeFiles, path: str) -> tuple[Part, ...]:
     """Find the controllers that carry a namespace: its parent, or of a multipath head those that show a path of it."""
-    parent, _, name = path.rpartition("/")
+    parent = path.rpartition("/")[0]
     owner = parent.rpartition("/")[2]
     if _NVME_CONTROLLER.fullmatch(owner):
         return _controller(files, parent, owner)
+    places = dict.fromkeys(one.rpartition("/")[0] for one in _nvme_paths(files, path))
+    return tuple(part for place in places for part in _controller(files, place, place.rpartition("/")[2]))
+
+
+def _nvme_paths(files: NodeFiles, path: str) -> list[str]:
+    """Return the directories of the paths to a namespace; none of a device that is no multipath head of NVMe."""
+    parent, _, name = path.rpartition("/")
     head = _NVME_HEAD.fullmatch(name)
-    if head is None:
-        return ()
+    if head is None or _NVME_CONTROLLER.fullmatch(parent.rpartition("/")[2]):
+        return []
     path_name = re.compile(rf"nvme{head['subsystem']}c\d+n{head['namespace']}")
-    found: list[Part] = []
-    for entry in names_or(files, parent):
-        if _NVME_CONTROLLER.fullmatch(entry):
-            place = f"/sys/class/nvme/{entry}"
-            if any(path_name.fullmatch(one) for one in names_or(files, place)):
-                found += _controller(files, place, entry)
-    return tuple(found)
+    controllers = (entry for entry in names_or(files, parent) if _NVME_CONTROLLER.fullmatch(entry))
+    places = (f"/sys/class/nvme/{entry}" for entry in controllers)
+    return [
+        f"{place}/{one}" for place in places for one in names_or(files, place) if path_name.fullmatch(one)
+    ]
 
 
 def _controller(files: NodeFiles, place: str, name: str) -> tuple[Part, ...]:
@@ -351,6 +361,12 @@ def _numbers(text: str) -> tuple[int, ...]:
     if len(text) < _LINE and _DIGITS.fullmatch(text):  # as the kernel prints it
         return tuple(map(int, text.split()))
     return tuple(int(field) for field in text.split() if is_number(field))
+
+
+def _added(files: NodeFiles, places: list[str], name: str) -> tuple[int, ...]:
+    """Read a file of numbers in one directory, or add up those of several."""
+    read = [numbers for place in places if (numbers := _numbers(read_or(files, f"{place}/{name}")))]
+    return read[0] if len(read) == 1 else tuple(map(sum, zip(*read, strict=False)))
 
 
 def _pair(numbers: tuple[int, ...]) -> tuple[int, int]:

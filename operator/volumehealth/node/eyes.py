@@ -167,7 +167,7 @@ class Eyes:
         self._kernel = kernel
         self._earlier = {uid: tuple(said) for uid, said in (earlier or {}).items()}
         self._mounts = MountWatch(kubelet)
-        self._stalls = StallWatch()
+        self._stalls = StallWatch(kernel)
         self._states = StateWatch()
         self._counters = CounterWatch(kernel)
         self._servers = ServerWatch()

@@ -4,6 +4,7 @@
 counts is that something waits (field 9) at every look while nothing was completed (fields 1, 5, 12, 16).
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,6 +14,10 @@ _COMPLETED = (0, 4, 11, 15)
 """Reads, writes, discards and flushes that were completed: fields 1, 5, 12 and 16 of `stat`."""
 _TICKS = (3, 7, 14, 16)
 """Milliseconds that these took: fields 4, 8, 15 and 17."""
+_FAMILY = re.compile(r"dm(?=-\d)|md(?=\d|_)|drbd(?=\d)|bcache(?=\d)")
+_OBEYS = {"dm": (6, 4), "md": (5, 14), "drbd": (99, 0), "bcache": (99, 0)}
+"""Since which kernel a driver that takes bios looks at `queue/iostats`: before, it is 0 unless somebody sets it, and the driver
+counts whatever it is."""
 _LATE = 2.0
 """A look that comes after so many intervals says nothing of the time between: the node was paused, or its clock."""
 _LEAST_REQUESTS = 5
@@ -64,10 +69,17 @@ class _Watch:
 
 
 class StallWatch:
-    """Compares looks at devices."""
+    """Compares looks at devices.
 
-    def __init__(self) -> None:
+    Args:
+        kernel: major and minor number of the running kernel.
+    """
+
+    def __init__(self, kernel: tuple[int, int]) -> None:
+        self._kernel = kernel
         self._watches: dict[str, _Watch] = {}
+        self._uncounted: dict[str, Block] = {}
+        self._counting: dict[str, Block] = {}
 
     def look(self, block: Block, *, now: float, interval: float) -> Counted:
         """Take the counters of a device.
@@ -77,7 +89,7 @@ class StallWatch:
             now: monotonic seconds.
             interval: seconds between looks as they are planned.
         """
-        if not block.counted or len(block.stat) <= WAITING:
+        if len(block.stat) <= WAITING or not (block.counted or self._counts_all_the_same(block)):
             self._watches.pop(block.name, None)
             return Counted(blind=True)
         known = self._watches.get(block.name)
@@ -107,14 +119,30 @@ class StallWatch:
             wrote=known.wrote,
         )
 
+    def _counts_all_the_same(self, block: Block) -> bool:
+        """Tell whether a device is counted although `queue/iostats` is 0, as it was for drivers that do not look at it."""
+        known = self._counting.get(block.name)
+        if known is not None and _same(known, block):
+            return True
+        before = self._uncounted.get(block.name)
+        self._uncounted[block.name] = block
+        moved = before is not None and _same(before, block) and not _unmoved(before, block, Kind.ALL)
+        family = _FAMILY.match(block.name)
+        never = family is not None and self._kernel < _OBEYS.get(family[0], (0, 0))
+        if moved or block.stat[WAITING] > 0 or (never and _sum(block.stat, _COMPLETED) > 0):
+            self._counting[block.name] = block
+            return True
+        return False
+
     def pause(self, name: str) -> None:
         """Begin anew with a device: what it does now says nothing (it is suspended on purpose)."""
         self._watches.pop(name, None)
 
     def keep(self, names: frozenset[str]) -> None:
         """Forget all but these devices."""
-        for name in self._watches.keys() - names:
-            del self._watches[name]
+        for table in (self._watches, self._uncounted, self._counting):
+            for name in table.keys() - names:
+                del table[name]
 
 
 def _same(before: Block, now: Block) -> bool:

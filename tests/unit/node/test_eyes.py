@@ -89,6 +89,40 @@ def test_without_counters_of_the_device_nothing_is_proven() -> None:
     assert "iostats" in sight.missing
 
 
+def logical_node(kernel: tuple[int, int], name: str = "dm-3", *, reads: int = 10) -> Node:
+    node = Node(kernel=kernel)
+    node.files.disk("sda", "8:0")
+    path = node.files.disk(name, "253:3", below=["sda"])
+    node.files.write(f"{path}/queue/iostats", 0)
+    node.files.count(name, reads=reads, writes=0)
+    node.files.ext4(name)
+    node.volume(number="253:3", source=f"/dev/{name}")
+    return node
+
+
+@pytest.mark.parametrize(
+    ("kernel", "name"), [((4, 18), "dm-3"), ((6, 1), "dm-3"), ((5, 10), "md3"), ((6, 18), "drbd1003")]
+)
+def test_a_driver_that_counts_whatever_is_asked_for_is_counted(kernel: tuple[int, int], name: str) -> None:
+    """Drivers that take bios had `queue/iostats` 0 from the start, and counted."""
+    node = logical_node(kernel, name)
+    assert node.look(2)["data"].healthy
+    node.files.count(name, reads=10, writes=0, waiting=3, started="0 3")
+    assert said(node.look_for(90)["data"]) == ["Inaccessible/IOStalled"]
+    node.files.count(name, reads=10, writes=3)
+    assert said(node.look()["data"]) == []
+
+
+@pytest.mark.parametrize("reads", [0, 10])
+def test_a_device_is_counted_once_its_counters_are_seen_to_move(reads: int) -> None:
+    node = logical_node((6, 18), reads=reads)
+    assert "iostats" in node.look(3)["data"].missing
+    node.files.count("dm-3", reads=reads + 1, writes=0)
+    assert node.look(2)["data"].healthy
+    node.files.renumber("/sys/devices/virtual/block/dm-3", 9)
+    assert "iostats" in node.look(3)["data"].missing
+
+
 @pytest.mark.parametrize("kind", ["overlay", "tmpfs", "9pfs"])
 def test_what_the_node_cannot_see_is_never_accused_and_never_healthy(kind: str) -> None:
     node = Node()
@@ -508,6 +542,29 @@ def nvme_node() -> Node:
     node.files.ext4("nvme0n1")
     node.volume(number="259:0", source="/dev/nvme0n1")
     return node
+
+
+def test_a_namespace_of_nvme_is_counted_by_its_paths_before_linux_6_5() -> None:
+    node = nvme_node()
+    node.files.write("/sys/devices/virtual/nvme-subsystem/nvme-subsys0/nvme0n1/queue/iostats", 0)
+    node.files.count("nvme0n1", reads=0, writes=0, ticks=0)
+    paths = [f"/sys/devices/fabrics/nvme{number}/nvme0c{number}n1" for number in (0, 1)]
+
+    def count(*numbers: tuple[int, int]) -> None:
+        for path, (writes, waiting) in zip(paths, numbers, strict=True):
+            node.files.write(f"{path}/stat", f"10 0 80 5 {writes} 0 160 5 {waiting} 9 9 0 0 0 0 0 0")
+            node.files.write(f"{path}/inflight", f"0 {waiting}")
+
+    count((5, 0), (7, 0))
+    assert node.look(2)["data"].healthy
+    count((5, 0), (7, 2))
+    assert said(node.look_for(90)["data"]) == ["Inaccessible/IOStalled"]
+    count((6, 0), (7, 2))
+    assert said(node.look()["data"]) == []
+    for path in paths:
+        node.files.write(f"{path}/queue/iostats", 0)
+    count((6, 0), (7, 0))
+    assert "iostats" in node.look(2)["data"].missing
 
 
 def test_an_nvme_controller_that_stays_away_is_a_path_and_the_last_one_the_device() -> None:
