@@ -16,10 +16,12 @@ from volumehealth.errors import ApiError
 from volumehealth.kube.bodies import read_body
 from volumehealth.kube.writes import Outcome, Result, Write, WriteQueue
 from volumehealth.model.clock import Clock, moment_of, rfc3339
+from volumehealth.model.ids import ClaimRef
 from volumehealth.model.vocabulary import COMPONENT, EventReason
 from volumehealth.report.priorities import Priority
 
 _LONGEST_NAME = 253
+_NO_CLAIM = ClaimRef("", "")
 _MOST_COUNTED = 1_000_000_000
 """The API server takes a count of 32 bits."""
 _MERGE_PATCH = "application/merge-patch+json"
@@ -61,6 +63,7 @@ class EventDraft:
         identity: with the object's uid and the reason it makes the Event's name.
         message: builds the sentence when it is sent.
         action: the Event's `action`, in CamelCase.
+        claim, node: whose finding it tells, and on which node, for silences; empty if it tells of none.
     """
 
     about: About
@@ -68,6 +71,8 @@ class EventDraft:
     identity: str
     message: Callable[[], str]
     action: str
+    claim: ClaimRef = _NO_CLAIM
+    node: str = ""
 
     @property
     def namespace(self) -> str:

@@ -376,8 +376,12 @@ class EventWriter(Output):
             priority=priority,
             on_end=on_end,
             paced=paced,
-            wanted=lambda: not line.dropped,
+            wanted=lambda: not line.dropped and not self._is_silenced(draft, result),
         )
+
+    def _is_silenced(self, draft: EventDraft, result: CheckResult) -> bool:
+        """Tell whether a silence has begun since an Event was wanted: it may have waited for long."""
+        return result.silences.of(draft.claim, draft.node, self._clock.now()) is not None
 
     # ---- recoveries ----
 
@@ -611,6 +615,8 @@ def _found_on_claim(claim: Claim, finding: Finding, episode: Episode, users: Seq
         episode.text,
         lambda: messages.found_on_claim(finding, claim.driver, claim.ref, users),
         TransitionKind.FOUND,
+        claim.ref,
+        finding.node,
     )
 
 
@@ -621,6 +627,8 @@ def _found_on_pod(claim: Claim, finding: Finding, episode: Episode, pod: Pod) ->
         f"{claim.uid}|{episode.text}",
         lambda: messages.found_on_pod(finding, claim.driver, claim.ref),
         TransitionKind.FOUND,
+        claim.ref,
+        finding.node,
     )
 
 
@@ -631,6 +639,8 @@ def _cleared(about: About, claim: Claim, due: Due, episode: Episode) -> EventDra
         f"{claim.uid}|{episode.text}",
         lambda: messages.cleared(due.finding, claim.ref, at=due.time, remaining=due.remaining),
         TransitionKind.RECOVERED,
+        claim.ref,
+        due.finding.node,
     )
 
 

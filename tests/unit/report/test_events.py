@@ -580,3 +580,31 @@ async def test_a_silence_that_is_written_during_an_outage_reminds_nobody(world: 
         await world.check(world.result(BAD, silences=silenced(24)))
     (event,) = world.api.events(about=PVC)
     assert event["count"] == 1
+
+
+@pytest.mark.parametrize("recovers", [False, True])
+async def test_what_waits_to_be_written_when_a_silence_begins_is_not_written_while_it_holds(
+    world: World, recovers: bool
+) -> None:
+    """An outage of the API server, or a mass incident, makes Events wait for minutes."""
+    asked: dict[ClaimRef, SilenceAsked] = {}
+    quiet = Silences(asked, {CLAIM.ref: CLAIM}, {}, {})
+    world.pods = [make_pod()]
+    if recovers:
+        await world.check(world.result(BAD, turns=[found(CLAIM, FINDING)], silences=quiet))
+        state = (CLAIM, make_health(CLAIM, recovered=START))
+        world.publish(world.result(state, turns=[cleared(CLAIM, FINDING)], silences=quiet))
+    else:
+        state = BAD
+        world.publish(world.result(state, turns=[found(CLAIM, FINDING)], silences=quiet))
+    reason = "VolumeConditionNormal" if recovers else "VolumeConditionAbnormal"
+    asked[CLAIM.ref] = SilenceAsked("2026-11-23T04:02:11Z", "", "uid")
+    for _ in range(3):
+        await world.write()
+        world.clock.advance(minutes=10)
+        world.publish(world.result(state, silences=quiet))
+    assert world.api.events(reason) == []
+    world.clock.advance(hours=1)
+    for _ in range(3):
+        await world.check(world.result(state, silences=quiet))
+    assert [event["count"] for event in world.api.events(reason)] == [1, 1]
