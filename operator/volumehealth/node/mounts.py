@@ -22,7 +22,8 @@ _READ_ONLY_KINDS = frozenset({"iso9660", "squashfs", "erofs", "cramfs", "romfs"}
 _KUBELETS_OWN = re.compile(
     r"(?:^|/)(?:plugins/kubernetes\.io/csi/(?:[^/]+/[0-9a-f]{64}|pv/[^/]+)/globalmount"
     r"|plugins/kubernetes\.io/csi/volumeDevices/(?:staging|publish)/[^/]+"
-    r"|pods/[^/]+/volumes/kubernetes\.io~csi/[^/]+/mount)(?:/|$)"
+    r"|plugins/kubernetes\.io/local-volume/mounts/[^/]+"
+    r"|pods/[^/]+/volumes/(?:kubernetes\.io~csi/[^/]+/mount|kubernetes\.io~local-volume/[^/]+))(?:/|$)"
 )
 """Directories that a kubelet makes for a volume to be mounted on, as they look from their own filesystem's root: who
 mounts from there has the node's disk, because the volume itself was not mounted."""

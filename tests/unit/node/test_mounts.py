@@ -167,6 +167,8 @@ def test_a_directory_that_a_server_must_be_asked_for_again_is_not_removed(kind: 
         f"{KUBELET}/plugins/kubernetes.io/csi/ebs.csi.aws.com/{SHA}/globalmount/vol-1",
         f"/plugins/kubernetes.io/csi/ebs.csi.aws.com/{SHA}/globalmount",
         "/var/lib/kubelet/plugins/kubernetes.io/csi/pv/pvc-data/globalmount",
+        f"{KUBELET}/plugins/kubernetes.io/local-volume/mounts/pv-1",
+        f"{KUBELET}/pods/1-2/volumes/kubernetes.io~local-volume/pv-1",
         f"/mnt/docker/volumes/x/_data{KUBELET}/plugins/kubernetes.io/csi/d/{SHA}/globalmount",
     ],
 )
@@ -186,6 +188,7 @@ def test_a_directory_of_the_kubelet_is_no_volume(root: str) -> None:
         "/var/lib/kata-storage/x",
         "/globalmount",
         "/data/plugins/kubernetes.io",
+        "/mnt/disks/local-volume/mounts/pv-1",
     ],
 )
 def test_other_directories_are_what_the_driver_wants(root: str) -> None:
