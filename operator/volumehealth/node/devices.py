@@ -21,6 +21,8 @@ _DIGITS = re.compile(r"[0-9 ]*")
 _LINE = 400
 _SESSION = re.compile(r"/(session\d+)/")
 _PORT = re.compile(r"/(rport-[\d:-]+)/")
+_PORT_GOOD = frozenset({"Online", "Marginal"})
+"""A port that is marginal (5.12+) loses frames: multipath prefers others, but I/O goes through it."""
 _SCSI = re.compile(r"/(\d+:\d+:\d+:\d+)/")
 _RBD = re.compile(r"rbd(\d+)")
 _NVME_HEAD = re.compile(r"nvme(?P<subsystem>\d+)n(?P<namespace>\d+)")
@@ -309,7 +311,7 @@ def _parts(files: NodeFiles, path: str, entries: frozenset[str]) -> tuple[Part, 
     if port := _PORT.search(path):
         state = read_or(files, f"/sys/class/fc_remote_ports/{port[1]}/port_state")
         if state:
-            found.append(Part("Fibre Channel port", port[1], state, good=state == "Online"))
+            found.append(Part("Fibre Channel port", port[1], state, good=state in _PORT_GOOD))
     return tuple(found)
 
 

@@ -354,6 +354,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], _Reader], ...] = tuple(
             rf"nvme {_DEV}: (?:Removing after probe failure status|Disabling device after reset failure): -?\d+",
             _device(Says.GONE, About.CONTROLLER),
         ),
+        # its multipath head has no block line
+        (rf"block {_DEV}: no available path - failing I/O", _device(Says.IO_ERROR, About.DISK)),
         # -- device mapper
         (
             r"device-mapper: multipath: (?:(?P<dev>\d+:\d+): )?Failing path (?P<path>\d+:\d+)\.",
@@ -385,6 +387,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], _Reader], ...] = tuple(
             rf"block {_DEV}: (?:Connection timed out|shutting down sockets)",
             _device(Says.IO_ERROR, About.DISK),
         ),
+        # it is set up anew on this node: what was said of it before was said of what it was then
+        (r"drbd (?P<dev>[^\s/:]+): Starting worker thread ", _device(Says.ATTACHED, About.RESOURCE)),
         (
             # one line tells all that changed: "role( Secondary -> Primary ) susp-io( no -> quorum )"
             rf"drbd {_DEV}: (?:[\w-]+\( \S+ -> \S+ \) ){{0,8}}?susp-io\( \S+ -> (?P<now>\S+) \)",

@@ -222,8 +222,13 @@ def _of_devices(book: Logbook, stack: Stack, below: Below, now: float) -> Iterat
         for entry in book.about(About.NUMBER, block.number):
             yield from _of_pool(entry, below)
         for part in block.parts:
-            for entry in book.about(About.CONTROLLER, part.name):
-                if entry.sign.says is Says.GONE and not part.good and len(block.parts) == 1:
+            for entry in book.about(About.CONTROLLER, part.name, after=below.after):
+                if (
+                    entry.last >= below.since
+                    and entry.sign.says is Says.GONE
+                    and not part.good
+                    and len(block.parts) == 1
+                ):
                     text = f"the controller {part.name} of the device {block.name} was removed: {entry.sign.text}"
                     yield Fault(Look.KERNEL_LOG, INACCESSIBLE, Reason.DEVICE_GONE, text)
 

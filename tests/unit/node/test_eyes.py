@@ -567,6 +567,52 @@ def test_a_namespace_of_nvme_is_counted_by_its_paths_before_linux_6_5() -> None:
     assert "iostats" in node.look(2)["data"].missing
 
 
+def test_a_controller_that_was_removed_before_the_volume_came_is_another_one() -> None:
+    node = Node()
+    place = "/sys/devices/pci0000:00/0000:00:1f.0/nvme/nvme1"
+    node.files.disk("nvme1n1", "259:1", place=place)
+    node.files.write(f"{place}/state", "live")
+    node.files.ext4("nvme1n1")
+    node.print("nvme nvme1: Removing after probe failure status: -19")
+    node.print("EXT4-fs (nvme1n1): mounted filesystem 1-2 r/w with ordered data mode.", level=6)
+    node.volume(number="259:1", source="/dev/nvme1n1")
+    node.look(2)
+    node.files.write(f"{place}/state", "resetting")
+    assert said(node.look(3)["data"]) == []
+    node.print("nvme nvme1: Disabling device after reset failure: -19")
+    assert said(node.look()["data"]) == ["Inaccessible/DeviceGone"]
+
+
+def test_a_replica_that_drbd_lost_is_of_the_past_once_the_resource_is_set_up_anew() -> None:
+    """Without a disk of its own, as it may be then, no line says that one is back."""
+    node = Node()
+    node.files.disk("drbd1000", "147:1000")
+    node.files.ext4("drbd1000")
+    node.volume(number="147:1000", source="/dev/drbd1000")
+    node.look(2)
+    node.print("drbd pvc-data/0 drbd1000: disk( UpToDate -> Failed )")
+    node.print("drbd pvc-data: susp-io( no -> quorum )")
+    assert said(node.look()["data"]) == ["Inaccessible/IOStalled"]
+    node.print("drbd pvc-data node-2: Starting sender thread (from drbdsetup [13926])")
+    assert said(node.look_for(3600)["data"]) == ["Inaccessible/IOStalled"]
+    node.print("drbd pvc-data: Starting worker thread (from drbdsetup [13925])")
+    assert said(node.look()["data"]) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [("Online", []), ("Marginal", []), ("Blocked", ["Inaccessible/DeviceOffline"])],
+)
+def test_a_port_of_fibre_channel_that_loses_frames_still_takes_io(state: str, expected: list[str]) -> None:
+    node = Node()
+    place = "/sys/devices/pci0000:00/host7/rport-7:0-1/target7:0:0/7:0:0:0/block"
+    node.files.disk("sda", "8:0", place=place)
+    node.files.write("/sys/class/fc_remote_ports/rport-7:0-1/port_state", state)
+    node.files.ext4("sda")
+    node.volume()
+    assert said(node.look_for(120)["data"]) == expected
+
+
 def test_an_nvme_controller_that_stays_away_is_a_path_and_the_last_one_the_device() -> None:
     node = nvme_node()
     assert node.look(2)["data"].healthy

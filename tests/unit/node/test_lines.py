@@ -223,6 +223,10 @@ ACCUSING = {
         About.DISK,
         "nvme0n1",
     ),
+    "block nvme0n1: no available path - failing I/O": (Says.IO_ERROR, About.DISK, "nvme0n1"),
+    "sd 2:0:0:0: [sdb] Attached SCSI disk": (Says.ATTACHED, About.DISK, "sdb"),
+    "sd 2:0:0:0: [sdb] Attached SCSI removable disk": (Says.ATTACHED, About.DISK, "sdb"),
+    "drbd pvc-1: Starting worker thread (from drbdsetup [13925])": (Says.ATTACHED, About.RESOURCE, "pvc-1"),
     "nvme nvme0: Removing after probe failure status: -19": (Says.GONE, About.CONTROLLER, "nvme0"),
     # device mapper
     "device-mapper: multipath: 253:3: Failing path 8:32.": (Says.PATH_FAILED, About.NUMBER, "253:3"),
