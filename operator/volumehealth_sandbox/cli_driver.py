@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import click
+import grpc
 
 from volumehealth.csi import types
 from volumehealth.csi.endpoint import parse_endpoint
@@ -25,6 +26,7 @@ _HEALTH = {types.VOLUME_CONDITION, types.LIST_VOLUME_HEALTH, types.GET_VOLUME_HE
 
 _FAULTS = {one.value: one for one in Fault}
 _HABITS = {one.value: one for one in Quirk}
+_CODES = [one.name for one in grpc.StatusCode if one is not grpc.StatusCode.OK]
 
 
 def _checked(context: click.Context, parameter: click.Parameter, address: str) -> str:
@@ -58,7 +60,13 @@ _endpoint = click.option(
     show_default=True,
     help="Which health calls it speaks: VolumeCondition, or those of CSI 1.13.",
 )
-@click.option("--volumes", default=0, show_default=True, help="How many volumes it starts with.")
+@click.option(
+    "--volumes",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="How many volumes it starts with.",
+)
 @click.option(
     "--volume-prefix",
     default="vol-",
@@ -66,7 +74,13 @@ _endpoint = click.option(
     help="What their handles begin with; a number follows.",
 )
 @click.option("--node-id", default="node-1", show_default=True, help="The node it runs on.")
-@click.option("--volume-size", default=GIBIBYTE, show_default=True, help="How large they are, in bytes.")
+@click.option(
+    "--volume-size",
+    type=click.IntRange(min=1),
+    default=GIBIBYTE,
+    show_default=True,
+    help="How large they are, in bytes.",
+)
 @click.option(
     "--kubelet-dir",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -116,6 +130,8 @@ def driver(
 
 def _mounts(kubelet: Path | None, disks: str | None) -> Mounts | None:
     if kubelet is None:
+        if disks:
+            raise click.UsageError("--disks needs --kubelet-dir")
         return None
     if not disks:
         return Filesystems()
@@ -164,10 +180,12 @@ def fault(
 @click.argument("kind", type=click.Choice(list(_HABITS)), metavar="KIND", required=False)
 @click.option("--method", "methods", multiple=True, help="An RPC, such as ListVolumes. Repeat for more.")
 @click.option("--volume", "volumes", multiple=True, help="A volume. Repeat for more.")
-@click.option("--fraction", default=1.0, help="Share of the volumes, if none are named.")
-@click.option("--count", type=int, help="A number; its meaning depends on KIND.")
-@click.option("--seconds", default=1.0, help="How long.")
-@click.option("--code", default="INTERNAL", help="gRPC status of an error.")
+@click.option(
+    "--fraction", type=click.FloatRange(0, 1), default=1.0, help="Share of the volumes, if none are named."
+)
+@click.option("--count", type=click.IntRange(min=0), help="A number; its meaning depends on KIND.")
+@click.option("--seconds", type=click.FloatRange(min=0), default=1.0, help="How long.")
+@click.option("--code", type=click.Choice(_CODES), default="INTERNAL", help="gRPC status of an error.")
 @click.option("--stop", is_flag=True, help="Behave again: in KIND, or in everything.")
 def misbehave(
     endpoint: str,

@@ -161,7 +161,10 @@ class Sandbox:
                     f"a sandbox is in {self.home} already; `volumehealth sandbox down` ends it"
                 )
             shutil.rmtree(self.home)
-        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise SandboxError(f"{self.home} cannot be made: {error.strerror}") from error
         if any(self.home.iterdir()):
             raise SandboxError(f"{self.home} is not empty and no sandbox; nothing is done to it")
         (self.home / _MARK).touch()

@@ -19,7 +19,7 @@ from volumehealth.kube.api import Api
 from volumehealth.model.masking import MASK, mask
 from volumehealth.model.vocabulary import API_VERSION, COMPONENT, DRIVERS, POLICIES, RECORDS, REPORTS
 from volumehealth.oneshot.explain import SERVICE
-from volumehealth.oneshot.reading import read_answer, read_items
+from volumehealth.oneshot.reading import Object, read_answer, read_items
 
 _OURS = f"/apis/{API_VERSION}"
 _LABEL = "app.kubernetes.io/name in (volumehealth-operator, volumehealth-agent)"
@@ -77,6 +77,7 @@ _KEPT = {
     },
 }
 """Of the spec of these nothing else is kept: every kind of volume has fields of its own for credentials."""
+_CONTAINERS = frozenset(("operator", "agent"))
 _LOG_LINES = 2000
 _LOG_BYTES = 2_000_000
 
@@ -158,26 +159,31 @@ async def collect(api: Api, *, operator_in: str) -> Bundle:
         bundle.files[f"{name}.yaml"] = _yaml([cleaned(one) for one in items])
         if name == "pods":
             for pod in items:
-                await _logs(api, pod["metadata"]["namespace"], pod["metadata"]["name"], bundle)
+                await _logs(api, pod, bundle)
     await _events(api, bundle)
     await _page(api, operator_in, bundle)
     bundle.files["not-read.txt"] = "\n".join([*bundle.missing, ""]).encode()
     return bundle
 
 
-async def _logs(api: Api, namespace: str, pod: str, bundle: Bundle) -> None:
+async def _logs(api: Api, pod: Object, bundle: Bundle) -> None:
+    """Take the logs of our containers: where a mesh adds one of its own, the API server wants to be told which."""
+    namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+    containers = [str(one.get("name")) for one in (pod.get("spec") or {}).get("containers") or ()]
     query = {"tailLines": str(_LOG_LINES), "limitBytes": str(_LOG_BYTES), "timestamps": "true"}
-    for name, more in (("log", {}), ("previous.log", {"previous": "true"})):
-        try:
-            log = await api.request(
-                "GET", f"/api/v1/namespaces/{namespace}/pods/{pod}/log", query={**query, **more}
-            )
-        except ApiError as error:
-            if not more:
-                bundle.missing.append(f"log of {namespace}/{pod}: {mask(str(error))}")
-            continue
-        lines = (mask(line) for line in log.decode(errors="replace").splitlines())
-        bundle.files[f"logs/{namespace}.{pod}.{name}"] = "\n".join([*lines, ""]).encode()
+    for container in [one for one in containers if one in _CONTAINERS] or containers[:1]:
+        which = query | {"container": container}
+        for end, more in (("log", {}), ("previous.log", {"previous": "true"})):
+            try:
+                log = await api.request(
+                    "GET", f"/api/v1/namespaces/{namespace}/pods/{name}/log", query=which | more
+                )
+            except ApiError as error:
+                if not more:
+                    bundle.missing.append(f"log of {namespace}/{name}: {mask(str(error))}")
+                continue
+            lines = (mask(line) for line in log.decode(errors="replace").splitlines())
+            bundle.files[f"logs/{namespace}.{name}.{end}"] = "\n".join([*lines, ""]).encode()
 
 
 async def _events(api: Api, bundle: Bundle) -> None:

@@ -49,7 +49,7 @@ def pod() -> dict[str, Any]:
     return {
         "metadata": {"namespace": "ops", "name": "operator-0"},
         "spec": {
-            "containers": [container],
+            "containers": [{"name": "istio-proxy"}, container],
             "volumes": [{"name": "v", "csi": {"volumeAttributes": {"x": "hunter2"}}}],
         },
     }
@@ -92,6 +92,10 @@ class Server:
         self.asked.append(path)
         if path == "/version":
             return b'{"gitVersion": "v1.37.2"}'
+        if path.endswith("/log") and (query or {}).get("container") != "operator":
+            raise errors.Invalid(
+                "a container name must be specified, choose one of: [istio-proxy operator]", status=400
+            )
         if path in TEXTS:
             return TEXTS[path].encode()
         if path in LISTS:

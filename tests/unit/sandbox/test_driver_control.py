@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import click
 import pytest
@@ -9,13 +10,14 @@ from click.testing import CliRunner, Result
 
 from volumehealth.csi.client import CsiClient
 from volumehealth.csi.endpoint import parse_endpoint
-from volumehealth.errors import CsiError, DriverUnreachable, VolumeNotFound
+from volumehealth.errors import CsiError, DriverUnreachable, SandboxError, VolumeNotFound
 from volumehealth_sandbox.cli_driver import driver as driver_command
 from volumehealth_sandbox.cli_driver import fault, misbehave
 from volumehealth_sandbox.driver import SimulatedDriver
 from volumehealth_sandbox.driver_control import DriverControl
 from volumehealth_sandbox.driver_faults import Fault, Plane
 from volumehealth_sandbox.driver_quirks import Params, Quirk
+from volumehealth_sandbox.world import Sandbox
 
 
 @pytest.fixture
@@ -30,6 +32,22 @@ async def control(driver: SimulatedDriver) -> AsyncIterator[DriverControl]:
     """The way to it."""
     async with DriverControl(driver.endpoint) as one:
         yield one
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["driver --disks ext4", "driver --volumes -1", "driver --volume-size 0", "misbehave Errors --code NOPE",
+     "misbehave Errors --code OK", "misbehave Hangs --fraction 7", "misbehave Slow --seconds -1"],
+)  # fmt: skip
+def test_what_would_do_nothing_or_break_the_driver_is_refused(words: str) -> None:
+    name, *rest = words.split()
+    command = driver_command if name == "driver" else misbehave
+    assert CliRunner().invoke(command, [*rest, "--endpoint=unix:///run/none.sock"]).exit_code == 2
+
+
+def test_a_directory_that_cannot_be_made_is_a_sentence() -> None:
+    with pytest.raises(SandboxError, match="/proc/none/sandbox cannot be made"):
+        Sandbox(Path("/proc/none/sandbox")).start()
 
 
 async def test_faults_come_and_go(driver: SimulatedDriver, control: DriverControl) -> None:
