@@ -48,6 +48,22 @@ def test_a_wall_clock_that_is_set_delays_and_hastens_nothing(world: World, hours
     assert minutes_until(world, TransitionKind.RECOVERED, bad=False) == 5
 
 
+@pytest.mark.parametrize("ours", [True, False])
+def test_no_driver_is_in_its_state_since_a_moment_that_has_not_come(world: World, *, ours: bool) -> None:
+    """Our own clock was set back, or an agent that tells of a driver has one that is ahead: told an hour late."""
+    said = world.drivers.said[DRIVER]
+    if ours:
+        world.clock.set_wall(timedelta(hours=-1))
+    else:
+        ahead = replace(said.driver, since=world.clock.now() + timedelta(hours=1))
+        world.drivers.said[DRIVER] = replace(said, driver=ahead)
+    first = world.checker.check(PATIENT).drivers[DRIVER].since
+    assert first == world.clock.now()
+    for _ in range(10):
+        world.clock.advance(minutes=20)
+        assert world.checker.check(PATIENT).drivers[DRIVER].since == first
+
+
 def test_an_hour_in_which_a_policy_was_suspended_is_no_hour_of_trouble(world: World) -> None:
     world.says(healthy=OTHERS, bad=ALL[:1])
     world.checker.check(PATIENT)

@@ -52,7 +52,8 @@ class Breaker:
                 duty rule asks for.
         """
         self.failures += 1
-        self.failing_since = self.failing_since or now
+        first = self.failing_since or now
+        self.failing_since = Moment(min(first.wall, now.wall), first.mono)  # the wall clock may be set back
         self.code = code
         if self.next_try is not None and now.mono < self.next_try.mono:
             return  # calls that were already under way when it opened

@@ -1,7 +1,7 @@
 """All sources asked in turn, and what they say put together for the judge."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from volumehealth.judge.result import Agents
@@ -19,6 +19,7 @@ from volumehealth.model.origin import Observer, Origin
 from volumehealth.model.steps import Steps
 from volumehealth.sources.context import Context
 from volumehealth.sources.drivers import through_agents
+from volumehealth.sources.moments import NotAhead
 from volumehealth.sources.origins import NotObserved
 from volumehealth.sources.source import OF_STORAGE, Asked, HealthSource, Observed, Wanted
 
@@ -55,6 +56,7 @@ class Sources:
     def __init__(self, all_of_them: Sequence[HealthSource], *, context: Context | None = None) -> None:
         self.all = tuple(all_of_them)
         self._context = context
+        self._since: dict[str, NotAhead] = {}
 
     def want(self, wanted: Wanted) -> None:
         """Tell every source what is wanted."""
@@ -63,6 +65,7 @@ class Sources:
 
     def forget(self, policy_uid: str) -> None:
         """A policy is gone."""
+        self._since.pop(policy_uid, None)
         if self._context is not None:
             self._context.forget(policy_uid)
         for source in self.all:
@@ -106,7 +109,17 @@ class Sources:
             ),
             origins=origins,
         )
-        return _together(asked.members.by_driver, evidence, observed, _storage(observed, origins_of))
+        together = _together(asked.members.by_driver, evidence, observed, _storage(observed, origins_of))
+        return replace(together, drivers=self._dated(together.drivers, asked))
+
+    def _dated(self, drivers: Mapping[str, DriverState], asked: Asked) -> dict[str, DriverState]:
+        """Return the states of drivers, none of them since a moment that has not come."""
+        told = {name: driver.since for name, driver in drivers.items()}
+        since = self._since.setdefault(asked.policy.uid, NotAhead()).show(told, asked.now)
+        return {
+            name: driver if since[name] == driver.since else replace(driver, since=since[name])
+            for name, driver in drivers.items()
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ class AgentLiveness:
             report, lease = reports.get(node), leases.get(agent_lease_name(node))
             since: datetime | None = None
             if report is None or lease is None:
-                since = missing[node] = self._missing.get(node, moment.wall)
+                since = missing[node] = min(self._missing.get(node, moment.wall), moment.wall)
             elif not self.alive(lease, moment.monotonic):
                 since = moment.wall - timedelta(seconds=moment.monotonic - lease.until)
             agents[node] = NodeAgent(node, report, since)

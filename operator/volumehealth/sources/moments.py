@@ -89,6 +89,19 @@ def _within(told: datetime | None, looks: tuple[float, float], moment: Moment) -
     return latest if told > latest or (earliest is not None and told < earliest) else told
 
 
+class NotAhead:
+    """Shows times that others tell, or that we told by a clock that was set back since, as none that has not come."""
+
+    def __init__(self) -> None:
+        self._shown: dict[tuple[Hashable, datetime], datetime] = {}
+
+    def show(self, told: Mapping[Key, datetime], now: datetime) -> dict[Key, datetime]:
+        """Return the times to show: as they are told, or when they were first seen to lie ahead."""
+        shown = {key: min(when, now, self._shown.get((key, when), now)) for key, when in told.items()}
+        self._shown = {(key, when): shown[key] for key, when in told.items()}
+        return shown
+
+
 class Moments:
     """Knows the moment that counts, and when the API server was away last.
 

@@ -1,6 +1,6 @@
 """The circuit of a driver: closed, open for ever longer, closed again by one success."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 from volumehealth.probing.breaker import Breaker
@@ -76,3 +76,12 @@ def test_it_says_since_when_why_and_until_when() -> None:
         "has not answered since 24 Nov 03:02Z (DEADLINE_EXCEEDED), next try 24 Nov 03:"
     )
     assert "since 24 Nov 03:02Z" in circuit.sentence(START.later(86_400))
+
+
+def test_a_driver_has_not_been_silent_since_a_moment_that_has_not_come() -> None:
+    circuit = breaker()
+    fail(circuit, START)
+    set_back = Moment(START.wall - timedelta(hours=1), START.mono + 60.0)
+    fail(circuit, set_back)
+    fail(circuit, set_back.later(7200.0))
+    assert circuit.failing_since == Moment(set_back.wall, START.mono)
