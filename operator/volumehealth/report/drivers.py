@@ -189,16 +189,19 @@ class DriverWriter:
         before = there.status if there is not None else {}
         status = self._status(name, before, nodes.of(name))
         news = there is None or _without_numbers(status) != _without_numbers(before)
-        if not news and (status == before or not self._numbers_due(name)):
+        if not news and status == before:
+            self._queue.discard(_key(name))  # it waited, and is not so any more
+            return
+        if not news and not self._numbers_due(name) and _key(name) not in self._queue:
             return
         self._numbers_at[name] = self._clock.monotonic()
         write = _corrected(name, before, status) if _has_more(before, status) else _applied(name, status)
-        self._queue.put(("driver", name), lambda: write, kind="driver", priority=Priority.STATUS)
+        self._queue.put(_key(name), lambda: write, kind="driver", priority=Priority.STATUS)
 
     def _remove(self, name: str) -> None:
         self._numbers_at.pop(name, None)
         self._queue.put(
-            ("driver", name),
+            _key(name),
             lambda: Write("DELETE", _path(name)),
             kind="driver",
             priority=Priority.RECORD,
@@ -300,6 +303,10 @@ def _since(status: Mapping[str, Any], before: Mapping[str, Any]) -> str:
         return min(now, then, key=parse_rfc3339)
     except ValueError:
         return now
+
+
+def _key(name: str) -> tuple[str, str]:
+    return ("driver", name)
 
 
 def _path(name: str) -> str:

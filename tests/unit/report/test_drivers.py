@@ -103,6 +103,25 @@ async def test_the_same_check_writes_nothing(world: World) -> None:
     assert world.api.count("PATCH") == 1
 
 
+async def test_what_waited_through_an_outage_and_is_not_so_any_more_is_not_written(world: World) -> None:
+    await world.check(seen())
+    world.writer.publish(seen(state=SourceState.CIRCUIT_OPEN))
+    world.writer.publish(seen())
+    await world.settle()
+    assert world.api.count("PATCH") == 1
+
+
+async def test_a_driver_that_is_used_again_before_it_was_removed_stays(world: World) -> None:
+    await world.check(seen())
+    claims = dict(world.view.claims)
+    world.view.claims.clear()
+    world.writer.sweep()
+    world.view.claims.update(claims)
+    world.writer.publish(seen())
+    await world.settle()
+    assert world.api.count("DELETE") == 0
+
+
 async def test_numbers_alone_are_written_every_five_minutes_at_most(world: World) -> None:
     for healthy in range(20):
         await world.check(seen(round_seconds=10.0 + healthy))
