@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from volumehealth import errors
 from volumehealth.kube.access import Access, NoCredentials
 from volumehealth.kube.incluster import is_in_cluster, read_in_cluster
+from volumehealth.model.masking import mask
 
 _KUBECONFIG = "KUBECONFIG"
 _HOME_CONFIG = "~/.kube/config"
@@ -77,6 +78,10 @@ class CredentialSource:
         access = await self._found()
         for url in (access.server, access.proxy):
             _check_url(url)
+        if urlsplit(access.server).scheme not in ("http", "https"):
+            raise NoCredentials(
+                f"the server {mask(access.server)!r} is no URL that begins with https:// or http://"
+            )
         return access
 
     async def _found(self) -> Access:
@@ -115,7 +120,7 @@ def _check_url(url: str) -> None:
     try:
         urlsplit(url).port  # noqa: B018 - it is parsed when it is read
     except ValueError as error:
-        raise NoCredentials(f"{url!r} cannot be read as a URL: {error}") from error
+        raise NoCredentials(f"{mask(url)!r} cannot be read as a URL: {error}") from error
 
 
 def _exists(path: str) -> bool:

@@ -78,6 +78,7 @@ _KEPT = {
 }
 """Of the spec of these nothing else is kept: every kind of volume has fields of its own for credentials."""
 _CONTAINERS = frozenset(("operator", "agent"))
+_METRICS = "metrics"
 _LOG_LINES = 2000
 _LOG_BYTES = 2_000_000
 
@@ -160,8 +161,10 @@ async def collect(api: Api, *, operator_in: str) -> Bundle:
         if name == "pods":
             for pod in items:
                 await _logs(api, pod, bundle)
+                await _page_of_pod(api, pod, bundle)
     await _events(api, bundle)
-    await _page(api, operator_in, bundle)
+    if not any(name.startswith("metrics/") for name in bundle.files):
+        await _page(api, f"/api/v1/namespaces/{operator_in}/services/{SERVICE}", "metrics", bundle)
     bundle.files["not-read.txt"] = "\n".join([*bundle.missing, ""]).encode()
     return bundle
 
@@ -196,14 +199,26 @@ async def _events(api: Api, bundle: Bundle) -> None:
     bundle.files["events.yaml"] = _yaml([cleaned(one) for one in events])
 
 
-async def _page(api: Api, namespace: str, bundle: Bundle) -> None:
+async def _page_of_pod(api: Api, pod: Object, bundle: Bundle) -> None:
+    """Take the metrics of an operator's Pod: the Service may lead to the one that stands by, and has none."""
+    namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+    for container in (pod.get("spec") or {}).get("containers") or ():
+        for port in container.get("ports") or ():
+            if port.get("name") == _METRICS:
+                place = f"pods/{name}:{port.get('containerPort')}"
+                await _page(
+                    api, f"/api/v1/namespaces/{namespace}/{place}", f"metrics/{namespace}.{name}", bundle
+                )
+
+
+async def _page(api: Api, path: str, file: str, bundle: Bundle) -> None:
     try:
-        page = await api.request("GET", f"/api/v1/namespaces/{namespace}/services/{SERVICE}/proxy/metrics")
+        page = await api.request("GET", f"{path}/proxy/metrics")
     except ApiError as error:
-        bundle.missing.append(f"metrics: {mask(str(error))}")
+        bundle.missing.append(f"{file}: {mask(str(error))}")
         return
     lines = (mask(line) for line in page.decode(errors="replace").splitlines())
-    bundle.files["metrics.txt"] = "\n".join([*lines, ""]).encode()
+    bundle.files[f"{file}.txt"] = "\n".join([*lines, ""]).encode()
 
 
 def _yaml(value: object) -> bytes:

@@ -144,6 +144,23 @@ async def test_a_file_that_is_no_kubeconfig_is_told_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("server", ["ftp://a.example", "a.example:6443", "10.0.0.1:6443", "//a.example"])
+async def test_a_server_of_another_kind_is_told_in_one_line(tmp_path: Path, server: str) -> None:
+    """It was a KeyError, and for `check` exit status 1."""
+    content = config("a")
+    content["clusters"][0]["cluster"]["server"] = server
+    with pytest.raises(errors.ApiError, match="no URL that begins with https:// or http://"):
+        await load(str(written(tmp_path / "a", content)))
+
+
+async def test_the_password_of_a_proxy_is_not_told(tmp_path: Path) -> None:
+    content = config("a")
+    content["clusters"][0]["cluster"]["proxy-url"] = "http://user:hunter2@proxy.example:port"
+    with pytest.raises(errors.ApiError, match="cannot be read as a URL") as told:
+        await load(str(written(tmp_path / "a", content)))
+    assert "hunter2" not in str(told.value)
+
+
 async def test_a_named_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(errors.ApiError, match=r"no kubeconfig file exists at .*missing"):
         await load(str(tmp_path / "missing"))

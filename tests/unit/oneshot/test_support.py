@@ -150,6 +150,27 @@ async def test_a_proxy_that_answers_in_place_of_the_api_server_is_a_sentence(pag
         await read_cluster(Proxy())  # type: ignore[arg-type] # as above
 
 
+async def test_the_metrics_are_those_of_each_operator_and_not_of_the_one_that_stands_by() -> None:
+    """The Service leads to any replica; only the one that leads has something to tell."""
+
+    class Two(Server):
+        async def request(
+            self, method: str, path: str, *, query: Mapping[str, str] | None = None, timeout: float = 0
+        ) -> bytes:
+            if path == "/api/v1/pods":
+                port = {"name": "metrics", "containerPort": 18080}
+                spec = {"containers": [{"name": "operator", "ports": [port]}]}
+                pods = [{"metadata": {"namespace": "ops", "name": name}, "spec": spec} for name in ("a", "b")]
+                return msgspec.json.encode({"items": pods})
+            if path == "/api/v1/namespaces/ops/pods/b:18080/proxy/metrics":
+                return b"leads 1"
+            return await super().request(method, path, query=query)
+
+    found = await collect(Two(), operator_in="ops")  # type: ignore[arg-type] # as above
+    assert found.files["metrics/ops.b.txt"] == b"leads 1\n"
+    assert "metrics.txt" not in found.files
+
+
 async def test_secrets_and_configmaps_are_never_asked_for() -> None:
     server = Server()
     await collect(server, operator_in="ops")  # type: ignore[arg-type] # as above
