@@ -79,9 +79,7 @@ class CredentialSource:
         for url in (access.server, access.proxy):
             _check_url(url)
         if urlsplit(access.server).scheme not in ("http", "https"):
-            raise NoCredentials(
-                f"the server {mask(access.server)!r} is no URL that begins with https:// or http://"
-            )
+            raise NoCredentials(f"the server {mask(access.server)!r} is not a URL with https:// or http://")
         return access
 
     async def _found(self) -> Access:

@@ -57,25 +57,30 @@ class Release:
         """Write the command that installs the node agents."""
         return self._upgrade("--set agent.enabled=true") if self.helm else "kubectl apply -k deploy/agent"
 
-    def connect(self, wanting: Sequence[tuple[str, Controller]], *, inject: bool) -> list[str]:
+    def connect(
+        self,
+        wanting: Sequence[tuple[str, Controller]],
+        kept: Sequence[tuple[str, Controller]],
+        *,
+        inject: bool,
+    ) -> list[str]:
         """Write the commands that give each driver its rights, and, with the admission policy, its agent.
 
         Args:
             wanting: the drivers and their controllers.
+            kept: those that have an agent already: Helm replaces a list as a whole, and would take theirs away.
             inject: whether the admission policy is served.
         """
-        agents = [
-            {
-                "driver": name.lower(),
-                "namespace": one.namespace,
-                "serviceAccount": one.account,
-                "socketVolume": one.socket_volume or "SOCKET-VOLUME",
-            }
-            for name, one in wanting
-        ]
         if self.helm:
-            written = json.dumps([{**one, "inject": inject} for one in agents], separators=(",", ":"))
-            return [self._upgrade(f"--set-json 'controllerAgents={written}'")]
+            each = [
+                *({**_settings(name, one), "inject": inject and not one.agent} for name, one in kept),
+                *({**_settings(name, one), "inject": inject} for name, one in wanting),
+            ]
+            written = json.dumps(each, separators=(",", ":"))
+            command = self._upgrade(f"--set-json 'controllerAgents={written}'")
+            note = f"  # it replaces the list: compare with helm get values {self.name} -n {self.namespace}"
+            return [command + (note if kept else "")]
+        agents = [_settings(name, one) for name, one in wanting]
         settings = [" ".join(f"{name}={value}" for name, value in one.items()) for one in agents]
         return [
             f"kubectl apply -k DIRECTORY  # as in docs/controller-agent.md, with {one}" for one in settings
@@ -94,6 +99,15 @@ class Release:
 
     def _upgrade(self, change: str) -> str:
         return f"helm upgrade {self.name} {_CHART} --namespace {self.namespace} --reuse-values {change}"
+
+
+def _settings(name: str, one: Controller) -> dict[str, str]:
+    return {
+        "driver": name.lower(),
+        "namespace": one.namespace,
+        "serviceAccount": one.account,
+        "socketVolume": one.socket_volume or "SOCKET-VOLUME",
+    }
 
 
 def refused_by_selinux(nodes: Iterable[Object], agent: Object) -> Iterable[tuple[str, str]]:

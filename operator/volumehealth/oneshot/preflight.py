@@ -172,9 +172,14 @@ def preflight(facts: ClusterFacts) -> Preflight:
     controllers = find_controllers(workloads, names, homes)
     drafts = [_draft(name, facts, controllers.get(name)) for name in sorted(names)]
     wanting = [(plan.name, controller) for plan, controller, wants in drafts if wants and controller]
+    kept = [
+        (plan.name, controller)
+        for plan, controller, wants in drafts
+        if not wants and controller and (controller.agent or _heard_by_agent(plan.name, facts))
+    ]
     before = len(steps)
     if wanting:
-        steps += facts.release.connect(wanting, inject="v1" in facts.admission)
+        steps += facts.release.connect(wanting, kept, inject="v1" in facts.admission)
     each = {
         name: number if len(steps) > before + 1 else before + 1
         for number, (name, _) in enumerate(wanting, start=before + 1)
@@ -290,8 +295,7 @@ def _draft(
 ) -> tuple[DriverPlan, Controller | None, bool]:
     """Return a driver's plan, where its controller runs, and whether an agent beside it would help."""
     known = known_driver(name)
-    there = (one for one in facts["vhd"] if one["metadata"]["name"] == object_name(name))
-    status = next((one.get("status") or {} for one in there), {})
+    status = _seen(name, facts)
     connected = (status.get("plugins") or {}).get("controller") in ("Endpoint", "Agent")
     here = controller is not None and controller.agent
     able = known is None or known.controller is not Calls.NONE
@@ -316,6 +320,16 @@ def _draft(
         tuple(blocks),
     )
     return plan, controller, wants
+
+
+def _seen(name: str, facts: ClusterFacts) -> Object:
+    """Return what the operator wrote of a driver last; empty if it wrote nothing."""
+    there = (one for one in facts["vhd"] if one["metadata"]["name"] == object_name(name))
+    return next((one.get("status") or {} for one in there), {})
+
+
+def _heard_by_agent(name: str, facts: ClusterFacts) -> bool:
+    return (_seen(name, facts).get("plugins") or {}).get("controller") == "Agent"
 
 
 def _today(status: Object, known: KnownDriver | None) -> str:

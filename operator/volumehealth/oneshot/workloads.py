@@ -149,14 +149,26 @@ def _without_room(quota: Object, namespace: str) -> list[str]:
 
 
 def _too_small(limit: Object, namespace: str) -> list[str]:
-    return [
-        f"LimitRange {namespace}/{limit['metadata']['name']} allows a container {what} {most} at most, the agent has "
-        f"{NEEDS[f'limits.{what}']}"
-        for one in (limit.get("spec") or {}).get("limits") or ()
-        if one.get("type") == "Container"
-        for what, most in (one.get("max") or {}).items()
-        if f"limits.{what}" in NEEDS and quantity(most) < quantity(NEEDS[f"limits.{what}"])
-    ]
+    """Say which bounds of containers the agent is not within (docs/controller-agent.md)."""
+    name = f"LimitRange {namespace}/{limit['metadata']['name']}"
+    found = []
+    for one in (limit.get("spec") or {}).get("limits") or ():
+        if one.get("type") != "Container":
+            continue
+        most, least, ratio = (one.get(key) or {} for key in ("max", "min", "maxLimitRequestRatio"))
+        for what in ("cpu", "memory"):
+            asks, has = NEEDS[f"requests.{what}"], NEEDS[f"limits.{what}"]
+            if what in most and quantity(most[what]) < quantity(has):
+                found.append(f"{name} allows a container {what} {most[what]} at most, the agent has {has}")
+            if what in least and quantity(least[what]) > quantity(asks):
+                found.append(
+                    f"{name} wants {what} {least[what]} of a container at least, the agent asks for {asks}"
+                )
+            if what in ratio and quantity(ratio[what]) * quantity(asks) < quantity(has):
+                found.append(
+                    f"{name} allows a limit of {what} {ratio[what]} times the request at most, the agent has {has} for {asks}"
+                )
+    return found
 
 
 def _controller(kind: str, one: Object) -> Controller:

@@ -149,7 +149,7 @@ async def test_a_server_of_another_kind_is_told_in_one_line(tmp_path: Path, serv
     """It was a KeyError, and for `check` exit status 1."""
     content = config("a")
     content["clusters"][0]["cluster"]["server"] = server
-    with pytest.raises(errors.ApiError, match="no URL that begins with https:// or http://"):
+    with pytest.raises(errors.ApiError, match="not a URL with https:// or http://"):
         await load(str(written(tmp_path / "a", content)))
 
 

@@ -112,6 +112,29 @@ def test_the_next_command_holds_the_controllers_namespace_account_and_socket() -
     assert found.drivers[0].steps == (1, 2)
 
 
+def test_the_next_command_takes_no_driver_its_agent_away() -> None:
+    """Helm replaces a list as a whole: the command for the second driver removed the rights of the first one's agent."""
+    heard = {
+        "metadata": {"name": "b.example.com"},
+        "status": {"state": "Answering", "plugins": {"controller": "Agent"}},
+    }
+    found = preflight(
+        installed(
+            vhd=[heard],
+            csidrivers=[driver(DELL), driver("b.example.com")],
+            deployments=[
+                *installed()["deployments"],
+                controller("ps", f"--driver={DELL}"),
+                controller("b", "--driver=b.example.com"),
+            ],
+        )
+    )
+    connect = found.steps[0]
+    assert '"driver":"b.example.com","namespace":"storage","serviceAccount":"b-sa"' in connect
+    assert f'"driver":"{DELL}"' in connect
+    assert connect.endswith("  # it replaces the list: compare with helm get values vh -n ops")
+
+
 def test_a_release_is_upgraded_by_its_own_name_where_it_is() -> None:
     found = preflight(installed(daemonsets=[], csidrivers=[], csinodes=[], volumes=[]))
     assert found.steps == (
@@ -245,6 +268,28 @@ def test_nothing_is_to_do_where_every_driver_is_heard() -> None:
                 ]
             },
             "LimitRange storage/l allows a container cpu 250m at most, the agent has 500m",
+        ),
+        (
+            {
+                "limits": [
+                    {
+                        "metadata": {"namespace": "storage", "name": "l"},
+                        "spec": {"limits": [{"type": "Container", "min": {"memory": "100Mi"}}]},
+                    }
+                ]
+            },
+            "LimitRange storage/l wants memory 100Mi of a container at least, the agent asks for 64Mi",
+        ),
+        (
+            {
+                "limits": [
+                    {
+                        "metadata": {"namespace": "storage", "name": "l"},
+                        "spec": {"limits": [{"type": "Container", "maxLimitRequestRatio": {"memory": "2"}}]},
+                    }
+                ]
+            },
+            "LimitRange storage/l allows a limit of memory 2 times the request at most, the agent has 160Mi for 64Mi",
         ),
     ],
 )
