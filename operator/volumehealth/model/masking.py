@@ -6,8 +6,8 @@ Masking twice changes nothing more.
 """
 
 import base64
-import binascii
 import re
+from typing import NamedTuple
 
 MASK = "***"
 
@@ -34,44 +34,106 @@ _VALUE = rf"(?:{_ESCAPED}|{_DOUBLE}|{_SINGLE}|{_BARE})"
 _MIXED = r"(?=\S*(?-i:[A-Z]))(?=\S*(?-i:[a-z]))(?=\S*[0-9])[\w.~+/=!@#$%^*-]{8,}"
 _CLOSED = r"(?=$|[\s,;\"'}\])])"
 
-_FORMS = tuple(
-    re.compile(pattern, re.IGNORECASE | re.DOTALL)
-    for pattern in (
-        # A key block, also one that was cut.
+
+class _Form(NamedTuple):
+    """How a credential is written.
+
+    Attributes:
+        needs: any of these is in a text that has it, in small letters; a pattern costs fifty times as much to look for.
+        pattern: it, with what stays in the group `keep`.
+        named: it has a name of `_NAME`, so any of `_WORDS`.
+    """
+
+    needs: tuple[str, ...]
+    pattern: re.Pattern[str]
+    named: bool = True
+
+
+def _form(needs: str, pattern: str, *, named: bool = True) -> _Form:
+    return _Form(tuple(needs.split()), re.compile(pattern, re.IGNORECASE | re.DOTALL), named)
+
+
+_WORDS = ("pass", "pwd", "pw", "key", "secret", "token", "sig", "credential", "sas", "username", "psk", "jwt")
+"""One of them is in each name of `_NAME`, and in the word `key`."""
+_FORMS = (
+    # A key block, also one that was cut.
+    _form(
+        "-----begin",
         r"(?P<keep>-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
-        # JSON, also within a string, also of Python or Go: "password": "x", \"password\":\"x\", 'password': 'x'
+        named=False,
+    ),
+    # JSON, also within a string, also of Python or Go: "password": "x", \"password\":\"x\", 'password': 'x'
+    _form(
+        "\" '",
         rf"(?P<keep>{_NAME}\\?[\"']\s{{0,4}}(?::|=>?)\s{{0,4}})(?:{_ESCAPED}|{_DOUBLE}|{_SINGLE}|[^\s,}}\]\"'\\]+)",
-        # Protobuf's text form of a CSI request: secrets:<key:"password" value:"x">
+    ),
+    # Protobuf's text form of a CSI request: secrets:<key:"password" value:"x">
+    _form(
+        "key:",
         rf"(?P<keep>key:\s?\"[^\"]{{0,64}}?(?:{_NAME}|key)[^\"]{{0,64}}\"\s{{1,4}}value:\s?){_DOUBLE}",
-        # Options, queries, connection strings, ini files: password=x, ?sig=x&, AccountKey=x;, auth.password = x
-        rf"(?P<keep>{_NAME}\d?=(?!=)){_VALUE}",
+    ),
+    # Options, queries, connection strings, ini files: password=x, ?sig=x&, AccountKey=x;, auth.password = x
+    _form("=", rf"(?P<keep>{_NAME}\d?=(?!=)){_VALUE}"),
+    _form(
+        "%3a %3d",
         rf"(?P<keep>{_NAME}\d?(?:%22|%27)?%3[AD](?:%20|%22|%27){{0,4}})[^\s%&\"'<>\\]+",
-        rf"(?P<keep>{_STRONG}(?:\s{{1,4}}=\s{{0,4}}|=\s{{1,4}})(?!=)){_VALUE}",
-        # Flags: --password x
-        rf"(?P<keep>--[\w-]{{0,32}}?{_NAME}\s{{1,4}}){_VALUE}",
-        # Flags in a list: ["--password", "x"], ["--password" "x"]
-        rf"(?P<keep>--[\w-]{{0,32}}?{_NAME}\\?[\"'],?\s{{0,4}})(?:{_ESCAPED}|{_DOUBLE}|{_SINGLE})",
-        # Names and values apart: iscsiadm -n node.session.auth.password -v x
-        rf"(?P<keep>{_STRONG}\s{{1,4}}(?:-v|--value)[=\s]\s{{0,4}}){_VALUE}",
-        # Users and passwords in one word: curl -u a:x, smbclient -U a%x, mount -o user=a%x; `-u 1000:1000` is none
+    ),
+    _form("=", rf"(?P<keep>{_STRONG}(?:\s{{1,4}}=\s{{0,4}}|=\s{{1,4}})(?!=)){_VALUE}"),
+    # Flags: --password x
+    _form("--", rf"(?P<keep>--[\w-]{{0,32}}?{_NAME}\s{{1,4}}){_VALUE}"),
+    # Flags in a list: ["--password", "x"], ["--password" "x"]
+    _form("--", rf"(?P<keep>--[\w-]{{0,32}}?{_NAME}\\?[\"'],?\s{{0,4}})(?:{_ESCAPED}|{_DOUBLE}|{_SINGLE})"),
+    # Names and values apart: iscsiadm -n node.session.auth.password -v x
+    _form("-v", rf"(?P<keep>{_STRONG}\s{{1,4}}(?:-v|--value)[=\s]\s{{0,4}}){_VALUE}"),
+    # Users and passwords in one word: curl -u a:x, smbclient -U a%x, mount -o user=a%x; `-u 1000:1000` is none
+    _form(
+        "-u",
         r"(?P<keep>(?:^|\s)(?:-u|--user)(?:=|\s{1,4})[^\s:%\"']{1,64}[:%])(?!\d+(?:\s|$))[^\s\"']+",
-        rf"(?P<keep>\buser=[^\s,%]{{1,64}}%){_BARE}",
-        r"(?P<keep>\bsshpass\s{1,4}-p\s{0,4})\S+",
-        # Maps as Go prints them, YAML: Password:x, password: "x", password: x
+        named=False,
+    ),
+    _form("user=", rf"(?P<keep>\buser=[^\s,%]{{1,64}}%){_BARE}", named=False),
+    _form("sshpass", r"(?P<keep>\bsshpass\s{1,4}-p\s{0,4})\S+"),
+    # Maps as Go prints them, YAML: Password:x, password: "x", password: x
+    _form(
+        ":",
         rf"(?P<keep>(?:{_STRONG}|(?-i:[a-z]Secret)|(?<![A-Za-z0-9])(?:token|pass|pwd)):)(?![\s/:]){_VALUE}",
-        # The same where the value has the form of a secret: small and capital letters and a digit
+    ),
+    # The same where the value has the form of a secret: small and capital letters and a digit
+    _form(
+        ":",
         rf"(?P<keep>{_BEGIN}(?:[a-z]{{1,16}}[_-]?)?(?:token|secret(?:[_-]?id)?|sas|pass|pwd|pw|psk|jwt):\s{{0,4}}){_MIXED}",
-        # XML
+    ),
+    # XML
+    _form(
+        "<",
         rf"(?P<keep><(?:[\w.-]{{1,32}}:)?[a-z]{{0,16}}(?:{_STRONG}|secret|token)(?:\s[^<>]{{0,64}})?>)[^<]+",
-        rf"(?P<keep>(?:{_STRONG}|(?<![A-Za-z0-9])(?:pass|pwd)):?\s{{1,4}})(?:{_DOUBLE}|{_SINGLE})",
+    ),
+    _form("\" '", rf"(?P<keep>(?:{_STRONG}|(?<![A-Za-z0-9])(?:pass|pwd)):?\s{{1,4}})(?:{_DOUBLE}|{_SINGLE})"),
+    _form(
+        ":",
         rf"(?P<keep>{_STRONG}:\s{{1,4}})(?:(?=\S*[0-9!#$%^*+@=])[^\s,;\"'<>]+|\S+{_CLOSED}(?=$|[,;}}\]]))",
-        # Headers
+    ),
+    # Headers
+    _form(
+        "authorization",
         r"(?P<keep>authorization\\?[\"']?\s{0,4}[:=]\s{0,4}\\?[\"']?(?:[a-z]{2,16}\s{1,4})?)[^\s,;\"'\\]+",
+        named=False,
+    ),
+    _form(
+        "x- cookie",
         r"(?P<keep>\b(?:x-[\w-]{0,40}(?:token|key|secret|signature)|(?:set-)?cookie)\s{0,2}:\s{0,4})[^\s,;]+(?:;\s?[^\s,;]+)*",
-        r"(?P<keep>\bbearer\s{1,4})(?=[\w.~+/=-]*[0-9])[\w.~+/=-]{12,}",
-        # user:password@ of a URL, and of a share; a port is none
+        named=False,
+    ),
+    _form("bearer", r"(?P<keep>\bbearer\s{1,4})(?=[\w.~+/=-]*[0-9])[\w.~+/=-]{12,}", named=False),
+    # user:password@ of a URL, and of a share; a port is none
+    _form(
+        "@",
         r"(?P<keep>//[^\s/:@%\"'<>]*[:%])(?!\d{1,5}(?:/|$|\s))(?:[^\s\"'<>/]+|[^\s\"'<>@]+?)(?=@)",
-        # Secrets by their form: AWS, JSON web tokens, Ceph, NVMe, GitHub, GitLab, Slack, Vault, Google
+        named=False,
+    ),
+    # Secrets by their form: AWS, JSON web tokens, Ceph, NVMe, GitHub, GitLab, Slack, Vault, Google
+    _form(
+        "akia asia eyj aq dhhc gh glpat xox hvs. aiza",
         (
             r"(?P<keep>)\b(?-i:(?:AKIA|ASIA)[A-Z0-9]{16}\b"
             r"|eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?"
@@ -80,23 +142,20 @@ _FORMS = tuple(
             r"|gh[oprsu]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abeprs]-[\w-]{10,}|hvs\.[\w-]{20,}"
             r"|AIza[\w-]{35})"
         ),
-    )
+        named=False,
+    ),
 )
 _BASIC = re.compile(r"\b(basic\s{1,4})([A-Za-z0-9+/]{6,}={0,2})", re.IGNORECASE)
-_SUSPICIOUS = re.compile(
-    r"pass|pwd|pw[=:%]|pw\\?[\"']|psk|jwt|secret|token|key|sig|sas=|creden|username|bearer|basic|authoriz|//|AKIA|ASIA|eyJ|\bAQ"
-    r"|DHHC|cookie|user[=\s]|-u\s|gh[oprsu]_|github_|glpat|xox|hvs\.|AIza",
-    re.IGNORECASE,
-)
 
 
 def mask(text: str) -> str:
     """Return a text with the credentials in it replaced by `***`; nearly every text comes back as it is."""
-    if _SUSPICIOUS.search(text) is None:
-        return text
+    small = text.casefold()
+    named = any(word in small for word in _WORDS)
     for form in _FORMS:
-        text = form.sub(_masked, text)
-    return _BASIC.sub(_basic, text)
+        if (named or not form.named) and any(need in small for need in form.needs):
+            text = form.pattern.sub(_masked, text)
+    return _BASIC.sub(_basic, text) if "basic" in small else text
 
 
 def _masked(found: "re.Match[str]") -> str:
@@ -107,6 +166,6 @@ def _basic(found: "re.Match[str]") -> str:
     """Mask `Basic ...` if it is what it looks like: a user and a password in base64."""
     try:
         plain = base64.b64decode(found[2] + "=" * (-len(found[2]) % 4), validate=True)
-    except binascii.Error:
+    except ValueError:  # also of letters that equal others if capitals do not count: `ſ`
         return found[0]
     return f"{found[1]}{MASK}" if b":" in plain else found[0]

@@ -80,6 +80,8 @@ SEEN = {
     "GET /x: 401, Private-Token: aB3dE5fG7h": "GET /x: 401, Private-Token: ***",
     "role_id: x, secret_id: aB3dE5fG7h": "role_id: x, secret_id: ***",
     "-----BEGIN RSA PRIVATE KEY----- MIIEpAIBAAK": "-----BEGIN RSA PRIVATE KEY-----***",
+    "dump --pw hunter2 now": "dump --pw *** now",
+    "sas:Xy12zz89ab is wrong": "sas:*** is wrong",
 }
 
 HARMLESS = (
@@ -119,6 +121,7 @@ HARMLESS = (
     '["--tokens-per-second", "5"]',
     "50%3A1 of the volume",
     "compass: 3 of 5, bypass: Xy12 and jwts",
+    "Basic abc\u017fdef, Basic abc\u212adef",  # letters that equal s and k where capitals do not count
 )
 
 
