@@ -358,7 +358,7 @@ class DriverWatch:
             else:
                 self._no_answer(key, target, error, begun=begun)
         except CsiError as error:
-            self._no_answer(key, target, error, begun=begun)
+            self._no_answer(key, target, error, begun=begun, broken=not client.connected)
         else:
             self._failures.pop(key, None)
             self._stuck.pop(key, None)
@@ -386,16 +386,25 @@ class DriverWatch:
                 self._news()
         self._woken.set()
 
-    def _no_answer(self, key: str, target: Target, error: CsiError, *, begun: float) -> None:
-        """Nothing was learnt of a volume; only if that happens twice it is silent."""
+    def _no_answer(
+        self, key: str, target: Target, error: CsiError, *, begun: float, broken: bool = False
+    ) -> None:
+        """Nothing was learnt of a volume; only if that happens twice it is silent.
+
+        Args:
+            key: of the volume.
+            target: what was asked about.
+            error: what came instead of an answer.
+            begun: when it was asked.
+            broken: the connection does not stand any more. Else UNAVAILABLE is what the driver says of this volume.
+        """
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        if error.code == _UNAVAILABLE:
-            self._done(key, target, begun, again=True)
+        if error.code == _UNAVAILABLE and broken:
             if self._failing_since is None:  # of many calls that break at once, one counts
                 self._failing(str(error))
-            return
-        if error.code == _DEADLINE:
-            self._stuck[key] = min(self._stuck.get(key, 0) + 1, 30)
+        elif error.code in (_DEADLINE, _UNAVAILABLE):
+            if error.code == _DEADLINE:
+                self._stuck[key] = min(self._stuck.get(key, 0) + 1, 30)
             if self._failing_since is None:
                 self._identify_at = self._clock.monotonic()  # is it the volume or the driver?
         else:

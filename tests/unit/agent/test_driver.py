@@ -220,6 +220,25 @@ async def test_one_failure_alone_is_no_silence() -> None:
         assert [found.silence(handle) for handle in driver.volumes] == ["", "", ""]
 
 
+async def test_a_driver_that_says_unavailable_about_one_volume_is_silent_about_that_one() -> None:
+    """Drivers pass on UNAVAILABLE of what is behind them: it is one volume's, and no end of the connection."""
+    async with SimulatedDriver() as driver, asked(driver) as found:
+        await found.until(lambda: found.watch.settled)
+        params = Params(
+            methods=("NodeGetVolumeStats",), volumes=("vol-1",), code="UNAVAILABLE", message="array"
+        )
+        driver.misbehave(Quirk.ERRORS, params)
+        await found.until(lambda: found.silence("vol-1") == "CallFailed")
+        assert not found.silence("vol-2")
+        before, info = driver.calls["NodeGetVolumeStats"], driver.calls["NodeGetCapabilities"]
+        await asyncio.sleep(5 * INTERVAL)
+        assert driver.calls["NodeGetVolumeStats"] <= before + 3 * 6  # a turn in each interval, and no more
+        assert driver.calls["NodeGetCapabilities"] <= info + 6
+        assert found.watch.status.state is SourceState.ANSWERING
+        driver.behave()
+        await found.until(lambda: not found.silence("vol-1"))
+
+
 async def test_a_method_that_is_promised_and_missing_is_done_without() -> None:
     async with SimulatedDriver(generation=Generation.V1_13) as driver:
         driver.misbehave(Quirk.UNIMPLEMENTED, Params(methods=("NodeGetVolumeHealth",)))
