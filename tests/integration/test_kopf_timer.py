@@ -15,6 +15,7 @@ import pytest
 from support.installation import policy_path, until
 from volumehealth.app.handlers import make_registry
 from volumehealth.app.kopfsession import session_of
+from volumehealth.kube.access import Access
 from volumehealth_sandbox.controlplane import ControlPlane
 from volumehealth_sandbox.objects import ClusterObjects
 
@@ -47,9 +48,7 @@ class CountedTurns:
 @asynccontextmanager
 async def kopf_running(plane: ControlPlane, turns: CountedTurns) -> AsyncIterator[None]:
     """Run Kopf as the operator does: started last, stopped by its flag."""
-    connection = kopf.ConnectionInfo(
-        server=plane.url, scheme="Bearer", token=plane.admin_token, ca_path=str(plane.ca_file)
-    )
+    access = Access(plane.url, authorization=f"Bearer {plane.admin_token}", ca_file=str(plane.ca_file))
 
     async def served(_: str) -> bool:
         return True
@@ -57,7 +56,7 @@ async def kopf_running(plane: ControlPlane, turns: CountedTurns) -> AsyncIterato
     ready, stop = asyncio.Event(), asyncio.Event()
     task = asyncio.create_task(
         kopf.operator(
-            registry=make_registry(turns, lambda: session_of(connection, served)),
+            registry=make_registry(turns, lambda: session_of(access, served)),
             clusterwide=True,
             standalone=True,
             ready_flag=ready,

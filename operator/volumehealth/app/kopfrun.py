@@ -16,7 +16,6 @@ from volumehealth.app.engine import Engine
 from volumehealth.app.handlers import make_registry
 from volumehealth.app.kopfsession import session_of
 from volumehealth.errors import ApiError, NotServed
-from volumehealth.kube.access import Access
 from volumehealth.kube.api import Api
 from volumehealth.kube.discovery import serves
 from volumehealth.model.vocabulary import API_VERSION, GROUP, POLICIES
@@ -63,9 +62,7 @@ class KopfRun:
         self._flag, self._ready = asyncio.Event(), asyncio.Event()
         self._task = asyncio.create_task(
             kopf.operator(
-                registry=make_registry(
-                    engine, lambda: session_of(_connection(api.access), partial(serves, api))
-                ),
+                registry=make_registry(engine, lambda: session_of(api.access, partial(serves, api))),
                 clusterwide=True,
                 standalone=True,
                 ready_flag=self._ready,
@@ -109,21 +106,6 @@ def _innermost(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _connection(access: Access) -> kopf.ConnectionInfo:
-    """Let Kopf use the server and the credentials that we found."""
-    scheme, _, token = access.authorization.partition(" ")
-    return kopf.ConnectionInfo(
-        server=access.server,
-        scheme=scheme or None,
-        token=token or None,
-        ca_path=access.ca_file or None,
-        certificate_path=access.cert_file or None,
-        private_key_path=access.key_file or None,
-        insecure=not access.verify,
-        proxy_url=access.proxy or None,
-    )
 
 
 def on_signals(stop: asyncio.Event) -> None:

@@ -14,8 +14,10 @@ import kopf
 import msgspec
 
 from volumehealth.errors import ApiError, ApiUnreachable, NotServed
+from volumehealth.kube.access import Access
 from volumehealth.kube.answers import error_of
 from volumehealth.kube.bodies import UNREADABLE, read_body
+from volumehealth.kube.tls import tls_context
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +31,18 @@ BACKOFFS = (0.5, 1.0, 2.0, 3.0, *(5.0,) * 17_280)
 """Seconds between tries of one request of Kopf: a day of them, for a fault of the API server must not end it."""
 
 
-def session_of(connection: kopf.ConnectionInfo, served: Served) -> kopf.AiohttpSession:
+def session_of(access: Access, served: Served) -> kopf.AiohttpSession:
     """Make the session that Kopf uses; Kopf closes it.
 
+    Its TLS is that of our own connection: with Kopf's, Python 3.13 refuses certificates that kubectl accepts, and no policy
+    would ever be checked.
+
     Args:
-        connection: the server and the credentials.
+        access: the server and the credentials.
         served: asked when a path is said not to be there.
+
+    Raises:
+        ApiError: if the TLS files cannot be used.
     """
 
     async def check(response: aiohttp.ClientResponse) -> None:
@@ -45,14 +53,21 @@ def session_of(connection: kopf.ConnectionInfo, served: Served) -> kopf.AiohttpS
         elif response.content_type != _JSON:
             raise aiohttp.ClientConnectionError(f"a watch is answered with {response.content_type}")
 
+    async def named(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        request.server_hostname = access.server_name or None
+        return await handler(request)
+
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ssl=connection.as_ssl_context()),
-        headers=connection.as_http_headers(),
-        proxy=connection.proxy_url,
+        connector=aiohttp.TCPConnector(limit=0, ssl=tls_context(access)),
+        headers={"Authorization": access.authorization} if access.authorization else {},
+        proxy=access.proxy or None,
         raise_for_status=check,
         response_class=_Response,
+        middlewares=(named,),
     )
-    return kopf.AiohttpSession(server=connection.server, aiohttp_session=session)
+    return kopf.AiohttpSession(server=access.server, aiohttp_session=session)
 
 
 async def _refuse_what_is_not_kubernetes(response: aiohttp.ClientResponse, served: Served) -> None:

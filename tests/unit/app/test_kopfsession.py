@@ -1,14 +1,20 @@
 """What Kopf's connection makes of answers: Kubernetes' own pass, those of a proxy are an outage."""
 
+import shutil
+import ssl
+import subprocess
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import aiohttp
-import kopf
 import pytest
 from aiohttp import web
 
 from volumehealth.app.kopfsession import BACKOFFS, session_of
 from volumehealth.errors import ApiUnreachable
+from volumehealth.kube.access import Access
 
 HTML = "<html>no</html>"
 ANSWERS: dict[str, tuple[int, str, bool]] = {
@@ -56,7 +62,7 @@ async def asked(url: str, *, served: bool | None) -> int:
             raise ApiUnreachable("what answers is not the API server")
         return served
 
-    made = session_of(kopf.ConnectionInfo(server=url), is_served)
+    made = session_of(Access(url), is_served)
     async with made.aiohttp_session as session:
         try:
             async with session.get(f"{url}/apis/volumehealth.dev/v1alpha1/volumehealthpolicies") as answer:
@@ -92,7 +98,7 @@ async def watched(url: str) -> list[bytes]:
     async def is_served(_: str) -> bool:
         return True
 
-    made = session_of(kopf.ConnectionInfo(server=url), is_served)
+    made = session_of(Access(url), is_served)
     async with made.aiohttp_session as session, session.get(f"{url}/x?watch=true") as answer:
         return [line async for line in answer.content.iter_chunked(1024)]
 
@@ -140,6 +146,60 @@ async def test_a_list_that_is_null_is_empty(server: tuple[str, dict[str, object]
     async def is_served(_: str) -> bool:
         return True
 
-    made = session_of(kopf.ConnectionInfo(server=url), is_served)
+    made = session_of(Access(url), is_served)
     async with made.aiohttp_session as session, session.get(f"{url}/x") as answer:
         assert (await answer.json())["items"] == []
+
+
+# ---- TLS ----
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificates with openssl")
+async def test_kopf_takes_the_certificates_that_our_own_connection_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server's certificate without an authority key identifier, under the name that the kubeconfig says."""
+    default = ssl.create_default_context
+
+    def strict(*args: Any, **options: Any) -> ssl.SSLContext:  # as of Python 3.13
+        context = default(*args, **options)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    made = _certificates(tmp_path)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(made / "api.pem", made / "api.key")
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({"said": request.headers["Authorization"]})
+
+    async def is_served(_: str) -> bool:
+        return True
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server).start()
+    url = f"https://127.0.0.1:{runner.addresses[0][1]}"
+    access = Access(url, "Bearer t", ca_file=str(made / "ca.pem"), server_name="api.example")
+    async with session_of(access, is_served).aiohttp_session as session, session.get(f"{url}/x") as found:
+        assert await found.json() == {"said": "Bearer t"}
+    async with session_of(replace(access, server_name="other.example"), is_served).aiohttp_session as session:
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await session.get(f"{url}/x")
+    await runner.cleanup()
+
+
+def _certificates(folder: Path) -> Path:
+    """Make a CA, and a certificate for api.example that does not say by which key it is signed."""
+    (folder / "names").write_text("subjectAltName=DNS:api.example\nauthorityKeyIdentifier=none\n")
+    key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
+    for command in (
+        f"req -x509 {key} -days 2 -subj /CN=ca -keyout ca.key -out ca.pem",
+        f"req {key} -subj /CN=api -keyout api.key -out api.csr",
+        "x509 -req -in api.csr -CA ca.pem -CAkey ca.key -set_serial 7 -days 2 -extfile names -out api.pem",
+    ):
+        subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
+    return folder
