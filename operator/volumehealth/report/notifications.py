@@ -400,8 +400,11 @@ def _read(path: Path) -> Target | None:
     import yaml  # only where somebody is notified
 
     try:
-        target = msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")), Target)
-    except (OSError, ValueError, yaml.YAMLError, msgspec.MsgspecError) as error:
+        # Every value is the text that is written: a header `0123` or `yes` is no number and no truth.
+        text = path.read_text(encoding="utf-8")
+        content = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - it makes texts, lists and maps only
+        target = msgspec.convert(content, Target)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, msgspec.MsgspecError) as error:
         # Never the error's own text: a parser quotes what it could not read.
         log.warning(
             "a notification target is not readable",

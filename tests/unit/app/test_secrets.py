@@ -14,6 +14,15 @@ def test_a_file_named_after_the_driver_holds_its_secrets(tmp_path: Path) -> None
     assert SecretFiles(str(tmp_path))("csi.example.com") == {"user": "admin", "pin": "17"}
 
 
+@pytest.mark.parametrize(
+    "value", ["0123", "yes", "1_000", "2026-11-30", "1e3", "null", "2026-13-45", "!!int x"]
+)
+def test_a_secret_is_sent_as_it_is_written(tmp_path: Path, value: str) -> None:
+    (tmp_path / "csi.example.com").write_text(f"password: {value}\n")
+
+    assert SecretFiles(str(tmp_path))("csi.example.com") == {"password": value.removeprefix("!!int ")}
+
+
 def test_a_driver_without_a_file_gets_none(tmp_path: Path) -> None:
     assert SecretFiles(str(tmp_path))("csi.example.com") == {}
     assert SecretFiles("")("csi.example.com") == {}
@@ -32,7 +41,9 @@ def test_a_replaced_file_is_read_again(tmp_path: Path) -> None:
     assert secrets("csi.example.com") == {"user": "new"}
 
 
-@pytest.mark.parametrize("content", ["- a list", "{", "just words"])
+@pytest.mark.parametrize(
+    "content", ["- a list", "{", "just words", "user: [admin]", pytest.param("[" * 5000, id="deep")]
+)
 def test_what_cannot_be_read_is_never_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str
 ) -> None:

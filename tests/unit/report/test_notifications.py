@@ -365,6 +365,7 @@ async def test_a_policy_without_a_target_owes_nothing_and_a_deleted_one_neither(
         "",
         "[",
         "url: 7",
+        pytest.param("[" * 5000, id="deep"),
         "headers: {a: b}",
         "url: ftp://x",
         "url: {a: very-secret}",
@@ -378,6 +379,13 @@ def test_a_target_that_cannot_be_used_is_none_and_not_quoted(
     (tmp_path / "default.yaml").write_text(text)
     assert Targets(tmp_path).of("storage") is None
     assert "secret" not in caplog.text
+
+
+def test_a_header_is_sent_as_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / "default.yaml").write_text("url: https://x\nheaders: {X-Key: 0123, X-On: yes}")
+    target = Targets(tmp_path).of("storage")
+    assert target is not None
+    assert target.headers == {"X-Key": "0123", "X-On": "yes"}
 
 
 @pytest.fixture
