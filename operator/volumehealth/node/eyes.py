@@ -297,7 +297,7 @@ class Eyes:
         if reply.silent:
             text = f"the file server {server} does not respond"
             faults.append(Fault(Look.DEVICE, INACCESSIBLE, Reason.SERVER_NOT_RESPONDING, text))
-        return Below(boot=self._boot, server=server, replied=reply.last)
+        return Below(boot=self._boot, server=server, replied=reply.last, watched=reply.since)
 
     def _of_share(self, use: VolumeUse, mount: Mount, moment: _Moment) -> Below:
         """Return what a share of CIFS lies on. No line says that its server is back, but it answers the driver then."""

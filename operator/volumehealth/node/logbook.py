@@ -5,7 +5,7 @@ before a device was mounted the last time is of an earlier instance and says not
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from volumehealth.node.klog import News
 from volumehealth.node.lines import About, Says, Sign, signs
@@ -52,6 +52,7 @@ class Entry:
         number: of the last such line, counting all lines ever seen.
         first, last: when, in monotonic seconds.
         count: how many lines.
+        known: an earlier process reported it.
     """
 
     sign: Sign
@@ -59,6 +60,7 @@ class Entry:
     first: float
     last: float
     count: int = 1
+    known: bool = False
 
     @property
     def terminal(self) -> bool:
@@ -87,7 +89,7 @@ class _Page:
         if known is None:
             self.entries[key] = Entry(sign, number, at, at)
         else:
-            self.entries[key] = Entry(known.sign, number, known.first, at, known.count + 1)
+            self.entries[key] = Entry(known.sign, number, known.first, at, known.count + 1, known.known)
         if len(self.entries) > _MOST_ENTRIES:
             passing = (key for key, entry in self.entries.items() if not entry.terminal)
             self.entries.pop(next(passing, next(iter(self.entries))))
@@ -172,7 +174,11 @@ class Logbook:
 
     def remember(self, sign: Sign, *, now: float) -> None:
         """Take a terminal line that was seen before this process was started; what ends it, comes later."""
-        self._note(sign, self._count, now)
+        page = self._pages.setdefault((sign.about, sign.name), _Page())
+        page.add(sign, self._count, now)
+        for key, entry in page.entries.items():
+            if entry.sign == sign:
+                page.entries[key] = replace(entry, known=True)
 
     def missed(self) -> None:
         """The log could not be read this time."""

@@ -69,6 +69,7 @@ class Below:
         resource: name of its PersistentVolume.
         server: its file server.
         replied: when that replied last; None if not known.
+        watched: since when it is looked whether it replies, in monotonic seconds: a line of before may be of the past.
         answers: whether it answered when the driver asked it last how full the volume is; None if the driver never asked.
     """
 
@@ -84,6 +85,7 @@ class Below:
     resource: str = ""
     server: str = ""
     replied: float | None = None
+    watched: float | None = None
     answers: bool | None = None
 
 
@@ -280,7 +282,9 @@ def _io_error(entries: Iterable[Entry], below: Below) -> Iterator[Fault]:
 def _of_server(book: Logbook, below: Below, now: float) -> Iterator[Fault]:
     for entry in book.about(About.SERVER, below.server) if below.server else ():
         replied = below.answers is True or (below.replied is not None and below.replied > entry.last)
-        if entry.sign.says is Says.SERVER_DOWN and not replied and now - entry.first >= _SERVER_PATIENCE:
+        since = max(entry.first, -math.inf if below.watched is None else below.watched)
+        lasts = entry.known or now - since >= _SERVER_PATIENCE
+        if entry.sign.says is Says.SERVER_DOWN and not replied and lasts:
             text = f"the file server {below.server} does not respond: {entry.sign.text}"
             yield Fault(Look.KERNEL_LOG, INACCESSIBLE, Reason.SERVER_NOT_RESPONDING, text, below.boot)
 

@@ -73,11 +73,13 @@ class Replies:
         silent: it was sent requests, or connects were made, and nothing was received for 60 seconds.
         last: when a reply was seen last, in monotonic seconds; None if none was yet.
         undecided: whether it is silent cannot be said yet.
+        since: since when the mount is watched, in monotonic seconds; None if it is not.
     """
 
     silent: bool = False
     last: float | None = None
     undecided: bool = False
+    since: float | None = None
 
 
 @dataclass(slots=True)
@@ -86,10 +88,12 @@ class _Watch:
 
     Attributes:
         excess: how much more was sent than received at the lowest: requests that were sent twice or given up.
+        begun: since when it is watched.
     """
 
     transport: Transport
     excess: int
+    begun: float
     last: float | None = None
     waits_since: float | None = None
 
@@ -120,13 +124,14 @@ class ServerWatch:
         excess = max(0, transport.sent - transport.received)
         known = self._watches.get(point)
         if known is None or transport.sent < known.transport.sent:
-            self._watches[point] = _Watch(transport, excess)
-            return Replies(undecided=True)
+            self._watches[point] = _Watch(transport, excess, now)
+            return Replies(undecided=True, since=now)
         if transport.received != known.transport.received:
-            self._watches[point] = _Watch(transport, min(known.excess, excess), last=now)
-            return Replies(last=now)
+            self._watches[point] = _Watch(transport, min(known.excess, excess), known.begun, last=now)
+            return Replies(last=now, since=known.begun)
         if excess > known.excess or transport.connects > known.transport.connects:
             known.waits_since = now if known.waits_since is None else known.waits_since
         since = known.waits_since
         silent = since is not None and now - since >= PATIENCE
-        return Replies(silent, known.last, undecided=not silent and (since is not None or known.last is None))
+        undecided = not silent and (since is not None or known.last is None)
+        return Replies(silent, known.last, undecided, known.begun)

@@ -768,6 +768,35 @@ def transport(node: Node, *, connects: int, sent: int, received: int) -> None:
     )
 
 
+def test_a_server_that_did_not_respond_long_ago_is_given_time_to_reply_by_an_agent_that_starts() -> None:
+    """A soft mount gives up, and no line says that the server is back."""
+    node = nfs_node()
+    node.print("nfs: server nas not responding, timed out", level=5)
+    node.pass_(86400)
+    assert said(node.look(3)["data"]) == []
+    transport(node, connects=1, sent=110, received=110)
+    assert said(node.look_for(3600)["data"]) == []
+    node.print("nfs: server nas not responding, timed out", level=5)
+    assert said(node.look_for(75)["data"]) == ["Inaccessible/ServerNotResponding"]
+
+
+@pytest.mark.parametrize("make", ["nfs", "cifs"])
+def test_a_server_that_does_not_respond_is_not_back_for_a_minute_because_the_agent_was_started(
+    make: str,
+) -> None:
+    node = nfs_node() if make == "nfs" else share_node()
+    asked(node, statfs=False)
+    node.print("nfs: server nas not responding, timed out", level=5)
+    sights = node.look_for(120)
+    assert said(sights["data"]) == ["Inaccessible/ServerNotResponding"]
+    for wrapped in (False, True):
+        node.restart(remembered(sights, node.uses, node.now))
+        if wrapped:
+            node.log[:] = ["<6>[ 9000.000000] the ring has wrapped"]
+        for _ in range(10):
+            assert said(node.look()["data"]) == ["Inaccessible/ServerNotResponding"]
+
+
 def share_node(*, statfs: bool = True) -> Node:
     node = Node()
     node.volume(number="0:60", kind="cifs", source="//nas/share", statfs=statfs)
