@@ -184,6 +184,8 @@ class Notifications(Output):
             if ref in healths:
                 self._holders[ref] = result.policy.name
             yield
+        for ref in self._holders.keys() - {ref for ref, _ in self._outbox.dues_of(OUTPUT)}:
+            del self._holders[ref]
         if owed:
             self._news.set()
 

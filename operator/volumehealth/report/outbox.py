@@ -8,7 +8,7 @@ episode, and the episode is in the record.
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -177,6 +177,11 @@ class Outbox:
         """Take what an earlier process still owed, as a record says."""
         for due in dues:
             self._dues.setdefault(ref, {})[due.key] = due
+
+    @property
+    def claims(self) -> Collection[ClaimRef]:
+        """The claims of which anything is remembered."""
+        return self._dues.keys() | self._unrecorded.keys() | self._versions.keys()
 
     def forget(self, ref: ClaimRef) -> None:
         """Nothing is owed about a claim any more."""

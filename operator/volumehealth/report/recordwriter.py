@@ -133,6 +133,7 @@ class RecordWriter(Output):
         self._removing: set[ClaimRef] = set()
         self._receipts: set[ClaimRef] = set()
         self._failed: set[ClaimRef] = set()
+        self._recordless: frozenset[ClaimRef] = frozenset()
         self._agenda = Agenda()
         outbox.on_receipt(self._delivered)
 
@@ -203,6 +204,15 @@ class RecordWriter(Output):
         for ref in records.keys() - self._holders.keys():
             if _key(ref) not in self._queue:
                 self._remove(ref, "", 0)
+        # What was found of a claim in this moment has no record yet; by the next sweep it has, or its claim is gone.
+        recordless = frozenset(
+            ref
+            for ref in self._outbox.claims
+            if ref not in records and ref not in self._wanted and _key(ref) not in self._queue
+        )
+        for ref in recordless & self._recordless:
+            self._outbox.forget(ref)
+        self._recordless = recordless
 
     # ---- one record ----
 

@@ -557,3 +557,15 @@ async def test_an_end_is_not_sent_before_the_beginning_where_the_record_could_no
     await world.live()
     sent = [one["type"] for one in world.receiver.messages]
     assert sent == ["dev.volumehealth.abnormal", "dev.volumehealth.normal"]
+
+
+@pytest.mark.looptime
+async def test_claims_that_come_and_go_are_not_remembered_once_all_of_them_was_sent(world: World) -> None:
+    for number in range(5):
+        claim = make_claim(f"claim-{number}")
+        world.check(came(claim))
+        world.check(went(claim))
+        await world.live()
+    world.check(make_result())
+    assert world.output._holders == {}
+    assert len(world.receiver.messages) == 10

@@ -470,3 +470,15 @@ async def test_an_error_in_one_record_costs_that_record_only(
     assert PATH not in world.api.objects
     assert len(world.api.objects) == 1
     assert [one.message for one in caplog.records] == ["a record cannot be handled"]
+
+
+async def test_what_was_found_of_a_claim_that_went_before_it_had_a_record_is_forgotten(world: World) -> None:
+    """But not what was found in this moment: its record is written next."""
+    gone, here = make_claim("gone"), make_claim("here")
+    world.outbox.enter(
+        make_result([(gone, make_health(gone, FINDING))], turns=[found(gone, FINDING)], claims={})
+    )
+    await world.check(make_result())
+    world.outbox.enter(make_result([(here, make_health(here, FINDING))], turns=[found(here, FINDING)]))
+    await world.check(make_result())
+    assert list(world.outbox.claims) == [here.ref]
