@@ -168,8 +168,11 @@ class NodeLooks:
         suspected, unseen = {}, self._unseen()
         news, self._ledger.unseen = unseen != self._ledger.unseen, unseen
         vague = await self._vague(targets, sights)
+        ended = {key for key, sight in sights.items() if self._has_left(targets[key], sight)}
         for key, sight in sights.items():
             target = targets[key]
+            if key in ended:
+                continue
             doubtful = vague.get(key) or self._doubtful(target, sight)
             if doubtful:
                 suspected[target.claim.ref] = doubtful
@@ -193,7 +196,7 @@ class NodeLooks:
         self._rounds += 1
         self.seen = {targets[key].claim.ref: sight for key, sight in sights.items()}
         self._again = bool(fresh) or any(
-            not sight.required and not sight.missing for sight in sights.values()
+            not sight.required and not sight.missing for key, sight in sights.items() if key not in ended
         )
         if news:
             self._news()
@@ -291,8 +294,13 @@ class NodeLooks:
         return {
             key: reasons
             for key, reasons in about.items()
-            if run is None or any(pod.uid not in run for pod in targets[key].expected)
+            if run is None or any(pod.uid not in run for pod in targets[key].expected if not pod.leaving)
         }
+
+    def _has_left(self, target: Target, sight: Sight) -> bool:
+        """Tell whether a volume's Pods are all being deleted, and have lost it: what was seen last stays until they go."""
+        leaving = all(pod.leaving for pod in target.expected) and not self.problems.get("mountinfo")
+        return leaving and Look.MOUNTS not in sight.complete and not sight.incidents
 
     def _doubtful(self, target: Target, sight: Sight) -> frozenset[str]:
         """Return what is said of a mount for the first time: it is only written down if the next look says it, too."""

@@ -38,7 +38,7 @@ class Target:
         pods: names of the Pods of this node that use it, in order of the alphabet.
         mounted: whether its volume was mounted by the kubelet; if not, its Pods have waited for that too long.
         paths: where the volume is for the first of the Pods.
-        expected: for which Pods it should be mounted where; none if that is not to be judged.
+        expected: for which Pods it should be mounted where, and which of them leave; none if that is not to be judged.
         health: whether the driver is asked for the volume's health.
         capacity: thresholds of free space; None if they are not looked at.
         interval, timeout: seconds between two asks, and of one call.
@@ -147,7 +147,6 @@ def _target(found: KnownClaim, pods: Sequence[NodePod], policy: Policy, kubelet:
         )
         for pod in pods
     ]
-    # A Pod that is being deleted may lose its mounts at any moment.
     expected = tuple(
         PodUse(
             pod.name,
@@ -156,9 +155,10 @@ def _target(found: KnownClaim, pods: Sequence[NodePod], policy: Policy, kubelet:
             since=pod.since,
             containers_since=pod.containers_since,
             read_only=_read_only(found, pod),
+            leaving=pod.deleting,
         )
         for pod, path in zip(pods, paths, strict=True)
-        if active and checks.node.enabled and mounted and not pod.deleting
+        if active and checks.node.enabled and mounted
     )
     roomy = active and mounted and checks.capacity.enabled and _minds_space(found, pods)
     return Target(

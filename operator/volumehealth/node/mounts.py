@@ -114,7 +114,8 @@ class MountWatch:
             By key of the volume.
         """
         wanted = [(use, pod) for use in uses for pod in use.pods]
-        self.blind = NO_PODS if wanted and not table.pods else ""
+        stay = any(not pod.leaving for _, pod in wanted)
+        self.blind = NO_PODS if stay and not table.pods else ""
         self._replaced_before = replaced_before
         trust = self._trust(table, [pod for _, pod in wanted])
         sights = {}

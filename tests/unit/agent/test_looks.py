@@ -194,16 +194,29 @@ async def test_nothing_that_is_wrong_is_written_twice() -> None:
     assert looking.news == news
 
 
-async def test_pods_that_are_being_deleted_leave_everything_as_it_was() -> None:
+async def test_pods_that_are_being_deleted_leave_everything_as_it_was_once_their_mounts_are_gone() -> None:
     looking = Looking()
     await looking.look(2)
-    looking.mount(there=False)
-    await looking.look(2)
+    looking.log = SHUT
     looking.looks.demand([make_target(make_pod(deleting=True))])
-    looking.mount()
+    looking.mount(there=False)
+    await looking.look(3)
+    assert looking.said == []
+    assert looking.ledger.complete(REF)
+    assert Observer.MOUNT_TABLE in looking.ledger.covered(REF)
+    assert not looking.looks.problems
+
+
+async def test_a_volume_is_looked_at_while_its_pod_is_being_deleted() -> None:
+    """A process that hangs on a dead disk keeps its Pod from ending, for days: what was seen before is no answer."""
+    looking = Looking()
     await looking.look(2)
-    assert looking.said == ["MountTable:VolumeUnmounted"]
-    assert looking.ledger.said(REF, Observer.MOUNT_TABLE)
+    assert looking.ledger.complete(REF)
+    looking.run = frozenset()
+    looking.looks.demand([make_target(make_pod(deleting=True))])
+    looking.mount(super_options="ro")
+    await looking.look(2)
+    assert looking.said == ["MountTable:FilesystemReadOnly"]
 
 
 async def test_a_table_that_cannot_be_read_takes_nothing_back() -> None:
