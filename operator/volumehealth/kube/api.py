@@ -200,17 +200,16 @@ class Api:
         await self._keep_fresh()
         used = self._access
         answer = await self._send_once(method, path, query, data, forms, idle=idle)
-        if answer.status == 401 and await self._renew(used):
-            await _body(answer)  # gives its connection back
+        if answer.status == 401:
+            refusal = await _error(
+                answer, request=f"{method} {path}"
+            )  # read first: it gives its connection back
+            if not await self._renew(used):
+                raise refusal
             answer = await self._send_once(method, path, query, data, forms, idle=idle)
         if answer.status < 300:
             return answer
-        raise error_of(
-            answer.status,
-            await _body(answer),
-            request=f"{method} {path}",
-            retry_after=answer.headers.get("Retry-After", ""),
-        )
+        raise await _error(answer, request=f"{method} {path}")
 
     async def _send_once(
         self,
@@ -293,6 +292,12 @@ def _check_done(body: bytes, status: int, *, request: str) -> None:
         raise errors.ApiUnreachable(
             f"{request}: HTTP {status}, and the answer is not the API server's", status=status
         )
+
+
+async def _error(answer: HttpAnswer, *, request: str) -> errors.ApiError:
+    """Read an answer that is no good one to its end; return what it means."""
+    body, retry_after = await _body(answer), answer.headers.get("Retry-After", "")
+    return error_of(answer.status, body, request=request, retry_after=retry_after)
 
 
 async def _body(answer: HttpAnswer) -> bytes:

@@ -19,7 +19,7 @@ from volumehealth.kube.access import Access
 from volumehealth.kube.api import Api, over_aiohttp
 from volumehealth.kube.credentials import CredentialSource
 from volumehealth.kube.h11_transport import H11Transport
-from volumehealth.kube.transport import Connect, HttpAnswer, HttpRequest
+from volumehealth.kube.transport import Connect, HttpAnswer, HttpRequest, Transport
 from volumehealth.model.clock import SystemClock
 
 OBJECT = {"kind": "Thing"}
@@ -89,6 +89,31 @@ def kubeconfig(path: Path, server: str, user: dict[str, object]) -> Path:
     }
     path.write_text(yaml.safe_dump(config))
     return path
+
+
+class _Ends:
+    """A transport that counts its answers, and those that were ended."""
+
+    def __init__(self, real: Transport) -> None:
+        self.real, self.answers, self.aborted = real, 0, 0
+
+    async def send(self, request: HttpRequest, access: Access) -> HttpAnswer:
+        answer = await self.real.send(request, access)
+        self.answers += 1
+        return _Counted(answer, self)
+
+    async def aclose(self) -> None:
+        await self.real.aclose()
+
+
+class _Counted:
+    def __init__(self, real: HttpAnswer, ends: _Ends) -> None:
+        self._real, self._ends = real, ends
+        self.status, self.headers, self.chunk = real.status, real.headers, real.chunk
+
+    def abort(self) -> None:
+        self._ends.aborted += 1
+        self._real.abort()
 
 
 @pytest.fixture
@@ -292,6 +317,30 @@ async def test_many_refused_at_once_load_the_credentials_once(
     (tmp_path / "token").write_text("second")
     answers = await asyncio.gather(*(api.request("GET", "/x") for _ in range(20)))
     assert answers == [b'{"kind": "Thing"}'] * 20
+
+
+async def test_a_refusal_costs_no_connection_while_no_credentials_can_be_loaded(
+    server: Server, tmp_path: Path, clock: MovableClock, connect: Connect
+) -> None:
+    """A connection that is not given back is lost to all that asks later; the operator has a hundred."""
+    token = tmp_path / "token"
+    token.write_text("first")
+    source = CredentialSource(str(kubeconfig(tmp_path / "kubeconfig", server.url, {"tokenFile": str(token)})))
+    ends: list[_Ends] = []
+
+    def counted(access: Access) -> Transport:
+        ends.append(_Ends(connect(access)))
+        return ends[-1]
+
+    async with Api(source, clock=clock, connect=counted) as api:  # type: ignore[arg-type]  # as above
+        await api.open()
+        server.accepted = set()
+        token.unlink()
+        for _ in range(3):
+            clock.seconds += 5
+            with pytest.raises(errors.ApiError, match="no credentials"):
+                await api.request("GET", "/x")
+    assert [(one.answers, one.aborted) for one in ends] == [(3, 3)]
 
 
 async def test_a_token_file_is_read_again_every_minute(
