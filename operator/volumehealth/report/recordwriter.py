@@ -208,7 +208,7 @@ class RecordWriter(Output):
         recordless = frozenset(
             ref
             for ref in self._outbox.claims
-            if ref not in records and ref not in self._wanted and _key(ref) not in self._queue
+            if ref not in records and ref not in self._holders and _key(ref) not in self._queue
         )
         for ref in recordless & self._recordless:
             self._outbox.forget(ref)
