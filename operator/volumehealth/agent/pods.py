@@ -92,6 +92,13 @@ class _Status(msgspec.Struct, rename="camel"):
     phase: str = ""
     start_time: str | None = None
     container_statuses: list[_Container] | None = None
+    init_container_statuses: list[_Container] | None = None
+
+    @property
+    def started(self) -> bool:
+        """Whether any container ever ran, one that prepares the others included: its volumes were mounted before."""
+        every = (*(self.container_statuses or ()), *(self.init_container_statuses or ()))
+        return any(container.started for container in every)
 
 
 class NodePodObject(msgspec.Struct):
@@ -146,8 +153,11 @@ class NodePod:
 
     @property
     def runs(self) -> bool:
-        """Whether it uses its volumes now, mounted by the kubelet."""
-        return self.phase == "Running" and self.started
+        """Whether it uses its volumes now, mounted by the kubelet.
+
+        It is `Pending` for as long as init containers run, or another container's image cannot be pulled.
+        """
+        return self.phase in ("Running", "Pending") and self.started
 
     @property
     def waits(self) -> bool:
@@ -173,7 +183,7 @@ def node_pod(pod: NodePodObject) -> NodePod | None:
         name=metadata.name,
         uid=metadata.uid,
         phase=status.phase,
-        started=any(container.started for container in status.container_statuses or ()),
+        started=status.started,
         since=moment_of(status.start_time) or LONG_AGO,
         volumes=volumes,
         virtual_machine=_holds_images(metadata.labels or {}),

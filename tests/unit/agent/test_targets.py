@@ -1,5 +1,6 @@
 """Which volumes of a node are asked about, and what is looked at (facts D7, D8, D21)."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ ASKED = {
     "it runs": [make_pod()],
     "it runs and another one has finished": [make_pod(), make_pod("old", phase="Succeeded")],
     "it is being deleted and still runs": [make_pod(deleting=True)],
+    "a container of it runs, and another's image cannot be pulled": [make_pod(phase="Pending")],
 }
 NOT_ASKED = {
     "nobody uses it": [],
@@ -185,3 +187,33 @@ def test_a_volume_that_all_containers_mount_for_reading_is_only_read(
     )
     assert pod is not None
     assert pod.volumes == (PodVolume("data", read_only=read_only),)
+
+
+@pytest.mark.parametrize(
+    "status",
+    {
+        "an init container runs": {"initContainerStatuses": [{"state": {"running": {}}}]},
+        "an init container ended, and the next waits for its image": {
+            "initContainerStatuses": [
+                {"state": {"terminated": {"exitCode": 0}}},
+                {"state": {"waiting": {"reason": "ImagePullBackOff"}}},
+            ],
+            "containerStatuses": [{"state": {"waiting": {"reason": "PodInitializing"}}}],
+        },
+        "one container runs, another's image cannot be pulled": {
+            "containerStatuses": [
+                {"state": {"running": {"startedAt": "2026-11-24T03:00:00Z"}}},
+                {"state": {"waiting": {"reason": "ImagePullBackOff"}}},
+            ]
+        },
+    }.values(),
+)
+def test_a_pod_that_is_pending_uses_its_volumes_once_anything_of_it_runs(status: dict[str, Any]) -> None:
+    """Containers begin after the volumes are mounted; the phase stays Pending until the last of them has begun."""
+    pod = read(status={"phase": "Pending", "startTime": "2026-11-24T03:00:00Z", **status})
+    assert pod is not None
+    assert pod.runs
+    assert not pod.waits
+    target = make_target(replace(pod, volumes=(PodVolume("data"),)))
+    assert target.mounted
+    assert [one.uid for one in target.expected] == ["u"]
