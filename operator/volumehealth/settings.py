@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from volumehealth.errors import SettingsError
+from volumehealth.model.ids import is_name
 from volumehealth.model.runbooks import PAGE
 from volumehealth.model.text import whole_number
 
@@ -118,6 +119,13 @@ class _Reader:
         path = Path(text)
         if text and not (path.is_dir() if directory else path.is_file()):
             self.fault(name, f"there is no {'directory' if directory else 'file'} {text}")
+        return text
+
+    def name(self, name: str) -> str:
+        """Read the name of an object of Kubernetes, which stands in paths of requests; empty if it is not given."""
+        text = self.text(name)
+        if text and not is_name(text):
+            self.fault(name, f"{text!r} can be the name of nothing in Kubernetes")
         return text
 
     def page(self, name: str, default: str) -> str:
@@ -229,7 +237,7 @@ def parse_settings(raw: Mapping[str, object]) -> Settings:
         metrics_address=reader.host_port("metrics_address", Settings().metrics_address),
         health_address=reader.host_port("health_address", Settings().health_address),
         leader_elect=bool(raw.get("leader_elect", True)),
-        namespace=reader.text("namespace") or own_namespace(),
+        namespace=reader.name("namespace") or own_namespace(),
         log_format=reader.choice("log_format", LOG_FORMATS, "text"),
         log_level=reader.choice("log_level", LOG_LEVELS, "info"),
     )

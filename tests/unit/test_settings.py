@@ -36,6 +36,8 @@ def test_nothing_given_means_the_defaults() -> None:
         ({"health_address": "a:99999"}, "--health-address: 'a:99999' is not HOST:PORT"),
         ({"runbooks": "https://a.example.com/r#x"}, "is not the address of a page, without #SECTION"),
         ({"runbooks": "two words"}, "is not the address of a page, without #SECTION"),
+        ({"namespace": "storage/ops"}, "--namespace: 'storage/ops' can be the name of nothing in Kubernetes"),
+        ({"namespace": "Storage"}, "--namespace: 'Storage' can be the name of nothing in Kubernetes"),
         ({"log_format": "xml"}, "--log-format: 'xml' is none of text, json"),
         ({"log_level": "loud"}, "--log-level: 'loud' is none of debug, info, warning, error"),
     ],

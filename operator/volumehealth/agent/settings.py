@@ -8,6 +8,7 @@ from pathlib import Path
 from volumehealth.agent.looks import MOUNT_TABLE
 from volumehealth.agent.paths import DEFAULT_KUBELET_DIR
 from volumehealth.errors import SettingsError
+from volumehealth.model.ids import is_name
 from volumehealth.settings import DEFAULT_NAMESPACE, Settings, parse_settings
 
 
@@ -57,7 +58,10 @@ def parse_node_settings(raw: Mapping[str, object]) -> NodeSettings:
     table = str(raw.get("mount_table") or MOUNT_TABLE)
     if not Path(table).exists():
         faults.append(f"--mount-table: the file {table} does not exist")
-    node = str(raw.get("node_name") or os.uname().nodename)
+    given = str(raw.get("node_name") or "")
+    if given and not is_name(given):
+        faults.append(f"--node-name: {given!r} can be the name of no node")
+    node = given or os.uname().nodename.lower()  # as the kubelet names its node by default
     if faults:
         raise SettingsError(faults)
     return NodeSettings(

@@ -116,7 +116,9 @@ class CredentialSource:
 def _check_url(url: str) -> None:
     """Refuse what no connection can be made to. Raises NoCredentials."""
     try:
-        urlsplit(url).port  # noqa: B018 - it is parsed when it is read
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - it is parsed when it is read
+        (parts.hostname or "").encode("idna")  # as whoever looks the host up does: `a..b` is no name
     except ValueError as error:
         raise NoCredentials(f"{mask(url)!r} cannot be read as a URL: {error}") from error
 

@@ -9,6 +9,8 @@ from types import MappingProxyType
 
 import h11
 
+from volumehealth.errors import SettingsError
+
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 """Content type of a page of metrics."""
 
@@ -56,7 +58,7 @@ async def serve(
         The port in use.
 
     Raises:
-        OSError: if the address cannot be bound.
+        SettingsError: if nobody can listen there: another process does, or it is no address of this machine.
     """
     host, _, port = address.rpartition(":")
     clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
@@ -67,7 +69,10 @@ async def serve(
         clients[client] = writer
         client.add_done_callback(clients.pop)
 
-    server = await asyncio.start_server(meet, host.strip("[]") or None, int(port))
+    try:
+        server = await asyncio.start_server(meet, host.strip("[]") or None, int(port))
+    except (OSError, UnicodeError) as error:  # the latter of a host that can be no name
+        raise SettingsError([f"cannot listen on {address}: {error}"]) from error
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

@@ -1,8 +1,10 @@
 """What the command takes, and what its process must not load."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -14,12 +16,25 @@ from volumehealth.errors import SettingsError
 
 def test_every_bad_value_is_reported_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
-        parse_node_settings({"kubelet_dir": "kubelet", "mount_table": "/none", "log_level": "loud"})
+        parse_node_settings(
+            {"kubelet_dir": "kubelet", "mount_table": "/none", "node_name": "Worker_1", "log_level": "loud"}
+        )
     assert [fault.partition(":")[0] for fault in caught.value.faults] == [
         "--log-level",
         "--kubelet-dir",
         "--mount-table",
+        "--node-name",
     ]
+
+
+def test_a_node_is_named_after_its_host_as_the_kubelet_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kubelet writes the host's name in small letters."""
+    table = tmp_path / "mountinfo"
+    table.touch()
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename="Worker-1.example"))
+    assert parse_node_settings({"mount_table": str(table)}).node == "worker-1.example"
 
 
 def test_the_defaults_are_those_of_a_daemonset(tmp_path: Path) -> None:

@@ -153,6 +153,19 @@ async def test_a_server_of_another_kind_is_told_in_one_line(tmp_path: Path, serv
         await load(str(written(tmp_path / "a", content)))
 
 
+@pytest.mark.parametrize("host", ["api..example", "a" * 64 + ".example"])
+async def test_a_host_that_can_be_no_name_is_told_in_one_line(tmp_path: Path, host: str) -> None:
+    """It ended the operator and `check` with a traceback: no lookup of names takes it."""
+    content = config("a")
+    content["clusters"][0]["cluster"]["server"] = f"https://{host}:6443"
+    with pytest.raises(errors.ApiError, match="cannot be read as a URL"):
+        await load(str(written(tmp_path / "a", content)))
+
+    path = written(tmp_path / "b", config("b"))
+    with pytest.raises(errors.ApiError, match="cannot be read as a URL"):
+        await load(str(path), HTTP_PROXY=f"http://{host}:3128")
+
+
 async def test_the_password_of_a_proxy_is_not_told(tmp_path: Path) -> None:
     content = config("a")
     content["clusters"][0]["cluster"]["proxy-url"] = "http://user:hunter2@proxy.example:port"

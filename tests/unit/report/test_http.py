@@ -3,6 +3,7 @@
 import aiohttp
 import pytest
 
+from volumehealth.errors import SettingsError
 from volumehealth.report.http import Page, health, serve
 
 
@@ -32,6 +33,14 @@ async def test_a_health_page_says_what_is_wrong(well: bool, status: int) -> None
 
 async def test_an_address_in_use_is_an_error_at_start() -> None:
     async with serve("127.0.0.1:0", {}) as port:
-        with pytest.raises(OSError, match="address already in use"):
+        with pytest.raises(SettingsError, match=r"cannot listen on 127.0.0.1:\d+: .*address already in use"):
             async with serve(f"127.0.0.1:{port}", {}):
                 pass
+
+
+@pytest.mark.parametrize("address", ["::8081", "a..b:8081", "256.0.0.1:8081"])
+async def test_what_is_no_address_is_told_in_one_line(address: str) -> None:
+    """It ended the operator and the agents with a traceback."""
+    with pytest.raises(SettingsError, match="cannot listen on"):
+        async with serve(address, {}):
+            raise AssertionError
