@@ -426,12 +426,14 @@ class DriverWatch:
         api = self._plan.api if target.health else HealthAPI.NONE
         if not target.health and self._ledger.drop(target.claim, Observer.DRIVER):
             self._news()
-        if target.capacity is None and self._ledger.drop(target.claim, Observer.CAPACITY):
+        if not target.counted and self._ledger.drop(target.claim, Observer.CAPACITY):
             self._news()
         if api is HealthAPI.VOLUME_HEALTH:
             self._hear(target, await self._health(client, target))
         legacy = target.health and target.mounted and api is not HealthAPI.VOLUME_HEALTH
         if STATS not in self._plan.methods or not (legacy or target.capacity is not None):
+            if target.capacity is None and self._ledger.drop(target.claim, Observer.CAPACITY):
+                self._news()  # nothing asks how full it is any more
             return
         try:
             stats = await self._stats(client, target)
@@ -453,7 +455,7 @@ class DriverWatch:
             return False
         if self._plan.api is HealthAPI.VOLUME_CONDITION:
             self._hear(target, (condition,))
-        elif target.capacity is not None:
+        elif target.counted:
             if self._ledger.hear(target.claim, Observer.CAPACITY, (condition,), now=self._now()):
                 self._news()
         else:
@@ -498,6 +500,8 @@ class DriverWatch:
                 self._hear(target, stats.conditions)
             self._end_lost(target, heard=True)
         if target.capacity is None:
+            if self._wanted(target) and self._ledger.reached(target.claim, now=self._now()):
+                self._news()
             return
         counted = self._count(target, stats)
         full = judge_capacity(counted, target.capacity)

@@ -234,7 +234,7 @@ class NodeAgent:
             if before is not None and target.is_anew(before):
                 self._ledger.uncover(target.claim)
             for observer in Observer:
-                wanted = target.capacity is not None if observer is Observer.CAPACITY else target.health
+                wanted = target.counted if observer is Observer.CAPACITY else target.health
                 if not wanted and not target.suspended:
                     self._ledger.drop(target.claim, observer)
 

@@ -15,6 +15,7 @@ from volumehealth.model.health import Condition, severity
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer
 from volumehealth.model.report import ReportedCondition, UnseenOrigin, VolumeHealthReport
+from volumehealth.model.vocabulary import Reason
 from volumehealth.probing.results import merged
 
 
@@ -127,6 +128,23 @@ class ReportState:
             news, page.silence = news or page.silence is not None, None
         elif origin is Observer.CAPACITY:
             news, page.warning = news or page.warning, False
+        return news
+
+    def reached(self, claim: Claim, *, now: datetime) -> bool:
+        """Note that the call that tells how full a volume is works, where free space itself means nothing.
+
+        What was said of its space ends for that. That it cannot be reached is taken back.
+
+        Returns:
+            Whether that is news.
+        """
+        page = self._page(claim)
+        if any(one.reason != Reason.BACKEND_ERROR for one in page.said.get(Observer.CAPACITY, ())):
+            return self.drop(claim, Observer.CAPACITY)
+        news = page.warning
+        page.warning = False
+        if Observer.CAPACITY in page.said:
+            news |= self.hear(claim, Observer.CAPACITY, (), now=now)
         return news
 
     def release(self, claim: Claim, origin: Observer) -> bool:

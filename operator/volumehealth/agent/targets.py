@@ -41,6 +41,7 @@ class Target:
         expected: for which Pods it should be mounted where, and which of them leave; none if that is not to be judged.
         health: whether the driver is asked for the volume's health.
         capacity: thresholds of free space; None if they are not looked at.
+        counted: whether the call that tells how full it is counts: its errors tell of volumes, too, whose space means nothing.
         interval, timeout: seconds between two asks, and of one call.
         suspended: its policy is: nothing is asked, what was said stays.
         looks: how the node's own looks judge it.
@@ -57,6 +58,7 @@ class Target:
     timeout: float
     suspended: bool = False
     looks: NodeCheck = field(default_factory=NodeCheck)
+    counted: bool = False
 
     @property
     def key(self) -> str:
@@ -160,7 +162,7 @@ def _target(found: KnownClaim, pods: Sequence[NodePod], policy: Policy, kubelet:
         for pod, path in zip(pods, paths, strict=True)
         if active and checks.node.enabled and mounted
     )
-    roomy = active and mounted and checks.capacity.enabled and _minds_space(found, pods)
+    counted = active and mounted and checks.capacity.enabled
     return Target(
         claim=claim,
         pods=tuple(pod.name for pod in pods),
@@ -168,11 +170,12 @@ def _target(found: KnownClaim, pods: Sequence[NodePod], policy: Policy, kubelet:
         paths=paths[0],
         expected=expected,
         health=active and checks.node.enabled,
-        capacity=checks.capacity if roomy else None,
+        capacity=checks.capacity if counted and _minds_space(found, pods) else None,
         interval=policy.spec.interval.total_seconds(),
         timeout=policy.spec.timeout.total_seconds(),
         suspended=not active,
         looks=checks.node,
+        counted=counted,
     )
 
 

@@ -19,6 +19,7 @@ from volumehealth.csi.types import NodeInfo
 from volumehealth.model.clock import SystemClock
 from volumehealth.model.health import HealthAPI, SourceState
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer
 from volumehealth_sandbox.driver import SimulatedDriver
 from volumehealth_sandbox.driver_faults import Fault, Plane
 from volumehealth_sandbox.driver_quirks import Params, Quirk
@@ -311,6 +312,41 @@ async def test_an_errno_ends_when_the_call_works_again_though_nothing_is_counted
         driver.behave()
         driver.volumes["vol-1"].used = driver.volumes["vol-1"].capacity = 0
         await found.until(lambda: found.said("vol-1") == [])
+
+
+async def test_what_was_said_of_a_volumes_space_ends_once_that_means_nothing_and_is_not_asked() -> None:
+    async with SimulatedDriver(generation=Generation.V1_13) as driver:
+        wanted = targets(driver)
+        driver.fault("vol-1", Fault.OUT_OF_CAPACITY, plane=Plane.CONTROLLER)
+        async with asked(driver) as found:
+            await found.until(lambda: found.said("vol-1") == ["OutOfCapacity"])
+            found.watch.demand({key: replace(one, capacity=None) for key, one in wanted.items()})
+            await found.until(lambda: found.said("vol-1") == [])
+
+
+@pytest.mark.parametrize("was_full", [False, True])
+async def test_an_errno_is_told_of_a_volume_whose_free_space_means_nothing(was_full: bool) -> None:
+    """Virtual machines' disks, volumes that many only read: the kernel's word that they are dead counts as of others."""
+    async with SimulatedDriver(node_capabilities={"GET_VOLUME_STATS"}) as driver:
+        wanted = targets(driver)
+        if was_full:
+            driver.fault("vol-1", Fault.OUT_OF_CAPACITY, plane=Plane.CONTROLLER)
+        async with asked(driver) as found:
+            if was_full:
+                await found.until(lambda: found.said("vol-1") == ["OutOfCapacity"])
+            found.watch.demand({key: replace(one, capacity=None) for key, one in wanted.items()})
+            await found.until(lambda: found.watch.settled and found.said("vol-1") == [])
+            params = Params(
+                methods=("NodeGetVolumeStats",), message="failed to get stats: input/output error"
+            )
+            driver.misbehave(Quirk.ERRORS, params)
+            await found.until(lambda: found.said("vol-1") == ["BackendError"])
+            assert found.silence("vol-1") == ""
+            driver.behave()
+            await found.until(lambda: found.said("vol-1") == [])
+            assert Observer.CAPACITY in found.ledger.covered(ClaimRef("shop", "vol-1")), (
+                "else nothing recovers"
+            )
 
 
 @pytest.mark.parametrize("generation", Generation)
