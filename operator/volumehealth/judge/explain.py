@@ -107,8 +107,8 @@ def explain_answers(
 
 
 def explain_waiting(health: ClaimHealth | None, answers: Sequence[Answer]) -> tuple[Heard, ...]:
-    """Say what waits to be confirmed though nobody says it now: its source is silent, and its clock stands."""
-    now = {(answer.source, answer.node) for answer in answers if answer.outcome is Outcome.ADVERSE}
+    """Say what waits to be confirmed though nobody says it now: its origin is silent, and its clock stands."""
+    now = {answer.origin for answer in answers if answer.outcome is Outcome.ADVERSE}
     return tuple(
         Heard(
             wait.status,
@@ -122,7 +122,7 @@ def explain_waiting(health: ClaimHealth | None, answers: Sequence[Answer]) -> tu
             max(0.0, wait.after.total_seconds() - wait.waited.seconds),
         )
         for wait in (health.pending if health is not None else ())
-        if (wait.source, wait.node) not in now
+        if wait.origin not in now
     )
 
 

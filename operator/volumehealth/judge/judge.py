@@ -328,9 +328,11 @@ class Judge:
         health = memory.healths.get(claim.ref)
         about = replace(about, suspended=policy.spec.suspend)
         told = explain_claim(about, claim, health, memory.last, self._settings(policy))
-        node = told.findings[0].node if told.findings else ""
-        silence = silences.of(claim.ref, node, now)
-        return replace(told, silenced=silence.text if silence is not None else "")
+        nodes = {finding.node for finding in told.findings} or {""}
+        held = [one for node in nodes if (one := silences.of(claim.ref, node, now)) is not None]
+        if len(held) < len(nodes):  # people are told of some of it
+            return told
+        return replace(told, silenced=min(held, key=lambda one: one.until).text)
 
     def _memory(self, uid: str) -> _Memory:
         return self._memories.setdefault(uid, _Memory())
