@@ -323,12 +323,11 @@ class NodeLooks:
                 # It was switched off, and is never seen again.
                 news |= self._ledger.drop(target.claim, observer)
                 continue
-            if observer in unseen:
-                if sight.kind and not _holds(sight, look):
+            if observer in unseen or (not said and look not in sight.complete):
+                # What was not seen takes nothing back, but for what held until a mounting ended that is over.
+                if sight.instance and not _holds(sight, look):
                     news |= self._ledger.release(target.claim, observer)
                 continue
-            if not said and look not in sight.complete:
-                continue  # what was not seen takes nothing back
             conditions = [
                 Condition(one.fault.status, one.fault.reason.value, clean_message(one.message))
                 for one in said

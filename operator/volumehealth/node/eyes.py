@@ -106,6 +106,7 @@ class Sight:
         required: every look that is required for this kind of volume was completed.
         missing: why that cannot be said, for people; empty if it can, or only takes another look.
         kind: of filesystem, or `block`; empty if not known.
+        instance: which mounting of it this is; empty if not known.
         note: what the looks do not see although nothing is missing; may be empty.
         numbers: for metrics.
         undecided: reasons that have to last until they are given, and may: what was said before is not over for that.
@@ -116,6 +117,7 @@ class Sight:
     required: bool = False
     missing: str = ""
     kind: str = ""
+    instance: str = ""
     note: str = ""
     numbers: Numbers = Numbers()
     undecided: frozenset[Reason] = frozenset()
@@ -176,6 +178,7 @@ class Eyes:
         self._answered: set[str] = set()
         self._counted_lines = 0
         self._rounds = 0
+        self._began = -math.inf
         self._looked_at = -math.inf
         self.book = Logbook()
 
@@ -209,6 +212,7 @@ class Eyes:
         """
         moment = _Moment(now, monotonic, interval)
         if not self._rounds:
+            self._began = monotonic
             self._remember_lines(monotonic)
         self._rounds += 1
         if snapshot.log is not None:
@@ -275,7 +279,8 @@ class Eyes:
             looked, missing = self._seen(use, mount, request, facts, counted, snapshot)
         faults += self._of_log(use, mount, below, faults, moment)
         complete |= looked
-        if self.book.complete and (below.stacks or use.key not in snapshot.requests):
+        followed = self.book.complete and (self.book.reaches_back or self._whole(below))
+        if followed and (below.stacks or use.key not in snapshot.requests):
             complete.add(Look.KERNEL_LOG)  # else nobody knows which devices the log would name
         missing = missing or self._log_missing(kind, below, snapshot)
         found = incidents(self._unrepeated(faults))
@@ -286,6 +291,7 @@ class Eyes:
             required=required,
             missing=mounted.why or missing,
             kind=kind,
+            instance=below.instance,
             note=self._note(kind, below, snapshot),
             numbers=numbers,
             undecided=undecided,
@@ -348,6 +354,9 @@ class Eyes:
                 remounts_read_only="errors=remount-ro" in mount.super_options,
             )
         known = [one for stack in facts.stacks if (one := counted.get(stack.top.name)) is not None]
+        wrote = max((one.wrote for one in known if one.wrote is not None), default=None)
+        if wrote is None and self._said_before(use, Reason.RESERVATION_CONFLICT):
+            wrote = self._began  # else this node would not have been said to meet a reservation
         below = Below(
             stacks=facts.stacks,
             instance=instance,
@@ -356,7 +365,7 @@ class Eyes:
             block=use.block,
             bad=bad,
             since=_monotonic(use.since, moment) if use.block else -math.inf,
-            wrote=max((one.wrote for one in known if one.wrote is not None), default=None),
+            wrote=wrote,
             boot=self._boot,
             resource=use.volume,
         )
@@ -527,10 +536,14 @@ class Eyes:
         if snapshot.log is None:
             why = snapshot.problems.get("klog", "the agent may not read the kernel log")
             return f"{where}: {why}"
-        begun = max(self.book.boundary(stack.top.name) for stack in below.stacks)
-        if max(begun, below.after) >= self.book.whole_since:
+        if self._whole(below):
             return ""
         return f"{where}: the kernel log does not reach back to when it was mounted"
+
+    def _whole(self, below: Below) -> bool:
+        """Tell whether all was seen that the log said since a volume was mounted."""
+        begun = max((self.book.boundary(stack.top.name) for stack in below.stacks), default=0)
+        return max(begun, below.after) >= self.book.whole_since
 
     def _note(self, kind: str, below: Below, snapshot: Snapshot) -> str:
         """Say what cannot be seen of this kind of volume on this node."""

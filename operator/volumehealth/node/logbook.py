@@ -124,6 +124,7 @@ class Logbook:
     Attributes:
         whole_since: number of the first line since when nothing was lost; 0 if the log was seen from the boot on.
         complete: whether the last look missed nothing.
+        reaches_back: whether all that is in force was seen: the log was followed, or began, for as long before.
         errors: how many lines told of I/O errors, by disk; for metrics.
         gaps: how many times lines were lost or suppressed; for metrics.
     """
@@ -132,6 +133,8 @@ class Logbook:
         self._pages: dict[tuple[About, str], _Page] = {}
         self._count = 0
         self._taken_at = 0.0
+        self._seen_from = -math.inf
+        self.reaches_back = True
         self.whole_since = 0
         self.complete = False
         self.errors: dict[str, int] = {}
@@ -157,6 +160,9 @@ class Logbook:
         self._taken_at = now
         if news.lost:
             self.whole_since = self._count + 1
+        if news.first and news.lost:
+            stamps = (line.stamp for line in news.lines if line.stamp is not None)
+            self._seen_from = now - (uptime - next(stamps, uptime))
         suppressed = False
         for place, line, sign in signs(news.lines):
             if sign.says is Says.SUPPRESSED:
@@ -170,6 +176,7 @@ class Logbook:
         gap = suppressed or (news.lost and not news.first)
         self.gaps += gap
         self.complete = not (gap and not news.first)
+        self.reaches_back = now - self._seen_from >= EXPIRY
         self._expire(now)
 
     def remember(self, sign: Sign, *, now: float) -> None:

@@ -268,6 +268,24 @@ async def test_what_held_until_a_mounting_ended_holds_no_more_when_that_ends_wit
     assert [one.instance for one in after.ledger.accused(REF)] == [""]
 
 
+async def test_what_held_until_a_mounting_ended_holds_on_while_nobody_can_tell_which_mounting_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looking = Looking(kind="xfs")
+    await looking.look(2)
+    looking.log += SHUT + "\n"
+    await looking.look()
+    after = Looking(kind="xfs", earlier=looking.report)
+    after.log_error = errno.EPERM
+
+    def fail(path: str) -> str:
+        raise OSError(errno.EIO, "I/O error", path)
+
+    monkeypatch.setattr(after.files, "target", fail)
+    await after.look(3)
+    assert [one.instance for one in after.ledger.accused(REF)] == ["b1/xfs/sda/23074"]
+
+
 async def test_without_the_mount_table_nobody_sees_anything() -> None:
     looking = Looking()
     await looking.look(2)

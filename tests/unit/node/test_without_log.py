@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from support.nodetree import Node, said
+from support.nodetree import Node, remembered, said
 from unit.node.test_eyes import (
     SHUT,
     WRITE_ERROR,
     block_node,
     btrfs_node,
     ext4_node,
+    lvm_mirror_node,
     multipath_node,
     nfs_node,
     transport,
@@ -184,6 +185,48 @@ def test_the_page_says_what_is_told_with_and_without_the_log(
     what, fault, make, strike = row
     line = f"| {what}: {fault} | {told(make, strike, log=True)} | {told(make, strike, log=False)} |"
     assert line in PAGE.splitlines()
+
+
+def refused(node: Node) -> None:
+    node.print("rbd: sda: write at objno 0 0~4096 result -108")
+
+
+def disk_lost_both(node: Node) -> None:
+    node.print("EXT4-fs (sda): Remounting filesystem read-only")
+    node.print(WRITE_ERROR)
+    node.print(WRITE_ERROR.replace("WRITE", "READ"))
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["the log is whole", "the log has wrapped"])
+@pytest.mark.parametrize(
+    "row",
+    [
+        *ROWS,
+        ("rbd", "refuses", ext4_node, refused),
+        ("a disk", "fails and the filesystem goes read-only", ext4_node, disk_lost_both),
+        ("LVM", "a mirror lacks a disk", lvm_mirror_node, path_offline),
+    ],
+    ids=lambda one: f"{one[0]} {one[1]}",
+)
+def test_an_agent_that_is_started_anew_takes_nothing_back(
+    row: tuple[str, str, Callable[[], Node], Fault], *, wrapped: bool
+) -> None:
+    """A look that cannot see what was said says that it is not complete."""
+    _, _, make, strike = row
+    node = make()
+    node.look(3)
+    strike(node)
+    before = node.look_for(120)
+    node.restart(remembered(before, node.uses, node.now))
+    if wrapped:
+        node.log[:] = [f"<6>[{node.passed:12.6f}] the ring has wrapped"]
+    for _ in range(8):
+        sight = node.look()["data"]
+        now = {(one.fault.look, one.fault.status, one.fault.reason) for one in sight.incidents}
+        for incident in before["data"].incidents:
+            fault = incident.fault
+            if fault.look in sight.complete and fault.reason not in sight.undecided:
+                assert (fault.look, fault.status, fault.reason) in now
 
 
 def test_a_path_that_is_offline_is_told_without_the_log_and_its_end_too() -> None:
