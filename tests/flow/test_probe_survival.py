@@ -403,6 +403,19 @@ async def test_of_two_endpoints_of_one_driver_the_one_that_answers_is_asked() ->
             assert dead in several.probers.answers()["same"].driver.message
 
 
+async def test_of_two_endpoints_of_one_driver_the_one_that_can_tell_is_asked() -> None:
+    """The first may be a node plugin's socket, or of a version without a health call."""
+    async with (
+        SimulatedDriver(name="same", capabilities=()) as one,
+        SimulatedDriver(name="same") as two,
+        Several((one.endpoint, ""), (two.endpoint, "")) as several,
+    ):
+        await several.until(lambda: not several.probers.unresolved)
+        several.probers.demand({"same": demand("vol-1")})
+        await several.until(lambda: several.probers.answers()["same"].healthy == {"vol-1"})
+        assert one.endpoint in several.probers.answers()["same"].driver.message
+
+
 async def test_when_the_endpoint_that_is_asked_dies_the_other_is_asked_and_stays_so() -> None:
     async with (
         SimulatedDriver(name="same") as two,

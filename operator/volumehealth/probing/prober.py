@@ -116,6 +116,12 @@ class ControllerProber:
         return self._identity.plan is not None and not self._is_down(self._standing.now())
 
     @property
+    def able(self) -> bool:
+        """Whether it is reached and has a health call: a node plugin's socket has none, nor has an old version."""
+        plan = self._identity.plan
+        return plan is not None and plan.able and self.reached
+
+    @property
     def heard(self) -> bool:
         """Whether the driver said anything about a volume."""
         return self._asker.board.heard is not None

@@ -18,8 +18,8 @@ from volumehealth.probing.spec import ProbeLimits, ProbeSpec
 class Probers:
     """The probers of all endpoints; each runs for itself, so that a driver that hangs delays nobody else.
 
-    Of several endpoints of one driver one is asked: the first that answers, in the order they were given, and as long
-    as it does. While none answers it stays with the one that did last.
+    Of several endpoints of one driver one is asked: the first that answers and has a health call, in the order they were
+    given, and as long as it does. While none answers it stays with the one that did last.
 
     Args:
         endpoints: each with the driver's name if that was given.
@@ -114,9 +114,10 @@ class Probers:
     def _best(self, name: str, probers: Sequence[ControllerProber]) -> ControllerProber:
         chosen = self._chosen.get(name)
         current = chosen if chosen is not None and chosen in probers else probers[0]
-        if len(probers) == 1 or (current.reached and current.heard):
+        if len(probers) == 1 or (current.able and current.heard):
             return current
-        return next((prober for prober in probers if prober.reached), current)
+        reached = next((prober for prober in probers if prober.reached), current)
+        return next((prober for prober in probers if prober.able), reached)
 
     def _spread(self) -> None:
         for prober in self._probers:
