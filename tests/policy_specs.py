@@ -111,6 +111,28 @@ REFUSED: Mapping[str, Refused] = {
     "suspend in quotes": Refused(
         {"suspend": "yes"}, "spec.suspend", "must be of type boolean", "must be true or false"
     ),
+    "a pause without an end": Refused(
+        {"suspendUntil": "9999-12-31T23:59:59Z"},
+        "spec.suspendUntil",
+        "must be a time with a zone from 1970 to 2200",
+    ),
+    "a pause until the beginning of all time": Refused(
+        {"suspendUntil": "0001-01-01T00:00:00Z"},
+        "spec.suspendUntil",
+        "must be a time with a zone from 1970 to 2200",
+    ),
+    "a pause until a day": Refused(
+        {"suspendUntil": "2026-12-01"},
+        "spec.suspendUntil",
+        "must be of type date-time",
+        "must be a time with a zone",
+    ),
+    "a pause until a time without a zone": Refused(
+        {"suspendUntil": "2026-12-01T06:00:00"},
+        "spec.suspendUntil",
+        "must be of type date-time",
+        "must be a time with a zone",
+    ),
     "a check that is a switch": Refused(
         {"checks": {"controller": False}},
         "spec.checks.controller",
@@ -372,6 +394,8 @@ REFUSED: Mapping[str, Refused] = {
 
 ACCEPTED: Mapping[str, Any] = {
     "nothing": {},
+    "a pause that is over": {"suspendUntil": "2020-01-01T00:00:00.5+05:30"},
+    "the longest pause": {"suspendUntil": "2200-01-01T00:00:00Z"},
     "the shortest times": {
         "interval": "5s",
         "timeout": "1s",

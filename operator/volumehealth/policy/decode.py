@@ -133,7 +133,9 @@ def _moment(raw: object, path: str, faults: list[FieldError]) -> datetime:
     try:
         return parse_rfc3339(raw if isinstance(raw, str) else "")
     except ValueError:
-        faults.append(FieldError(path, "must be a time with a zone, such as 2026-12-01T06:00:00Z"))
+        faults.append(
+            FieldError(path, "must be a time with a zone from 1970 to 2200, such as 2026-12-01T06:00:00Z")
+        )
         return LONG_AGO
 
 
