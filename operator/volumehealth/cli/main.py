@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,8 @@ def _lines(text: str) -> str:
 
 def main() -> None:
     """Run the command line; expected failures end in one clear message and exit status 2."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what a terminal has no letter for is no failure
     try:
         cli.main(arguments(sys.argv), prog_name="volumehealth", standalone_mode=True)
     except SettingsError as error:

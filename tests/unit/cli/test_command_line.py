@@ -116,6 +116,24 @@ def test_what_is_ended_from_outside_says_nothing_of_volumes(
     assert ended.value.code == status
 
 
+def test_a_letter_that_the_terminal_does_not_have_is_no_traceback() -> None:
+    """Where texts of others are shown: with a locale of Latin 1 their first other letter ended the command with 1."""
+    code = (
+        "import sys; sys.argv = ['volumehealth', '--version']\n"
+        "from volumehealth.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: print('\\u6570')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONIOENCODING": "latin-1"},
+    )
+    assert done.stdout.endswith("\\u6570\n")
+
+
 def test_a_closed_pipe_is_no_traceback() -> None:
     line = f"{sys.executable} -m volumehealth completion bash"
     ended = subprocess.run(
