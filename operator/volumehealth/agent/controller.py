@@ -229,7 +229,8 @@ class ControllerAgent:
         if self._refused:
             refused = f"its PersistentVolumes cannot be listed from beside it: {self._refused}"
         report = report_of(self._driver, answers, wanted, earlier=self._earlier, unable=refused)
-        self._earlier = report
+        there = frozenset(row.handle for row in self._rows.values()) if not self._refused else None
+        self._earlier = remembered(report, answers, there, earlier=self._earlier)
         return bounded(report)
 
     def _write(self, report: VolumeHealthReport) -> None:
@@ -327,6 +328,36 @@ def report_of(
         volumes=tuple(sorted(bad, key=_worst_first)),
         silent=tuple(silent),
     )
+
+
+def remembered(
+    report: VolumeHealthReport,
+    answers: DriverAnswers,
+    there: frozenset[str] | None,
+    *,
+    earlier: VolumeHealthReport | None,
+) -> VolumeHealthReport:
+    """Return what the next report goes on from: also what was said of volumes that the driver says nothing of now.
+
+    An agent is often started anew together with its driver. That a volume was bad must not be forgotten until the driver
+    answers: a list of CSI 1.13 that leaves it out means something else then (facts C2).
+
+    Args:
+        report: the newest.
+        answers: what it was made of.
+        there: the driver's volumes, whether anybody asks about them now or not; None if they cannot be read.
+        earlier: what was gone on from before.
+    """
+    said = {volume.handle for volume in report.volumes}
+    kept = tuple(
+        volume
+        for volume in (earlier.volumes if earlier is not None else ())
+        if volume.handle not in said
+        and (there is None or volume.handle in there)
+        and volume.handle not in answers.healthy
+        and answers.about(volume.handle).outcome in (Outcome.SILENT, Outcome.ADVERSE)
+    )
+    return replace(report, volumes=report.volumes + kept) if kept else report
 
 
 def _adverse(driver: str, handle: str, answer: Answer, old: ReportedVolume | None) -> ReportedVolume:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from support.agent import make_policy
-from volumehealth.agent.controller import demand_of, report_of
+from volumehealth.agent.controller import demand_of, remembered, report_of
 from volumehealth.agent.controller_process import election_lease_name
 from volumehealth.agent.controller_settings import parse_controller_settings
 from volumehealth.errors import SettingsError
@@ -58,6 +58,33 @@ def test_a_statement_that_goes_on_keeps_its_time_over_a_restart() -> None:
     again = report_of(DRIVER, heard(slow=later), frozenset({"slow"}), earlier=first)
 
     assert again == first
+
+
+def test_that_a_volume_was_bad_is_remembered_until_its_driver_says_something_of_it() -> None:
+    """An agent is started anew together with its driver, which does not answer yet."""
+    wanted = frozenset({"slow", "well"})
+    first = report_of(DRIVER, heard(slow=bad("Degraded")), wanted, earlier=None)
+    down = heard(SourceState.UNREACHABLE)
+
+    silent = report_of(DRIVER, down, wanted, earlier=first)
+    known = remembered(silent, down, wanted, earlier=first)
+
+    assert silent.volumes == ()
+    assert known.volumes == first.volumes
+    later = heard(slow=bad("Degraded", NOW + timedelta(hours=1)))
+    assert report_of(DRIVER, later, wanted, earlier=known).volumes == first.volumes
+    well = heard(slow=Answer(Source.CONTROLLER, Outcome.HEALTHY, NOW))
+    assert (
+        remembered(report_of(DRIVER, well, wanted, earlier=known), well, wanted, earlier=known).volumes == ()
+    )
+    nothing = report_of(DRIVER, down, frozenset(), earlier=known)
+    assert remembered(nothing, down, wanted, earlier=known).volumes == first.volumes, (
+        "its policy is suspended"
+    )
+    assert remembered(nothing, down, None, earlier=known).volumes == first.volumes, (
+        "they may not be listed now"
+    )
+    assert remembered(silent, down, frozenset({"well"}), earlier=known).volumes == (), "it is gone"
 
 
 @pytest.mark.parametrize("state", [SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN])
