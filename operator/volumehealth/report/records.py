@@ -3,8 +3,9 @@
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 from typing import Any, TypeVar
 
 import msgspec
@@ -40,7 +41,9 @@ _DUE_MESSAGE = 256
 _REASON = 256
 _NODE = 253
 _HISTORY = 10
-_OWED = 16
+_OWED = 64
+_OWED_WHOLE = 16 * 1024
+_OWED_BYTES = 64 * 1024
 _TURN = 512
 """Bounds in bytes that keep a record under 256 KiB whatever drivers say, even if each byte is escaped in JSON."""
 
@@ -127,7 +130,7 @@ def _status(
             "runbook": runbook(health.findings[0].reason, runbooks) if health.findings else None,
             "findings": [_finding(finding, notified(finding)) for finding in health.findings[:_FINDINGS]],
             "episodes": _episodes(health.episodes),
-            "owed": [_due(due) for due in owed[:_OWED]],
+            "owed": _owed(owed),
             "pods": names[:_PODS],
             "podSummary": listed(names, len(names), 3),
             "workloads": list(workloads(pods)[:_WORKLOADS]),
@@ -147,6 +150,22 @@ def _word(health: ClaimHealth) -> str:
     if not health.findings:
         return _CLOSED if health.closed else "Recovered"
     return "Unknown" if health.frozen else "Unhealthy"
+
+
+def _owed(dues: Iterable[Due]) -> list[dict[str, object]]:
+    """Write what is owed; where that is much, without what it can be told without: the message and which Pods."""
+    told: list[dict[str, object]] = []
+    size = 0
+    for due in islice(dues, _OWED):
+        if size > _OWED_WHOLE:
+            everybody = due.all_pods or bool(due.pods)
+            due = replace(due, pods=(), all_pods=everybody, finding=replace(due.finding, message=""))
+        one = _due(due)
+        size += len(msgspec.json.encode(one))
+        if size > _OWED_BYTES:
+            break
+        told.append(one)
+    return told
 
 
 def _due(due: Due) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """A claim's health as an object and back: everything that must survive a restart does."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,7 +16,7 @@ from volumehealth.model.cluster import Pod
 from volumehealth.model.health import Change, ClaimHealth, Finding, Identity, Source, Verdict, Via
 from volumehealth.model.origin import Observer
 from volumehealth.policy.silence import Silence
-from volumehealth.report.outbox import episode_of
+from volumehealth.report.outbox import Due, Edge, episode_of
 from volumehealth.report.records import deserves_record, label_value, render, resume
 
 CLAIM = make_claim()
@@ -72,10 +73,17 @@ healths = st.builds(
 )
 
 
-def written(health: ClaimHealth, *pods: Pod, policy: str = "storage") -> dict[str, Any]:
+def written(
+    health: ClaimHealth, *pods: Pod, policy: str = "storage", owed: Sequence[Due] = ()
+) -> dict[str, Any]:
     """Render a record, and pass it through JSON as the API server does."""
     record = render(
-        health, claim=CLAIM, policy=policy, pods=pods, notified=lambda finding: finding.last_notified_at
+        health,
+        claim=CLAIM,
+        policy=policy,
+        pods=pods,
+        notified=lambda finding: finding.last_notified_at,
+        owed=owed,
     )
     decoded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(record))
     return decoded
@@ -219,8 +227,29 @@ def test_a_record_stays_below_256_kib_whatever_drivers_say(char: str) -> None:
     episodes = {finding.identity: 1 for finding in huge}
     history = tuple(Change(START, char * 9999) for _ in range(10))
     pods = [make_pod("p" * 250 + str(number)) for number in range(999)]
-    record = written(make_health(CLAIM, *huge, episodes=episodes, history=history), *pods)
+    names = tuple("p" * 250 + str(number) for number in range(10))
+    owed = [
+        Due("Notifications", Edge.NORMAL, CLAIM.uid, finding, START, pods=names, remaining=3)
+        for finding in huge
+    ]
+    record = written(make_health(CLAIM, *huge, episodes=episodes, history=history), *pods, owed=owed)
     assert len(msgspec.json.encode(record)) < 256 * 1024
+
+
+def test_all_that_two_outputs_owe_of_a_claim_that_is_used_on_many_nodes_survives_a_crash() -> None:
+    """Faults E13: an NFS server that is back ends a finding on each node at once."""
+    findings = [make_finding(source=Source.NODE, node=f"worker-{number}") for number in range(16)]
+    names = tuple(f"web-7d5c9f8b6d-abcd{number}" for number in range(10))
+    owed = [
+        Due(output, Edge.NORMAL, CLAIM.uid, finding, START + timedelta(hours=1), pods=names)
+        for output in ("Events", "Notifications")
+        for finding in findings
+    ]
+    record = written(make_health(CLAIM, recovered=START + timedelta(hours=1)), owed=owed)
+    read = resume(CLAIM.ref, CLAIM.uid, msgspec.json.encode(record["status"]))
+    assert read is not None
+    assert [due.key for due in read.owed] == [due.key for due in owed]
+    assert all(due.pods == names or due.all_pods for due in read.owed)
 
 
 @pytest.mark.parametrize(
