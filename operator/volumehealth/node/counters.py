@@ -14,6 +14,8 @@ _NOT_THE_VOLUME = frozenset({3, 6})
 """ext4's codes for memory and space that the node lacks."""
 _SILENT_READ_ONLY = ((6, 12), (6, 15))
 """Kernels from the first up to, without, the second make ext4 read-only after an error and print it nowhere."""
+_MOST = 1024
+"""Filesystems that are remembered whether they are in use or not."""
 _REFUSED = "ext4_journal_check_start"
 
 
@@ -74,8 +76,8 @@ class CounterWatch:
         return self._btrfs(known, filesystem.btrfs) if filesystem.btrfs is not None else ()
 
     def keep(self, keys: frozenset[str]) -> None:
-        """Forget all but these filesystems."""
-        for key in self._known.keys() - keys:
+        """Forget others than these filesystems once there are many: one that is out of use for a while may still be mounted."""
+        for key in self._known.keys() - keys if len(self._known) > _MOST else ():
             del self._known[key]
 
     def _ext4(

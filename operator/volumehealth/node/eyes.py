@@ -34,6 +34,8 @@ _COUNTED = frozenset({Reason.IO_STALLED, Reason.SLOW_IO})
 """What only two looks at a device's counters show."""
 _LATE = 2.0
 """A round that comes after so many intervals says nothing of the time between: the node was paused."""
+_MOST_INSTANCES = 1024
+"""Mountings that are remembered whether they are in use or not."""
 _MOST_IDENTITIES = 8192
 """As many devices and paths are recognised; no node has so many."""
 _NOT_STARTED = 3600.0
@@ -134,7 +136,9 @@ class _Instance:
 
     name: str
     seen_from: int
-    """Number of the last line before it was seen first, if another mounting was seen before it; else 0."""
+    """Number of the last line when another mounting was seen last, before this one; 0 if none was."""
+    seen: int = 0
+    """Number of the last line when it was seen last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -569,7 +573,8 @@ class Eyes:
         if known is None:
             known = self._instances[key] = _Instance(name, 0)
         elif known.name != name:
-            known = self._instances[key] = _Instance(name, self._counted_lines)
+            known = self._instances[key] = _Instance(name, known.seen)
+        known.seen = self.book.count
         boundary = max(self.book.boundary(stack.top.name) for stack in facts.stacks)
         return name, max(boundary, known.seen_from)
 
@@ -652,7 +657,7 @@ class Eyes:
         self._states.keep(names)
         keys = frozenset(_key_of(facts) for facts in snapshot.devices.values() if facts.stacks)
         self._counters.keep(keys)
-        for key in self._instances.keys() - keys:
+        for key in self._instances.keys() - keys if len(self._instances) > _MOST_INSTANCES else ():
             del self._instances[key]
 
 

@@ -12,6 +12,8 @@ PATIENCE = 60.0
 """Seconds that a bad state must last: error handling, failover, a controller's reset take as long."""
 SUSPENDED = 600.0
 """Seconds after which a suspended device mapper device was not only resized."""
+_MOST_ARRAYS = 1024
+"""Arrays that are remembered whether they are in use or not."""
 _OF_STATES = frozenset({Reason.DEVICE_OFFLINE, Reason.DEVICE_GONE, Reason.PATH_DOWN, Reason.REPLICA_LOST})
 
 
@@ -102,8 +104,8 @@ class StateWatch:
         self._suspended.clear()
 
     def keep(self, names: frozenset[str]) -> None:
-        """Forget all but these devices."""
-        for name in self._arrays_seen.keys() - names:
+        """Forget others than these devices; arrays once there are many: one that is out of use for a while is still there."""
+        for name in self._arrays_seen.keys() - names if len(self._arrays_seen) > _MOST_ARRAYS else ():
             del self._arrays_seen[name]
         for name in self._suspended.keys() - names:
             del self._suspended[name]

@@ -672,6 +672,89 @@ def test_an_array_is_judged_by_the_members_that_work(
     assert said(node.look(2)["data"]) == expected
 
 
+def array_node() -> Node:
+    node = Node()
+    path = node.files.disk("md0", "9:0")
+    for file, text in (("degraded", 0), ("level", "raid1"), ("array_state", "clean"), ("raid_disks", 2)):
+        node.files.write(f"{path}/md/{file}", text)
+    node.files.ext4("md0")
+    node.volume(number="9:0", source="/dev/md0")
+    return node
+
+
+def member_lost(node: Node) -> None:
+    node.files.write("/sys/devices/virtual/block/md0/md/degraded", 1)
+
+
+def error_counted(node: Node) -> None:
+    node.files.ext4("sda", errors=1, at=int(node.now.timestamp()))
+
+
+def write_error_counted(node: Node) -> None:
+    node.files.write(
+        "/sys/fs/btrfs/uuid-1/devinfo/1/error_stats", "write_errs 2\nread_errs 0\ncorruption_errs 0"
+    )
+
+
+@pytest.mark.parametrize("away", ["no Pod", "unreadable"])
+@pytest.mark.parametrize(
+    ("make", "strike"),
+    [
+        (array_node, member_lost),
+        (ext4_node, error_counted),
+        (btrfs_node, write_error_counted),
+    ],
+)
+def test_what_is_wrong_is_not_forgotten_while_a_volume_is_out_of_sight(
+    make: "type[Node]", strike: "type", away: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Pod is replaced by another one and the volume stays mounted, or its device cannot be read for a moment."""
+    node = make()
+    node.look(2)
+    strike(node)
+    before = said(node.look()["data"])
+    assert before
+    uses, mounts = list(node.uses), dict(node.mounts)
+    if away == "no Pod":
+        node.uses.clear()
+        node.mounts.clear()
+        node.look(4)
+        node.mounts.update(mounts)
+        node.uses += [
+            replace(use, pods=tuple(replace(pod, since=node.now) for pod in use.pods)) for use in uses
+        ]
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr(node.files, "target", unreadable)
+            patch.setattr(node.files, "names", unreadable)
+            node.look(2)
+    for _ in range(4):
+        sight = node.look()["data"]
+        assert said(sight) == before
+
+
+def test_what_fails_before_the_pod_of_a_new_mounting_runs_is_told_although_another_volume_had_the_name() -> (
+    None
+):
+    node = xfs_node()
+    node.look(2)
+    uses, mounts = list(node.uses), dict(node.mounts)
+    node.uses.clear()
+    node.mounts.clear()
+    node.look(2)
+    node.files.renumber("/sys/fs/xfs/sda", 23098)
+    node.print("XFS (sda): Mounting V5 Filesystem 1-2", level=5)
+    node.print(SHUT, level=1)
+    node.look(2)
+    node.mounts.update(mounts)
+    node.uses += uses
+    assert said(node.look()["data"]) == ["Inaccessible/FilesystemShutdown"]
+
+
+def unreadable(path: str) -> str:
+    raise OSError(5, "Input/output error", path)
+
+
 def test_a_disk_that_goes_under_a_logical_volume_is_told_after_a_minute() -> None:
     node = Node()
     node.files.disk("sdb", "8:16")
