@@ -37,7 +37,7 @@ class Target:
         claim: what is asked about.
         pods: names of the Pods of this node that use it, in order of the alphabet.
         mounted: whether its volume was mounted by the kubelet; if not, its Pods have waited for that too long.
-        paths: where the volume is for the first of the Pods.
+        paths: where the volume is for that of the Pods which stays and has been there for longest.
         expected: for which Pods it should be mounted where, and which of them leave; none if that is not to be judged.
         health: whether the driver is asked for the volume's health.
         capacity: thresholds of free space; None if they are not looked at.
@@ -162,12 +162,16 @@ def _target(found: KnownClaim, pods: Sequence[NodePod], policy: Policy, kubelet:
         for pod, path in zip(pods, paths, strict=True)
         if active and checks.node.enabled and mounted
     )
+    # The driver is asked of one Pod's volume: one that is being deleted may lose it, and one that comes changes nothing.
+    asked = min(
+        range(len(pods)), key=lambda place: (pods[place].deleting, pods[place].since, pods[place].name)
+    )
     counted = active and mounted and checks.capacity.enabled
     return Target(
         claim=claim,
         pods=tuple(pod.name for pod in pods),
         mounted=mounted,
-        paths=paths[0],
+        paths=paths[asked],
         expected=expected,
         health=active and checks.node.enabled,
         capacity=checks.capacity if counted and _minds_space(found, pods) else None,

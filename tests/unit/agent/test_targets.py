@@ -117,6 +117,16 @@ def test_each_pod_expects_its_own_mount_as_it_asked_for_it() -> None:
     assert found.pods == ("leaving", "reader", "writer")
 
 
+def test_of_several_pods_the_one_that_stays_and_was_there_first_is_asked_about() -> None:
+    """The volume of a Pod that is being deleted is unmounted; and another Pod makes no answer an old one."""
+    first = make_pod("web-m", since=NOW - timedelta(hours=1))
+    alone = make_target(first)
+    assert make_target(first, make_pod("web-a")).paths == alone.paths
+    assert not make_target(first, make_pod("web-a")).is_anew(alone)
+    leaving = replace(first, deleting=True)
+    assert make_target(leaving, make_pod("web-z")).paths == make_target(make_pod("web-z")).paths
+
+
 def read(**changes: Any) -> NodePod | None:
     running = {"state": {"running": {"startedAt": "2026-11-24T03:00:00Z"}}}
     raw = {
