@@ -133,7 +133,8 @@ async def _check(settings: Settings, question: Question) -> OneCheck:
     clock, random = SystemClock(), Random()
     async with await Api.connect(settings.kubeconfig or None) as api, asyncio.TaskGroup() as group:
         await api.request("GET", "/version")
-        policies = await _policies(api, question)
+        unusable: list[str] = []
+        policies = await _policies(api, question, unusable)
         view = ClusterView(
             api,
             clock=clock,
@@ -175,6 +176,8 @@ async def _check(settings: Settings, question: Question) -> OneCheck:
             at_once(pipeline.follow(followed, None))
             await _settle(made.controllers, pipeline, followed, policy, news, question.wait)
             explained = _explain(question, view, pipeline, policy)
+            if explained is not None:
+                explained = replace(explained, not_known=(*unusable, *explained.not_known))
             if explained is not None and not uid:
                 explained = replace(explained, policy="", why=f"{why_not}; judged here as spec: {{}} would")
             now_matters = replace(policy.spec, unhealthy_after=timedelta(), healthy_after=timedelta())
@@ -185,10 +188,10 @@ async def _check(settings: Settings, question: Question) -> OneCheck:
                 task.cancel()
 
 
-async def _policies(api: Api, question: Question) -> dict[str, Policy]:
+async def _policies(api: Api, question: Question, unusable: list[str]) -> dict[str, Policy]:
     """Return the policies to judge by, by uid: to explain a claim the cluster's own, as far as there are any."""
     if question.policy is None and question.explain is not None:
-        found = await read_policies(api)
+        found = await read_policies(api, unusable)
         if found:
             return {one.uid: one for one in found}
     policy = question.policy or _EVERY_CLAIM

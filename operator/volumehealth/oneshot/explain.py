@@ -57,7 +57,7 @@ async def explain_claim(api: Api, ref: ClaimRef, *, operator_in: str, clock: Clo
         told = await judge_standing(
             standing,
             ref,
-            await read_own_policies(api),
+            await read_own_policies(api, standing.not_known),
             record,
             operator_in=operator_in,
             clock=clock,

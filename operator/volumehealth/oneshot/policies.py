@@ -8,8 +8,12 @@ from volumehealth.oneshot.reading import if_allowed, read_items
 from volumehealth.policy.parse import parse_policy
 
 
-async def read_policies(api: Api) -> list[Policy] | None:
+async def read_policies(api: Api, unusable: list[str]) -> list[Policy] | None:
     """Return the policies that can be used; None if they may not be read, or the API is not there.
+
+    Args:
+        api: a connection.
+        unusable: takes a sentence on each of the others: what the operator does by their last good spec only it knows.
 
     Raises:
         ApiError: if the API server cannot be reached.
@@ -21,6 +25,9 @@ async def read_policies(api: Api) -> list[Policy] | None:
     for one in objects:
         try:
             found.append(parse_policy(one))
-        except InvalidSpec:
-            continue
+        except InvalidSpec as error:
+            name = one["metadata"]["name"]
+            unusable.append(
+                f"whether the policy {name} holds it by its last good spec; its spec cannot be used: {error}"
+            )
     return found

@@ -202,9 +202,9 @@ async def judge_standing(
     )
 
 
-async def read_own_policies(api: Api) -> list[Policy]:
-    """Return the cluster's policies. Raises Forbidden if they may not be read."""
-    found = await read_policies(api)
+async def read_own_policies(api: Api, unusable: list[str]) -> list[Policy]:
+    """Return the cluster's policies, as `read_policies` does. Raises Forbidden if they may not be read."""
+    found = await read_policies(api, unusable)
     if found is None:
         raise Forbidden(f"your rights do not show {POLICIES}, or they are not installed here")
     return found

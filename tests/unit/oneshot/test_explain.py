@@ -211,6 +211,14 @@ async def test_without_the_operator_the_objects_say_who_owns_the_claim_and_what_
     assert any("only the operator knows" in line for line in told.not_known)
 
 
+async def test_a_policy_whose_spec_cannot_be_used_is_named_and_not_taken_for_none() -> None:
+    """The operator goes on with its last good spec; without the operator nobody knows that one."""
+    server = cluster()
+    server.lists[f"{OURS}/volumehealthpolicies"][0]["spec"] = {"interval": "1s"}
+    told = await explained(server)
+    assert any("the policy storage holds it by its last good spec" in line for line in told.not_known)
+
+
 async def test_what_a_record_confirmed_stays_confirmed_without_the_operator() -> None:
     server = cluster()
     server.objects[f"{OURS}/namespaces/shop/volumehealths/orders-db"] = record()
