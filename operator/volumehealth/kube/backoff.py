@@ -79,6 +79,7 @@ class Backoffs:
         wait = max(at_least, self._growths[cause].after(failures) * self._random.uniform(0.8, 1.2))
         if before is None and len(self._waits) >= _MANY:
             self._prune(now)
+        self._leave(key, before)
         self._waits[key] = _Wait(cause, kind, failures, now + wait)
         self._waiting.setdefault((kind, cause), set()).add(key)
         return wait
@@ -86,10 +87,8 @@ class Backoffs:
     def succeeded(self, key: Hashable) -> Cause | None:
         """Forget a key's failures; return what their cause was."""
         wait = self._waits.pop(key, None)
-        if wait is None:
-            return None
-        self._waiting.get((wait.kind, wait.cause), set()).discard(key)
-        return wait.cause
+        self._leave(key, wait)
+        return wait.cause if wait is not None else None
 
     def left(self, key: Hashable, now: float) -> float:
         """Return the seconds that a key still has to wait."""
@@ -114,5 +113,9 @@ class Backoffs:
     def _prune(self, now: float) -> None:
         """Forget keys that could have been tried again an hour ago and were not: nobody wants them any more."""
         for key in [key for key, wait in self._waits.items() if now - wait.until > 3600]:
-            wait = self._waits.pop(key)
+            self._leave(key, self._waits.pop(key))
+
+    def _leave(self, key: Hashable, wait: _Wait | None) -> None:
+        """Take a key out of those that wait for a cause: it has ended, or another one has come."""
+        if wait is not None:
             self._waiting.get((wait.kind, wait.cause), set()).discard(key)

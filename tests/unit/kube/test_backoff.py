@@ -1,6 +1,7 @@
 """A key that failed waits ever longer, whatever is put under it; a right that is back ends the wait of all."""
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -136,3 +137,20 @@ def test_keys_that_nobody_wants_any_more_are_forgotten() -> None:
     for number in range(100_000):
         backoffs.failed(number, Cause.REFUSED, kind="record", now=number * 10.0)
     assert len(backoffs) < 5_000
+
+
+def test_a_key_that_failed_for_several_causes_is_forgotten_of_all_of_them() -> None:
+    """Names of claims that come and go stayed for ever, one for each that failed in two ways."""
+    backoffs = Backoffs(GROWTHS, random=Random(1))
+
+    class Key:
+        pass
+
+    key = Key()
+    kept = weakref.ref(key)
+    for cause in (Cause.SERVER, Cause.FORBIDDEN, Cause.REFUSED):
+        for kind in ("record", "event"):
+            backoffs.failed(key, cause, kind=kind, now=0.0)
+    backoffs.succeeded(key)
+    del key
+    assert kept() is None
