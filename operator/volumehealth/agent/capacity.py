@@ -1,6 +1,6 @@
 """How full a volume is, compared with a policy's thresholds; pure.
 
-Drivers send 0 for what they do not know, and some volumes are full on purpose (facts D8, D21): neither alarms.
+Drivers send 0 for what they do not know or do not say, and some volumes are full on purpose (facts D8, D21): neither alarms.
 """
 
 from collections.abc import Iterable
@@ -44,20 +44,28 @@ def judge_capacity(usage: Iterable[Usage], check: CapacityCheck) -> Fullness:
 
 
 def is_counted(usage: Usage) -> bool:
-    """Tell whether numbers were really counted: no zero total, something in use, and a known unit."""
-    counted = usage.total > 0 and usage.used > 0 and 0 <= usage.available <= usage.total
-    return counted and usage.unit is not Unit.UNKNOWN
+    """Tell whether numbers were really counted: no zero total, something in use, a known unit, and what is free is said.
+
+    More may be in use than there is room for. `available` is optional in CSI: 0 while less than half is in use is no word.
+    """
+    if usage.unit is Unit.UNKNOWN or usage.total <= 0 or usage.used <= 0:
+        return False
+    if usage.available > 0:
+        return usage.available <= usage.total
+    if usage.available < 0:
+        return usage.used > usage.total and usage.used + usage.available == usage.total
+    return 2 * usage.used >= usage.total
 
 
 def _percent(usage: Usage) -> float:
-    return 100.0 * usage.available / usage.total
+    return 100.0 * max(0, usage.available) / usage.total
 
 
 def _words(usage: Usage) -> str:
     if usage.unit is Unit.BYTES:
-        amount = f"{_size(usage.available)} of {_size(usage.total)}"
+        amount = f"{_size(max(0, usage.available))} of {_size(usage.total)}"
     else:
-        amount = f"{usage.available} of {usage.total}"
+        amount = f"{max(0, usage.available)} of {usage.total}"
     return f"{_percent(usage):.1f}% of the {usage.unit} are free ({amount})"
 
 

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from statistics import median
 
@@ -48,7 +48,7 @@ class UsageBook:
             check: thresholds of the policy; None if the space of this volume is not looked at.
         """
         known = self._volumes.setdefault(ref, _Volume())
-        known.usage = tuple(one for one in usage if is_counted(one))
+        known.usage = tuple(replace(one, available=max(0, one.available)) for one in usage if is_counted(one))
         known.warning = 0 if check is None else check.warning_percent_free or WARNING_PERCENT
         used = next((one.used for one in known.usage if one.unit is Unit.BYTES), None)
         if used is None or (known.samples and now - known.samples[-1][0] < EVERY):

@@ -18,6 +18,9 @@ def usage(free: float, unit: Unit = Unit.BYTES, total: int = 100 * GIB) -> Usage
 ALARMS = {
     "2.9% of the bytes are free": [usage(2.9)],
     "nothing is free": [usage(0)],
+    "nothing is free but what is reserved for root": [Usage(Unit.BYTES, 100 * GIB, 80 * GIB, 0)],
+    "a quota was exceeded, and what is free is below nothing": [Usage(Unit.BYTES, 100, 105, -5)],
+    "a quota was exceeded": [Usage(Unit.BYTES, 100, 105, 0)],
     "the inodes ran out, bytes are plenty": [usage(80), usage(1, Unit.INODES, 1000)],
 }
 QUIET = {
@@ -26,6 +29,7 @@ QUIET = {
     "no usage at all, as from an abnormal volume": [],
     "a zero total, as of a block volume": [Usage(Unit.BYTES, 0, 0, 0)],
     "nothing used": [Usage(Unit.BYTES, GIB, 0, 0)],
+    "what is free is not said, which CSI leaves to the driver": [Usage(Unit.BYTES, 100 * GIB, 10 * GIB, 0)],
     "a unit that is not known": [usage(0, Unit.UNKNOWN)],
     "numbers that cannot be": [Usage(Unit.BYTES, GIB, GIB, -1), Usage(Unit.BYTES, GIB, 1, 2 * GIB)],
 }
