@@ -41,7 +41,8 @@ def check(
 ) -> None:
     """Check once: read-only, nothing installed, no CRD needed.
 
-    What a driver says now is shown at once, without the policy's unhealthyAfter and healthyAfter.
+    What a driver says now is shown at once, without the policy's unhealthyAfter and healthyAfter. What a rule waits for
+    is shown and is not unhealthy yet.
 
     Exit status: 0 healthy, 1 unhealthy, 3 nothing unhealthy but something unknown (or an endpoint
     that does not answer, or nothing monitored at all), 2 usage or connection error.

@@ -11,6 +11,7 @@ from volumehealth.cli.reading import camel_case, data_text
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.text import count
 from volumehealth.oneshot.check import OneCheck
+from volumehealth.report.text import span
 
 _MOST_ROWS = 50
 _NO_CALL = {"Unsupported": "no health call"}
@@ -34,6 +35,10 @@ def _data(found: OneCheck) -> dict[str, Any]:
         "status": dict(found.status),
         "drivers": _drivers(found),
         "unhealthy": [_row(*one) for one in _findings(found)],
+        "waiting": [
+            {**_row(ref, one), "confirmedAfterSeconds": one.after.total_seconds()}
+            for ref, one in _waiting(found)
+        ],
         "notRead": list(found.not_read),
     }
     if found.explained:
@@ -63,6 +68,12 @@ def _findings(found: OneCheck) -> list[tuple[ClaimRef, Any]]:
     return [(ref, finding) for ref in sorted(healths) for finding in healths[ref].findings]
 
 
+def _waiting(found: OneCheck) -> list[tuple[ClaimRef, Any]]:
+    """Return what is said now and is no finding yet: a rule has a delay of its own for it."""
+    healths = found.result.healths
+    return [(ref, one) for ref in sorted(healths) for one in healths[ref].pending]
+
+
 def _row(ref: ClaimRef, finding: Any) -> dict[str, str]:
     return {
         "namespace": ref.namespace,
@@ -88,6 +99,11 @@ def _overview(found: OneCheck) -> str:
         if len(rows) > _MOST_ROWS:
             out.print(f"... and {len(rows) - _MOST_ROWS} more (-o json shows all)")
         out.print()
+    for ref, one in _waiting(found)[:_MOST_ROWS]:
+        said = f"{one.status}/{one.reason} ({one.source}): {one.message}"
+        out.print(f"{ref}: {said}; a rule waits {span(one.after)} before it is confirmed", soft_wrap=True)
+    if len(_waiting(found)) > _MOST_ROWS:
+        out.print(f"... and {len(_waiting(found)) - _MOST_ROWS} more that wait (-o json shows all)")
     for driver in _drivers(found):
         tail = "".join(f"; {part}" for part in (driver["message"], driver["hint"]) if part)
         methods = ", ".join(driver["methods"]) or _NO_CALL.get(driver["state"], "no call made")

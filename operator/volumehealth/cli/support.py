@@ -1,6 +1,7 @@
 """`volumehealth support`: one bundle for whoever helps, cleaned of secrets."""
 
 import os
+import stat
 from pathlib import Path
 
 import click
@@ -34,6 +35,8 @@ def support(file: str | None, operator_namespace: str, kubeconfig: str | None) -
     path = Path(file or f"volumehealth-support-{now:%Y%m%dT%H%MZ}.tar.gz")
     try:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+            if stat.S_ISREG(os.fstat(out.fileno()).st_mode):
+                os.fchmod(out.fileno(), 0o600)  # it may have been there, for everybody to read
             out.write(bundle.archive(now))
     except OSError as error:
         raise click.ClickException(f"{path} cannot be written: {error.strerror}") from None

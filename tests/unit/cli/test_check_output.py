@@ -2,15 +2,18 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from click.testing import CliRunner
 
-from support.health import make_claim, make_driver, make_finding, make_health, make_result
+from support.health import START, make_claim, make_driver, make_finding, make_health, make_result
 from unit.report.scenes import SCENES, status_of
 from volumehealth.cli.check import check
 from volumehealth.cli.checkoutput import show
 from volumehealth.judge.result import CheckResult
+from volumehealth.model.health import Pending
+from volumehealth.model.origin import Source
 from volumehealth.oneshot.check import OneCheck, Question
 from volumehealth.settings import Settings
 
@@ -48,6 +51,24 @@ def test_what_may_not_be_read_is_named() -> None:
     assert "NOT READ  your rights do not show volumehealthreports, leases" in show(found, "table")
     assert json.loads(show(found, "json"))["notRead"] == ["volumehealthreports", "leases"]
     assert "NOT READ" not in show(check_of(SCENES["all_healthy"]()), "table")
+
+
+def test_what_a_rule_waits_for_is_shown() -> None:
+    """A driver's word that a built-in rule believes after 15 minutes was nowhere: a check has no 15 minutes."""
+    wait = Pending(
+        Source.CONTROLLER,
+        "Inaccessible",
+        "NotAttached",
+        "host a is not attached",
+        START,
+        after=timedelta(minutes=15),
+    )
+    found = check_of(make_result([(CLAIM, make_health(CLAIM, pending=(wait,)))]))
+    assert json.loads(show(found, "json"))["unhealthy"] == []
+    words = "shop/orders-db: Inaccessible/NotAttached (Controller): host a is not attached; a rule waits 15m"
+    assert words in show(found, "table")
+    (row,) = json.loads(show(found, "json"))["waiting"]
+    assert (row["name"], row["reason"], row["confirmedAfterSeconds"]) == ("orders-db", "NotAttached", 900)
 
 
 def test_no_name_of_an_unhealthy_claim_is_cut() -> None:

@@ -1,15 +1,19 @@
 """The support bundle: secrets are planted everywhere they are seen in the field, and searched for in the archive."""
 
 import io
+import stat
 import tarfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from support.health import START
 from volumehealth import errors
+from volumehealth.cli.support import support
 from volumehealth.oneshot.preflight import read_cluster
 from volumehealth.oneshot.support import Bundle, cleaned, collect
 
@@ -169,6 +173,17 @@ async def test_the_metrics_are_those_of_each_operator_and_not_of_the_one_that_st
     found = await collect(Two(), operator_in="ops")  # type: ignore[arg-type] # as above
     assert found.files["metrics/ops.b.txt"] == b"leads 1\n"
     assert "metrics.txt" not in found.files
+
+
+def test_a_file_that_was_there_for_everybody_to_read_is_ours_alone_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "bundle.tar.gz"
+    file.write_bytes(b"older")
+    file.chmod(0o644)
+    monkeypatch.setattr("volumehealth.cli.support.read_with", lambda *_: Bundle({"a": b"b"}))
+    assert CliRunner().invoke(support, ["-o", str(file)]).exit_code == 0
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 async def test_secrets_and_configmaps_are_never_asked_for() -> None:
