@@ -212,10 +212,14 @@ class Logbook:
             if not page.entries and not page.boundary:
                 del self._pages[key]
         surplus = max(0, len(self._pages) - _MOST_NAMES)
-        for key in sorted(self._pages, key=lambda one: self._pages[one].weight)[:surplus] if surplus else ():
+        for key in sorted(self._pages, key=self._weight)[:surplus] if surplus else ():
             del self._pages[key]
         for disk in list(self.errors)[: max(0, len(self.errors) - _MOST_NAMES)]:
             del self.errors[disk]
+
+    def _weight(self, key: tuple[About, str]) -> tuple[int, bool]:
+        """Say how much would be lost with a page; that a disk was attached matters less than that one was mounted."""
+        return (self._pages[key].weight, key[0] is About.FILESYSTEM)
 
     def about(self, about: About, name: str, *, after: int = -1) -> tuple[Entry, ...]:
         """Return what is in force of one device.

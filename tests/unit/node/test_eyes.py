@@ -251,6 +251,16 @@ def test_a_line_that_holds_outlasts_the_coming_and_going_of_a_thousand_devices()
     assert said(node.look_for(3600)["data"]) == ["Inaccessible/FilesystemShutdown"]
 
 
+def test_when_an_xfs_was_mounted_outlasts_the_coming_and_going_of_a_thousand_disks() -> None:
+    node = xfs_node()
+    node.log[:] = ["<6>[  900.000000] something long after the boot"]
+    node.print("XFS (sda): Mounting V5 Filesystem 1-2", level=5)
+    assert node.look(2)["data"].healthy
+    for number in range(1000):
+        node.print(f"sd 3:0:0:{number}: [sd{number}] Attached SCSI disk", level=5)
+    assert node.look(2)["data"].healthy
+
+
 def test_an_xfs_shut_down_an_hour_ago_is_told_by_an_agent_that_was_started_since() -> None:
     node = xfs_node()
     node.look(2)
