@@ -180,6 +180,7 @@ class Eyes:
         self._instances: dict[str, _Instance] = {}
         self._identities: dict[str, tuple[int, str]] = {}
         self._answered: set[str] = set()
+        self._wrote: dict[tuple[str, int, str], float] = {}
         self._counted_lines = 0
         self._rounds = 0
         self._began = -math.inf
@@ -358,7 +359,7 @@ class Eyes:
                 remounts_read_only="errors=remount-ro" in mount.super_options,
             )
         known = [one for stack in facts.stacks if (one := counted.get(stack.top.name)) is not None]
-        wrote = max((one.wrote for one in known if one.wrote is not None), default=None)
+        wrote = self._written(facts, counted)
         if wrote is None and self._said_before(use, Reason.RESERVATION_CONFLICT):
             wrote = self._began  # else this node would not have been said to meet a reservation
         below = Below(
@@ -374,6 +375,18 @@ class Eyes:
             resource=use.volume,
         )
         return below, self._numbers(facts, known, moment, working=not bad)
+
+    def _written(self, facts: DeviceFacts, counted: Mapping[str, Counted]) -> float | None:
+        """Return when a write was seen to complete last, also before the counters were watched anew."""
+        found = []
+        for top in (stack.top for stack in facts.stacks):
+            place = (top.name, top.inode, top.sequence)
+            one = counted.get(top.name)
+            if one is not None and one.wrote is not None:
+                self._wrote[place] = one.wrote
+            if place in self._wrote:
+                found.append(self._wrote[place])
+        return max(found, default=None)
 
     def _recognise(self, stack: Stack) -> None:
         """Forget what the log said of device mapper devices, and of paths, that are others by now, or paths no more.
@@ -649,6 +662,8 @@ class Eyes:
         self._counted_lines = self.book.count
         if len(self._identities) > _MOST_IDENTITIES:
             self._identities.clear()
+        if len(self._wrote) > _MOST_IDENTITIES:
+            self._wrote.clear()
         if len(snapshot.devices) < len(set(snapshot.requests.values())):
             return
         stacks = [stack for facts in snapshot.devices.values() for stack in facts.stacks]

@@ -696,6 +696,11 @@ def member_lost(node: Node) -> None:
     node.files.write("/sys/devices/virtual/block/md0/md/degraded", 1)
 
 
+def reserved(node: Node) -> None:
+    node.files.count("sda", writes=99)
+    node.print("reservation conflict error, dev sda, sector 100000 op 0x1:(WRITE)")
+
+
 def error_counted(node: Node) -> None:
     node.files.ext4("sda", errors=1, at=int(node.now.timestamp()))
 
@@ -706,13 +711,14 @@ def write_error_counted(node: Node) -> None:
     )
 
 
-@pytest.mark.parametrize("away", ["no Pod", "unreadable"])
+@pytest.mark.parametrize("away", ["no Pod", "unreadable", "a pause"])
 @pytest.mark.parametrize(
     ("make", "strike"),
     [
         (array_node, member_lost),
         (ext4_node, error_counted),
         (btrfs_node, write_error_counted),
+        (ext4_node, reserved),
     ],
 )
 def test_what_is_wrong_is_not_forgotten_while_a_volume_is_out_of_sight(
@@ -733,6 +739,8 @@ def test_what_is_wrong_is_not_forgotten_while_a_volume_is_out_of_sight(
         node.uses += [
             replace(use, pods=tuple(replace(pod, since=node.now) for pod in use.pods)) for use in uses
         ]
+    elif away == "a pause":
+        node.pass_(300)
     else:
         with monkeypatch.context() as patch:
             patch.setattr(node.files, "target", unreadable)
