@@ -585,13 +585,17 @@ def _take_up(
     known: frozenset[Origin],
     tick: _Tick,
 ) -> list[Pending]:
-    """Add what is said for the first time, the worst first, and no more than a record can hold.
+    """Add what is said for the first time, the worst first; of one place no more than a volume can have conditions.
 
+    Each node is a place of its own: what is broken on one is not mended because it is mended on the others.
     A finding waits, too, if its origin was clean in between: that shows for how long the origin is adverse again.
     """
     confirmed = {finding.identity for finding in findings}
     waiting = {(wait.origin, wait.identity) for wait in pending}
     held = {wait.identity for wait in pending} | confirmed
+    held_at: dict[tuple[Source, str], list[Identity]] = {}
+    for identity in held:
+        held_at.setdefault(_place(identity), []).append(identity)
     new = [
         (origin, identity)
         for origin, heard in hearing.origins.items()
@@ -603,12 +607,18 @@ def _take_up(
     ]
     for origin, identity in sorted(new, key=lambda found: (order(found[1]), found[0])):
         # A worse one always finds room; so there are at most 16 of each severity.
-        rank = severity(identity.status)
-        room = sum(severity(other.status) >= rank for other in held) < MOST_CONDITIONS
+        rank, beside = severity(identity.status), held_at.setdefault(_place(identity), [])
+        room = sum(severity(other.status) >= rank for other in beside) < MOST_CONDITIONS
         if room or identity in held:
+            if identity not in held:
+                beside.append(identity)
             held.add(identity)
             pending.append(_pending(origin, identity, hearing.origins[origin], tick))
     return pending
+
+
+def _place(identity: Identity) -> tuple[Source, str]:
+    return identity.source, identity.node
 
 
 def _pending(origin: Origin, identity: Identity, heard: OriginStatements, tick: _Tick) -> Pending:

@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 
 POLICY_LABEL = f"{GROUP}/policy"
 _CLOSED = "Closed"
-_FINDINGS = 32
+_FINDINGS = 256
+_FINDINGS_BYTES = 100 * 1024
 _EPISODES = 64
 _MOST_EPISODES = 1_000_000
 _PODS = 20
@@ -128,7 +129,7 @@ def _status(
             "volumeHandle": fit(claim.handle, _MESSAGE),
             "silenced": _silenced(silence) if silence is not None else None,
             "runbook": runbook(health.findings[0].reason, runbooks) if health.findings else None,
-            "findings": [_finding(finding, notified(finding)) for finding in health.findings[:_FINDINGS]],
+            "findings": _findings(health.findings, notified),
             "episodes": _episodes(health.episodes),
             "owed": _owed(owed),
             "pods": names[:_PODS],
@@ -188,6 +189,19 @@ def _due(due: Due) -> dict[str, object]:
             "lastNotifiedAt": _time(finding.last_notified_at),
         }
     )
+
+
+def _findings(findings: Sequence[Finding], notified: Notified) -> list[dict[str, object]]:
+    """Write findings, the worst first, as many as a record has room for."""
+    told: list[dict[str, object]] = []
+    size = 0
+    for finding in findings[:_FINDINGS]:
+        one = _finding(finding, notified(finding))
+        size += len(msgspec.json.encode(one))
+        if size > _FINDINGS_BYTES:
+            break
+        told.append(one)
+    return told
 
 
 def _finding(finding: Finding, told: datetime | None) -> dict[str, object]:

@@ -265,6 +265,26 @@ class TestBelieving:
         )
         assert court.notified[16:] == [(FOUND, "DiskFailed", 1)]
 
+    def test_a_volume_that_is_broken_on_many_nodes_is_told_of_each_and_is_well_only_if_it_is_on_all(
+        self,
+    ) -> None:
+        """Once it was mended on the first 16 it was Healthy by its driver's word, and told as recovered."""
+        court = Court()
+        nodes = [f"worker-{number:02}" for number in range(40)]
+        for minute in range(4):
+            court.hears(
+                healthy(), *(adverse(LOST, source=Source.NODE, node=one) for one in nodes), after=minute
+            )
+        assert len(court.notified) == 40
+        for _ in range(8):
+            mended = (healthy(Source.NODE, one) for one in nodes[:30])
+            bad = (adverse(LOST, source=Source.NODE, node=one) for one in nodes[30:])
+            judgement = court.hears(healthy(), *mended, *bad, after=1)
+            assert judgement.verdict is Verdict.UNHEALTHY
+        assert court.health is not None
+        assert [finding.node for finding in court.health.findings] == nodes[30:]
+        assert len(court.notified) == 40 + 30
+
 
 class TestRecovering:
     def test_a_finding_is_cleared_when_it_was_gone_for_healthy_after(self) -> None:

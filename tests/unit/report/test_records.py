@@ -236,6 +236,14 @@ def test_a_record_stays_below_256_kib_whatever_drivers_say(char: str) -> None:
     assert len(msgspec.json.encode(record)) < 256 * 1024
 
 
+def test_what_is_found_on_each_of_a_hundred_nodes_survives_a_restart() -> None:
+    findings = [make_finding(source=Source.NODE, node=f"worker-{number:03}") for number in range(100)]
+    record = written(make_health(CLAIM, *findings))
+    read = resume(CLAIM.ref, CLAIM.uid, msgspec.json.encode(record["status"]))
+    assert read is not None
+    assert [one.node for one in read.health.findings] == [one.node for one in findings]
+
+
 def test_all_that_two_outputs_owe_of_a_claim_that_is_used_on_many_nodes_survives_a_crash() -> None:
     """Faults E13: an NFS server that is back ends a finding on each node at once."""
     findings = [make_finding(source=Source.NODE, node=f"worker-{number}") for number in range(16)]
