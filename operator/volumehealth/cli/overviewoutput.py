@@ -11,7 +11,7 @@ from rich.table import Table
 from volumehealth.cli.reading import data_text
 from volumehealth.cli.reportfacts import find_problems
 from volumehealth.cli.runbooks import first_step
-from volumehealth.model.clock import parse_rfc3339
+from volumehealth.model.clock import moment_of, parse_rfc3339
 from volumehealth.model.runbooks import page_of
 from volumehealth.model.text import visible
 from volumehealth.oneshot.overview import Overview
@@ -177,7 +177,7 @@ def _row(record: Mapping[str, Any], now: datetime, *, wide: bool) -> dict[str, s
     row = {
         "namespace": str(metadata["namespace"]),
         "claim": str(metadata["name"]),
-        "health": f"{status.get('health', '')}{' (stale)' if worst.get('stale') else ''}",
+        "health": " ".join([str(status.get("health", "")), *_beside(status, worst, now)]),
         "status/reason": f"{worst.get('status', '')}/{worst.get('reason', '')}",
         "node": str(worst.get("node", "")),
         "age": age(str(status.get("since", "")), now),
@@ -189,6 +189,13 @@ def _row(record: Mapping[str, Any], now: datetime, *, wide: bool) -> dict[str, s
             "message": str(worst.get("message", "")),
         }
     return row
+
+
+def _beside(status: Mapping[str, Any], worst: Mapping[str, Any], now: datetime) -> list[str]:
+    """Say whether a claim's source is silent, and whether people are not told of the claim."""
+    until = moment_of((status.get("silenced") or {}).get("until"))
+    stale, silenced = worst.get("stale"), until is not None and until > now
+    return [word for word, holds in (("(stale)", stale), ("(silenced)", silenced)) if holds]
 
 
 def age(since: str, now: datetime) -> str:

@@ -258,6 +258,14 @@ def test_tables_fit_eighty_columns_and_grow(form: str) -> None:
     assert len(shown(result, form, width=200).splitlines()) <= len(narrow.splitlines())
 
 
+@pytest.mark.parametrize(("until", "word"), [("2026-11-23T06:00:00Z", True), ("2026-11-23T03:00:00Z", False)])
+def test_of_one_namespace_too_a_silence_that_holds_is_shown(until: str, word: bool) -> None:
+    quiet = record("db")
+    quiet["status"]["silenced"] = {"until": until, "by": "the claim"}
+    page = shown(Overview([policy()], [], [quiet], namespace="shop"))
+    assert ("Unhealthy (silenced)" in page) is word
+
+
 def test_data_forms_hold_everything_for_programs() -> None:
     result = Overview([policy()], [], [record("db")], loud=("storage: UNKNOWN: 1 of 2 claims",))
     data = json.loads(shown(result, "json"))
