@@ -252,7 +252,7 @@ def _read_coverage(raw: Entry) -> Coverage:
 
 
 def _read_limit(raw: Entry) -> LimitedLook:
-    return LimitedLook(driver=_needed(raw, "driver"), what=_needed(raw, "message"))
+    return LimitedLook(driver=_needed(raw, "driver"), what=clean_message(_needed(raw, "message")))
 
 
 def _read_unseen(raw: Entry) -> UnseenOrigin:
@@ -268,7 +268,7 @@ def _read_missing(raw: Entry) -> MissingLook:
         namespace=_text(raw, "namespace"),
         claim=_needed(raw, "claim"),
         claim_uid=_needed(raw, "claimUID"),
-        why=_text(raw, "message"),
+        why=clean_message(_text(raw, "message")),
     )
 
 
