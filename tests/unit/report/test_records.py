@@ -246,7 +246,7 @@ def test_what_is_found_on_each_of_a_hundred_nodes_survives_a_restart() -> None:
 
 def test_all_that_two_outputs_owe_of_a_claim_that_is_used_on_many_nodes_survives_a_crash() -> None:
     """Faults E13: an NFS server that is back ends a finding on each node at once."""
-    findings = [make_finding(source=Source.NODE, node=f"worker-{number}") for number in range(16)]
+    findings = [make_finding(source=Source.NODE, node=f"worker-{number}") for number in range(60)]
     names = tuple(f"web-7d5c9f8b6d-abcd{number}" for number in range(10))
     owed = [
         Due(output, Edge.NORMAL, CLAIM.uid, finding, START + timedelta(hours=1), pods=names)
