@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from volumehealth.errors import NotFound, NotServed
 from volumehealth.kube.api import Api
-from volumehealth.model.clock import moment_of
+from volumehealth.model.clock import moment_of, rfc3339
 from volumehealth.model.health import urgency
 from volumehealth.model.text import count
 from volumehealth.model.vocabulary import (
@@ -29,6 +29,8 @@ LATE = timedelta(minutes=11)
 """A policy's heartbeat is written every five minutes; twice that and one more means that nothing checks."""
 _BEAT = timedelta(minutes=6)
 """The same of a policy that is checked less often than that: its heartbeat comes with a check."""
+_TWO_CLOCKS = timedelta(minutes=2)
+"""By so much the clocks of the operator and of this machine may differ."""
 _LONG_AGO = "9999"
 
 
@@ -162,11 +164,13 @@ def _suspended(spec: Object, now: datetime) -> str:
 
 
 def _rests(policy: Object, now: datetime) -> str:
-    """Say why no check is made; empty if checks go on."""
+    """Say why no check is made, or that nobody can tell; empty if checks go on."""
     spec, status = policy.get("spec") or {}, _status(policy)
     if suspended := _suspended(spec, now):
         return suspended
     last = moment_of(status.get("lastCheckTime"))
+    if last is not None and last - now > _TWO_CLOCKS:
+        return f"CLOCKS DIFFER: it was checked at {status['lastCheckTime']}, and it is {rfc3339(now)} here: ages are wrong"
     if last is not None and now - last <= max(LATE, _interval(spec) + _BEAT):
         return ""
     since = f" since {status['lastCheckTime']}" if last is not None else ""

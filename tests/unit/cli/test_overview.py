@@ -228,6 +228,7 @@ async def test_someone_who_may_see_one_namespace_sees_its_records_and_is_told_wh
         ({"lastCheckTime": "2026-11-23T03:00:00Z"}, "NOT CHECKED since 2026-11-23T03:00:00Z"),
         ({"lastCheckTime": None}, "NOT CHECKED: does the operator run?"),
         ({"lastCheckTime": "nonsense"}, "NOT CHECKED"),
+        ({"lastCheckTime": "2026-11-23T04:00:00Z"}, "CLOCKS DIFFER: it was checked at 2026-11-23T04:00:00Z"),
         ({"claims": {"selected": 10, "unknown": 4}}, "UNKNOWN: 4 of 10 claims"),
         ({"claims": {"selected": 10, "unmonitored": 10}}, "NOT MONITORED: 10 of 10 claims"),
         (
