@@ -347,9 +347,10 @@ def remembered(
     """Return what a report keeps of the looks, for an agent that is started anew."""
     return {
         use.uid: [
-            Earlier(fault.look, fault.status, fault.reason.value, incident.message, fault.instance, since)
-            for incident in sights[use.key].incidents
-            for fault in (incident.fault, *incident.details)
+            Earlier(
+                one.fault.look, one.fault.status, one.fault.reason.value, one.message, one.instance, since
+            )
+            for one in sights[use.key].incidents
         ]
         for use in uses
     }

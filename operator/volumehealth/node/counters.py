@@ -10,6 +10,8 @@ from volumehealth.model.vocabulary import Reason
 from volumehealth.node.faults import Fault, Look
 from volumehealth.node.filesystems import Btrfs, Ext4, Filesystem
 
+COUNTED = "the kernel counted errors in the filesystem"
+"""How the sentence about counted errors begins."""
 _NOT_THE_VOLUME = frozenset({3, 6})
 """ext4's codes for memory and space that the node lacks."""
 _SILENT_READ_ONLY = ((6, 12), (6, 15))
@@ -94,7 +96,7 @@ class CounterWatch:
         faults = []
         if not _lacks_memory_or_space(now, used_since):
             text = (
-                f"the kernel counted errors in the filesystem (ext4), the last one at {_when(now.last_time)} in "
+                f"{COUNTED} (ext4), the last one at {_when(now.last_time)} in "
                 f"{now.last_function or 'an unnamed function'}; it must be unmounted and checked with e2fsck"
             )
             faults.append(Fault(Look.FILESYSTEM, DEGRADED, Reason.FILESYSTEM_ERROR, text, known.instance))
@@ -114,7 +116,7 @@ class CounterWatch:
         faults = []
         if known.grew:
             kinds = ", ".join(sorted(kind.removesuffix("_errs") for kind in known.grew))
-            text = f"the kernel counted errors in the filesystem (btrfs): {kinds}"
+            text = f"{COUNTED} (btrfs): {kinds}"
             faults.append(Fault(Look.FILESYSTEM, DEGRADED, Reason.FILESYSTEM_ERROR, text, known.instance))
         if now.missing > known.missing:
             text = "a device of the filesystem (btrfs) is missing"

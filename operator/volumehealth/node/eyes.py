@@ -7,7 +7,7 @@ from datetime import datetime
 
 from volumehealth.model.health import DEGRADED, INACCESSIBLE
 from volumehealth.model.vocabulary import Reason
-from volumehealth.node.counters import CounterWatch
+from volumehealth.node.counters import COUNTED, CounterWatch
 from volumehealth.node.devices import Block, Stack
 from volumehealth.node.faults import Fault, Incident, Look, incidents
 from volumehealth.node.gather import NFS_KINDS, DeviceFacts, Request
@@ -15,7 +15,7 @@ from volumehealth.node.identity import other_volume
 from volumehealth.node.klog import News
 from volumehealth.node.lines import About
 from volumehealth.node.logbook import EXPIRY, Logbook
-from volumehealth.node.logfaults import Below, failed_paths, log_faults, quoted_signs
+from volumehealth.node.logfaults import LATCHED, Below, failed_paths, log_faults, quoted_faults, quoted_signs
 from volumehealth.node.mountinfo import Mount, MountTable
 from volumehealth.node.mounts import MountSight, MountWatch
 from volumehealth.node.nfs import NfsMount, Replies, ServerWatch, server_of
@@ -354,7 +354,7 @@ class Eyes:
                 facts.filesystem,
                 instance=instance,
                 used_since=use.since,
-                reported_before=self._reported(use, Look.FILESYSTEM, instance),
+                reported_before=self._counted_before(use, instance),
                 replica_lost_before=self._said_before(use, Reason.REPLICA_LOST),
                 remounts_read_only="errors=remount-ro" in mount.super_options,
             )
@@ -482,8 +482,11 @@ class Eyes:
         for said in self._earlier.get(use.uid, ()):
             if said.look is Look.KERNEL_LOG and said.instance and said.instance == below.instance:
                 reason = _reason_of(said.reason)
-                if reason is not None and all(one.reason is not reason for one in (*found, *faults)):
-                    found.append(Fault(Look.KERNEL_LOG, said.status, reason, said.message, said.instance))
+                lasting = quoted_faults(said.message, said.instance)
+                if not lasting and reason in LATCHED:
+                    lasting = (Fault(Look.KERNEL_LOG, said.status, reason, said.message, said.instance),)
+                known = {one.reason for one in (*found, *faults)}
+                found += [one for one in lasting if one.reason not in known]
         return found
 
     def _unrepeated(self, faults: list[Fault]) -> list[Fault]:
@@ -650,8 +653,10 @@ class Eyes:
     def _said_before(self, use: VolumeUse, reason: Reason) -> bool:
         return any(one.reason == reason for one in self._earlier.get(use.uid, ()))
 
-    def _reported(self, use: VolumeUse, look: Look, instance: str) -> bool:
-        return any(one.look is look and one.instance == instance for one in self._earlier.get(use.uid, ()))
+    def _counted_before(self, use: VolumeUse, instance: str) -> bool:
+        """Tell whether errors of a mounting were reported that the filesystem counted, alone or beside another fault."""
+        said = (one for one in self._earlier.get(use.uid, ()) if one.instance == instance)
+        return any(one.look is Look.FILESYSTEM or COUNTED in one.message for one in said)
 
     def _forget(self, uses: Sequence[VolumeUse], snapshot: Snapshot) -> None:
         """Forget what no volume lies on; what a device that was not read this time showed stays."""

@@ -141,6 +141,27 @@ def quoted_signs(message: str) -> Iterator[Sign]:
                 break
 
 
+LATCHED = frozenset(_BY_FILESYSTEM[says][1] for says in _LATCHED)
+"""Reasons of what holds until the mounting ends."""
+
+
+def quoted_faults(message: str, instance: str) -> tuple[Fault, ...]:
+    """Return what an earlier statement says that holds until the mounting ends, beside what does not hold so long.
+
+    Args:
+        message: as these looks wrote it.
+        instance: the mounting that it was seen in.
+    """
+    found = []
+    for says in sorted(_LATCHED):
+        status, reason, text = _BY_FILESYSTEM[says]
+        before, is_said, rest = message.partition(text)
+        if is_said:
+            quote = rest.partition("; ")[0] if before else rest.partition("; also: ")[0]
+            found.append(Fault(Look.KERNEL_LOG, status, reason, f"{text}{quote}", instance))
+    return tuple(found)
+
+
 def _own_entries(book: Logbook, stack: Stack, below: Below) -> list[Entry]:
     """Return what is said of the mounted device itself, without reads that were only probing."""
     entries = book.about(About.FILESYSTEM, stack.top.name, after=below.after)

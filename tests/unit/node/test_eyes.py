@@ -769,6 +769,44 @@ def test_what_fails_before_the_pod_of_a_new_mounting_runs_is_told_although_anoth
     assert said(node.look()["data"]) == ["Inaccessible/FilesystemShutdown"]
 
 
+def test_what_holds_for_a_quarter_of_an_hour_holds_no_longer_because_the_agent_was_started() -> None:
+    """The journal was aborted beside it, and that holds until the mounting ends."""
+    node = ext4_node()
+    node.look(2)
+    node.print("Aborting journal on device sda-8.")
+    node.print(WRITE_ERROR)
+    node.print(READ_ERROR)
+    sights = node.look()
+    assert said(sights["data"]) == ["Inaccessible/IOError"]
+    node.restart(remembered(sights, node.uses, node.now))
+    node.log[:] = ["<6>[ 4000.000000] the ring has wrapped"]
+    sight = node.look_for(1000)["data"]
+    assert said(sight) == ["Degraded/FilesystemError"]
+    assert sight.incidents[0].message.endswith(
+        "journal: nothing more is written: Aborting journal on device sda-8."
+    )
+
+
+@pytest.mark.parametrize(("make", "strike"), [(ext4_node, error_counted), (btrfs_node, write_error_counted)])
+def test_errors_that_a_filesystem_counted_are_not_forgotten_because_another_fault_named_them_beside(
+    make: "type[Node]", strike: "type"
+) -> None:
+    node = make()
+    node.look(2)
+    strike(node)
+    node.print(WRITE_ERROR)
+    node.print(READ_ERROR)
+    sights = node.look()
+    assert said(sights["data"]) == ["Inaccessible/IOError"]
+    node.pass_(60)
+    node.uses[:] = [
+        replace(use, pods=tuple(replace(pod, since=node.now) for pod in use.pods)) for use in node.uses
+    ]
+    node.restart(remembered(sights, node.uses, node.now))
+    node.log[:] = ["<6>[ 4000.000000] the ring has wrapped"]
+    assert said(node.look_for(1000)["data"]) == ["Degraded/FilesystemError"]
+
+
 def unreadable(path: str) -> str:
     raise OSError(5, "Input/output error", path)
 
