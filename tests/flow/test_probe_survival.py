@@ -394,6 +394,44 @@ async def test_an_endpoint_given_with_its_drivers_name_has_answers_before_it_is_
         assert several.probers.unresolved == ()
 
 
+async def test_a_volume_about_which_a_driver_says_unavailable_multiplies_no_calls() -> None:
+    """Drivers pass on UNAVAILABLE of what is behind them: the connection stands, and they are the same as before."""
+    async with SimulatedDriver() as driver, ProberRig(driver) as rig:
+        driver.misbehave(Quirk.NIL_CONDITION, Params(methods=(LIST,), volumes=("vol-1",)))
+        driver.misbehave(Quirk.ERRORS, Params(methods=(GET,), volumes=("vol-1",), code="UNAVAILABLE"))
+        await rig.want(interval=60)
+        await rig.after(1200)
+        assert driver.calls[LIST] <= 24
+        assert driver.calls[GET] <= 24
+        assert driver.calls["GetPluginInfo"] <= 8
+        assert rig.state.state == "Answering"
+        assert rig.says("vol-1") == "CallFailed"
+        assert rig.answers.healthy == {"vol-2", "vol-3"}
+
+
+async def test_a_driver_that_says_unavailable_to_its_list_is_asked_volume_by_volume() -> None:
+    async with SimulatedDriver() as driver, ProberRig(driver) as rig:
+        driver.misbehave(Quirk.ERRORS, Params(methods=(LIST,), code="UNAVAILABLE", message="array B is away"))
+        driver.fault("vol-1", Fault.IO_ERRORS)
+        await rig.want(interval=60)
+        await rig.after(400)
+        assert rig.says("vol-1") == "Degraded/VolumeConditionAbnormal"
+        assert rig.answers.healthy == {"vol-2", "vol-3"}
+        assert driver.calls[LIST] <= 8
+
+
+async def test_one_volume_about_which_a_driver_says_unavailable_closes_no_other_out() -> None:
+    async with SimulatedDriver(capabilities=GET_ONLY) as driver, ProberRig(driver) as rig:
+        driver.misbehave(Quirk.ERRORS, Params(methods=(GET,), volumes=("vol-1",), code="UNAVAILABLE"))
+        await rig.want(interval=60)
+        await rig.after(1200)
+        assert driver.calls[GET] <= 3 * 24
+        assert driver.calls["GetPluginInfo"] <= 8
+        assert rig.state.state == "Answering"
+        assert rig.says("vol-1") == "CallFailed"
+        assert rig.answers.healthy == {"vol-2", "vol-3"}
+
+
 async def test_of_two_endpoints_of_one_driver_the_one_that_answers_is_asked() -> None:
     async with SimulatedDriver(name="same") as two:
         dead = f"{two.endpoint}.dead"

@@ -173,21 +173,24 @@ class Poller:
         except CsiError as error:
             self._standing.worked(start)
             self._failed_lists += 1
-            self._list_failed(error)
+            self._list_failed(error, broken=_is_broken(failure(error), calls))
         else:
             self._listed(reading, start)
+            if _is_broken(reading.code, calls):
+                self._standing.lost()
         finally:
             self._standing.worked(start)
 
-    def _list_failed(self, error: CsiError) -> None:
+    def _list_failed(self, error: CsiError, *, broken: bool) -> None:
         """Ask volume by volume while the list fails: one array of several may be down.
 
-        One list that fails is not yet missed. A driver that answers with an error is there.
+        One list that fails is not yet missed. A driver that answers with an error is there, also if that is UNAVAILABLE.
         """
-        gets = self.plan.gets and failure(error) != UNAVAILABLE
+        gets = self.plan.gets and not broken
         gets = gets and (self._failed_lists >= _FAILING_LISTS or self.board.heard is None)
-        if not gets or isinstance(error, DriverUnreachable):
-            self._standing.failed(failure(error), opens_at=self._limits.failed_passes)
+        answered = failure(error) == UNAVAILABLE or not isinstance(error, DriverUnreachable)
+        if not gets or not answered:
+            self._standing.failed(failure(error), opens_at=self._limits.failed_passes, broken=broken)
         if gets:
             self.list_trouble = failure(error)
             self.board.list_failed()
@@ -203,8 +206,6 @@ class Poller:
         self._standing.ok()
         self.board.listed(reading, now)
         self._queue.retarget(self.board.targets)
-        if reading.code == UNAVAILABLE:
-            self._standing.lost()
 
     # ---- get ----
 
@@ -260,7 +261,7 @@ class Poller:
             (heard.unheard if isinstance(error, DriverUnreachable) else heard.failed)(
                 handle, self._standing.now(), failure(error)
             )
-            self._failed_get(failure(error))
+            self._failed_get(failure(error), broken=_is_broken(failure(error), calls))
         else:
             self._answered()
             self.board.got(handle, conditions, self._standing.now())
@@ -275,11 +276,11 @@ class Poller:
         if not self.board.by_list:  # else the list decides whether the driver answers
             self._standing.ok()
 
-    def _failed_get(self, code: str) -> None:
+    def _failed_get(self, code: str, *, broken: bool) -> None:
         if not self.board.by_list:
             opens_at = min(self._limits.failing_calls, self._limits.failed_passes * len(self._queue))
-            self._standing.failed(code, opens_at=opens_at)
-        elif code == UNAVAILABLE:
+            self._standing.failed(code, opens_at=opens_at, broken=broken)
+        elif broken:
             self._standing.lost()
 
     async def _not_found(self, calls: Calls, handle: str, text: str) -> None:
@@ -296,6 +297,11 @@ class Poller:
             self._queue.soon(witness, now.mono)
         elif len(board.wanted) == 1 and await _probes_well(calls):
             board.probed(self._standing.now())
+
+
+def _is_broken(code: str, calls: Calls) -> bool:
+    """Tell whether a connection broke. While it stands, UNAVAILABLE is what the driver says: of what is behind it."""
+    return code == UNAVAILABLE and not calls.connected
 
 
 async def _probes_well(calls: Calls) -> bool:

@@ -51,19 +51,20 @@ class DriverSession:
         """Tell of a health call that was answered."""
         self.breaker.ok(self.now())
 
-    def failed(self, code: str, *, opens_at: int) -> None:
+    def failed(self, code: str, *, opens_at: int, broken: bool = False) -> None:
         """Tell of a list or a get that failed.
 
         Args:
             code: what with.
             opens_at: so many failures in a row open the circuit.
+            broken: the connection broke: whoever answers next may be another one.
         """
         now = self.now()
         self.breaker.failed(now, code, opens_at=opens_at, least=self._least_rest(now))
         log.debug("call failed", extra={"driver": self.identity.name, "code": code})
         if self.breaker.next_try is not None:
             self.identity.lost(self.breaker.next_try.mono)
-        elif code == UNAVAILABLE:
+        elif broken:
             self.lost()
 
     def identified(self, info: DriverInfo, *, endpoint: str) -> bool:
