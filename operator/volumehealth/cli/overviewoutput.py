@@ -162,12 +162,12 @@ def show_history(
         where = f" on {finding['node']}" if finding.get("node") else ""
         stale = ", stale" if finding.get("stale") else ""
         out.print(
-            f"  now: {finding['status']}/{finding['reason']} ({finding['source']}{where}{stale}) since "
-            f"{finding['since']}: {finding.get('message', '')}",
+            f"  now: {finding.get('status', '')}/{finding.get('reason', '')} ({finding.get('source', '')}{where}{stale}) "
+            f"since {finding.get('since', '')}: {finding.get('message', '')}",
             soft_wrap=True,
         )
     for change in status.get("history") or ():
-        out.print(f"  {change['time']}  {change['what']}", soft_wrap=True)
+        out.print(f"  {change.get('time', '')}  {change.get('what', '')}", soft_wrap=True)
     return _text(out)
 
 

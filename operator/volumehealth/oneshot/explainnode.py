@@ -87,16 +87,17 @@ async def explain_node(api: Api, name: str, *, operator_in: str, now: datetime) 
     records = await if_allowed(
         read_items(api, f"/apis/{API_VERSION}/{RECORDS}"), refused, "its claims' records"
     )
+    told: Any = (report or {}).get("status") or {}
     return NodeStory(
         name,
         now,
         _ready(node),
         planned_work(node),
         _agent(report, lease, now),
-        tuple(_driver(one) for one in (report or {}).get("status", {}).get("drivers") or ()),
+        tuple(_driver(one) for one in told.get("drivers") or ()),
         tuple(
             f"{one.get('origin') or one.get('observer')}: {count(one.get('count', len(one.get('claims') or ())), 'claim')}"
-            for one in (report or {}).get("status", {}).get("coverage") or ()
+            for one in told.get("coverage") or ()
         ),
         _claims(pods or [], records or []),
         tuple(refused),
@@ -163,6 +164,6 @@ def _claims(pods: list[Object], records: list[Object]) -> tuple[ClaimThere, ...]
     for ref, names in sorted(users.items()):
         status = known.get(ref, {})
         worst: Any = next(iter(status.get("findings") or ()), {})
-        reason = f"{worst['status']}/{worst['reason']}" if worst else ""
+        reason = f"{worst.get('status', '')}/{worst.get('reason', '')}" if worst else ""
         rows.append(ClaimThere(str(ref), tuple(sorted(names)), str(status.get("health", "")), reason))
     return tuple(sorted(rows, key=lambda row: (not row.reason, row.claim)))

@@ -293,6 +293,11 @@ def test_history_is_a_timeline_and_a_claim_without_a_record_is_explained() -> No
     assert "has no record" in show_history(None, "shop/x", "table", width=80, color=False)
 
 
+def test_a_record_whose_fields_are_not_there_is_no_traceback() -> None:
+    bare = {"metadata": {"namespace": "shop", "name": "db"}, "status": {"findings": [{}], "history": [{}]}}
+    assert show_history(bare, "shop/db", "table", width=80, color=False).startswith("shop/db: ")
+
+
 @pytest.mark.parametrize(
     ("since", "written"), [(5, "5s"), (119, "119s"), (300, "5m"), (11000, "3h"), (200000, "2d")]
 )

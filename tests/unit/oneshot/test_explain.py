@@ -343,6 +343,15 @@ async def test_of_a_node_nothing_is_counted_that_may_not_be_read(hidden: str) ->
     assert "may not be read" in page
 
 
+async def test_a_report_and_a_record_that_say_nothing_are_no_traceback() -> None:
+    server = cluster()
+    server.objects[f"{OURS}/volumehealthreports/worker-1"]["status"] = None
+    server.lists["/api/v1/pods"] = server.lists[PODS]
+    server.lists[f"{OURS}/volumehealths"] = [record() | {"status": {"findings": [{"message": "bad"}]}}]
+    told = await explain_node(server, "worker-1", operator_in="ops", now=START)  # type: ignore[arg-type] # as above
+    assert (told.drivers, told.looks, told.claims[0].reason) == ((), (), "/")
+
+
 async def test_days_of_a_node_are_written_as_everywhere_else() -> None:
     server = cluster()
     server.objects["/api/v1/nodes/worker-1"]["status"]["conditions"][0]["lastTransitionTime"] = (
