@@ -429,7 +429,14 @@ class DriverWatch:
         if not target.counted and self._ledger.drop(target.claim, Observer.CAPACITY):
             self._news()
         if api is HealthAPI.VOLUME_HEALTH:
-            self._hear(target, await self._health(client, target))
+            try:
+                self._hear(target, await self._health(client, target))
+            except CsiError as error:
+                condition = backend_error(error, wanted="how the volume is") if target.mounted else None
+                if condition is None or not self._wanted(target):
+                    raise
+                self._hear(target, (condition,))
+                return
         legacy = target.health and target.mounted and api is not HealthAPI.VOLUME_HEALTH
         if STATS not in self._plan.methods or not (legacy or target.capacity is not None):
             if target.capacity is None and self._ledger.drop(target.claim, Observer.CAPACITY):

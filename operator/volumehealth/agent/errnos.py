@@ -1,4 +1,4 @@
-"""What the errors of a driver's NodeGetVolumeStats say of the volume itself; pure.
+"""What the errors of a driver's NodeGetVolumeStats and NodeGetVolumeHealth say of the volume itself; pure.
 
 A driver without a health call still touches the volume when it is asked how full it is: it calls statfs(2), and passes the
 kernel's words on (aws-ebs-csi-driver, azuredisk, csi-driver-nfs: `failed to get stats: input/output error`). Those errnos
@@ -25,16 +25,17 @@ _OF_A_CONNECTION = re.compile(r"\b(?:dial|connect|rpc error|transport: )\b", re.
 _CODES = frozenset({"INTERNAL", "UNKNOWN", "FAILED_PRECONDITION", "ABORTED", "DATA_LOSS"})
 
 
-def backend_error(error: CsiError) -> Condition | None:
+def backend_error(error: CsiError, *, wanted: str = "how full the volume is") -> Condition | None:
     """Return what a failed call says of the volume; None if it says nothing.
 
     Args:
-        error: of NodeGetVolumeStats.
+        error: of NodeGetVolumeStats, or of NodeGetVolumeHealth.
+        wanted: what the driver was asked.
     """
     text = str(error)
     if error.code not in _CODES or _OF_A_CONNECTION.search(text):
         return None
     if _OF_THE_VOLUME.search(text) or _OF_A_STAT.search(text):
-        message = f"the driver cannot tell how full the volume is: {text}"
+        message = f"the driver cannot tell {wanted}: {text}"
         return Condition(INACCESSIBLE, Reason.BACKEND_ERROR.value, message)
     return None

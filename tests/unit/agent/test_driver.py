@@ -314,6 +314,20 @@ async def test_an_errno_ends_when_the_call_works_again_though_nothing_is_counted
         await found.until(lambda: found.said("vol-1") == [])
 
 
+async def test_an_errno_of_a_health_call_is_told_until_the_call_works_again() -> None:
+    """A driver of CSI 1.13 that looks at the volume itself passes the kernel's words on as well."""
+    async with SimulatedDriver(generation=Generation.V1_13) as driver, asked(driver) as found:
+        await found.until(lambda: found.watch.settled)
+        message = "stat /a/mount: stale NFS file handle"
+        driver.misbehave(
+            Quirk.ERRORS, Params(methods=("NodeGetVolumeHealth",), volumes=("vol-1",), message=message)
+        )
+        await found.until(lambda: found.said("vol-1") == ["BackendError"])
+        assert found.silence("vol-1") == ""
+        driver.behave()
+        await found.until(lambda: found.said("vol-1") == [])
+
+
 async def test_what_was_said_of_a_volumes_space_ends_once_that_means_nothing_and_is_not_asked() -> None:
     async with SimulatedDriver(generation=Generation.V1_13) as driver:
         wanted = targets(driver)
