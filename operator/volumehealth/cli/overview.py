@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from volumehealth.cli.options import NAME, cluster_options
+from volumehealth.cli.options import NAME, cluster_options, form_option
 from volumehealth.cli.reading import read_with, screen
 from volumehealth.model.clock import SystemClock
 from volumehealth.model.ids import ClaimRef
@@ -85,7 +85,7 @@ def drivers(output: str, kubeconfig: str | None) -> None:
 
 @click.command()
 @click.argument("claim", metavar="NAMESPACE/CLAIM")
-@_output
+@form_option
 @cluster_options
 def history(claim: str, output: str, kubeconfig: str | None) -> None:
     """Show what has happened to one claim, as a timeline."""

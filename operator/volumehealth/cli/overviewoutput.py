@@ -110,6 +110,7 @@ def show_drivers(
     rows = []
     for driver in drivers:
         status = driver.get("status") or {}
+        methods = ", ".join(map(str, status.get("methods") or ()))
         rows.append(
             {
                 "driver": str(driver["metadata"]["name"]),
@@ -119,6 +120,7 @@ def show_drivers(
                 "basis": str(status.get("basis", "")),
                 "nodes": str((status.get("plugins") or {}).get("nodes", "")),
             }
+            | ({"since": str(status.get("since", "")), "methods": methods} if form == "wide" else {})
         )
     out.print(_table(rows))
     for driver in drivers:
@@ -143,7 +145,7 @@ def show_history(
     Args:
         record: of the claim; None if there is none.
         ref: the claim, as it was asked for.
-        form: `table`, `wide`, `json` or `yaml`.
+        form: `table`, `json` or `yaml`.
         rest: that its policy makes no checks.
         width: columns of the terminal; 80 at least are used.
         color: whether it is a terminal that shows colours.

@@ -287,6 +287,18 @@ def test_a_driver_is_shown_with_its_next_step() -> None:
     assert "ebs.csi.aws.com: install the node agent" in page
 
 
+def test_a_wide_table_of_drivers_says_since_when_and_by_which_calls() -> None:
+    status = {
+        "state": "Answering",
+        "since": "2026-11-20T03:02:00Z",
+        "methods": ["ListVolumes", "NodeGetVolumeStats"],
+    }
+    drivers = [{"metadata": {"name": "d.example.com"}, "status": status}]
+    page = show_drivers(drivers, "wide", width=160, color=False)
+    assert "2026-11-20T03:02:00Z  ListVolumes, NodeGetVolumeStats" in page
+    assert "ListVolumes" not in show_drivers(drivers, "table", width=160, color=False)
+
+
 def test_history_is_a_timeline_and_a_claim_without_a_record_is_explained() -> None:
     page = show_history(record("db"), "shop/db", "table", width=80, color=False)
     assert "2026-11-23T03:02:00Z  Inaccessible/IOError (Node worker-2): reads fail" in page
