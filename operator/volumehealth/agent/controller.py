@@ -256,7 +256,7 @@ def demand_of(
     Args:
         policies: all usable ones.
         driver: its name.
-        handles: all its volumes.
+        handles: all its volumes; an empty one stands for migrated ones of which nobody knows how the driver calls them.
         adverse: those that were bad when last heard of.
         topology: from which nodes they can be reached.
     """
@@ -270,7 +270,7 @@ def demand_of(
     if not specs:
         return None
     interval: timedelta = min(spec.interval for spec in specs)
-    return ProbeSpec(handles, interval, max(spec.timeout for spec in specs), adverse, topology)
+    return ProbeSpec(handles - {""}, interval, max(spec.timeout for spec in specs), adverse, topology)
 
 
 def report_of(

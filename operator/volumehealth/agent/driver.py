@@ -423,6 +423,9 @@ class DriverWatch:
         Raises:
             CsiError: if there is no answer about its health, or about its usage where that is all that is asked.
         """
+        if not target.claim.handle:
+            self._leave_unasked(target)
+            return
         api = self._plan.api if target.health else HealthAPI.NONE
         if not target.health and self._ledger.drop(target.claim, Observer.DRIVER):
             self._news()
@@ -454,6 +457,13 @@ class DriverWatch:
         self._ledger.count(target.claim, counted=True)
         self._usage.note(target.claim.ref, stats.usage, now=self._clock.monotonic(), check=target.capacity)
         self._take_stats(target, stats, legacy=legacy)
+
+    def _leave_unasked(self, target: Target) -> None:
+        """Nobody knows how the driver calls a migrated volume: a call without a handle would fail at each ask."""
+        if self._plan.api is not HealthAPI.NONE and target.health:
+            text = "its handle is not known, as it was made by an in-tree plugin: the driver cannot be asked about it"
+            if self._ledger.silent(target.claim, SilenceReason.NOT_YET_ASKED.value, text, now=self._now()):
+                self._news()
 
     def _take_errno(self, target: Target, error: CsiError) -> bool:
         """Write down what a failed call says of the volume itself; return whether it says anything."""

@@ -177,11 +177,16 @@ class ClaimJoin:
         return row.ref if row is not None else ref
 
     def handles_of(self, driver: str) -> frozenset[str]:
-        """Return the handles of a driver's volumes that belong to a claim; the same object while no volume changes."""
+        """Return the handles of a driver's volumes that belong to a claim; the same object while no volume changes.
+
+        A migrated volume may have none that is known.
+        """
         known = self._handles.get(driver)
         if known is None:
             known = self._handles[driver] = frozenset(
-                row.handle for row in self._volumes.values() if row.driver == driver and row.claim is not None
+                row.handle
+                for row in self._volumes.values()
+                if row.driver == driver and row.handle and row.claim is not None
             )
         return known
 

@@ -120,6 +120,12 @@ def test_the_most_demanding_policy_counts_and_none_means_rest() -> None:
     assert demand_of(policies[2:], DRIVER, frozenset({"a"}), adverse=frozenset()) is None
 
 
+def test_a_migrated_volume_of_which_nobody_knows_the_handle_is_not_asked_about() -> None:
+    wanted = demand_of([make_policy()], DRIVER, frozenset({"v-1", ""}), adverse=frozenset())
+    assert wanted is not None
+    assert wanted.volumes == {"v-1"}
+
+
 @pytest.mark.parametrize("endpoints", [(), ("unix:///a.sock",), ("a=unix:///a.sock", "b=unix:///b.sock")])
 def test_it_is_told_of_exactly_one_driver_by_name(endpoints: Any) -> None:
     with pytest.raises(SettingsError, match="--csi-endpoint"):

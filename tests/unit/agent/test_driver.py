@@ -449,3 +449,20 @@ async def test_an_answer_about_the_mount_of_a_pod_that_was_replaced_is_none_abou
             await driver.called("NodeGetVolumeStats", times=4)  # all three were answered
             assert found.said("vol-1") == []
             await found.until(lambda: found.said("vol-1"))
+
+
+@pytest.mark.parametrize("can_tell", [True, False])
+async def test_a_migrated_volume_of_which_nobody_knows_the_handle_is_not_asked_about(can_tell: bool) -> None:
+    """In-tree azureFile volumes: each call with an empty handle failed, and the claim was Unknown for ever."""
+    capabilities = {"GET_VOLUME_STATS"} | ({"VOLUME_CONDITION"} if can_tell else set())
+    async with SimulatedDriver(node_capabilities=capabilities) as driver:
+        known = targets(driver)
+        one = known["shop/vol-1"]
+        known["shop/vol-1"] = replace(one, claim=replace(one.claim, handle=""))
+        async with asked(driver) as found:
+            found.watch.demand(known)
+            await found.until(lambda: found.watch.settled)
+            calls = driver.calls["NodeGetVolumeStats"]
+            await found.until(lambda: driver.calls["NodeGetVolumeStats"] >= calls + 2 * len(known))
+            assert found.said("vol-1") == []
+            assert found.silence("vol-1") == ("NotYetAsked" if can_tell else "")

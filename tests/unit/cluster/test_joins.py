@@ -87,6 +87,14 @@ def test_a_volume_that_is_not_csi_is_named() -> None:
     assert (joined.driver, joined.unsupported, joined.volume) == ("", "nfs", "pv-db")
 
 
+def test_a_migrated_volume_of_which_nobody_knows_the_handle_is_none_to_be_asked_about() -> None:
+    """What its driver's agent covers is compared with these by their digest."""
+    index = ClaimJoin(lambda _: None)
+    index.put_volume(volume())
+    index.put_volume(volume("share", handle=""))
+    assert index.handles_of(DRIVER) == {"handle-db"}
+
+
 def test_equal_rows_change_nothing() -> None:
     told: list[ClaimRef] = []
     index = ClaimJoin(told.append)
