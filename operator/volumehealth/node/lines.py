@@ -113,10 +113,13 @@ _REASONS = {
 _FAULT_OPS = frozenset({"", "READ", "WRITE", "FLUSH", "ZONE_APPEND"})
 """What users of a volume ask for; older kernels do not say. Others (discards, zeroes, a tool's SCSI commands) may be unknown to
 a device that works."""
+_OPS = {0: "READ", 1: "WRITE", 2: "FLUSH"}
+"""How 5.0 to 5.2, and what was ported back from them, say it: in the last byte of the flags, which have no `0x` there."""
 _JOURNAL = re.compile(r"(?P<dev>.+?)-\d+")
 _NVME_PATH = re.compile(r"(nvme\d+)c\d+(n\d+(?:p\d+)?)")
 _OTHERS = re.compile(
     r"kauditd|audit|net_|nf_|ip_|ip6|ipv|tcp_|udp_|icmp|neigh|arp_|br_|bond_|show_signal|show_unhandled|traps|perf_|mce|"
+    r"warn_alloc|mlx\d|ena_|ixgbe|i40e|bnxt|virtnet|xfrm|nfnetlink|ovs_|usb|xhci|iwl|cfg80211|amdgpu|gmc_|i915|pcieport|"
     r"oom|cgroup|bpf|hid|input_|evdev|drm|acpi|thermal|kvm|selinux|avc|apparmor|fork|mmap|get_swap|x86_"
 )
 """How places in the kernel are called that print too often and have nothing to do with storage."""
@@ -132,6 +135,8 @@ def _device(says: Says, about: About = About.FILESYSTEM) -> _Reader:
 
 def _block_error(found: _Found) -> Sign | None:
     op = found["op"] or ""
+    if found["flags"]:
+        op = _OPS.get(int(found["flags"], 16) & 0xFF, "OTHER")
     if op not in _FAULT_OPS:
         return None
     return Sign(_REASONS[found["why"]], About.DISK, found["dev"], op=op, sector=int(found["sector"]))
@@ -232,7 +237,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], _Reader], ...] = tuple(
         (
             (
                 rf"(?:end_request: |blk_update_request: |print_req_error: )?(?P<why>{_WHY}) error, "
-                rf"dev {_DEV}, sector (?P<sector>\d+)(?: op 0x[0-9a-f]+:\((?P<op>\w+)\))?"
+                rf"dev {_DEV}, sector (?P<sector>\d+)(?: op 0x[0-9a-f]+:\((?P<op>\w+)\)| flags (?P<flags>[0-9a-f]+)$)?"
             ),
             _block_error,
         ),

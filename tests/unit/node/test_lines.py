@@ -430,6 +430,9 @@ def test_a_line_says_what_of_which_device(text: str) -> None:
         "CIFS: VFS: Autodisabling the use of server inode numbers on \\\\srv\\x",
         "nfs: RPC call returned error 13",
         "lockd: server 10.0.0.1 not responding, timed out",
+        "print_req_error: critical target error, dev sdb, sector 2048 flags 803",
+        "print_req_error: critical target error, dev sdb, sector 2048 flags 9",
+        "print_req_error: I/O error, dev sdb, sector 0 flags 20",
         "drbd pvc-1/0 drbd1008: disk( Diskless -> Attaching )",
         "drbd pvc-1/0 drbd1008: disk( UpToDate -> Detaching )",
         "drbd pvc-1/0 drbd1008: disk( Detaching -> Diskless )",
@@ -438,6 +441,8 @@ def test_a_line_says_what_of_which_device(text: str) -> None:
         "nvme0n1: Read(0x2) @ LBA 0, 8 blocks, Unrecovered Read Error (sct 0x2 / sc 0x81) MORE DNR ",
         "drbd pvc-1/0 drbd1008: resync done (total 1 sec; paused 0 sec; 4096 K/sec)",
         # what other places printed too often says nothing of volumes
+        "warn_alloc: 3 callbacks suppressed",
+        "mlx5e_poll_rx_cq: 3 callbacks suppressed",
         "kauditd_printk_skb: 18 callbacks suppressed",
         "net_ratelimit: 9 callbacks suppressed",
         "show_signal_msg: 14 callbacks suppressed",
@@ -449,6 +454,16 @@ def test_a_line_says_what_of_which_device(text: str) -> None:
 )
 def test_a_line_that_only_looks_like_a_fault_says_nothing(text: str) -> None:
     assert sign_of(text) is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "op"),
+    [("0", "READ"), ("80700", "READ"), ("ca01", "WRITE"), ("100001", "WRITE"), ("2", "FLUSH")],
+)
+def test_what_was_asked_of_a_disk_is_in_the_flags_of_kernels_that_do_not_name_it(flags: str, op: str) -> None:
+    sign = sign_of(f"print_req_error: I/O error, dev sdc, sector 82592296 flags {flags}")
+    assert sign is not None
+    assert (sign.says, sign.op, sign.sector) == (Says.IO_ERROR, op, 82592296)
 
 
 def test_where_and_what_is_read_from_a_block_line() -> None:
