@@ -39,7 +39,11 @@ def words_of(subject: str, data: dict[str, Any]) -> Words:
     """
     bad, problem = data["edge"] == "Abnormal", f"{data['status']}/{data['reason']}"
     many = data.get("claims")
-    who = f"{many} claims of {subject} in {count(data['namespaces'], 'namespace')}" if many else subject
+    who = (
+        f"{count(many, 'claim')} of {subject} in {count(data['namespaces'], 'namespace')}"
+        if many
+        else subject
+    )
     place = {"driver": data["driver"], "node": data.get("node", ""), "policy": data["policy"]}
     known = ", ".join(f"{name} {value}" for name, value in place.items() if value)
     lines = [

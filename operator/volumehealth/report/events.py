@@ -16,7 +16,7 @@ from volumehealth.judge.problem import Group
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import Claim, Pod
-from volumehealth.model.health import ClaimHealth, Finding, Transition, TransitionKind
+from volumehealth.model.health import ClaimHealth, Finding, Identity, Transition, TransitionKind
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy
 from volumehealth.report import messages
@@ -276,9 +276,16 @@ class EventWriter(Output):
         return moments
 
     def _tell_findings(
-        self, claim: Claim, health: ClaimHealth, result: CheckResult, wide: Collection[Group]
+        self,
+        claim: Claim,
+        health: ClaimHealth,
+        result: CheckResult,
+        wide: Collection[Group],
+        only: Identity | None = None,
     ) -> None:
         for finding, episode, told in self._keep(claim, health):
+            if only not in (None, finding.identity):
+                continue
             if result.silence(claim.ref, finding) is not None:
                 continue  # it is told once the silence is over, if it still is so
             told.wide = group_of(claim.driver, finding) in wide
@@ -325,7 +332,7 @@ class EventWriter(Output):
                 told.claim,
                 draft,
                 Priority.CLAIM_EVENT,
-                partial(self._told_claim, claim.ref),
+                partial(self._told_claim, claim.ref, finding.identity),
                 paced=paced,
             )
         if told.wide:
@@ -339,14 +346,13 @@ class EventWriter(Output):
             ):
                 draft = _found_on_pod(claim, finding, episode, pod)
                 paced = line.last is not None
-                self._write(
-                    result, line, draft, Priority.POD_EVENT, partial(self._go_on, claim.ref), paced=paced
-                )
+                settled = partial(self._go_on, claim.ref, finding.identity)
+                self._write(result, line, draft, Priority.POD_EVENT, settled, paced=paced)
 
-    def _told_claim(self, ref: ClaimRef) -> None:
+    def _told_claim(self, ref: ClaimRef, identity: Identity) -> None:
         """People were told of a finding: its record should say so, and its end may have waited for that."""
         self._outbox.touch(ref)
-        self._go_on(ref)
+        self._go_on(ref, identity)
 
     def _write(
         self,
@@ -406,9 +412,11 @@ class EventWriter(Output):
             remaining=len(health.findings) if health is not None else 0,
         )
 
-    def _tell_dues(self, ref: ClaimRef, result: CheckResult) -> None:
+    def _tell_dues(self, ref: ClaimRef, result: CheckResult, only: Identity | None = None) -> None:
         """Tell what is owed about a claim at this moment: while others had a turn, some of it may have been told."""
         for due in self._outbox.due_of(ref, OUTPUT):
+            if only not in (None, due.finding.identity):
+                continue
             self._guarded(ref, partial(self._tell_due, ref, due, result))
 
     def _tell_due(self, ref: ClaimRef, due: Due, result: CheckResult) -> None:
@@ -431,12 +439,13 @@ class EventWriter(Output):
         if due.claim and not self._waits(ref, due.uid, due.finding, due):
             began = closing.abnormal.claim
             if began.last is None:
-                self._begin(ref, began, _found_on_claim(claim, due.finding, episode, users), result)
+                draft = _found_on_claim(claim, due.finding, episode, users)
+                self._begin(ref, began, draft, due.finding, result)
             elif not closing.claim.open:
                 paid = partial(self._outbox.pay, ref, due, claim=True)
                 draft = _cleared(_about_claim(claim), claim, due, episode)
                 paced = resumed or not (due.pods or due.all_pods)
-                self._end(ref, closing.claim, draft, paid, result, paced=paced)
+                self._end(ref, closing.claim, draft, due.finding, paid, result, paced=paced)
         self._tell_due_pods(claim, due, closing, users, result)
 
     def _tell_due_pods(
@@ -450,11 +459,12 @@ class EventWriter(Output):
             began = closing.abnormal.pods.setdefault(pod.uid, _Notification())
             line = closing.pods.setdefault(pod.uid, _Notification())
             if began.last is None:
-                self._begin(claim.ref, began, _found_on_pod(claim, due.finding, episode, pod), result)
+                draft = _found_on_pod(claim, due.finding, episode, pod)
+                self._begin(claim.ref, began, draft, due.finding, result)
             elif line.last is None and not line.open:
                 draft = _cleared(_about_pod(pod), claim, due, episode)
                 paid = self._pod_receipt(claim.ref, due, closing, pod, owed)
-                self._end(claim.ref, line, draft, paid, result)
+                self._end(claim.ref, line, draft, due.finding, paid, result)
         gone = frozenset(due.pods) - {pod.name for pod in users}
         if gone:
             self._outbox.pay(claim.ref, due, pods=gone)
@@ -481,18 +491,22 @@ class EventWriter(Output):
                 return True
         return False
 
-    def _begin(self, ref: ClaimRef, line: _Notification, draft: EventDraft, result: CheckResult) -> None:
+    def _begin(
+        self, ref: ClaimRef, line: _Notification, draft: EventDraft, finding: Finding, result: CheckResult
+    ) -> None:
         """Tell a beginning to who never heard of it; its end is told when that is settled."""
         if not line.open:
             on_pod = draft.about.kind == "Pod"
             priority = Priority.POD_EVENT if on_pod else Priority.CLAIM_EVENT
-            self._write(result, line, draft, priority, partial(self._go_on, ref), paced=not on_pod)
+            settled = partial(self._go_on, ref, finding.identity)
+            self._write(result, line, draft, priority, settled, paced=not on_pod)
 
     def _end(
         self,
         ref: ClaimRef,
         line: _Notification,
         draft: EventDraft,
+        finding: Finding,
         paid: Callable[[], None],
         result: CheckResult,
         *,
@@ -503,15 +517,15 @@ class EventWriter(Output):
         def settled() -> None:
             paid()
             if ref in self._told:
-                self._recorded(ref)
+                self._recorded(ref, finding.identity)
 
         priority = Priority.POD_EVENT if draft.about.kind == "Pod" else Priority.CLAIM_EVENT
         self._write(result, line, draft, priority, settled, paced=paced)
 
-    def _go_on(self, ref: ClaimRef) -> None:
+    def _go_on(self, ref: ClaimRef, identity: Identity) -> None:
         """A beginning was told: an end may have waited for that."""
-        if self._outbox.due_of(ref, OUTPUT):
-            self._recorded(ref)
+        if any(due.finding.identity == identity for due in self._outbox.due_of(ref, OUTPUT)):
+            self._recorded(ref, identity)
 
     def _pod_receipt(
         self, ref: ClaimRef, due: Due, closing: _Closing, pod: Pod, owed: Sequence[Pod]
@@ -528,8 +542,13 @@ class EventWriter(Output):
 
     # ---- both ----
 
-    def _recorded(self, ref: ClaimRef) -> None:
-        """The record shows a claim's newest turns: tell them now."""
+    def _recorded(self, ref: ClaimRef, only: Identity | None = None) -> None:
+        """The record shows a claim's newest turns: tell them now.
+
+        Args:
+            ref: the claim.
+            only: those of this finding; a claim that is used on many nodes has many. None means all.
+        """
         result = self._newest.get(self._holders.get(ref, ""))
         claim = result.claims.get(ref) if result is not None else None
         if result is None or result.judgement is None or claim is None:
@@ -537,8 +556,8 @@ class EventWriter(Output):
         health = result.judgement.healths.get(ref)
         if health is not None and health.findings and health.uid == claim.uid:
             wide = wide_groups(result.judgement)
-            self._guarded(ref, partial(self._tell_findings, claim, health, result, wide))
-        self._tell_dues(ref, result)
+            self._guarded(ref, partial(self._tell_findings, claim, health, result, wide, only))
+        self._tell_dues(ref, result, only)
 
     def _guarded(self, ref: ClaimRef, step: Callable[[], None]) -> None:
         """Take a step for one claim; an error costs that claim only, is logged once and counted."""
@@ -597,9 +616,8 @@ def _users(pods: Iterable[Pod], finding: Finding) -> Iterator[Pod]:
 
 def _together(cleared: Sequence[Transition], result: CheckResult) -> frozenset[str]:
     """Return the drivers of which so many claims recovered at once that it is one story, not many."""
-    drivers = Counter(
-        claim.driver for turn in cleared if (claim := result.claims.get(turn.claim)) is not None
-    )
+    refs = {turn.claim for turn in cleared}  # a claim may have findings on many nodes
+    drivers = Counter(claim.driver for ref in refs if (claim := result.claims.get(ref)) is not None)
     counts = result.driver_counts
     return frozenset(
         driver

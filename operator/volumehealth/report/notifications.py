@@ -443,11 +443,12 @@ def _many(
     policy: str, edge: Edge, group: Group, owed: Sequence[tuple[ClaimRef, Due]], runbooks: str
 ) -> Message:
     _, first = min(owed, key=lambda one: (one[1].finding.since, one[0]))
+    refs = sorted({ref for ref, _ in owed})  # one of them may have it on many nodes
     data = {
         **_problem(policy, group.driver, first, runbooks),
-        "claims": len(owed),
-        "namespaces": len({ref.namespace for ref, _ in owed}),
-        "examples": [str(ref) for ref, _ in sorted(owed, key=lambda one: one[0])[:_EXAMPLES]],
+        "claims": len(refs),
+        "namespaces": len({ref.namespace for ref in refs}),
+        "examples": [str(ref) for ref in refs[:_EXAMPLES]],
         "message": fit(clean(first.finding.message), 1024),
     }
     members = "|".join(sorted(f"{due.uid}|{episode_of(due.uid, due.finding).text}" for _, due in owed))

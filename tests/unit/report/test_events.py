@@ -608,3 +608,21 @@ async def test_what_waits_to_be_written_when_a_silence_begins_is_not_written_whi
     for _ in range(3):
         await world.check(world.result(state, silences=quiet))
     assert [event["count"] for event in world.api.events(reason)] == [1, 1]
+
+
+async def test_what_ends_on_many_nodes_is_told_on_each_and_costs_no_more_for_that_than_as_many_claims(
+    world: World,
+) -> None:
+    number = 60
+    nodes = [f"worker-{one}" for one in range(number + 1)]
+    world.pods = [make_pod(f"web-{node}", node=node) for node in nodes]
+    findings = [make_finding(source=Source.NODE, node=node) for node in nodes]
+    bad = (CLAIM, make_health(CLAIM, *findings))
+    await world.check(world.result(bad, turns=[found(CLAIM, one) for one in findings]))
+    world.looked_at.clear()
+    left = (CLAIM, make_health(CLAIM, findings[-1]))
+    await world.check(world.result(left, turns=[cleared(CLAIM, one) for one in findings[:-1]]))
+    await world.check(world.result(left))
+    assert len(world.api.events("VolumeConditionNormal", about=POD)) == number
+    assert len(world.api.events("VolumeConditionNormal", about=PVC)) == number
+    assert len(world.looked_at) < 10 * number

@@ -27,9 +27,9 @@ from support.health import (
 from support.notifying import reporter_with
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.cluster import Claim, SilenceAsked
-from volumehealth.model.health import Transition, TransitionKind
+from volumehealth.model.health import Source, Transition, TransitionKind
 from volumehealth.policy.silence import Silences
-from volumehealth.report.chat import Words
+from volumehealth.report.chat import Words, words_of
 from volumehealth.report.notifications import HttpSession, Notifications, Target, Targets
 from volumehealth.report.outbox import Outbox
 from volumehealth.report.records import resume
@@ -569,3 +569,15 @@ async def test_claims_that_come_and_go_are_not_remembered_once_all_of_them_was_s
     world.check(make_result())
     assert world.output._holders == {}
     assert len(world.receiver.messages) == 10
+
+
+@pytest.mark.looptime
+async def test_a_claim_that_is_bad_on_many_nodes_counts_once(world: World) -> None:
+    """Faults H26: it was called as many claims, and named three times."""
+    findings = [make_finding(source=Source.NODE, node=f"worker-{number}") for number in range(30)]
+    turns = [found(CLAIM, finding) for finding in findings]
+    world.check(make_result([(CLAIM, make_health(CLAIM, *findings))], turns=turns))
+    await world.live()
+    (message,) = world.receiver.messages
+    assert (message["data"]["claims"], message["data"]["examples"]) == (1, ["shop/orders-db"])
+    assert words_of("csi.example.com", message["data"]).title.startswith("1 claim of csi.example.com in ")
