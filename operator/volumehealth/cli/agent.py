@@ -5,7 +5,14 @@ from typing import Any
 
 import click
 
-from volumehealth.cli.options import cluster_options, csi_options, health_option, log_options, option
+from volumehealth.cli.options import (
+    busy_option,
+    cluster_options,
+    csi_options,
+    health_option,
+    log_options,
+    option,
+)
 from volumehealth.logs import configure_logs
 
 _namespace_option = option(
@@ -79,6 +86,7 @@ def node(**flags: Any) -> None:
 @agent.command()
 @cluster_options
 @csi_options
+@busy_option
 @health_option
 @_namespace_option
 @log_options

@@ -5,7 +5,14 @@ from typing import Any
 
 import click
 
-from volumehealth.cli.options import cluster_options, csi_options, health_option, log_options, option
+from volumehealth.cli.options import (
+    busy_option,
+    cluster_options,
+    csi_options,
+    health_option,
+    log_options,
+    option,
+)
 from volumehealth.logs import configure_logs
 from volumehealth.settings import parse_settings
 
@@ -13,6 +20,7 @@ from volumehealth.settings import parse_settings
 @click.command()
 @cluster_options
 @csi_options
+@busy_option
 @option(
     "--metrics-address",
     "METRICS_ADDRESS",

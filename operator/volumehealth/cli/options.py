@@ -98,13 +98,15 @@ csi_options = together(
         "Calls for single volumes at once to one driver. Default: 4.",
         metavar="N",
     ),
-    option(
-        "--csi-busy-percent",
-        "CSI_BUSY_PERCENT",
-        "How much of the time one driver may be kept busy by us, in percent. Default: 10.",
-        metavar="N",
-    ),
 )
+
+busy_option = option(
+    "--csi-busy-percent",
+    "CSI_BUSY_PERCENT",
+    "How much of the time one driver may be kept busy by us, in percent. Default: 10.",
+    metavar="N",
+)
+"""Of who asks again and again."""
 
 log_options = together(
     option("--log-format", "LOG_FORMAT", "text or json. Default: text.", metavar="FORMAT"),

@@ -39,6 +39,15 @@ def test_every_command_explains_itself(command: list[str]) -> None:
     assert r"\b" not in result.stdout, "a paragraph whose lines are to stay as they are"
 
 
+@pytest.mark.parametrize(
+    ("command", "has"), [(["operator"], True), (["agent", "controller"], True), (["check"], False)]
+)
+def test_only_who_asks_again_and_again_can_be_told_how_busy_to_keep_a_driver(
+    command: list[str], has: bool
+) -> None:
+    assert ("--csi-busy-percent" in run(*command, "--help").stdout) is has
+
+
 def test_bad_flags_stop_it_at_start_with_every_fault() -> None:
     result = run("operator", "--csi-endpoint", "x", "--log-level", "loud", "--metrics-address", "y")
 
