@@ -191,6 +191,11 @@ class NodeLooks:
             if not one.health:
                 for observer in _OBSERVERS.values():
                     news |= self._ledger.drop(one.claim, observer)
+                # What was seen before the check was switched off is no answer once it is on again.
+                everyone = frozenset(_OBSERVERS.values())
+                news |= self._ledger.look(
+                    one.claim, wanted=everyone, seen=frozenset(), complete=False, missing=""
+                )
         fresh = suspected.keys() - self._suspected.keys()
         self._suspected = suspected
         self._rounds += 1

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from support.agent import KUBELET, make_claim, make_pod, make_target
+from support.agent import KUBELET, make_claim, make_pod, make_policy, make_target
 from support.clock import ManualClock
 from support.nodetree import FakeFiles
 from volumehealth.agent.looks import NodeLooks, NodeSights, kernel_version
@@ -217,6 +217,21 @@ async def test_a_volume_is_looked_at_while_its_pod_is_being_deleted() -> None:
     looking.mount(super_options="ro")
     await looking.look(2)
     assert looking.said == ["MountTable:FilesystemReadOnly"]
+
+
+async def test_what_was_seen_before_the_check_was_switched_off_is_no_answer() -> None:
+    """Faults A2: it is on again, and nobody has looked since."""
+    looking = Looking()
+    await looking.look(2)
+    assert looking.ledger.complete(REF)
+    looking.looks.demand([make_target(policy=make_policy(checks={"node": {"enabled": False}}))])
+    await looking.look()
+    assert not looking.ledger.complete(REF)
+    looking.looks.demand([looking.target])
+    await looking.look()
+    assert not looking.ledger.complete(REF)
+    await looking.look()
+    assert looking.ledger.complete(REF)
 
 
 async def test_a_table_that_cannot_be_read_takes_nothing_back() -> None:
