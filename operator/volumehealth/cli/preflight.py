@@ -17,7 +17,7 @@ def preflight(output: str, kubeconfig: str | None) -> None:
 
     It reads drivers, nodes, volumes, workloads, quotas and namespaces, and changes nothing.
 
-    Exit status: 0 nothing to do, 1 something to do, 2 error.
+    Exit status: 0 nothing to do, 1 something to do, 3 nothing as far as your rights show, 2 error.
     """
     found = look(read_with(kubeconfig, read_cluster))
     if output == "table":

@@ -95,9 +95,11 @@ class Preflight:
 
     @property
     def exit_status(self) -> int:
-        """0 if nothing has to be done; else 1."""
+        """0 if nothing has to be done; 1 if something has; 3 if nothing, as far as it may be read."""
         blocked = any(driver.blocks for driver in self.drivers)
-        return 1 if blocked or self.steps or not all(point.well for point in self.points) else 0
+        if blocked or self.steps or not all(point.well for point in self.points):
+            return 1
+        return 3 if self.not_known else 0
 
 
 @dataclass(slots=True)

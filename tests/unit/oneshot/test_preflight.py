@@ -231,6 +231,13 @@ def test_nothing_is_to_do_where_every_driver_is_heard() -> None:
     assert "on the word of: Node" in found.drivers[0].today
 
 
+def test_where_not_all_may_be_read_it_does_not_say_that_nothing_is_to_do() -> None:
+    cluster = installed(csidrivers=[], csinodes=[], volumes=[], daemonsets=None)
+    cluster.refused.append("daemonsets.apps is forbidden")
+    found = preflight(cluster)
+    assert (found.steps, found.exit_status) == ((), 3)
+
+
 @pytest.mark.parametrize(
     ("lists", "words"),
     [
