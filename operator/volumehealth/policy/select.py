@@ -60,6 +60,7 @@ class Selection:
         self._held: dict[ClaimRef, _Held] = {}
         self._rolls: dict[str, _Roll] = {}
         self._orders: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._unfinished = False
 
     def update(
         self,
@@ -70,7 +71,8 @@ class Selection:
     ) -> Steps[None]:
         """Follow what changed since the last update, one claim in each step.
 
-        Between steps only `claims` may change: what does is in the next update's `changed`.
+        Between steps only `claims` may change: what does is in the next update's `changed`. An update that was given up
+        before its last step is made good by the next one, which looks at every claim.
 
         Args:
             policies: every policy with a usable spec, suspended ones too, by uid.
@@ -78,6 +80,9 @@ class Selection:
             namespaces: the view's namespaces, by name.
             changed: claims that came, changed or went since the last update; None if it may be any.
         """
+        if self._unfinished:
+            changed = None
+        self._unfinished = True
         moved = self._follow_namespaces(namespaces)
         touched = self._follow_policies(policies)
         refs: Collection[ClaimRef]
@@ -94,6 +99,7 @@ class Selection:
         for ref in refs:
             self._consider(ref, claims.get(ref))
             yield
+        self._unfinished = False
 
     def members(self, policy_uid: str) -> Members:
         """Return the claims of one policy; none if the policy is not known."""
@@ -108,9 +114,11 @@ class Selection:
     def why(self, ref: ClaimRef) -> str:
         """Say why the policy that owns a claim owns it, for a person; empty if none does."""
         held = self._held.get(ref)
-        if held is None:
+        # Amid an update a claim may still be held by a policy that is gone.
+        holders = [uid for uid in (held.holders if held is not None else ()) if uid in self._candidates]
+        if not holders:
             return ""
-        first, *others = (self._candidates[uid] for uid in held.holders)
+        first, *others = (self._candidates[uid] for uid in holders)
         if not others:
             return f"the only policy that selects it is {first.name}"
         order = ", ".join(f"{one.name} (priority {-one.rank[0]})" for one in (first, *others))

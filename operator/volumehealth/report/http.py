@@ -1,6 +1,7 @@
 """A small HTTP server for `/healthz`, `/readyz` and `/metrics`."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -10,6 +11,8 @@ from types import MappingProxyType
 import h11
 
 from volumehealth.errors import SettingsError
+
+log = logging.getLogger(__name__)
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 """Content type of a page of metrics."""
@@ -128,7 +131,11 @@ async def _answer(
         raise h11.RemoteProtocolError("no request")
     if event.method not in (b"GET", b"HEAD"):
         return Page(b"only GET\n"), 405
-    page = find(event.target.decode("latin-1").partition("?")[0])
+    try:
+        page = find(event.target.decode("latin-1").partition("?")[0])
+    except Exception:
+        log.exception("a page cannot be made")
+        return Page(b"this page cannot be made\n"), 500
     if page is None:
         return Page(b"not found\n"), 404
     status = 200 if page.ok else 503

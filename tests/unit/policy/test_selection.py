@@ -257,6 +257,22 @@ def test_following_changes_ends_where_starting_anew_ends(
             assert followed.owner(ref) == anew.owner(ref)
 
 
+def test_an_update_that_was_given_up_is_made_good_by_the_next() -> None:
+    """A turn that failed amid it left claims for ever with a policy that is gone, and others with nobody."""
+    selection, claims = Selection(), by_ref(*(claim(f"c-{number}") for number in range(5)))
+    old, new = policy("old"), policy("new", selector=Selector(drivers=(DRIVER,)))
+    at_once(selection.update(by_uid(old), claims, {}, None))
+    given_up = iter(selection.update(by_uid(new), claims, {}, ()))
+    next(given_up)
+    given_up.close()
+    assert [selection.why(ref) for ref in claims].count("") == 4, "whoever asks meanwhile gets an answer"
+
+    at_once(selection.update(by_uid(new), claims, {}, ()))
+
+    assert [selection.owner(ref) for ref in claims] == [new.uid] * 5
+    assert selection.members(new.uid).selected == 5
+
+
 def test_an_owner_says_whom_it_was_chosen_before() -> None:
     selection, orders = Selection(), claim("orders")
     old, high = policy("old", age=9), policy("high", priority=5)

@@ -31,6 +31,21 @@ async def test_a_health_page_says_what_is_wrong(well: bool, status: int) -> None
         assert (answer.status, await answer.text()) == (status, "checks advance\n")
 
 
+async def test_a_page_that_cannot_be_made_is_an_answer_too(caplog: pytest.LogCaptureFixture) -> None:
+    """The connection ended without a word, and the log named no page."""
+
+    def broken() -> Page:
+        raise KeyError("claim")
+
+    async with (
+        serve("127.0.0.1:0", {"/healthz": broken}) as port,
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http,
+        http.get("/healthz") as answer,
+    ):
+        assert (answer.status, await answer.text()) == (500, "this page cannot be made\n")
+    assert "a page cannot be made" in caplog.text
+
+
 async def test_an_address_in_use_is_an_error_at_start() -> None:
     async with serve("127.0.0.1:0", {}) as port:
         with pytest.raises(SettingsError, match=r"cannot listen on 127.0.0.1:\d+: .*address already in use"):
