@@ -54,11 +54,11 @@ def volume_paths(
 
 def _local(kubelet: str, volume: str, pod_uid: str, *, block: bool) -> VolumePaths:
     """Return where a `local` volume is (`pkg/volume/local`, and `pkg/volume/util` for devices)."""
-    plugins = f"{kubelet}/plugins/{LOCAL_VOLUMES}"
-    if block:
-        devices = f"{plugins}/volumeDevices/{volume}"
-        return VolumePaths(publish=f"{devices}/{pod_uid}", staging=devices)
     plugin = LOCAL_VOLUMES.replace("/", "~")
+    if block:
+        devices = f"{kubelet}/plugins/{plugin}/volumeDevices/{volume}"
+        return VolumePaths(publish=f"{devices}/{pod_uid}", staging=devices)
     return VolumePaths(
-        publish=f"{kubelet}/pods/{pod_uid}/volumes/{plugin}/{volume}", staging=f"{plugins}/mounts/{volume}"
+        publish=f"{kubelet}/pods/{pod_uid}/volumes/{plugin}/{volume}",
+        staging=f"{kubelet}/plugins/{LOCAL_VOLUMES}/mounts/{volume}",
     )
