@@ -182,6 +182,11 @@ class DriverWatch:
 
     def _start_due(self, client: CsiClient, group: asyncio.TaskGroup) -> None:
         now = self._clock.monotonic()
+        if self._info is not None and self._failing_since is None and not client.connected:
+            self._forget_refusals()
+            self._identify_at = (
+                now  # it ended meanwhile: whoever is there now may be able to do something else
+            )
         if not self._identifying and self._identify_at <= now and self._interval < math.inf:
             self._identifying = True
             group.create_task(self._identify(client))
@@ -228,15 +233,19 @@ class DriverWatch:
 
     def _found(self, info: NodeInfo) -> None:
         if self._info != info:  # whoever comes back may be able to do more, or less
-            self._lacking = frozenset()
-            self._served.clear()
-            self._refused.clear()
+            self._forget_refusals()
             self._plan = replace(self._plan, hidden=False)
         self._info = info
         self._identify_at = self._clock.monotonic() + self._pace.reidentify
         self._retry = self._pace.first_retry
         self._replan()
         self._well()
+
+    def _forget_refusals(self) -> None:
+        """Believe again in what the driver promises, since it may have been started anew with other flags."""
+        self._lacking = frozenset()
+        self._served.clear()
+        self._refused.clear()
 
     def _replan(self) -> None:
         if self._info is not None:
@@ -269,6 +278,7 @@ class DriverWatch:
     def _failing(self, why: str) -> None:
         """The driver itself does not answer, or is another one: nothing else is asked until it does."""
         now = self._clock.monotonic()
+        self._forget_refusals()
         self._failing_since = now if self._failing_since is None else self._failing_since
         self._failed += 1
         self._error = why

@@ -250,6 +250,25 @@ async def test_a_method_that_is_promised_and_missing_is_done_without() -> None:
             assert found.watch.status.hint
 
 
+@pytest.mark.parametrize("noticed", [True, False])
+async def test_a_method_that_was_missing_is_tried_again_once_the_driver_was_started_anew(
+    noticed: bool,
+) -> None:
+    """It is the same driver in the same version, started with another flag; and its end may have gone unnoticed."""
+    async with SimulatedDriver(generation=Generation.V1_13) as driver:
+        driver.misbehave(Quirk.UNIMPLEMENTED, Params(methods=("NodeGetVolumeHealth",)))
+        async with asked(driver) as found:
+            await found.until(lambda: found.watch.status.health_api is HealthAPI.NONE and found.watch.settled)
+            await driver.crash()
+            driver.behave()
+            driver.fault("vol-1", Fault.IO_ERRORS, plane=Plane.NODE)
+            if noticed:
+                await asyncio.sleep(2 * INTERVAL)
+            await driver.restart()
+            await found.until(lambda: found.said("vol-1") == ["IOError"])
+            assert found.watch.status.health_api is HealthAPI.VOLUME_HEALTH
+
+
 async def test_a_driver_that_can_do_more_than_it_says_is_believed() -> None:
     """Facts D15: DirectPV fills in the condition without the capability."""
     async with SimulatedDriver() as driver:
