@@ -277,6 +277,23 @@ def test_names_that_yaml_takes_for_numbers_stay_names(helm: Helm) -> None:
     } == {str}
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "operator.priorityClassName",
+        "agent.priorityClassName",
+        "agent.enabled",
+        "agent.hostNetwork",
+        "operator.hostNetwork",
+    ],
+)
+def test_a_value_that_is_taken_away_with_null_is_no_error_of_a_template(helm: Helm, value: str) -> None:
+    objects = helm.render(
+        f"--set={value}=null,namespace.create=true,openshift.securityContextConstraints=true"
+    )
+    assert ("DaemonSet" in kinds(objects)) is (value != "agent.enabled")
+
+
 def test_selinux_types_are_those_of_the_platforms(helm: Helm) -> None:
     types = {
         name: pod_of(helm.render(f"--values={preset(name)}"), "DaemonSet")["securityContext"]

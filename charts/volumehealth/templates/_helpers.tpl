@@ -26,7 +26,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- define "volumehealth.operatorStandard" -}}
 {{- $wide := .Values.operator.hostNetwork }}
 {{- range .Values.operator.extraVolumes }}{{ if hasKey . "hostPath" }}{{ $wide = true }}{{ end }}{{ end }}
-{{- ternary "privileged" "restricted" $wide }}
+{{- if $wide }}privileged{{ else }}restricted{{ end }}
 {{- end }}
 
 {{/*
