@@ -183,7 +183,7 @@ class DriverWatch:
     def _start_due(self, client: CsiClient, group: asyncio.TaskGroup) -> None:
         now = self._clock.monotonic()
         if self._info is not None and self._failing_since is None and not client.connected:
-            self._forget_refusals()
+            self._begin_anew()
             self._identify_at = (
                 now  # it ended meanwhile: whoever is there now may be able to do something else
             )
@@ -233,7 +233,7 @@ class DriverWatch:
 
     def _found(self, info: NodeInfo) -> None:
         if self._info != info:  # whoever comes back may be able to do more, or less
-            self._forget_refusals()
+            self._begin_anew()
             self._plan = replace(self._plan, hidden=False)
         self._info = info
         self._identify_at = self._clock.monotonic() + self._pace.reidentify
@@ -241,8 +241,13 @@ class DriverWatch:
         self._replan()
         self._well()
 
-    def _forget_refusals(self) -> None:
-        """Believe again in what the driver promises, since it may have been started anew with other flags."""
+    def _begin_anew(self) -> None:
+        """Believe again in what the driver promises, since it may have been started anew with other flags.
+
+        What it counted before is no word of the one that counts now: it may not count inodes, and could never end that
+        they ran out.
+        """
+        self._counted.clear()
         self._lacking = frozenset()
         self._served.clear()
         self._refused.clear()
@@ -278,7 +283,7 @@ class DriverWatch:
     def _failing(self, why: str) -> None:
         """The driver itself does not answer, or is another one: nothing else is asked until it does."""
         now = self._clock.monotonic()
-        self._forget_refusals()
+        self._begin_anew()
         self._failing_since = now if self._failing_since is None else self._failing_since
         self._failed += 1
         self._error = why

@@ -269,6 +269,21 @@ async def test_a_method_that_was_missing_is_tried_again_once_the_driver_was_star
             assert found.watch.status.health_api is HealthAPI.VOLUME_HEALTH
 
 
+async def test_what_a_driver_counted_before_it_was_replaced_is_no_word_of_its_successor() -> None:
+    """It counts no inodes: nothing could ever end that they ran out."""
+    async with SimulatedDriver() as driver, asked(driver) as found:
+        volume = driver.volumes["vol-1"]
+        volume.capacity = 16384  # room for one inode
+        await found.until(lambda: found.said("vol-1") == ["OutOfCapacity"])
+        volume.block = True
+        calls = driver.calls["NodeGetVolumeStats"]
+        await driver.called("NodeGetVolumeStats", times=calls + 6)
+        assert found.said("vol-1") == ["OutOfCapacity"], "left out once, it is not over"
+        await driver.crash()
+        await driver.restart()
+        await found.until(lambda: found.said("vol-1") == [])
+
+
 async def test_a_driver_that_can_do_more_than_it_says_is_believed() -> None:
     """Facts D15: DirectPV fills in the condition without the capability."""
     async with SimulatedDriver() as driver:
