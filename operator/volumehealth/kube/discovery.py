@@ -44,25 +44,30 @@ class Requests(Protocol):
 
 
 async def serves(api: Requests, path: str) -> bool:
-    """Tell whether the API server serves a resource of a group.
+    """Tell whether the API server serves a resource of a group, or a version of it; the lists of these it always serves.
 
     Args:
         api: a connection.
-        path: of the collection: `/apis/GROUP/VERSION/RESOURCE`.
+        path: of the collection: `/apis/GROUP/VERSION/RESOURCE`; or what is above it: `/apis/GROUP/VERSION`, `/apis`, `/api`.
 
     Raises:
         ApiError: it does not tell, or what answers is no API server.
     """
-    _, _, group, version, *_, resource = path.split("/")
+    first, *parts = path.strip("/").split("/")
+    if f"/{first}" != DISCOVERY or len(parts) < 2:
+        return True
+    group, version, *below = parts
     wanted = f"{group}/{version}"
     groups = read_body(await api.request("GET", DISCOVERY), _Groups, what="the list of API groups")
     _require(groups.kind == "APIGroupList")
     if not any(one.group_version == wanted for found in groups.groups or () for one in found.versions):
         return False
+    if not below:
+        return True
     where = f"{DISCOVERY}/{wanted}"
     served = read_body(await api.request("GET", where), _Resources, what=f"the list of resources of {wanted}")
     _require(served.kind == "APIResourceList")
-    return any(one.name == resource for one in served.resources or ())
+    return any(one.name == below[-1] for one in served.resources or ())
 
 
 def _require(itself: bool) -> None:

@@ -16,7 +16,7 @@ import msgspec
 
 from volumehealth import errors
 from volumehealth.kube.answers import Status, error_of_status
-from volumehealth.kube.bodies import UNREADABLE, reason_of, repaired
+from volumehealth.kube.bodies import UNREADABLE, reason_of, repaired, version_number
 from volumehealth.kube.discovery import DISCOVERY, serves
 from volumehealth.kube.lists import WatchLine
 from volumehealth.kube.reading import ObjectPage, ObjectReader, Skipped
@@ -376,7 +376,7 @@ class Reflector(Generic[Item, Row]):
         )
         newest = self._reader.page(body).metadata.resource_version or ""
         self._doubted = False
-        if _number(newest) < _number(self._version):
+        if version_number(newest) < version_number(self._version):
             raise errors.Gone(f"versions have run backwards, from {self._version} to {newest}")
 
     # -- state --------------------------------------------------------------------------------------------------
@@ -451,8 +451,3 @@ class Reflector(Generic[Item, Row]):
         self._failures = min(self._failures + 1, 30)
         asked = min(error.retry_after or 0.0, _LONGEST_WAIT)
         await asyncio.sleep(max(wait * self._random.uniform(0.5, 1.0), asked))
-
-
-def _number(version: str) -> int:
-    """Return a version as a number; from Kubernetes 1.35 on they are, by its word, and etcd's always were."""
-    return int(version) if version.isascii() and version.isdigit() else 0

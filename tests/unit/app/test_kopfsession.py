@@ -5,16 +5,19 @@ import ssl
 import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import web
 
 from volumehealth.app.kopfsession import BACKOFFS, session_of
-from volumehealth.errors import ApiUnreachable
+from volumehealth.errors import ApiUnreachable, NotServed
 from volumehealth.kube.access import Access
+from volumehealth.kube.discovery import serves
 
 HTML = "<html>no</html>"
 ANSWERS: dict[str, tuple[int, str, bool]] = {
@@ -85,6 +88,46 @@ async def test_a_resource_that_is_not_served_any_more_ends_kopf(
     url, said = server
     said.update(status=404, text="404 page not found")
     assert await asked(url, served=False) == 404
+
+
+class Serving:
+    """An API server of which only the lists of what it serves are read; a proxy answers in its place if there are none."""
+
+    def __init__(self, *groups: str) -> None:
+        self._groups = [
+            {"name": group, "versions": [{"groupVersion": f"{group}/v1alpha1"}]} for group in groups
+        ]
+
+    async def request(self, method: str, path: str) -> bytes:
+        assert (method, path) == ("GET", "/apis")
+        if not self._groups:
+            raise NotServed("HTTP 404, and not by the API server's own word", status=404)
+        return msgspec.json.encode({"kind": "APIGroupList", "groups": self._groups})
+
+
+@pytest.mark.parametrize("path", ["/api", "/api/v1", "/apis", "/apis/volumehealth.dev/v1alpha1"])
+async def test_a_proxy_that_answers_404_to_what_kopf_asks_at_its_start_is_an_outage(
+    server: tuple[str, dict[str, object]], path: str
+) -> None:
+    """It ended Kopf, and the operator, with a ValueError."""
+    url, said = server
+    said.update(status=404, text=HTML)
+    for api in (Serving(), Serving("volumehealth.dev")):
+        made = session_of(Access(url), partial(serves, api))
+        async with made.aiohttp_session as session:
+            with pytest.raises(aiohttp.ClientConnectionError):
+                await session.get(f"{url}{path}")
+
+
+async def test_a_version_that_is_not_served_is_told_to_kopf(server: tuple[str, dict[str, object]]) -> None:
+    url, said = server
+    said.update(status=404, text="404 page not found")
+    made = session_of(Access(url), partial(serves, Serving("other.example")))
+    async with (
+        made.aiohttp_session as session,
+        session.get(f"{url}/apis/volumehealth.dev/v1alpha1") as answer,
+    ):
+        assert answer.status == 404
 
 
 def test_kopf_tries_again_for_a_day() -> None:
