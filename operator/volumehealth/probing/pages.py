@@ -99,7 +99,7 @@ class _Pages:
             return ""
         if self._limit and size >= self._limit:
             return f"the driver stopped at the limit of {self._limit} entries without a page token"
-        if self._legacy and not self._limit and size and size % _ROUND == 0 and self.tally.missing_any():
+        if self._legacy and size and size % _ROUND == 0 and self.tally.missing_any():
             return (
                 f"the driver stopped at {size} entries without a page token, as one with a fixed limit does"
             )

@@ -76,6 +76,17 @@ async def test_d2_a_round_number_of_entries_without_a_token_may_be_a_cap_if_some
     assert (await Script(VolumePage(tuple((f"x{n}", None) for n in range(99)))).read()).whole
 
 
+async def test_d2_a_cap_below_our_own_limit_is_a_cap_as_well() -> None:
+    """Who stops at 100 of 500 without a token makes no volume missing that comes after these."""
+    exhausted = CsiError("too large", code="RESOURCE_EXHAUSTED")
+    hundred = [f"x{number}" for number in range(98)]
+    cut = await Script(exhausted, sheet("a", "b", *hundred)).read(ProbeLimits(page_size=500))
+    assert not cut.whole
+    assert "100 entries" in cut.why
+    short = await Script(exhausted, sheet("a", "b", *hundred[:-1])).read(ProbeLimits(page_size=500))
+    assert short.whole
+
+
 async def test_d2_the_same_token_twice_ends_the_list() -> None:
     reading = await Script(sheet("a", token="1"), sheet("b", token="1"), sheet("z")).read()
     assert not reading.whole
