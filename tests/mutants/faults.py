@@ -86,7 +86,7 @@ FAULTS = (
                 "        if policy == chr(0):\n",
             ),
             (
-                "            if owner is not None and owner != policy and policy:\n",
+                "            if owner is not None and policy and (left or owner != policy):\n",
                 "            if policy == chr(0):\n",
             ),
         ),
