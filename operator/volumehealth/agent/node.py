@@ -274,12 +274,12 @@ class NodeAgent:
                 del self._watches[name]
                 self._earlier[name] = watch.status
                 self._said.set()
+        self._note_missing(wanted.keys() - registered.keys())
         for name in wanted.keys() & registered.keys() - self._watches.keys():
             self._watches[name] = self._watch(name, registered[name], group)
             self._said.set()
         for name, (_, watch, _) in self._watches.items():
             watch.demand(wanted[name])
-        self._note_missing(wanted.keys() - registered.keys())
 
     def _watch(
         self, name: str, endpoint: Endpoint, group: asyncio.TaskGroup
@@ -300,9 +300,12 @@ class NodeAgent:
         return endpoint, watch, group.create_task(watch.run(), name=f"ask {name}")
 
     def _note_missing(self, names: set[str]) -> None:
-        """Remember the drivers that are in use here and do not register with the kubelet."""
+        """Remember the drivers that are in use here and do not register with the kubelet.
+
+        One that registers again does not answer for that: what its volumes were before counts once it does.
+        """
         for name in self._missing.keys() - names:
-            del self._missing[name]
+            self._earlier[name] = self._missing.pop(name)
             self._said.set()
         text = self._registry.obstacle or "not in the kubelet's plugin registry of this node"
         for name in names:

@@ -9,17 +9,20 @@ from random import Random
 import pytest
 from grpc import StatusCode
 
+from support.agent import make_target
 from support.clock import LoopClock
 from support.memoryserver import MemoryServer, connected
 from volumehealth.agent.controller import ControllerAgent
 from volumehealth.agent.controller_settings import ControllerSettings
 from volumehealth.agent.node import NodeAgent
 from volumehealth.agent.settings import NodeSettings
-from volumehealth.csi.endpoint import Endpoint
+from volumehealth.csi.endpoint import Endpoint, parse_endpoint
 from volumehealth.csi.pb import csi_pb2 as pb
 from volumehealth.csi.wire import RpcFailed
 from volumehealth.kube.api import Api
 from volumehealth.model.clock import Clock
+from volumehealth.model.health import HealthAPI, SourceState
+from volumehealth.model.report import ReportedDriver
 from volumehealth.settings import Settings
 
 pytestmark = pytest.mark.looptime
@@ -209,3 +212,24 @@ async def test_without_our_crds_it_waits_alive_and_ready(
             await asyncio.sleep(60)
             assert agent.health()[0]
             assert agent.ready()[0]
+
+
+async def test_a_driver_that_registers_again_does_not_answer_before_it_does(
+    server: MemoryServer, tmp_path: Path
+) -> None:
+    """It was away for hours and hangs: what was heard of its volumes before would count again until that shows."""
+    clock = LoopClock()
+    agent = node_agent(await connected(server, clock), clock, tmp_path)
+    target = make_target()
+    name = target.claim.driver
+    told = ReportedDriver(name, SourceState.ANSWERING, clock.now(), HealthAPI.VOLUME_HEALTH)
+    agent._earlier[name], agent._targets[target.claim.ref] = told, target
+    states = []
+    async with asyncio.TaskGroup() as group:
+        for endpoints in ({}, {name: parse_endpoint(f"unix://{tmp_path}/csi.sock")}):
+            agent._registry._drivers.update(endpoints)
+            agent._share_out(group)
+            states += [driver.state for driver in agent._compose().drivers]
+        for _, _, task in agent._watches.values():
+            task.cancel()
+    assert states == [SourceState.UNREACHABLE] * 2
