@@ -6,6 +6,7 @@ outside of it.
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -57,10 +58,16 @@ def session_of(access: Access, served: Served) -> kopf.AiohttpSession:
         request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
         request.server_hostname = access.server_name or None
-        return await handler(request)
+        try:
+            return await handler(request)
+        except aiohttp.ClientConnectorCertificateError:
+            with suppress(ApiError):  # its files are replaced when the cluster's CA is; Kopf tries again
+                connector._ssl = tls_context(access)
+            raise
 
+    connector = aiohttp.TCPConnector(limit=0, ssl=tls_context(access))
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ssl=tls_context(access)),
+        connector=connector,
         headers={"Authorization": access.authorization} if access.authorization else {},
         proxy=access.proxy or None,
         raise_for_status=check,

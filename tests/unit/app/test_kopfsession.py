@@ -211,21 +211,11 @@ async def test_kopf_takes_the_certificates_that_our_own_connection_takes(
 
     monkeypatch.setattr(ssl, "create_default_context", strict)
     made = _certificates(tmp_path)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(made / "api.pem", made / "api.key")
-
-    async def answer(request: web.Request) -> web.Response:
-        return web.json_response({"said": request.headers["Authorization"]})
+    url, runner = await _serve(made)
 
     async def is_served(_: str) -> bool:
         return True
 
-    app = web.Application()
-    app.router.add_get("/{path:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server).start()
-    url = f"https://127.0.0.1:{runner.addresses[0][1]}"
     access = Access(url, "Bearer t", ca_file=str(made / "ca.pem"), server_name="api.example")
     async with session_of(access, is_served).aiohttp_session as session, session.get(f"{url}/x") as found:
         assert await found.json() == {"said": "Bearer t"}
@@ -233,6 +223,49 @@ async def test_kopf_takes_the_certificates_that_our_own_connection_takes(
         with pytest.raises(aiohttp.ClientConnectionError):
             await session.get(f"{url}/x")
     await runner.cleanup()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificates with openssl")
+async def test_kopf_goes_on_when_the_ca_of_the_cluster_was_replaced(tmp_path: Path) -> None:
+    """The kubelet writes the new one into the Pod; Kopf kept the one that it had begun with for a day."""
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+    old, new = (_certificates(tmp_path / name) for name in ("old", "new"))
+    url, runner = await _serve(new)
+    ca = tmp_path / "ca.crt"
+    ca.write_bytes((old / "ca.pem").read_bytes())
+
+    async def is_served(_: str) -> bool:
+        return True
+
+    made = session_of(Access(url, "Bearer t", ca_file=str(ca), server_name="api.example"), is_served)
+    async with made.aiohttp_session as session:
+        for _ in range(2):
+            with pytest.raises(aiohttp.ClientConnectionError):
+                await session.get(f"{url}/x")
+        ca.write_bytes((new / "ca.pem").read_bytes())
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await session.get(f"{url}/x")
+        async with session.get(f"{url}/x") as found:
+            assert found.status == 200
+    await runner.cleanup()
+
+
+async def _serve(made: Path) -> tuple[str, web.AppRunner]:
+    """Serve with a certificate; return where."""
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(made / "api.pem", made / "api.key")
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({"said": request.headers["Authorization"]})
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server).start()
+    url = f"https://127.0.0.1:{runner.addresses[0][1]}"
+    return url, runner
 
 
 def _certificates(folder: Path) -> Path:
