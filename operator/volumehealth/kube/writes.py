@@ -466,7 +466,7 @@ class WriteQueue:
             case errors.Forbidden():
                 self._untaken[entry.kind] = _time()
                 self._observe(entry.kind, "Forbidden")
-                self._complain(entry.kind, "a right is missing; trying again later", error)
+                self._complain(entry.kind, "refused for now; trying again later", error)
                 return self._backoffs.failed(entry.key, Cause.FORBIDDEN, kind=entry.kind, now=_time())
             case _ if error.status in _NEVER and not isinstance(error, errors.ApiUnreachable):
                 self._complain(entry.kind, "the API server does not take this write", error)

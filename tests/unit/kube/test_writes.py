@@ -279,7 +279,7 @@ async def test_a_missing_right_is_tried_again_slowly_and_logged_rarely(
         await asyncio.sleep(720)
     assert len(api.objects) == 20
     assert counted.count(("thing", "Forbidden")) <= 20 * 12
-    assert {record.message for record in caplog.records} == {"a right is missing; trying again later"}
+    assert {record.message for record in caplog.records} == {"refused for now; trying again later"}
     assert len(caplog.records) <= 7  # in more than an hour
 
 
