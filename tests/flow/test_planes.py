@@ -1005,6 +1005,64 @@ def test_a_kubelet_takes_nothing_back_by_saying_nothing_of_a_pod_that_it_does_no
     assert "Recovered db VolumeUnmounted a" in world.notified
 
 
+def test_what_a_kubelet_said_of_a_pod_that_is_finished_is_no_word_about_the_next_one(world: World) -> None:
+    """Faults C8 and A2: its status stays as it is for as long as the object does, and nobody would ever take it back."""
+    world.claims("db")
+    job = make_pod("db-job", node="a", claim="db")
+    world.cluster.run(replace(job, health=(("db", (UNMOUNTED,)),)))
+    checked = world.after(minutes=3)
+    assert world.findings(checked, "db") == ["Inaccessible/VolumeUnmounted (Node a)"]
+    world.cluster.run(replace(job, phase="Failed", health=(("db", (UNMOUNTED,)),)))
+    world.after(minutes=6)
+    assert world.notified == ["Found db VolumeUnmounted a", "Recovered db VolumeUnmounted a"]
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_a_kubelet_wrote_before_it_went_silent_is_one_word_and_no_hour_of_trouble(
+    world: World, gone: bool
+) -> None:
+    """Faults B5: only answered time counts; the status of a Pod stays as it was while nobody writes it."""
+    world.claims("db")
+    plain = make_pod("db-0", node="a", claim="db")
+    world.cluster.run(replace(plain, health=(("db", (UNMOUNTED,)),)))
+    world.check()
+    if gone:
+        world.cluster.delete_node("a")
+    else:
+        world.cluster.set_node("a", "Unknown")
+    world.after(minutes=10)
+    assert world.notified == ["Found db NodeFailed a"]
+    world.cluster.set_node("a")
+    world.after(minutes=3)
+    assert world.notified[1:] == ["Found db VolumeUnmounted a"]
+
+
+def test_a_kubelet_that_says_that_its_node_is_not_ready_is_heard(world: World) -> None:
+    world.claims("db")
+    plain = make_pod("db-0", node="a", claim="db")
+    world.cluster.run(replace(plain, health=(("db", (UNMOUNTED,)),)))
+    world.cluster.set_node("a", "False")
+    world.after(minutes=3)
+    assert world.notified == ["Found db VolumeUnmounted a"]
+
+
+def test_a_kubelet_is_taken_at_its_silence_after_the_interval_of_the_policy_and_of_no_other(
+    world: World,
+) -> None:
+    """Faults C8: a policy that looks once a day, or did, keeps no finding of another stale for a day."""
+    world.claims("db")
+    slow = replace(world.policy, name="slow", uid="uid-slow", spec=replace(SPEC, interval=timedelta(days=1)))
+    world.checker.follow({slow.uid: slow}, None)
+    world.checker.check(slow)
+    plain = make_pod("db-0", node="a", claim="db")
+    world.cluster.run(replace(plain, health=(("db", (UNMOUNTED,)),)))
+    world.after(minutes=3)
+    world.cluster.end(plain)
+    world.cluster.run(replace(plain, uid="next"))
+    world.after(minutes=9)
+    assert world.notified == ["Found db VolumeUnmounted a", "Recovered db VolumeUnmounted a"]
+
+
 def test_controller_and_node_may_disagree_and_the_worse_counts(world: World) -> None:
     (claim,) = world.claims("db")
     world.controller(claim)

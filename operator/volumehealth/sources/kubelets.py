@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf
 
 from volumehealth.judge.storage import Backend
 from volumehealth.model.cluster import StorageStatement
@@ -12,7 +13,7 @@ from volumehealth.model.origin import Observer, Origin
 from volumehealth.model.steps import Steps
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.sources import kubernetes, origins
-from volumehealth.sources.context import ContextSource, InUse
+from volumehealth.sources.context import ContextSource, InUse, grace_of
 from volumehealth.sources.source import OF_STORAGE, Asked, Observed
 from volumehealth.sources.storage import observed_storage
 from volumehealth.sources.usage import Place, Usage
@@ -33,11 +34,13 @@ class Kubelets(ContextSource):
         in_use = (yield from self._context.in_use(asked)) if on else None
         storage = self._storage(in_use) if in_use is not None else {}
         pods = view.pods_with_volume_health.values() if on else ()
+        heard = (pod for pod in pods if not _is_mute(view, pod.node))
+        begun = self._context.moment.monotonic - grace_of(asked.policy)
         return Observed(
-            statements=kubernetes.api_conditions_of_pods(pods, usage, now),
+            statements=kubernetes.api_conditions_of_pods(heard, usage, now),
             storage=storage,
             storage_origins=lambda driver: _KubeletStorage(driver, on, view, now),
-            origins=_Kubelets(on, usage, view, now),
+            origins=_Kubelets(on, usage, view, begun, now),
         )
 
     def _storage(self, in_use: InUse) -> dict[Backend, OF_STORAGE]:
@@ -46,9 +49,20 @@ class Kubelets(ContextSource):
 
     def _storage_statements(self, nodes: Iterable[str]) -> Iterator[tuple[Backend, StorageStatement]]:
         for node in nodes:
+            if _is_mute(self._context.view, node):
+                continue  # what it wrote last stands there for as long as nobody writes
             registered = self._context.view.csinodes.get(node)
             for driver, statement in registered.storage if registered is not None else ():
                 yield Backend(driver, node), statement
+
+
+def _is_mute(view: SourceView, name: str) -> bool:
+    """Tell whether a node's kubelet writes nothing now: its node is gone, or nobody hears of it.
+
+    One that says itself that its node is not Ready goes on writing.
+    """
+    node = view.nodes.get(name)
+    return view.follows("nodes") and (node is None or node.ready == "Unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +73,14 @@ class _Kubelets:
         on: whether the policy wants them.
         usage: which claims are used where.
         view: the cluster view.
+        begun: in monotonic seconds; a Pod that began to run later has only just begun.
         now: the moment.
     """
 
     on: bool
     usage: Usage
     view: SourceView
+    begun: float
     now: datetime
 
     def state_of(self, claim: ClaimRef, origin: Origin, _reason: str) -> Answer:
@@ -76,7 +92,7 @@ class _Kubelets:
             return origins.switched_off(origin, self.now, "node")
         if origin.node not in self.usage.nodes_of(claim):
             return origins.unused(origin, self.now)
-        if Place(origin.node, claim) in self.usage.fresh:
+        if self.usage.fresh.get(Place(origin.node, claim), -inf) > self.begun:
             why = f"its Pod on {origin.node} does not run yet, or has only just begun to"
             return origins.silent(origin, self.now, SilenceReason.NOT_YET_ASKED, why)
         if self.view.follows("nodes") and not self._is_ready(origin.node):
@@ -111,6 +127,9 @@ class _KubeletStorage:
             return origins.switched_off(origin, self.now, "node")
         if not self.view.follows("csinodes"):
             return origins.silent(origin, self.now, SilenceReason.VIEW_STALE, "CSINodes may not be read")
+        if _is_mute(self.view, origin.node):
+            why = f"the kubelet of {origin.node} does not report"
+            return origins.silent(origin, self.now, SilenceReason.NOT_YET_ASKED, why)
         csinode = self.view.csinodes.get(origin.node)
         if csinode is None or self.driver not in csinode.drivers:
             why = f"{origins.NO_LONGER}: {self.driver} is not registered on {origin.node}"

@@ -222,7 +222,7 @@ def api_conditions_of_pods(pods: Iterable[Pod], usage: Usage, now: datetime) -> 
         now: the moment.
     """
     for pod in pods:
-        for name, conditions in pod.health:
+        for name, conditions in () if pod.finished else pod.health:
             ref = ClaimRef(pod.namespace, name)
             if pod.node in usage.nodes_of(ref):
                 yield ref, accusation(Source.NODE, conditions, now, node=pod.node, via=Via.KUBELET)
