@@ -1169,6 +1169,47 @@ def test_unwell_storage_stays_stale_while_csinodes_may_not_be_read(world: World)
     assert problem.finding.stale
 
 
+@pytest.mark.parametrize("cleared", [True, False])
+def test_unwell_storage_stays_stale_while_the_kubelet_that_said_so_does_not_run(
+    world: World, cleared: bool
+) -> None:
+    """Faults A1, of storage: a CSINode stays as it is while nobody writes it."""
+    world.claims("db")
+    said = ((DRIVER, StorageStatement(UNREACHABLE)),)
+    world.cluster.csinodes["a"] = NodeDrivers("a", frozenset([DRIVER]), said)
+    assert world.after(minutes=3).storage != ()
+    if cleared:
+        world.cluster.csinodes["a"] = NodeDrivers("a", frozenset([DRIVER]))
+    world.cluster.set_node("a", "Unknown")
+    (problem,) = world.after(minutes=30).storage
+    assert problem.finding.stale
+
+
+def test_each_statement_about_storage_is_told_of_the_volumes_that_it_touches(world: World) -> None:
+    """Faults H26: what is said of another access mode is nothing of a policy that has no such volume."""
+    world.claims("db", access_modes=("ReadWriteOnce",))
+    other = Condition("StorageUnreachable", "ExportGone", "no export answers")
+    slow = Condition("StorageDegraded", "PathLost", "one path is left")
+    world.cluster.csinodes["a"] = NodeDrivers(
+        "a",
+        frozenset([DRIVER]),
+        (
+            (DRIVER, StorageStatement(slow, "ReadWriteOnce")),
+            (DRIVER, StorageStatement(other, "ReadWriteMany")),
+        ),
+    )
+    (problem,) = world.after(minutes=3).storage
+    assert problem.finding.reason == "PathLost"
+
+
+def test_unwell_storage_stays_stale_while_its_report_has_no_room_for_the_driver(world: World) -> None:
+    """Faults F: what was left out is not gone."""
+    _storage_is_found(world)
+    world.cluster.report("a", drivers=[], omitted=Omitted(drivers=1))
+    (problem,) = world.after(minutes=30, renew=("a",)).storage
+    assert problem.finding.stale
+
+
 def test_unwell_storage_is_closed_with_the_check_the_agent_or_the_call_that_it_came_from(
     world: World,
 ) -> None:

@@ -431,6 +431,9 @@ class _AgentStorage:
         driver = agent.driver(self.driver)
         if driver is not None and driver.state.is_down:
             return origins.silent(origin, self.now, SilenceReason.DRIVER_UNREACHABLE, driver.message)
+        if driver is None and agent.live is not None and agent.live.omitted.drivers:
+            why = f"the report of {origin.node} is too long: it leaves drivers out"
+            return origins.silent(origin, self.now, SilenceReason.LIST_INCOMPLETE, why)
         if driver is None or _STORAGE not in driver.methods:
             why = f"{origins.NO_LONGER}: {self.driver} says nothing of its storage on {origin.node}"
             return origins.ended(origin, self.now, why)

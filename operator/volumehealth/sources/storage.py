@@ -1,6 +1,6 @@
 """What is said of the storage behind drivers, with the claims that it touches."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from volumehealth.judge.storage import Backend
 from volumehealth.model.cluster import StorageStatement
@@ -34,27 +34,24 @@ def observed_storage(
         statements.setdefault(backend, []).append(statement)
     found = {}
     for backend, of_backend in statements.items():
-        touched = _touched(context, in_use, backend, of_backend)
-        if touched:
-            now = context.moment.wall
-            answers = tuple(
-                accusation(Source.NODE, (one.condition,), now, node=backend.node, via=via, observer=observer)
-                for one in of_backend
-            )
-            found[backend] = (answers, touched)
+        touched = {one: _touched(context, in_use, backend, one) for one in of_backend}
+        now = context.moment.wall
+        answers = tuple(
+            accusation(Source.NODE, (one.condition,), now, node=backend.node, via=via, observer=observer)
+            for one in of_backend
+            if touched[one]
+        )
+        if answers:
+            found[backend] = (answers, tuple(sorted(set().union(*touched.values()))))
     return found
 
 
 def _touched(
-    context: Context, in_use: InUse, backend: Backend, statements: Sequence[StorageStatement]
-) -> tuple[ClaimRef, ...]:
+    context: Context, in_use: InUse, backend: Backend, statement: StorageStatement
+) -> frozenset[ClaimRef]:
     claims, used = context.view.claims, context.usage.on(backend.node).get(backend.driver, {})
-    return tuple(
-        sorted(
-            ref
-            for ref in used
-            if ref in in_use.claims.get(backend.driver, ())
-            and ref in claims
-            and any(statement.touches(claims[ref]) for statement in statements)
-        )
+    return frozenset(
+        ref
+        for ref in used
+        if ref in in_use.claims.get(backend.driver, ()) and ref in claims and statement.touches(claims[ref])
     )
