@@ -122,7 +122,9 @@ class DriverWatch:
         self._refused: dict[str, set[bool]] = {}
         self._identify_at = -math.inf
         self._identifying = False
-        self._retry = self._pace.first_retry
+        self._ended = False
+        self._anew_at = -math.inf
+        self._rest = self._retry = self._pace.first_retry
         self._storage_at = -math.inf
         self._storage_busy = False
         self._storage: tuple[StorageProblem, ...] = earlier.storage if earlier else ()
@@ -183,11 +185,11 @@ class DriverWatch:
     def _start_due(self, client: CsiClient, group: asyncio.TaskGroup) -> None:
         now = self._clock.monotonic()
         if self._info is not None and self._failing_since is None and not client.connected:
-            self._begin_anew()
-            self._identify_at = (
-                now  # it ended meanwhile: whoever is there now may be able to do something else
-            )
+            self._connection_ended(now)
         if not self._identifying and self._identify_at <= now and self._interval < math.inf:
+            if self._ended:
+                self._begin_anew()
+                self._anew_at = now
             self._identifying = True
             group.create_task(self._identify(client))
         if not self._able:
@@ -236,10 +238,23 @@ class DriverWatch:
             self._begin_anew()
             self._plan = replace(self._plan, hidden=False)
         self._info = info
+        self._ended = False
         self._identify_at = self._clock.monotonic() + self._pace.reidentify
         self._retry = self._pace.first_retry
         self._replan()
         self._well()
+
+    def _connection_ended(self, now: float) -> None:
+        """Identify the driver anew: whoever is there now may be able to do something else.
+
+        One that closes its connections all the time is identified ever more rarely.
+        """
+        if self._ended:
+            return
+        self._ended = True
+        steady = now - self._anew_at >= 2 * self._pace.reidentify
+        self._rest = self._pace.first_retry if steady else min(self._pace.reidentify, 2 * self._rest)
+        self._identify_at = min(self._identify_at, max(now, self._anew_at + self._rest))
 
     def _begin_anew(self) -> None:
         """Believe again in what the driver promises, since it may have been started anew with other flags.
@@ -270,6 +285,8 @@ class DriverWatch:
             heard: its usage came without a condition. Before that a driver may send one without saying that it can.
         """
         counts = STATS in self._plan.methods
+        if not counts:
+            self._ledger.count(target.claim, counted=None)
         silent = self._plan.api is HealthAPI.NONE and (heard or not counts)
         news = silent and self._ledger.drop(target.claim, Observer.DRIVER)
         if (not counts and self._ledger.drop(target.claim, Observer.CAPACITY)) or news:
@@ -457,6 +474,7 @@ class DriverWatch:
                 return
         legacy = target.health and target.mounted and api is not HealthAPI.VOLUME_HEALTH
         if STATS not in self._plan.methods or not (legacy or target.capacity is not None):
+            self._ledger.count(target.claim, counted=None)
             if target.capacity is None and self._ledger.drop(target.claim, Observer.CAPACITY):
                 self._news()  # nothing asks how full it is any more
             return

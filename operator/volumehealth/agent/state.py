@@ -36,7 +36,7 @@ class _Page:
     said: dict[Observer, tuple[ReportedCondition, ...]] = field(default_factory=dict)
     silence: Silence | None = None
     warning: bool = False
-    counted: bool = False
+    counted: bool | None = False
     covered: frozenset[Observer] = frozenset()
     complete: bool = False
     missing: str = ""
@@ -239,14 +239,14 @@ class ReportState:
         page = self._pages.get(ref)
         return page.note if page is not None else ""
 
-    def count(self, claim: Claim, *, counted: bool) -> None:
-        """Note whether the driver told how full a volume is when it was asked last."""
+    def count(self, claim: Claim, *, counted: bool | None) -> None:
+        """Note whether the driver told how full a volume is when it was asked last; None if it is not asked."""
         self._page(claim).counted = counted
 
-    def counts(self, ref: ClaimRef) -> bool:
-        """Tell whether the driver told how full a volume is when it was asked last."""
+    def counts(self, ref: ClaimRef) -> bool | None:
+        """Tell whether the driver told how full a volume is when it was asked last; None if it is not asked."""
         page = self._pages.get(ref)
-        return page is not None and page.counted
+        return page.counted if page is not None else False
 
     def said(self, ref: ClaimRef, origin: Observer) -> tuple[ReportedCondition, ...]:
         """Return what one origin says against a claim."""

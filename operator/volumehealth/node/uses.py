@@ -42,7 +42,7 @@ class VolumeUse:
         block: it is a device, not a filesystem.
         io_stalled_after: seconds that I/O may stand.
         max_latency: average seconds a request may take; None for any.
-        statfs: the driver told lately how full it is, which asks the server of a network filesystem.
+        statfs: the driver told lately how full it is, which asks the server of a network filesystem; None if it is not asked.
     """
 
     key: str
@@ -53,7 +53,7 @@ class VolumeUse:
     handle: str = ""
     io_stalled_after: float = 60.0
     max_latency: float | None = None
-    statfs: bool = False
+    statfs: bool | None = False
 
     @property
     def since(self) -> datetime:

@@ -16,6 +16,7 @@ from volumehealth.agent.state import ReportState
 from volumehealth.agent.targets import KnownClaim, Target
 from volumehealth.csi.endpoint import parse_endpoint
 from volumehealth.csi.types import NodeInfo
+from volumehealth.csi.wire import Dial, GrpcWire
 from volumehealth.model.clock import SystemClock
 from volumehealth.model.health import HealthAPI, SourceState
 from volumehealth.model.ids import ClaimRef
@@ -64,7 +65,9 @@ def targets(driver: SimulatedDriver, **spec: Any) -> dict[str, Target]:
 
 
 @asynccontextmanager
-async def asked(driver: SimulatedDriver, *, pace: DriverPace = PACE, **spec: Any) -> AsyncIterator[Asked]:
+async def asked(
+    driver: SimulatedDriver, *, pace: DriverPace = PACE, dial: Dial = GrpcWire, **spec: Any
+) -> AsyncIterator[Asked]:
     ledger = ReportState()
     watch = DriverWatch(
         driver.name,
@@ -74,6 +77,7 @@ async def asked(driver: SimulatedDriver, *, pace: DriverPace = PACE, **spec: Any
         random=Random(1),
         news=lambda: None,
         pace=pace,
+        dial=dial,
     )
     watch.demand(targets(driver, **spec))
     task = asyncio.create_task(watch.run())
@@ -267,6 +271,41 @@ async def test_a_method_that_was_missing_is_tried_again_once_the_driver_was_star
             await driver.restart()
             await found.until(lambda: found.said("vol-1") == ["IOError"])
             assert found.watch.status.health_api is HealthAPI.VOLUME_HEALTH
+
+
+class _Unsteady(GrpcWire):
+    """A driver that closes each connection after an answer."""
+
+    @property
+    def connected(self) -> bool:
+        return False
+
+
+async def test_a_driver_that_closes_its_connections_is_not_identified_all_the_time() -> None:
+    """Nor is what it promises and lacks believed anew each time: each belief is a write of the report."""
+    async with SimulatedDriver(generation=Generation.V1_13) as driver:
+        driver.misbehave(Quirk.UNIMPLEMENTED, Params(methods=("NodeGetVolumeHealth",)))
+        async with asked(driver, dial=_Unsteady) as found:
+            await found.until(lambda: found.watch.status.health_api is HealthAPI.NONE and found.watch.settled)
+            before = driver.calls["NodeGetVolumeHealth"]
+            await asyncio.sleep(5 * INTERVAL)
+            assert driver.calls["GetPluginInfo"] <= 10
+            assert driver.calls["NodeGetVolumeHealth"] - before <= 8
+            assert found.watch.status.state is SourceState.ANSWERING
+
+
+async def test_what_a_driver_counted_is_no_word_of_now_once_it_is_asked_no_more() -> None:
+    """What it told before is no word of now, neither that it does nor that it does not."""
+    async with SimulatedDriver(generation=Generation.V1_13) as driver:
+        wanted = targets(driver)
+        ref = ClaimRef("shop", "vol-1")
+        async with asked(driver) as found:
+            await found.until(lambda: found.ledger.counts(ref) is True)
+            without = {key: replace(one, capacity=None, counted=False) for key, one in wanted.items()}
+            found.watch.demand(without)
+            await found.until(lambda: found.ledger.counts(ref) is None)
+            found.watch.demand(wanted)
+            await found.until(lambda: found.ledger.counts(ref) is True)
 
 
 async def test_what_a_driver_counted_before_it_was_replaced_is_no_word_of_its_successor() -> None:

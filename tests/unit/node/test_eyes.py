@@ -944,7 +944,7 @@ def share_node(*, statfs: bool = True) -> Node:
     return node
 
 
-def asked(node: Node, *, statfs: bool) -> None:
+def asked(node: Node, *, statfs: bool | None) -> None:
     node.uses[:] = [replace(use, statfs=statfs) for use in node.uses]
 
 
@@ -975,6 +975,21 @@ def test_of_a_cifs_server_that_the_driver_never_asked_the_line_expires() -> None
     node = share_node(statfs=False)
     assert said(node.look_for(75)["data"]) == ["Inaccessible/ServerNotResponding"]
     assert said(node.look_for(900)["data"]) == []
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_of_a_cifs_server_that_the_driver_is_asked_about_no_more_the_line_expires(restarted: bool) -> None:
+    """The check of capacity was switched off, or the call was lost: nothing else could ever end what the line says."""
+    node = share_node()
+    asked(node, statfs=False)
+    sights = node.look_for(75)
+    assert said(sights["data"]) == ["Inaccessible/ServerNotResponding"]
+    if restarted:
+        node.restart(remembered(sights, node.uses, node.now))
+        node.log[:] = ["<6>[ 9000.000000] the ring has wrapped"]
+        assert said(node.look()["data"]) == ["Inaccessible/ServerNotResponding"]
+    asked(node, statfs=None)
+    assert said(node.look_for(960)["data"]) == []
 
 
 def test_what_a_disks_name_said_before_the_device_came_is_of_another_disk() -> None:
