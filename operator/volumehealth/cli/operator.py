@@ -57,5 +57,7 @@ def operator(**flags: Any) -> None:
     settings = parse_settings(flags)
     configure_logs(log_format=settings.log_format, level=settings.log_level)
     from volumehealth.app.operator import run  # after the flags: heavy
+    from volumehealth.kube.credentials import CredentialSource
 
+    CredentialSource(settings.kubeconfig).prepare()
     raise SystemExit(asyncio.run(run(settings)))

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec
+from types import ModuleType
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -47,6 +48,14 @@ class CredentialSource:
         self._context = context
         self._environ = os.environ if environ is None else environ
         self._files: _Files | None = None
+
+    def prepare(self) -> None:
+        """Load what reads kubeconfigs, if there is one: a tenth of a second that no event loop should take."""
+        try:
+            if self._paths():
+                _library()
+        except NoCredentials:
+            pass  # `load` says so
 
     async def load(self) -> Access:
         """Read everything anew: files, exec plugins, tokens.
@@ -90,9 +99,7 @@ class CredentialSource:
         raise NoCredentials(self._nothing_found())
 
     async def _read(self, paths: str) -> _Files:
-        _prepare_library()
-        kubeconfig = import_module("volumehealth.kube.kubeconfig").Kubeconfig
-        files: _Files = await kubeconfig.read(paths, self._context, self._environ)
+        files: _Files = await _library().Kubeconfig.read(paths, self._context, self._environ)
         return files
 
     def _paths(self) -> str:
@@ -128,8 +135,8 @@ def _exists(path: str) -> bool:
     return os.path.isfile(os.path.expanduser(path))
 
 
-def _prepare_library() -> None:
-    """Let `kubernetes.aio` be imported by any uid, and without the rest of its package.
+def _library() -> ModuleType:
+    """Import what reads kubeconfigs. Lets `kubernetes.aio` be imported by any uid, and without the rest of its package.
 
     It asks for the home directory at import, which a uid with no passwd entry and no HOME does not have; container
     runtimes then say `/`, and so do we. And `kubernetes/__init__` loads the synchronous client, websockets and OAuth,
@@ -140,3 +147,4 @@ def _prepare_library() -> None:
     spec = find_spec("kubernetes")
     if spec is not None and "kubernetes" not in sys.modules:
         sys.modules["kubernetes"] = module_from_spec(spec)
+    return import_module("volumehealth.kube.kubeconfig")

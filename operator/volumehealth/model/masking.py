@@ -148,14 +148,29 @@ _FORMS = (
 _BASIC = re.compile(r"\b(basic\s{1,4})([A-Za-z0-9+/]{6,}={0,2})", re.IGNORECASE)
 
 
+_harmless: set[str] = set()
+"""Texts that were looked through and have none: the same ones come with every answer and at every check. Those that
+have one are not kept."""
+_REMEMBERED = 4096
+
+
 def mask(text: str) -> str:
     """Return a text with the credentials in it replaced by `***`; nearly every text comes back as it is."""
+    if text in _harmless:
+        return text
     small = text.casefold()
     named = any(word in small for word in _WORDS)
+    masked = text
     for form in _FORMS:
         if (named or not form.named) and any(need in small for need in form.needs):
-            text = form.pattern.sub(_masked, text)
-    return _BASIC.sub(_basic, text) if "basic" in small else text
+            masked = form.pattern.sub(_masked, masked)
+    if "basic" in small:
+        masked = _BASIC.sub(_basic, masked)
+    if masked == text:
+        if len(_harmless) >= _REMEMBERED:
+            _harmless.clear()
+        _harmless.add(text)
+    return masked
 
 
 def _masked(found: "re.Match[str]") -> str:
