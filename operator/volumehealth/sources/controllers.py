@@ -1,7 +1,7 @@
 """The controller plane of drivers that only an agent beside them reaches: its report, read as a prober's answers.
 
 A driver whose socket the operator was given itself is asked directly; a report on it counts only while that socket does
-not answer and the agent beside the driver hears it.
+not answer and the agent beside the driver hears it, or where that socket has no health call.
 """
 
 from collections.abc import Mapping, Sequence
@@ -169,7 +169,7 @@ class ControllerAnswers:
         names = {
             controller_report_name(driver): driver
             for driver in self._wanted
-            if driver not in own or own[driver].driver.state.is_down
+            if driver not in own or not _is_heard(own[driver])
         }
         moment = self._moments.at(self._clock.now())
         expected = [name for name in names if name in reports or self._lives(name, moment)]
@@ -177,7 +177,7 @@ class ControllerAnswers:
             return own
         agents = self._liveness.evaluate(expected, reports, self._view.leases, moment)
         reported = {names[name]: self._answers(names[name], agents[name], moment) for name in expected}
-        return {**own, **{name: one for name, one in reported.items() if name not in own or _speaks(one)}}
+        return {**own, **{name: one for name, one in reported.items() if _counts(one, own.get(name))}}
 
     def _lives(self, name: str, moment: Moment) -> bool:
         """Tell whether an agent is alive: then it has reported, though somebody may have deleted what it wrote."""
@@ -259,8 +259,20 @@ class ControllerAnswers:
         return frozenset(left)
 
 
-def _speaks(answers: DriverAnswers) -> bool:
-    return answers.driver.state is SourceState.ANSWERING
+def _is_heard(own: DriverAnswers) -> bool:
+    """Tell whether an endpoint of the operator's own answers and has a health call."""
+    return not (own.driver.state.is_down or own.driver.state is SourceState.UNSUPPORTED)
+
+
+def _counts(reported: DriverAnswers, own: DriverAnswers | None) -> bool:
+    """Tell whether a report counts beside an endpoint of the operator's own that is not heard.
+
+    Beside one that cannot tell, an agent that could is missed when it is silent.
+    """
+    state = reported.driver.state
+    if own is not None and own.driver.state is SourceState.UNSUPPORTED:
+        return state is not SourceState.UNSUPPORTED
+    return own is None or state is SourceState.ANSWERING
 
 
 def _silent(driver: str, agent: NodeAgent, told: ReportedDriver | None, now: datetime) -> DriverAnswers:

@@ -288,6 +288,24 @@ def test_while_the_operators_own_endpoint_is_dead_the_agent_that_hears_the_drive
     assert scene.controllers.answers()[DRIVER] is dead
 
 
+def test_an_endpoint_without_a_health_call_hides_no_agent_of_the_driver() -> None:
+    """Faults I31: of an endpoint and an agent of one driver the one that can tell is heard, and missed when it is silent."""
+    scene = Scene()
+    said = scene.controllers.answers()[DRIVER]
+    unable = replace(said.driver, state=SourceState.UNSUPPORTED, health_api=HealthAPI.NONE)
+    scene.own.said[DRIVER] = own = replace(said, driver=unable, healthy=frozenset(), others={})
+
+    assert scene.outcomes("well", "bad") == [Outcome.HEALTHY, Outcome.ADVERSE]
+
+    scene.clock.advance(181)
+    assert scene.controllers.answers()[DRIVER].driver.state is SourceState.UNREACHABLE, "it has not lost its call"
+
+    scene.renew()
+    mute = replace(HEARD, state=SourceState.UNSUPPORTED, health_api=HealthAPI.NONE, methods=())
+    scene.view.reports[NAME] = replace(REPORT, drivers=(mute,), volumes=(), silent=())
+    assert scene.controllers.answers()[DRIVER] is own
+
+
 def test_what_stays_the_same_stays_the_same_object() -> None:
     scene = Scene()
     before = scene.controllers.answers()[DRIVER]
