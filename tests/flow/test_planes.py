@@ -1487,6 +1487,28 @@ def test_agents_that_may_not_be_read_any_more_end_nothing(world: World) -> None:
     assert world.findings(checked, "db") == ["Inaccessible/VolumeUnmounted (Node a) (stale)"]
 
 
+def test_agents_of_controllers_that_may_not_be_read_end_nothing_either(world: World) -> None:
+    """Faults F17: an operator that starts, and is refused, does not know which drivers an agent stands beside."""
+    (claim,) = world.claims("db")
+    world.controller()
+    broken = Condition("Inaccessible", "BackendError", "gone")
+    said = Answer(Source.CONTROLLER, Outcome.ADVERSE, START, via=Via.AGENT, conditions=(broken,))
+    for _ in range(8):
+        heard = world.drivers.said[DRIVER]
+        world.drivers.said[DRIVER] = replace(heard, others={claim.handle: said}, at=world.clock.now())
+        world.check()
+        world.clock.advance(seconds=30)
+    assert world.notified == ["Found db BackendError"]
+    world.drivers.said.clear()
+    world.cluster.unread.add("leases")
+    world.start(after=world.checker)
+    checked = world.after(minutes=60)
+    assert world.findings(checked, "db") == ["Inaccessible/BackendError (Controller) (stale)"]
+    world.cluster.unread.discard("leases")
+    world.after(minutes=6)
+    assert world.notified == ["Found db BackendError", "Closed db BackendError"]
+
+
 def test_a_node_that_flaps_is_not_forgiven_in_between(world: World) -> None:
     world.claims("db")
     world.cluster.set_node("a", "False")

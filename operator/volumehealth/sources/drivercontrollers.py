@@ -48,14 +48,21 @@ class DriverControllers(HealthSource):
     Args:
         drivers: what asks them.
         claims: the view's rows.
+        reads_agents: tells whether agents may be read now, which may stand beside drivers that nothing else reaches.
     """
 
     name = "DriverControllers"
     observers = frozenset(((Source.CONTROLLER, Observer.DRIVER),))
 
-    def __init__(self, drivers: Drivers, claims: Mapping[ClaimRef, Claim]) -> None:
+    def __init__(
+        self,
+        drivers: Drivers,
+        claims: Mapping[ClaimRef, Claim],
+        reads_agents: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._drivers = drivers
         self._claims = claims
+        self._reads_agents = reads_agents
         self._answered_before: frozenset[str] = frozenset()
         self._stand_ins: dict[tuple[str, str], DriverAnswers] = {}
 
@@ -84,7 +91,11 @@ class DriverControllers(HealthSource):
             drivers=answers,
             unresolved=tuple(sorted(self._drivers.unresolved)) if on else (),
             origins=_Controllers(
-                on, {name: one.driver for name, one in answers.items()}, self._driver_of, asked.now
+                on,
+                {name: one.driver for name, one in answers.items()},
+                self._driver_of,
+                self._reads_agents(),
+                asked.now,
             ),
         )
 
@@ -158,12 +169,14 @@ class _Controllers:
         on: whether the policy wants them.
         drivers: how they answer, by driver.
         driver_of: the driver of a claim; empty if there is none.
+        reads_agents: whether agents may be read now.
         now: the moment.
     """
 
     on: bool
     drivers: Mapping[str, DriverState]
     driver_of: Callable[[ClaimRef], str]
+    reads_agents: bool
     now: datetime
 
     def state_of(self, claim: ClaimRef, origin: Origin, _reason: str) -> Answer:
@@ -175,6 +188,8 @@ class _Controllers:
         if driver is not None and driver.state is SourceState.UNSUPPORTED:
             return origins.ended(origin, self.now, f"{origins.NO_LONGER}: {name} has no health call")
         if driver is None or driver.state is SourceState.NOT_CONNECTED:
+            if not self.reads_agents and name not in NO_CSI_DRIVERS:
+                return origins.silent(origin, self.now, SilenceReason.VIEW_STALE, "agents may not be read")
             why = f"{origins.NO_LONGER}: the controller of {name} is not connected"
             return origins.ended(origin, self.now, why)
         return origins.silent(origin, self.now, SilenceReason.DRIVER_UNREACHABLE, driver.message)

@@ -37,6 +37,7 @@ class SourceList:
 def make_sources(view: SourceView, probers: OwnProbers, *, clock: Clock) -> SourceList:
     """Return the sources of a process."""
     context = Context(view, clock)
-    controllers = DriverControllers(ControllerAnswers(probers, view, clock=clock), view.claims)
+    asked = ControllerAnswers(probers, view, clock=clock)
+    controllers = DriverControllers(asked, view.claims, lambda: view.follows("leases"))
     sources = (controllers, *(source(context) for source in _OF_THE_CLUSTER))
     return SourceList(Sources(sources, context=context), controllers)
