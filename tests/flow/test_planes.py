@@ -723,6 +723,19 @@ def test_an_agent_is_expected_where_the_daemonset_wants_one_and_where_one_is_ali
     assert checked.agents.silent == ("wanted",)
 
 
+def test_where_looks_alone_judge_a_node_whose_agent_never_came_is_unknown(world: World) -> None:
+    """Faults H22: its driver has no health call, but an agent that is wanted there would judge its volumes."""
+    world.cluster.unread.discard(AGENT_PODS)
+    world.cluster.agent_nodes.update({"a": 1, "b": 1})
+    (db,) = world.claims("db", node="a")
+    world.claims("wal", node="b")
+    mute = make_reported_driver(state=SourceState.UNSUPPORTED, api=HealthAPI.NONE)
+    world.cluster.report("a", drivers=[mute], complete=[db])
+    checked = world.after(minutes=10, renew=("a",))
+    assert counts(checked) == {"healthy": 1, "unknown": 1}
+    assert checked.unknown[0].reason == "AgentSilent"
+
+
 def test_a_silent_agent_is_no_matter_where_the_controller_speaks(world: World) -> None:
     claims = world.claims("db")
     world.controller(*claims)
@@ -1208,6 +1221,16 @@ def test_unwell_storage_stays_stale_while_its_report_has_no_room_for_the_driver(
     world.cluster.report("a", drivers=[], omitted=Omitted(drivers=1))
     (problem,) = world.after(minutes=30, renew=("a",)).storage
     assert problem.finding.stale
+
+
+def test_unwell_storage_is_closed_once_its_driver_is_not_registered_any_more(world: World) -> None:
+    """Faults C8, of storage: nobody takes back what stands in a CSINode of a driver that was removed."""
+    world.claims("db")
+    said = ((DRIVER, StorageStatement(UNREACHABLE)),)
+    world.cluster.csinodes["a"] = NodeDrivers("a", frozenset([DRIVER]), said)
+    assert world.after(minutes=3).storage != ()
+    world.cluster.csinodes["a"] = NodeDrivers("a", frozenset(), said)
+    assert world.after(minutes=6).storage == ()
 
 
 def test_unwell_storage_is_closed_with_the_check_the_agent_or_the_call_that_it_came_from(

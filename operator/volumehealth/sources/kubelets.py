@@ -52,8 +52,11 @@ class Kubelets(ContextSource):
             if _is_mute(self._context.view, node):
                 continue  # what it wrote last stands there for as long as nobody writes
             registered = self._context.view.csinodes.get(node)
-            for driver, statement in registered.storage if registered is not None else ():
-                yield Backend(driver, node), statement
+            if registered is None:
+                continue
+            for driver, statement in registered.storage:
+                if driver in registered.drivers:  # else the kubelet cannot ask it any more
+                    yield Backend(driver, node), statement
 
 
 def _is_mute(view: SourceView, name: str) -> bool:

@@ -274,6 +274,7 @@ def silences(
         now: the moment.
     """
     wanted, everyone = tuple(drivers), tuple(agents)
+    looks = any(agent.report is not None and agent.report.complete for agent in everyone)
     able = {
         driver.name
         for agent in everyone
@@ -284,17 +285,20 @@ def silences(
     for agent in everyone:
         on_node = usage.on(agent.node)
         for name in wanted:
-            if name in on_node and (why := _why_silent(agent, name, able)):
+            if name in on_node and (why := _why_silent(agent, name, able, looks=looks)):
                 answer = silence(*why, agent.node, now)
                 named = _named(agent.live, name, adverse=why[0] == SilenceReason.LIST_INCOMPLETE)
                 yield from ((ref, answer) for ref in on_node[name] if ref not in named)
 
 
-def _why_silent(agent: NodeAgent, driver: str, able: set[str]) -> tuple[str, str] | None:
-    """Return reason and sentence, or None if the driver can give no answer there, or gives it."""
+def _why_silent(agent: NodeAgent, driver: str, able: set[str], *, looks: bool) -> tuple[str, str] | None:
+    """Return reason and sentence, or None if the driver can give no answer there, or gives it.
+
+    An agent that never reported would judge by its own looks if others do (`looks`).
+    """
     known = agent.driver(driver)
     if agent.silent_since is not None:
-        if agent.report is not None and agent.report.complete:
+        if looks if agent.report is None else agent.report.complete:
             return str(SilenceReason.AGENT_SILENT), silent_words(agent)
         if (driver not in able) if known is None else known.health_api is HealthAPI.NONE:
             return None

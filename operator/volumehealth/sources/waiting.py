@@ -246,7 +246,11 @@ def attachments_that_hang(
             continue
         what = "detached from" if attachment.deleted is not None else "attached to"
         for ref in claims_of(attachment.volume):
-            waiting = [pod.name for pod in pods_of(ref) if pod.waits is not None]
+            waiting = [
+                pod.name
+                for pod in pods_of(ref)
+                if pod.waits is not None and (attachment.deleted is not None or pod.node == attachment.node)
+            ]
             if waiting:
                 text = (
                     f"the volume is not {what} the node {attachment.node} since {rfc3339(begun)}, and no error is told "

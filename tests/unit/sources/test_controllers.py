@@ -298,7 +298,9 @@ def test_an_endpoint_without_a_health_call_hides_no_agent_of_the_driver() -> Non
     assert scene.outcomes("well", "bad") == [Outcome.HEALTHY, Outcome.ADVERSE]
 
     scene.clock.advance(181)
-    assert scene.controllers.answers()[DRIVER].driver.state is SourceState.UNREACHABLE, "it has not lost its call"
+    assert scene.controllers.answers()[DRIVER].driver.state is SourceState.UNREACHABLE, (
+        "it has not lost its call"
+    )
 
     scene.renew()
     mute = replace(HEARD, state=SourceState.UNSUPPORTED, health_api=HealthAPI.NONE, methods=())

@@ -250,6 +250,12 @@ def test_an_attachment_that_hangs_is_told_while_a_pod_waits() -> None:
     assert hanging(Attachment("a", PV, "n", attach_error="no", attached=False, created=old), WAITING) == []
 
 
+def test_a_pod_that_waits_elsewhere_waits_for_no_attachment_to_another_node() -> None:
+    """Faults H26: of a volume that several nodes share, an attachment to a dead one keeps nobody waiting elsewhere."""
+    elsewhere = Attachment("a", PV, "worker-9", attached=False, created=NOW - timedelta(hours=3))
+    assert hanging(elsewhere, WAITING) == []
+
+
 def test_a_resize_is_stuck_after_an_hour() -> None:
     condition = Condition("Degraded", "ResizeStuck", "x")
     for hours, count in ((0.9, 0), (1, 1), (3, 1)):
