@@ -935,6 +935,29 @@ def test_a_volume_that_is_said_to_be_full_on_purpose_is_unhealthy_no_more(world:
     assert counts(checked) == {"healthy": 1}
 
 
+@pytest.mark.parametrize(("api", "asked"), [(HealthAPI.NONE, True), (HealthAPI.VOLUME_HEALTH, False)])
+def test_a_dead_volume_whose_space_means_nothing_is_not_closed_because_its_driver_hangs(
+    world: World, api: HealthAPI, asked: bool
+) -> None:
+    """Block volumes and those that many only read: the call that failed with an errno is still made, but by CSI 1.13."""
+    (claim,) = world.claims("db")
+    world.cluster.add(replace(claim, block=True))
+    methods = ("NodeGetVolumeStats",) if asked else ("NodeGetVolumeHealth", "NodeGetVolumeStats")
+    driver = replace(make_reported_driver(api=api), methods=methods)
+    dead = make_entry(claim, reason="BackendError", origin=Observer.CAPACITY)
+    world.cluster.report("a", dead, drivers=[driver])
+    world.after(minutes=3, renew=("a",))
+    assert world.notified == ["Found db BackendError a"]
+    said = world.cluster.reports["a"]
+    others = tuple(one for one in said.coverage if one.observer is not Observer.CAPACITY)
+    world.cluster.reports["a"] = replace(said, volumes=(), coverage=others)
+    checked = world.after(minutes=6, renew=("a",))
+    assert world.notified[1:] == ([] if asked else ["Closed db BackendError a"])
+    if asked:
+        (finding,) = checked.healths[claim.ref].findings
+        assert finding.stale
+
+
 def test_the_node_plane_can_be_switched_off(world: World) -> None:
     (claim,) = world.claims("db")
     world.cluster.report("a", make_entry(claim))

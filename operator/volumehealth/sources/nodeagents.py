@@ -19,7 +19,7 @@ from volumehealth.model.origin import ON_NODES, Observer, Origin
 from volumehealth.model.policy import Checks, Policy
 from volumehealth.model.report import ReportedDriver, ReportedVolume, VolumeHealthReport, agent_lease_name
 from volumehealth.model.steps import Steps
-from volumehealth.model.vocabulary import SilenceReason
+from volumehealth.model.vocabulary import Reason, SilenceReason
 from volumehealth.sources import origins, reports
 from volumehealth.sources.context import Context, ContextSource, InUse, grace_of
 from volumehealth.sources.liveness import AgentLiveness
@@ -355,7 +355,7 @@ class _Agents:
     agents: _AGENTS | None
     now: datetime
 
-    def state_of(self, claim: ClaimRef, origin: Origin, _reason: str) -> Answer:
+    def state_of(self, claim: ClaimRef, origin: Origin, reason: str) -> Answer:
         """Say what an origin is that gave no answer; see `model.health.Origins`."""
         if origin.observer is Observer.CAPACITY and not self.checks.capacity.enabled:
             return origins.switched_off(origin, self.now, "capacity")
@@ -364,7 +364,8 @@ class _Agents:
         if origin.node not in self.usage.nodes_of(claim):
             return origins.unused(origin, self.now)
         row = self.claims.get(claim)
-        if origin.observer is Observer.CAPACITY and row is not None and not row.minds_space:
+        spaceless = origin.observer is Observer.CAPACITY and row is not None and not row.minds_space
+        if row is not None and spaceless and not self._reaches(row.driver, origin, reason):
             return origins.ended(origin, self.now, f"{origins.NO_LONGER}: how full it is means nothing")
         if self.agents is None:
             return origins.silent(origin, self.now, SilenceReason.VIEW_STALE, "agents may not be read")
@@ -372,6 +373,14 @@ class _Agents:
         if agent is None:
             return origins.ended(origin, self.now, f"{origins.NO_LONGER}: no agent runs on {origin.node}")
         return self._of_agent(row.driver if row is not None else "", origin, agent)
+
+    def _reaches(self, driver: str, origin: Origin, reason: str) -> bool:
+        """Tell whether it was said that a volume cannot be reached, by a call that is made whatever its space means."""
+        if reason != Reason.BACKEND_ERROR or not self.checks.node.enabled:
+            return False
+        agent = self.agents.get(origin.node) if self.agents is not None else None
+        told = agent.driver(driver) if agent is not None else None
+        return told is None or told.health_api is not HealthAPI.VOLUME_HEALTH
 
     def _of_agent(self, name: str, origin: Origin, agent: reports.NodeAgent) -> Answer:
         """Say what an agent's origin is that does not cover a claim now."""
