@@ -166,17 +166,20 @@ class ControllerAnswers:
         """Return the newest answers by driver name; a driver that nobody asks is missing."""
         own = self._own.answers()
         reports = self._view.reports
+        # Names that differ in capitals only share a report, which is about one of them.
         names = {
-            controller_report_name(driver): driver
+            driver: controller_report_name(driver)
             for driver in self._wanted
             if driver not in own or not _is_heard(own[driver])
         }
         moment = self._moments.at(self._clock.now())
-        expected = [name for name in names if name in reports or self._lives(name, moment)]
+        expected = {
+            driver: name for driver, name in names.items() if name in reports or self._lives(name, moment)
+        }
         if not expected:
             return own
-        agents = self._liveness.evaluate(expected, reports, self._view.leases, moment)
-        reported = {names[name]: self._answers(names[name], agents[name], moment) for name in expected}
+        agents = self._liveness.evaluate(set(expected.values()), reports, self._view.leases, moment)
+        reported = {driver: self._answers(driver, agents[name], moment) for driver, name in expected.items()}
         return {**own, **{name: one for name, one in reported.items() if _counts(one, own.get(name))}}
 
     def _lives(self, name: str, moment: Moment) -> bool:

@@ -308,6 +308,17 @@ def test_an_endpoint_without_a_health_call_hides_no_agent_of_the_driver() -> Non
     assert scene.controllers.answers()[DRIVER] is own
 
 
+def test_of_drivers_that_differ_in_capitals_each_is_read_from_the_report_that_they_share() -> None:
+    """Faults C8: one PersistentVolume with the name in capitals took the report from all volumes of the driver."""
+    scene = Scene()
+    demand = ProbeSpec(frozenset({"well", "bad"}), timedelta(seconds=60), timedelta(seconds=5))
+    for order in ((DRIVER, DRIVER.upper()), (DRIVER.upper(), DRIVER)):
+        scene.controllers.demand(dict.fromkeys(order, demand))
+        assert scene.outcomes("well", "bad") == [Outcome.HEALTHY, Outcome.ADVERSE]
+        stray = scene.controllers.answers()[DRIVER.upper()]
+        assert [stray.about(one).outcome for one in ("well", "bad")] == [Outcome.SILENT, Outcome.SILENT]
+
+
 def test_what_stays_the_same_stays_the_same_object() -> None:
     scene = Scene()
     before = scene.controllers.answers()[DRIVER]
