@@ -150,8 +150,8 @@ _BASIC = re.compile(r"\b(basic\s{1,4})([A-Za-z0-9+/]{6,}={0,2})", re.IGNORECASE)
 
 _harmless: set[str] = set()
 """Texts that were looked through and have none: the same ones come with every answer and at every check. Those that
-have one are not kept."""
-_REMEMBERED = 4096
+have one are not kept, nor are long ones."""
+_REMEMBERED, _SHORT = 4096, 512
 
 
 def mask(text: str) -> str:
@@ -166,7 +166,7 @@ def mask(text: str) -> str:
             masked = form.pattern.sub(_masked, masked)
     if "basic" in small:
         masked = _BASIC.sub(_basic, masked)
-    if masked == text:
+    if masked == text and len(text) <= _SHORT:
         if len(_harmless) >= _REMEMBERED:
             _harmless.clear()
         _harmless.add(text)

@@ -3,6 +3,7 @@
 import base64
 import re
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import assume, given
@@ -208,3 +209,16 @@ def test_a_secret_in_a_url_that_is_cut_does_not_show() -> None:
 def test_a_secret_in_a_reason_does_not_show() -> None:
     assert "S3cr3t" not in clean_reason("login failed password=S3cr3t")
     assert "S3cr3t" not in clean_reason("password:S3cr3t")
+
+
+def test_what_is_remembered_of_harmless_texts_is_small_however_long_they_are() -> None:
+    """A driver may send another text of 4,096 characters of four bytes with each answer: an agent has 160 MiB."""
+    disks = "\U0001f4be" * 1000
+    tracemalloc.start()
+    try:
+        for number in range(3000):
+            assert MASK not in mask(f"{number} {disks}")
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1_000_000
