@@ -1221,6 +1221,17 @@ def test_unwell_storage_stays_stale_while_the_kubelet_that_said_so_does_not_run(
     assert problem.finding.stale
 
 
+def test_unwell_storage_that_a_kubelet_told_of_is_closed_with_its_node(world: World) -> None:
+    """Faults C8, of storage: the node was deleted, and its CSINode with it."""
+    world.claims("db")
+    said = ((DRIVER, StorageStatement(UNREACHABLE)),)
+    world.cluster.csinodes["a"] = NodeDrivers("a", frozenset([DRIVER]), said)
+    assert world.after(minutes=3).storage != ()
+    world.cluster.delete_node("a")
+    world.cluster.csinodes.clear()
+    assert world.after(minutes=6).storage == ()
+
+
 def test_each_statement_about_storage_is_told_of_the_volumes_that_it_touches(world: World) -> None:
     """Faults H26: what is said of another access mode is nothing of a policy that has no such volume."""
     world.claims("db", access_modes=("ReadWriteOnce",))

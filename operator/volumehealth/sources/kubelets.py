@@ -130,10 +130,10 @@ class _KubeletStorage:
             return origins.switched_off(origin, self.now, "node")
         if not self.view.follows("csinodes"):
             return origins.silent(origin, self.now, SilenceReason.VIEW_STALE, "CSINodes may not be read")
-        if _is_mute(self.view, origin.node):
+        csinode = self.view.csinodes.get(origin.node)
+        if csinode is not None and _is_mute(self.view, origin.node):
             why = f"the kubelet of {origin.node} does not report"
             return origins.silent(origin, self.now, SilenceReason.NOT_YET_ASKED, why)
-        csinode = self.view.csinodes.get(origin.node)
         if csinode is None or self.driver not in csinode.drivers:
             why = f"{origins.NO_LONGER}: {self.driver} is not registered on {origin.node}"
             return origins.ended(origin, self.now, why)
