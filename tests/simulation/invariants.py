@@ -118,7 +118,8 @@ def segments_of(world: World, life: ClaimLife) -> list[Segment]:
         patience = regime.patience or _NOT_WATCHED
         if illness is not None and illness.status == "DataLoss" and not legacy:
             patience = replace(patience, ill=0.0)  # confirmed at once; the legacy text says no such thing
-        new = Segment(start, until, illness is not None, patience, _mode(regime))
+        # While a spec cannot be used a process that never knew it leaves the claim to another policy, with its delays.
+        new = Segment(start, until, illness is not None, patience, _mode(regime), joins=regime.unsure)
         if found and replace(new, start=found[-1].start) == replace(found[-1], end=until):
             found[-1] = replace(found[-1], end=until)
         else:

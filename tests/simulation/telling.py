@@ -65,7 +65,7 @@ class Segment:
     """A time in which a volume was ill, or well, and watched in one way.
 
     `closing` are the seconds after which what was told has surely ended without a word, if it is not watched. `joins` says
-    that who says so has been saying something else adverse: then it may be told at once.
+    that it may be told at once: who says so has been saying something else adverse, or another policy may own the claim.
     """
 
     start: float
