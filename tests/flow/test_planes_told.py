@@ -18,7 +18,7 @@ from support.planes import PlainCluster, make_entry, make_reported_driver
 from volumehealth.model.cluster import Claim, NodeDrivers, StorageStatement
 from volumehealth.model.health import Condition, DriverAnswers
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.policy import Checks, NodeCheck, Policy, PolicySpec
+from volumehealth.model.policy import Checks, NodeCheck, Policy, PolicySpec, Rule, RuleMatch, RuleSet
 from volumehealth.model.report import StorageProblem
 from volumehealth.probing.spec import ProbeSpec
 from volumehealth.report.metrics import Metrics
@@ -237,10 +237,16 @@ async def test_unwell_storage_is_told_once_with_the_claims_it_touches(world: Wor
 
 
 @pytest.mark.parametrize("carrier", ["an agent", "a kubelet"])
+@pytest.mark.parametrize("name", ["NoPath", "ArrayAway"])
 async def test_unwell_storage_is_not_told_as_healthy_because_its_pods_have_left_the_node(
-    world: World, carrier: str
+    world: World, carrier: str, name: str
 ) -> None:
-    """Faults C8: it is said still; whoever drains the node must not be told that its storage is well again."""
+    """Faults C8: it is said still; whoever drains the node must not be told that its storage is well again.
+
+    Whatever a rule of the policy calls it.
+    """
+    rule = Rule(RuleMatch(reason="NoPath"), set=RuleSet(reason=name))
+    world.policy = replace(POLICY, spec=replace(POLICY.spec, rules=(rule,)))
     world.claim("db", "worker-1")
     world.claim("wal", "worker-2")
     world.claim("other", "worker-1", driver="other.csi.example.com")

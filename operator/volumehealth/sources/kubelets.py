@@ -1,6 +1,6 @@
 """What kubelets wrote (Kubernetes 1.37): volume health into the status of Pods, storage health into CSINodes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from math import inf
@@ -15,7 +15,7 @@ from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.sources import kubernetes, origins
 from volumehealth.sources.context import ContextSource, InUse, grace_of
 from volumehealth.sources.source import OF_STORAGE, Asked, Observed
-from volumehealth.sources.storage import observed_storage
+from volumehealth.sources.storage import is_said_still, is_used, observed_storage
 from volumehealth.sources.usage import Place, Usage
 from volumehealth.sources.view import SourceView
 
@@ -36,10 +36,14 @@ class Kubelets(ContextSource):
         pods = view.pods_with_volume_health.values() if on else ()
         heard = (pod for pod in pods if not _is_mute(view, pod.node))
         begun = self._context.moment.monotonic - grace_of(asked.policy)
+
+        def used(backend: Backend) -> bool:
+            return in_use is not None and is_used(self._context, in_use, backend)
+
         return Observed(
             statements=kubernetes.api_conditions_of_pods(heard, usage, now),
             storage=storage,
-            storage_origins=lambda driver: _KubeletStorage(driver, on, view, now),
+            storage_origins=lambda driver: _KubeletStorage(driver, on, view, used, now),
             origins=_Kubelets(on, usage, view, begun, now),
         )
 
@@ -116,12 +120,14 @@ class _KubeletStorage:
         driver: its name.
         on: whether the policy wants them.
         view: the cluster view.
+        used: whether claims of the policy use a driver on a node.
         now: the moment.
     """
 
     driver: str
     on: bool
     view: SourceView
+    used: Callable[[Backend], bool]
     now: datetime
 
     def state_of(self, _claim: ClaimRef, origin: Origin, reason: str) -> Answer:
@@ -138,6 +144,6 @@ class _KubeletStorage:
             why = f"{origins.NO_LONGER}: {self.driver} is not registered on {origin.node}"
             return origins.ended(origin, self.now, why)
         said = (statement for driver, statement in csinode.storage if driver == self.driver)
-        if any(statement.condition.reason == reason for statement in said):
+        if is_said_still(said, reason, used=self.used(Backend(self.driver, origin.node))):
             return origins.unused(origin, self.now)  # it is said still, and touches no claim of the policy
         return origins.speaks(origin, self.now)

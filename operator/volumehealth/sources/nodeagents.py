@@ -4,7 +4,7 @@ What they cover is remembered between checks, since it changes only with a repor
 """
 
 from collections import ChainMap
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import inf
@@ -31,7 +31,7 @@ from volumehealth.sources.source import (
     ObservedDriver,
     Statements,
 )
-from volumehealth.sources.storage import observed_storage
+from volumehealth.sources.storage import is_said_still, is_used, observed_storage
 from volumehealth.sources.usage import Place, Usage
 
 _AGENTS = Mapping[str, reports.NodeAgent]
@@ -118,12 +118,16 @@ class NodeAgents(ContextSource):
         yield
         readable = everyone if self._context.view.follows("leases") else None
         silent = {agent.node: agent.silent_since for agent in agents if agent.silent_since is not None}
+
+        def used(backend: Backend) -> bool:
+            return is_used(self._context, in_use, backend)
+
         return Observed(
             statements=self._statements(asked, agents, unasked),
             covered=covered,
             agents=Agents(len(agents), len(agents) - len(silent), tuple(sorted(silent)), silent),
             storage=self._storage(in_use, agents) if on else {},
-            storage_origins=lambda driver: _AgentStorage(driver, on, readable, now),
+            storage_origins=lambda driver: _AgentStorage(driver, on, readable, used, now),
             on_nodes=_drivers(agents, asked.members.by_driver) if on else {},
             origins=_Agents(checks, self._context.view.claims, self._context.usage, readable, now),
         )
@@ -414,12 +418,14 @@ class _AgentStorage:
         driver: its name.
         on: whether the policy wants them.
         agents: by node; None where agents may not be read now.
+        used: whether claims of the policy use a driver on a node.
         now: the moment.
     """
 
     driver: str
     on: bool
     agents: _AGENTS | None
+    used: Callable[[Backend], bool]
     now: datetime
 
     def state_of(self, _claim: ClaimRef, origin: Origin, reason: str) -> Answer:
@@ -446,6 +452,7 @@ class _AgentStorage:
         if driver is None or _STORAGE not in driver.methods:
             why = f"{origins.NO_LONGER}: {self.driver} says nothing of its storage on {origin.node}"
             return origins.ended(origin, self.now, why)
-        if any(problem.reason == reason for problem in driver.storage):
+        said = (one for name, one in reports.storage_of(agent) if name == self.driver)
+        if is_said_still(said, reason, used=self.used(Backend(self.driver, origin.node))):
             return origins.unused(origin, self.now)  # it is said still, and touches no claim of the policy
         return origins.speaks(origin, self.now)

@@ -55,3 +55,21 @@ def _touched(
         for ref in used
         if ref in in_use.claims.get(backend.driver, ()) and ref in claims and statement.touches(claims[ref])
     )
+
+
+def is_said_still(statements: Iterable[StorageStatement], reason: str, *, used: bool) -> bool:
+    """Tell whether something is said still of storage that touches no claim of the policy.
+
+    Args:
+        statements: what is said of it.
+        reason: of the finding; a rule of the policy may have given it any name.
+        used: whether a claim of the policy is in use there, by the same driver.
+    """
+    reasons = {statement.condition.reason for statement in statements}
+    return reason in reasons or (not used and bool(reasons))
+
+
+def is_used(context: Context, in_use: InUse, backend: Backend) -> bool:
+    """Tell whether a policy's claims use the storage behind a driver from a node."""
+    used = context.usage.on(backend.node).get(backend.driver, {})
+    return not in_use.claims.get(backend.driver, frozenset()).isdisjoint(used)
