@@ -442,6 +442,20 @@ def test_node_failures_can_be_switched_off(world: World) -> None:
     assert world.notified == []
 
 
+def test_a_node_failure_that_a_rule_gave_another_name_has_not_recovered_with_its_check_switched_off(
+    world: World,
+) -> None:
+    """Faults C8: whatever a rule of the policy calls it, the node is still not Ready."""
+    rule = Rule(RuleMatch(reason="NodeFailed"), set=RuleSet(reason="HostAway"))
+    world.spec = replace(SPEC, rules=(rule,))
+    world.claims("db")
+    world.cluster.set_node("a", "Unknown")
+    world.after(minutes=6)
+    world.spec = replace(world.spec, checks=Checks(node_failure=NodeFailureCheck(enabled=False)))
+    world.after(minutes=6)
+    assert world.notified == ["Found db HostAway a", "Closed db HostAway a"]
+
+
 def test_a_local_volume_is_lost_with_its_node_and_is_no_business_of_any_driver(world: World) -> None:
     """Field case 19: node loss is exactly the risk of `local` volumes; no CSINode ever lists the kubelet's own plugin."""
     (claim,) = world.claims("db", driver=LOCAL_VOLUMES, handle="pv-db")
@@ -486,21 +500,24 @@ def test_an_attachment_that_hangs_on_has_not_recovered_because_its_pod_was_delet
     assert world.notified[1:] == ["Closed db AttachStuck a"]
 
 
-def test_a_driver_has_not_come_back_because_its_node_failed_as_well(world: World) -> None:
+@pytest.mark.parametrize("name", ["DriverNotRegistered", "PluginAway"])
+def test_a_driver_has_not_come_back_because_its_node_failed_as_well(world: World, name: str) -> None:
     """Faults C8: while a node is not Ready, it is told of itself; what else was found there stays, stale."""
+    rule = Rule(RuleMatch(reason="DriverNotRegistered"), set=RuleSet(reason=name))
+    world.spec = replace(SPEC, rules=(rule,))
     world.claims("db")
     world.cluster.csinodes["a"] = NodeDrivers("a", frozenset())
     world.after(minutes=3)
     world.cluster.set_node("a", "Unknown")
     checked = world.after(minutes=15)
-    assert world.notified == ["Found db DriverNotRegistered a", "Found db NodeFailed a"]
+    assert world.notified == [f"Found db {name} a", "Found db NodeFailed a"]
     assert world.findings(checked, "db") == [
         "Inaccessible/NodeFailed (Kubernetes a)",
-        "Degraded/DriverNotRegistered (Kubernetes a) (stale)",
+        f"Degraded/{name} (Kubernetes a) (stale)",
     ]
     world.cluster.csinodes["a"] = NodeDrivers("a", frozenset([DRIVER]))
     world.after(minutes=6)
-    assert world.notified[2:] == ["Recovered db DriverNotRegistered a"], "its node is not Ready still"
+    assert world.notified[2:] == [f"Recovered db {name} a"], "its node is not Ready still"
 
 
 def test_a_pod_that_waits_on_has_not_got_its_volume_because_its_events_have_expired(world: World) -> None:

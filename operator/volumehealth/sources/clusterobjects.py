@@ -6,7 +6,7 @@ from datetime import datetime
 
 from volumehealth.model.cluster import Attachment, Pod
 from volumehealth.model.health import Answer, Condition, Source
-from volumehealth.model.ids import ClaimRef
+from volumehealth.model.ids import NO_CSI_DRIVERS, ClaimRef
 from volumehealth.model.origin import Observer, Origin
 from volumehealth.model.policy import Checks
 from volumehealth.model.steps import Steps
@@ -75,6 +75,10 @@ class ClusterObjects(ContextSource):
             there = view.csinodes.get(node)
             return there is not None and self._context.driver_of(ref) in there.drivers
 
+        def lacks(ref: ClaimRef, node: str) -> bool:
+            driver = self._context.driver_of(ref)
+            return node in view.csinodes and driver not in NO_CSI_DRIVERS and not registered(ref, node)
+
         def mute(node: str) -> bool:
             there = view.nodes.get(node)
             return there is not None and not there.ready
@@ -90,6 +94,8 @@ class ClusterObjects(ContextSource):
                 arrives=among(arriving),
                 leaves=among(leaving),
                 registered=registered,
+                lacks=lacks,
+                troubled=troubles.keys(),
                 mute=mute,
                 now=now,
             ),
@@ -199,6 +205,8 @@ class _Objects:
         hangs: whether the attachment of a claim's volume to a node hangs, wait for it who may.
         arrives, leaves: whether a claim's volume is being attached to a node, or detached from it.
         registered: whether a claim's driver is registered on a node.
+        lacks: whether a node is there and says that a claim's driver is not registered.
+        troubled: nodes that are not Ready or gone.
         mute: whether nothing is known of a node's readiness.
         now: the moment.
     """
@@ -211,6 +219,8 @@ class _Objects:
     arrives: Callable[[ClaimRef, str], bool]
     leaves: Callable[[ClaimRef, str], bool]
     registered: Callable[[ClaimRef, str], bool]
+    lacks: Callable[[ClaimRef, str], bool]
+    troubled: Collection[str]
     mute: Callable[[str], bool]
     now: datetime
 
@@ -228,6 +238,8 @@ class _Objects:
         if (renamed or reason in _OF_WAITING) and self.undecided(claim, origin.node):
             why = f"a Pod on {origin.node} still waits, and no Event says whether for this"
             return origins.silent(origin, self.now, SilenceReason.NOT_YET_ASKED, why)
+        if renamed and not self.checks.node_failure.enabled and origin.node in self.troubled:
+            return origins.switched_off(origin, self.now, "nodeFailure")
         if (renamed or reason == Reason.NODE_FAILED) and self.mute(origin.node):
             why = f"the node {origin.node} does not say whether it is Ready"
             return origins.silent(origin, self.now, SilenceReason.NOT_YET_ASKED, why)
@@ -237,9 +249,10 @@ class _Objects:
         if (renamed or reason == Reason.DETACH_FAILED) and self.leaves(claim, origin.node):
             why = f"the volume is still not detached from {origin.node}"
             return origins.silent(origin, self.now, SilenceReason.NOT_YET_ASKED, why)
-        if reason == Reason.ATTACH_STUCK and self.hangs(claim, origin.node):
+        if (renamed or reason == Reason.ATTACH_STUCK) and self.hangs(claim, origin.node):
             return origins.ended(origin, self.now, "no Pod waits for it any more")
-        if reason == Reason.DRIVER_NOT_REGISTERED and not self.registered(claim, origin.node):
+        lacks = self.lacks if renamed else lambda ref, node: not self.registered(ref, node)
+        if (renamed or reason == Reason.DRIVER_NOT_REGISTERED) and lacks(claim, origin.node):
             why = f"its driver is still not registered on {origin.node}, which is not Ready or runs none of its Pods"
             return origins.silent(origin, self.now, SilenceReason.NOT_YET_ASKED, why)
         return origins.speaks(origin, self.now)
