@@ -7,8 +7,10 @@ outside of it.
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import kopf
@@ -45,10 +47,12 @@ def session_of(access: Access, served: Served) -> kopf.AiohttpSession:
     Raises:
         ApiError: if the TLS files cannot be used.
     """
+    place = urlsplit(access.server).path.rstrip("/")
 
     async def check(response: aiohttp.ClientResponse) -> None:
         if response.status >= HTTPStatus.BAD_REQUEST:
-            await _refuse_what_is_not_kubernetes(response, served)
+            path = response.url.path.removeprefix(place)  # Rancher's server has a path of its own
+            await _refuse_what_is_not_kubernetes(response, partial(served, path))
         elif not _is_watch(response):
             await _refuse_what_is_no_object(response)
         elif response.content_type != _JSON:
@@ -77,7 +81,9 @@ def session_of(access: Access, served: Served) -> kopf.AiohttpSession:
     return kopf.AiohttpSession(server=access.server, aiohttp_session=session)
 
 
-async def _refuse_what_is_not_kubernetes(response: aiohttp.ClientResponse, served: Served) -> None:
+async def _refuse_what_is_not_kubernetes(
+    response: aiohttp.ClientResponse, served: Callable[[], Awaitable[bool]]
+) -> None:
     """Raise ClientConnectionError, which Kopf waits out, if an answer is not the API server's own."""
     body = await response.read()
     error = error_of(response.status, body, request=f"{response.method} {response.url.path}")
@@ -85,7 +91,7 @@ async def _refuse_what_is_not_kubernetes(response: aiohttp.ClientResponse, serve
         return
     if isinstance(error, NotServed):
         try:
-            if not await served(response.url.path):
+            if not await served():
                 return
         except ApiError:
             pass

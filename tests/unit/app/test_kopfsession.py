@@ -119,6 +119,29 @@ async def test_a_proxy_that_answers_404_to_what_kopf_asks_at_its_start_is_an_out
                 await session.get(f"{url}{path}")
 
 
+async def test_where_the_server_has_a_path_of_its_own_the_api_server_is_asked_about_its_own_paths(
+    server: tuple[str, dict[str, object]],
+) -> None:
+    """Rancher's server is https://HOST/k8s/clusters/NAME."""
+    url, said = server
+    said.update(status=404, text="404 page not found", type="text/plain")
+    paths = []
+
+    async def is_served(path: str) -> bool:
+        paths.append(path)
+        return False
+
+    made = session_of(Access(f"{url}/k8s/clusters/c-1/"), is_served)
+    async with made.aiohttp_session as session:
+        for path in (
+            "/apis/volumehealth.dev/v1alpha1/volumehealthpolicies",
+            "/apis/volumehealth.dev/v1alpha1",
+        ):
+            async with session.get(f"{url}/k8s/clusters/c-1{path}") as answer:
+                assert answer.status == 404
+            assert paths.pop() == path
+
+
 async def test_a_version_that_is_not_served_is_told_to_kopf(server: tuple[str, dict[str, object]]) -> None:
     url, said = server
     said.update(status=404, text="404 page not found")
