@@ -203,6 +203,11 @@ REFUSED: Mapping[str, Refused] = {
     "a label value with a line break": Refused(
         _claims(team="a\n"), "spec.selector.claimSelector.matchLabels[team]", _VALUE
     ),
+    "a label without a value": Refused(
+        {"selector": {"claimSelector": {"matchLabels": {"team": None}}}},
+        "spec.selector.claimSelector.matchLabels",
+        "every key needs a value",
+    ),
     "a label value too long": Refused(
         _claims(team="v" * 64),
         "spec.selector.claimSelector.matchLabels[team]",

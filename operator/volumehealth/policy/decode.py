@@ -114,6 +114,9 @@ def _strings(raw: object, path: str, faults: list[FieldError]) -> Mapping[str, s
     if not isinstance(raw, Mapping):
         faults.append(FieldError(path, "must be an object with fields"))
         return {}
+    if None in raw.values():
+        faults.append(FieldError(path, 'every key needs a value; an empty one is written ""'))
+        return {}
     return types.MappingProxyType(
         {str(key): _scalar(str, value, f"{path}[{key}]", faults) for key, value in raw.items()}
     )
