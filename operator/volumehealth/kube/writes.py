@@ -457,7 +457,7 @@ class WriteQueue:
             return 0.0
         self._troubles = 0
         match error:
-            case errors.Conflict():
+            case errors.Conflict() if write.method != "GET":  # nothing conflicts with a look
                 return Outcome(Result.CONFLICT)
             case errors.NotFound():
                 return Outcome(Result.GONE if write.method == "POST" else Result.NOT_FOUND)

@@ -199,3 +199,28 @@ async def test_an_error_in_one_write_costs_that_write_and_is_logged_once(
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
+
+
+@pytest.mark.looptime
+async def test_a_conflict_is_no_answer_to_a_look_which_is_tried_again() -> None:
+    """A proxy says so, and no API server: a look that counted as done left the word on the other side untold."""
+    api = FakeApi()
+    api.objects["/things/a"] = {"metadata": {"name": "a"}}
+    answers: list[errors.ApiError | None] = [errors.Conflict("exists", status=409), None]
+    api.refuse = lambda *_: answers.pop(0)
+    queue = WriteQueue(api, random=Random(1), observe=lambda *_: None)
+    ends: list[Result] = []
+    running = asyncio.create_task(queue.run())
+    queue.put(
+        "event",
+        lambda: Write("GET", "/things/a"),
+        kind="event",
+        priority=1,
+        on_done=lambda outcome: ends.append(outcome.result),
+    )
+    await asyncio.sleep(60)
+    assert ends == [Result.DONE]
+    assert queue.calm(other_than="record") < 60
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
