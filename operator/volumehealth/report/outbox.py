@@ -162,12 +162,13 @@ class Outbox:
 
     def enter(self, result: CheckResult) -> None:
         """Take the turns of a check, before any output is given it."""
+        now = self._clock.monotonic()
         for turn in result.transitions:
             if turn.kind is TransitionKind.CLOSED:
                 continue  # nobody is told
             edge = Edge.ABNORMAL if turn.kind is TransitionKind.FOUND else Edge.NORMAL
             facts = self._unrecorded.setdefault(turn.claim, {})
-            facts[Fact(edge, episode_of(turn.uid, turn.finding))] = self._clock.monotonic()
+            facts[Fact(edge, episode_of(turn.uid, turn.finding))] = now
         for debtor in self._debtors:
             for ref, due in debtor.dues(result):
                 self._dues.setdefault(ref, {})[due.key] = due
