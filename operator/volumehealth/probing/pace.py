@@ -30,6 +30,31 @@ class DutyCycle:
         self.rest_until = max(self.rest_until, end + self._rest_factor * (end - start))
 
 
+class AgeLimit:
+    """How old an answer may be, in seconds.
+
+    A longer age holds at once. A shorter one (another policy wants to know more often, or fewer volumes are asked about)
+    holds once it has passed: until then nothing could be asked anew, and all that was heard at the old pace would be
+    outdated at once.
+
+    Attributes:
+        changes_at: when a shorter age will hold, in monotonic seconds; infinity if none waits.
+    """
+
+    def __init__(self) -> None:
+        self._holds = 0.0
+        self.changes_at = NEVER
+
+    def seconds(self, age: float, now: float) -> float:
+        """Take the age that follows from the pace now; return the one that holds."""
+        if age < self._holds and self.changes_at == NEVER:
+            self.changes_at = now + age
+        if age >= self._holds or now >= self.changes_at:
+            self._holds = age
+            self.changes_at = NEVER
+        return self._holds
+
+
 class ListTimer:
     """When the next list is due.
 

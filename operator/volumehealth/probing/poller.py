@@ -8,7 +8,7 @@ from random import Random
 from volumehealth.errors import CallNotSupported, CsiError, DriverUnreachable, VolumeNotFound
 from volumehealth.model.clock import Clock
 from volumehealth.probing.calls import Calls
-from volumehealth.probing.pace import NEVER, GetQueue, ListTimer, RoundMeter
+from volumehealth.probing.pace import NEVER, AgeLimit, GetQueue, ListTimer, RoundMeter
 from volumehealth.probing.pages import ListReader
 from volumehealth.probing.plan import Plan
 from volumehealth.probing.results import ListResult
@@ -66,6 +66,8 @@ class Poller:
         self._interval = IDLE_INTERVAL
         self._timeout = limits.identify_timeout
         self._list_seconds = 0.0
+        self._list_age = AgeLimit()
+        self._get_age = AgeLimit()
         self._failed_lists = 0
         self._gets_served = False
         self._gets_refused: set[str] = set()
@@ -92,6 +94,7 @@ class Poller:
         interval, self._interval = self._interval, demand.interval.total_seconds()
         self._timeout = demand.timeout.total_seconds()
         if slept:
+            self._list_age, self._get_age = AgeLimit(), AgeLimit()  # nothing was heard at another pace
             self._timer.at_once()
         elif self._interval < interval:
             self._timer.shorten_interval(self._interval)
@@ -132,12 +135,19 @@ class Poller:
     def list_age(self) -> float:
         """Two rounds and a call, in seconds: one list that fails is not yet missed."""
         min_gap = self._list_seconds / self._limits.duty
-        return 2 * max(self._longest_interval, min_gap) + self._timeout
+        age = 2 * max(self._longest_interval, min_gap) + self._timeout
+        return self._list_age.seconds(age, self._clock.monotonic())
 
     @property
     def get_age(self) -> float:
         """Two rounds and a call, in seconds."""
-        return 2 * self._meter.seconds(len(self._queue), self._longest_interval) + self._timeout
+        age = 2 * self._meter.seconds(len(self._queue), self._longest_interval) + self._timeout
+        return self._get_age.seconds(age, self._clock.monotonic())
+
+    @property
+    def ages_change(self) -> float:
+        """When the next of these ages becomes shorter, in monotonic seconds; infinity if none waits to."""
+        return min(self._list_age.changes_at, self._get_age.changes_at)
 
     @property
     def delay(self) -> float:

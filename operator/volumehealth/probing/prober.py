@@ -237,7 +237,7 @@ class ControllerProber:
     def _expires(self) -> float:
         """Return when something that was said, or a delay of ours, comes to its end."""
         asker, breaker = self._asker, self._breaker
-        ends = [asker.board.expires(list_age=asker.list_age, get_age=asker.get_age)]
+        ends = [asker.board.expires(list_age=asker.list_age, get_age=asker.get_age), asker.ages_change]
         if breaker.failing_since and breaker.last_ok and not breaker.open:
             ends.append(breaker.last_ok.mono + asker.delay)
         now = self._clock.monotonic()

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from volumehealth.probing.pace import NEVER, DutyCycle, GetQueue, ListTimer, RoundMeter
+from volumehealth.probing.pace import NEVER, AgeLimit, DutyCycle, GetQueue, ListTimer, RoundMeter
 
 HANDLES = frozenset(f"v{number:02}" for number in range(20))
 
@@ -141,3 +141,24 @@ def test_what_people_are_told_of_a_round_is_steady() -> None:
         meter.batch(0.2)
     assert meter.shown(1000, 60.0) == pytest.approx(500.0, abs=130)
     assert meter.shown(10, 60.0) == 60.0
+
+
+def test_a_longer_age_holds_at_once_and_a_shorter_one_once_it_has_passed() -> None:
+    age = AgeLimit()
+    assert age.seconds(100.0, 0.0) == 100.0
+    assert age.seconds(1000.0, 1.0) == 1000.0
+    assert age.changes_at == NEVER
+    assert age.seconds(100.0, 10.0) == 1000.0
+    assert age.changes_at == 110.0
+    assert age.seconds(90.0, 109.0) == 1000.0
+    assert age.seconds(90.0, 110.0) == 90.0
+    assert age.changes_at == NEVER
+
+
+def test_an_age_that_grows_again_is_no_shorter_one_any_more() -> None:
+    age = AgeLimit()
+    age.seconds(1000.0, 0.0)
+    age.seconds(100.0, 10.0)
+    assert age.seconds(1000.0, 50.0) == 1000.0
+    assert age.changes_at == NEVER
+    assert age.seconds(100.0, 120.0) == 1000.0
