@@ -152,6 +152,8 @@ class NodeAgents(ContextSource):
         if not view.follows("leases"):
             return {}
         by_node = reports.node_reports(view.reports.values())
+        if not (by_node or view.leases):
+            return {}  # nobody ever ran one
         expected = self._expected if by_node else self._lives
         nodes = [node for node in self._context.usage.nodes if expected(node)]
         return self._liveness.evaluate(nodes, by_node, view.leases, moment)

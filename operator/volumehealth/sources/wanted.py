@@ -58,12 +58,17 @@ class WantedVolumes:
             confirming: which of their volumes need confirming.
         """
         users: dict[str, list[_Wish]] = {}
+        names: set[str] = set()
         for uid, policy in policies.items():
-            spec = policy.spec
+            members, spec = self._members_of(uid), policy.spec
+            if not members.by_driver:
+                self._handles.pop(uid, None)
+                continue  # of a hundred policies most hold nothing
+            names.update(members.by_driver)
             if spec.suspend or not spec.checks.controller.enabled:
                 continue
-            bad, topologies = confirming(uid), self._members_of(uid).topologies
-            for driver, handles in self._handles_of(uid).items():
+            bad, topologies = confirming(uid), members.topologies
+            for driver, handles in self._handles_of(uid, members).items():
                 wish = _Wish(
                     spec, handles, bad.get(driver, frozenset()), topologies.get(driver, FROM_ANYWHERE)
                 )
@@ -81,9 +86,7 @@ class WantedVolumes:
             for driver, wishes in users.items()
         }
         yield
-        return Wanted(
-            volumes, frozenset(name for uid in policies for name in self._members_of(uid).by_driver)
-        )
+        return Wanted(volumes, frozenset(names))
 
     def _keep(self, drivers: Mapping[str, object], policies: Mapping[str, Policy]) -> None:
         """Forget drivers and policies that are not there any more."""
@@ -95,8 +98,7 @@ class WantedVolumes:
             for key in memory.keys() - present.keys():
                 del memory[key]
 
-    def _handles_of(self, uid: str) -> Mapping[str, frozenset[str]]:
-        members = self._members_of(uid)
+    def _handles_of(self, uid: str, members: Members) -> Mapping[str, frozenset[str]]:
         known = self._handles.get(uid)
         if known is None or known[0] is not members:
             known = self._handles[uid] = (members, handles_of(members))
