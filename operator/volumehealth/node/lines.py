@@ -246,6 +246,21 @@ _PATTERNS: tuple[tuple[re.Pattern[str], _Reader], ...] = tuple(
             r"sd [\d:]+: \[(?P<dev>\w+)\] Attached SCSI (?:removable )?disk$",
             _device(Says.ATTACHED, About.DISK),
         ),
+        # a change of its size says "new size: "
+        (
+            r"virtio_blk \w+: \[(?P<dev>\w+)\] \d+ \d+-byte logical blocks ",
+            _device(Says.ATTACHED, About.DISK),
+        ),
+        (r"rbd: (?P<dev>rbd\d+): capacity \d+ features 0x[0-9a-f]+$", _device(Says.ATTACHED, About.DISK)),
+        (
+            r"(?P<dev>nbd\d+): detected capacity change from 0 to [1-9]\d*$",
+            _device(Says.ATTACHED, About.DISK),
+        ),
+        # no line names a namespace that is new; of fabrics a controller that only connects again says something else
+        (
+            r"nvme (?P<dev>nvme\d+): (?:pci function [\da-f:.]+$|new ctrl: )",
+            _device(Says.ATTACHED, About.CONTROLLER),
+        ),
         # -- the page cache: `dev` since 3.18, before that `device`; ext4 still writes `device` in 6.18
         (
             rf"Buffer I/O error on dev(?:ice)? {_DEV}, logical block (?P<block>\d+)(?:, (?P<what>[a-z ]+))?",

@@ -5,6 +5,7 @@ before a device was mounted the last time is of an earlier instance and says not
 """
 
 import math
+import re
 from dataclasses import dataclass, field, replace
 
 from volumehealth.node.klog import News
@@ -41,6 +42,9 @@ _ENDS = {
     Says.SERVER_UP: frozenset({Says.SERVER_DOWN}),
 }
 _BOUNDARIES = frozenset({Says.MOUNTED, Says.UNMOUNTED, Says.ATTACHED})
+
+_NAMES_BELOW = {About.DISK: r"{name}(?:{p}\d+)?", About.CONTROLLER: r"{name}n\d+(?:p\d+)?"}
+"""How disks and partitions are called that come with what is attached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +200,8 @@ class Logbook:
         if sign.says in _BOUNDARIES:
             page.entries.clear()
             page.boundary = number
+            if sign.says is Says.ATTACHED:
+                self._replace(sign)
             return
         if sign.says in _ENDS:
             page.end(sign)
@@ -205,6 +211,22 @@ class Logbook:
         if sign.says is Says.IO_ERROR and sign.about is About.DISK:
             self.errors[sign.name] = self.errors.get(sign.name, 0) + 1
         page.add(sign, number, at)
+
+    def _replace(self, sign: Sign) -> None:
+        """Drop what was said of the disk that had a name before, and of its partitions.
+
+        What holds until a mounting ends stays beside a controller of NVMe: its number need not be that of its disks.
+        """
+        mine = _NAMES_BELOW.get(sign.about)
+        if mine is None:
+            return
+        name = re.escape(sign.name)
+        below = re.compile(mine.format(name=name, p="p" if sign.name[-1].isdigit() else ""))
+        for (about, other), page in self._pages.items():
+            if about in (About.DISK, About.FILESYSTEM) and below.fullmatch(other):
+                for key, entry in list(page.entries.items()):
+                    if sign.about is About.DISK or not entry.terminal:
+                        del page.entries[key]
 
     def _expire(self, now: float) -> None:
         for key, page in list(self._pages.items()):

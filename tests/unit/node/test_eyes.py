@@ -1004,6 +1004,55 @@ def test_what_a_disks_name_said_before_the_device_came_is_of_another_disk() -> N
     assert said(node.look()["data"]) == ["DataLoss/IOError"]
 
 
+@pytest.mark.parametrize(
+    ("name", "attached", "place"),
+    [
+        ("sdb", "sd 3:0:0:0: [sdb] Attached SCSI disk", ""),
+        ("vdb", "virtio_blk virtio3: [vdb] 20971520 512-byte logical blocks (10.7 GB/10.0 GiB)", ""),
+        ("rbd0", "rbd: rbd0: capacity 1073741824 features 0x3d", ""),
+        ("nbd0", "nbd0: detected capacity change from 0 to 2097152", ""),
+        (
+            "nvme1n1",
+            "nvme nvme1: pci function 0000:00:1f.0",
+            "/sys/devices/pci0000:00/0000:00:1f.0/nvme/nvme1",
+        ),
+    ],
+)
+def test_what_a_disks_name_said_while_a_pod_waited_for_its_device_is_of_another_disk(
+    name: str, attached: str, place: str
+) -> None:
+    """The disk of a Pod that was deleted goes while the next Pod is there already, and another disk gets its name."""
+    node = Node()
+    node.files.disk(name, "8:16", place=place) if place else node.files.disk(name, "8:16")
+    if place:
+        node.files.write(f"{place}/state", "live")
+    node.volume(kind="devtmpfs", number="0:6", root=f"/{name}", block=True)
+    node.pass_(20)
+    node.print(f"I/O error, dev {name}, sector 294936 op 0x1:(WRITE) flags 0x9800 phys_seg 13 prio class 2")
+    node.print(f"Buffer I/O error on dev {name}, logical block 77, lost async page write")
+    node.pass_(20)
+    node.print(attached, level=5)
+    assert said(node.look(2)["data"]) == []
+    node.print(f"Buffer I/O error on dev {name}, logical block 78, lost async page write")
+    assert said(node.look()["data"]) == ["DataLoss/IOError"]
+
+
+def test_a_disk_that_is_attached_ends_what_was_said_of_its_own_partitions_alone() -> None:
+    node = ext4_node()
+    node.files.disk("nbd10", "43:160")
+    node.files.ext4("nbd10")
+    node.volume("other", number="43:160", source="/dev/nbd10")
+    node.look(2)
+    for disk in ("sda", "nbd10"):
+        node.print(f"EXT4-fs ({disk}): Remounting filesystem read-only")
+    for attached in ("nbd1: detected capacity change from 0 to 8", "sd 3:0:0:0: [sdaa] Attached SCSI disk"):
+        node.print(attached, level=5)
+    node.print("virtio_blk virtio3: [nbd10] new size: 20971520 512-byte logical blocks (10.7 GB/10.0 GiB)")
+    node.print("sda: detected capacity change from 0 to 8")
+    sights = node.look()
+    assert said(sights["data"]) == said(sights["other"]) == ["Degraded/FilesystemReadOnly"]
+
+
 def test_a_device_without_space_loses_no_data() -> None:
     node = ext4_node()
     node.look(2)

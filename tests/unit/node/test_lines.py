@@ -226,6 +226,15 @@ ACCUSING = {
     "block nvme0n1: no available path - failing I/O": (Says.IO_ERROR, About.DISK, "nvme0n1"),
     "sd 2:0:0:0: [sdb] Attached SCSI disk": (Says.ATTACHED, About.DISK, "sdb"),
     "sd 2:0:0:0: [sdb] Attached SCSI removable disk": (Says.ATTACHED, About.DISK, "sdb"),
+    "virtio_blk virtio3: [vdb] 41943040 512-byte logical blocks (21.5 GB/20.0 GiB)": (
+        Says.ATTACHED,
+        About.DISK,
+        "vdb",
+    ),
+    "rbd: rbd0: capacity 1073741824 features 0x3d": (Says.ATTACHED, About.DISK, "rbd0"),
+    "nbd0: detected capacity change from 0 to 2097152": (Says.ATTACHED, About.DISK, "nbd0"),
+    "nvme nvme1: pci function 0000:00:1f.0": (Says.ATTACHED, About.CONTROLLER, "nvme1"),
+    'nvme nvme2: new ctrl: NQN "nqn.1", addr 10.0.0.1:4420': (Says.ATTACHED, About.CONTROLLER, "nvme2"),
     "drbd pvc-1: Starting worker thread (from drbdsetup [13925])": (Says.ATTACHED, About.RESOURCE, "pvc-1"),
     "nvme nvme0: Removing after probe failure status: -19": (Says.GONE, About.CONTROLLER, "nvme0"),
     # device mapper
