@@ -86,6 +86,7 @@ Observe = Callable[[str, str], None]
 
 
 _SERVER = Growth(0.5, 2.0, 30.0)
+_PRESSED = Growth(0.5, 2.0, 1.0)
 _FORBIDDEN = Growth(2.0, 4.0, 600.0)
 _REFUSED = Growth(2.0, 2.0, 600.0)
 
@@ -95,11 +96,12 @@ class Limits:
     """How hard the API server may be pressed. Times in seconds.
 
     Attributes:
-        in_flight: requests at once; one while the server is in trouble.
+        in_flight: requests at once; one while the server is in trouble, and one of a kind that it has too many of.
         paced_per_second: rate of writes that were put with `paced=True`.
         refusable: from this many waiting writes on, those that may be refused are.
         timeout: of one request.
         server: waiting time after a failure of the server.
+        pressed: waiting time of a kind of which the server has too many (429) and does not say for how long.
         forbidden: waiting time after a missing right. It begins small: an API server that has just started refuses
             everybody until it has read its roles.
         refused: waiting time of a key whose write the server does not take: what is wrong with it may change.
@@ -110,6 +112,7 @@ class Limits:
     refusable: int = 20_000
     timeout: float = 15.0
     server: Growth = _SERVER
+    pressed: Growth = _PRESSED
     forbidden: Growth = _FORBIDDEN
     refused: Growth = _REFUSED
 
@@ -149,11 +152,19 @@ _Place = tuple[int, int, int, _Entry]
 
 @dataclass(slots=True)
 class _Heaps:
-    """Where waiting entries stand; an entry that was replaced stays in its heap until it comes up."""
+    """Where waiting entries stand, by kind; an entry that was replaced stays in its heap until it comes up."""
 
-    ready: list[_Place] = field(default_factory=list)
-    paced: list[_Place] = field(default_factory=list)
+    ready: dict[str, list[_Place]] = field(default_factory=dict)
+    paced: dict[str, list[_Place]] = field(default_factory=dict)
     delayed: list[tuple[float, int, _Entry]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Pressure:
+    """Of a kind that the server has too many of: how often in a row it said so, and until when none is sent."""
+
+    refusals: int = 0
+    gate: float = 0.0
 
 
 class WriteQueue:
@@ -177,7 +188,7 @@ class WriteQueue:
         self._observe = observe
         self._limits = limits or Limits()
         self._entries: dict[Hashable, _Entry] = {}
-        self._in_flight: set[Hashable] = set()
+        self._in_flight: dict[Hashable, str] = {}
         self._heaps = _Heaps()
         self._order = 0
         self._served: dict[_Lane, int] = {}
@@ -186,6 +197,7 @@ class WriteQueue:
         self._settled = asyncio.Event()
         self._troubles = 0
         self._gate = 0.0
+        self._pressures: dict[str, _Pressure] = {}
         self._next_paced = 0.0
         self._complained: dict[str, float] = {}
         self._untaken: dict[str, float] = {}
@@ -198,7 +210,7 @@ class WriteQueue:
 
     def __len__(self) -> int:
         """Return how many writes wait or are on their way."""
-        return len(self._entries.keys() | self._in_flight)
+        return len(self._entries.keys() | self._in_flight.keys())
 
     def __contains__(self, key: Hashable) -> bool:
         """Tell whether a write waits under this key or is on its way."""
@@ -317,8 +329,10 @@ class WriteQueue:
         return len(self)
 
     def _busy(self) -> bool:
-        waiting = itertools.chain(self._heaps.ready, self._heaps.paced)
-        return bool(self._in_flight) or any(self._current(entry) for *_, entry in waiting)
+        waiting = itertools.chain(*self._heaps.ready.values(), *self._heaps.paced.values())
+        soon = (entry for *_, entry in self._heaps.delayed if entry.kind in self._pressures)
+        places = itertools.chain((entry for *_, entry in waiting), soon)
+        return bool(self._in_flight) or any(self._current(entry) for entry in places)
 
     def _current(self, entry: _Entry) -> bool:
         return self._entries.get(entry.key) is entry
@@ -329,7 +343,8 @@ class WriteQueue:
             heapq.heappush(self._heaps.delayed, (entry.due, entry.order, entry))
         else:
             lane = self._heaps.paced if entry.paced else self._heaps.ready
-            heapq.heappush(lane, (entry.priority, entry.turn, entry.order, entry))
+            place = (entry.priority, entry.turn, entry.order, entry)
+            heapq.heappush(lane.setdefault(entry.kind, []), place)
         self._wake.set()
 
     def _release_delayed(self) -> None:
@@ -348,11 +363,11 @@ class WriteQueue:
         if _due(self._next_paced):
             paced = self._head(self._heaps.paced)
         if paced is not None and (ready is None or paced.priority < ready.priority):
-            heapq.heappop(self._heaps.paced)
+            heapq.heappop(self._heaps.paced[paced.kind])
             self._next_paced = max(_time() - 1, self._next_paced) + 1 / self._limits.paced_per_second
             return self._taken(paced)
         if ready is not None:
-            heapq.heappop(self._heaps.ready)
+            heapq.heappop(self._heaps.ready[ready.kind])
             return self._taken(ready)
         return None
 
@@ -361,20 +376,30 @@ class WriteQueue:
         self._served[entry.lane] = max(self._served.get(entry.lane, 0), entry.turn)
         if not self._entries:
             self._turns.clear()
-        self._in_flight.add(entry.key)
+        self._in_flight[entry.key] = entry.kind
         return entry
 
-    def _head(self, lane: list[_Place]) -> _Entry | None:
-        """Return the first entry of a lane, after dropping those that were replaced."""
-        while lane and not self._current(lane[0][-1]):
-            heapq.heappop(lane)
-        return lane[0][-1] if lane else None
+    def _head(self, lane: Mapping[str, list[_Place]]) -> _Entry | None:
+        """Return the first entry of a lane that may be sent, after dropping those that were replaced."""
+        first: _Place | None = None
+        for kind, places in lane.items():
+            while places and not self._current(places[0][-1]):
+                heapq.heappop(places)
+            if places and (first is None or places[0] < first) and self._may_send(kind):
+                first = places[0]
+        return first[-1] if first is not None else None
+
+    def _may_send(self, kind: str) -> bool:
+        """Tell whether one of a kind may be sent; of which there were too many, one at once."""
+        pressure = self._pressures.get(kind)
+        return pressure is None or (_due(pressure.gate) and kind not in self._in_flight.values())
 
     async def _sleep(self) -> None:
         """Wait for a put, the end of a request, or the next moment at which something may be sent."""
         moments = [self._heaps.delayed[0][0]] if self._heaps.delayed else []
-        if self._heaps.ready or self._heaps.paced:
-            moments.extend(moment for moment in (self._gate, self._next_paced) if not _due(moment))
+        if any(self._heaps.ready.values()) or any(self._heaps.paced.values()):
+            gates = (pressure.gate for pressure in self._pressures.values())
+            moments.extend(moment for moment in (self._gate, self._next_paced, *gates) if not _due(moment))
         try:
             async with asyncio.timeout_at(min(moments, default=None)):
                 await self._wake.wait()
@@ -388,13 +413,13 @@ class WriteQueue:
             following = self._entries.setdefault(
                 entry.key, entry
             )  # whoever runs the queue next sends it again
-            self._in_flight.discard(entry.key)
+            self._in_flight.pop(entry.key, None)
             self._place(following, 0)
             if following is not entry:
                 self._end(entry, Outcome(Result.REPLACED))
             raise
         finally:
-            self._in_flight.discard(entry.key)
+            self._in_flight.pop(entry.key, None)
             self._wake.set()
         newer = self._entries.get(entry.key)
         if newer is not None:
@@ -423,6 +448,7 @@ class WriteQueue:
             self._backoffs.failed(entry.key, Cause.REFUSED, kind=entry.kind, now=_time())
             return Outcome(Result.FAILED)
         self._troubles = 0
+        self._pressures.pop(entry.kind, None)
         if self._backoffs.succeeded(entry.key) is Cause.FORBIDDEN:
             self._try_again(entry.kind)
         return Outcome(Result.DONE, body)
@@ -456,6 +482,9 @@ class WriteQueue:
             self._gate = max(self._gate, _time() + (error.retry_after or 0.0))
             return 0.0
         self._troubles = 0
+        if isinstance(error, errors.TooManyRequests):
+            return self._pressed(entry, error)
+        self._pressures.pop(entry.kind, None)
         match error:
             case errors.Conflict() if write.method != "GET":  # nothing conflicts with a look
                 return Outcome(Result.CONFLICT)
@@ -479,6 +508,22 @@ class WriteQueue:
                     entry.key, Cause.SERVER, kind=entry.kind, now=_time(), at_least=error.retry_after or 0.0
                 )
 
+    def _pressed(self, entry: _Entry, error: errors.TooManyRequests) -> float:
+        """The server has too many of a kind, perhaps of one namespace: others of it go first, and other kinds go on.
+
+        A limit of Events alone (the admission plugin EventRateLimit) must not keep records and statuses waiting.
+        """
+        self._untaken[entry.kind] = now = _time()
+        self._observe(entry.kind, "Retried")
+        pressure = self._pressures.setdefault(entry.kind, _Pressure())
+        if _due(pressure.gate):  # of many requests that are refused together, one counts
+            pressure.refusals += 1
+        after = error.retry_after or 0.0
+        grown = self._limits.pressed.after(pressure.refusals) * self._random.uniform(0.8, 1.2)
+        pressure.gate = max(pressure.gate, now + max(after, grown))
+        entry.turn = self._next_turn(entry.key, entry.lane, entry.flow)
+        return self._backoffs.failed(entry.key, Cause.SERVER, kind=entry.kind, now=now, at_least=after)
+
     def _complain(self, kind: str, what: str, error: errors.ApiError) -> None:
         """Log a refused write, once in ten minutes for each kind."""
         now = _time()
@@ -497,7 +542,7 @@ class WriteQueue:
 def _in_trouble(error: errors.ApiError) -> bool:
     """Tell whether the server as a whole, not this one write, is the trouble."""
     away = isinstance(error, errors.ApiUnreachable) and error.status == 0
-    return away or isinstance(error, errors.TooManyRequests) or error.status in (502, 503, 504)
+    return away or error.status in (502, 503, 504)
 
 
 def _time() -> float:

@@ -211,6 +211,41 @@ async def test_retry_after_is_honoured(api: FakeApi, queue: WriteQueue) -> None:
     assert loop.time() - start >= 20
 
 
+async def test_too_many_of_one_kind_hold_up_no_other_kind(api: FakeApi, queue: WriteQueue) -> None:
+    """The admission plugin EventRateLimit limits Events, and nothing else."""
+    pressed = errors.TooManyRequests("limit reached on type Server for key server", status=429)
+    api.refuse = lambda _, path: pressed if path == "/events" else None
+    async with running(queue):
+        for number in range(200):
+            how = {"kind": "event", "priority": 1}
+            put(queue, f"event{number}", make=lambda: Write("POST", "/events"), **how)
+        await asyncio.sleep(1)
+        for number in range(100):
+            put(queue, f"record{number}", kind="record", priority=2)
+        await asyncio.sleep(2)
+        assert len(api.objects) == 100
+        tried = sum(path == "/events" for _, path in api.requests)
+        await asyncio.sleep(60)
+        assert sum(path == "/events" for _, path in api.requests) - tried <= 80
+        assert len(queue) == 200
+
+
+async def test_too_many_events_of_one_namespace_hold_up_no_other_namespace_for_long(
+    api: FakeApi, queue: WriteQueue
+) -> None:
+    pressed = errors.TooManyRequests("limit reached on type Namespace for key noisy", status=429)
+    api.refuse = lambda _, path: pressed if path == "/noisy" else None
+    async with running(queue):
+        for number in range(20):
+            put(queue, f"noisy{number}", make=lambda: Write("POST", "/noisy"), kind="event", priority=1)
+        await asyncio.sleep(60)
+        for number in range(100):
+            put(queue, f"event{number}", kind="event", priority=1)
+        put(queue, "of a pod", kind="event", priority=3)
+        await asyncio.sleep(60)
+        assert len(api.objects) == 101
+
+
 async def test_one_write_that_the_server_chokes_on_does_not_hold_up_the_others(
     api: FakeApi, queue: WriteQueue
 ) -> None:
