@@ -59,6 +59,7 @@ def _text(
     match = RuleMatch(
         driver=driver,
         source=said_by.value if said_by is not None else "",
+        status=DEGRADED,  # all that a legacy driver can say; who says another one has said how bad it is
         reason=str(Reason.VOLUME_CONDITION_ABNORMAL),
         message=pattern,
     )

@@ -293,6 +293,16 @@ def test_what_a_driver_of_csi_1_13_says_with_a_reason_of_its_own_is_left_as_it_i
     assert NONE.apply(POWERSTORE, Source.CONTROLLER, said).condition == said
 
 
+@pytest.mark.parametrize("status", ["DataLoss", "Inaccessible", "UnknownHealthType7"])
+def test_what_a_driver_of_csi_1_13_says_without_a_reason_is_made_no_milder(status: str) -> None:
+    """It must give a reason, and one that does not has said with the status how bad it is."""
+    for known in BUILT_IN:
+        source = Source(known.rule.match.source or "Controller")
+        said = Condition(status, "VolumeConditionAbnormal", known.example)
+        ruled = NONE.apply(known.rule.match.driver or "csi.example.com", source, said)
+        assert (ruled.condition, ruled.ignored, ruled.unhealthy_after) == (said, False, None)
+
+
 FIELDS = {
     "an empty match matches anything": (RuleMatch(), True),
     "driver": (RuleMatch(driver="csi.example.com"), True),
