@@ -49,8 +49,13 @@ class _VolumeDevice(msgspec.Struct):
 
 
 class _ContainerSpec(msgspec.Struct, rename="camel"):
+    name: str = ""
     volume_mounts: list[_VolumeMount] | None = None
     volume_devices: list[_VolumeDevice] | None = None
+
+    def has(self, volume: str) -> bool:
+        """Tell whether the container has a volume of its Pod, as a directory or as a device."""
+        return any(one.name == volume for one in (*(self.volume_mounts or ()), *(self.volume_devices or ())))
 
 
 class _Spec(msgspec.Struct, rename="camel"):
@@ -67,6 +72,11 @@ class _Spec(msgspec.Struct, rename="camel"):
         written |= {device.name for container in every for device in container.volume_devices or ()}
         return frozenset(mount.name for mount in mounts) - written
 
+    def holders(self, volume: str) -> frozenset[str]:
+        """Return the names of the containers that have a volume, those that prepare the others or run beside included."""
+        every = (*(self.containers or ()), *(self.init_containers or ()))
+        return frozenset(container.name for container in every if container.has(volume))
+
 
 class _Running(msgspec.Struct, rename="camel"):
     started_at: str | None = None
@@ -78,6 +88,7 @@ class _State(msgspec.Struct):
 
 
 class _Container(msgspec.Struct, rename="camel"):
+    name: str = ""
     state: _State = msgspec.field(default_factory=_State)
     last_state: _State = msgspec.field(default_factory=_State)
 
@@ -116,10 +127,13 @@ class PodVolume:
     Attributes:
         claim: its name.
         read_only: the Pod asks for it read-only, or mounts it so in all its containers.
+        held_since: when the first of the running containers that have it was started: it keeps what was mounted then;
+            None if none of them runs.
     """
 
     claim: str
     read_only: bool = False
+    held_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +144,6 @@ class NodePod:
         phase: `Pending`, `Running`, `Succeeded`, `Failed`.
         started: a container of it ever ran, so its volumes were mounted (facts D7).
         since: `status.startTime`, when the kubelet first saw it; LONG_AGO if it does not say.
-        containers_since: when the first of its running containers was started; None if none runs.
         virtual_machine: its volumes hold disk images of a virtual machine.
         deleting: it is being deleted; its volumes may be unmounted at any moment.
     """
@@ -144,7 +157,6 @@ class NodePod:
     volumes: tuple[PodVolume, ...]
     virtual_machine: bool = False
     deleting: bool = False
-    containers_since: datetime | None = None
 
     @property
     def key(self) -> ClaimRef:
@@ -173,7 +185,7 @@ def node_pod(pod: NodePodObject) -> NodePod | None:
         dict.fromkeys(
             one
             for volume in pod.spec.volumes or ()
-            if (one := _volume(volume, metadata.name, only_read=volume.name in only_read))
+            if (one := _volume(volume, pod, only_read=volume.name in only_read))
         )
     )
     if not volumes:
@@ -188,13 +200,13 @@ def node_pod(pod: NodePodObject) -> NodePod | None:
         volumes=volumes,
         virtual_machine=_holds_images(metadata.labels or {}),
         deleting=metadata.deletion_timestamp is not None,
-        containers_since=_running_since(status),
     )
 
 
-def _running_since(status: _Status) -> datetime | None:
-    """Return when the first container that runs was started: it keeps the mounts of that time."""
-    running = [one.state.running for one in status.container_statuses or () if one.state.running is not None]
+def _running_since(status: _Status, holders: frozenset[str]) -> datetime | None:
+    """Return when the first of some containers that runs was started."""
+    every = (*(status.container_statuses or ()), *(status.init_container_statuses or ()))
+    running = [one.state.running for one in every if one.name in holders and one.state.running is not None]
     begun = (moment_of(one.started_at) for one in running)
     return min((one for one in begun if one is not None), default=None)
 
@@ -203,13 +215,14 @@ def _holds_images(labels: Mapping[str, str]) -> bool:
     return any(labels.get(label) in values for label, values in _VIRTUAL_MACHINE.items())
 
 
-def _volume(volume: _Volume, pod: str, *, only_read: bool) -> PodVolume | None:
+def _volume(volume: _Volume, pod: NodePodObject, *, only_read: bool) -> PodVolume | None:
     source = volume.persistent_volume_claim
+    if source is None and volume.ephemeral is None:
+        return None
+    held_since = _running_since(pod.status, pod.spec.holders(volume.name))
     if source is not None:
-        return PodVolume(source.claim_name, read_only=source.read_only or only_read)
-    if volume.ephemeral is not None:
-        return PodVolume(f"{pod}-{volume.name}", read_only=only_read)
-    return None
+        return PodVolume(source.claim_name, source.read_only or only_read, held_since)
+    return PodVolume(f"{pod.metadata.name}-{volume.name}", only_read, held_since)
 
 
 def node_pods() -> Resource[NodePodObject, NodePod]:

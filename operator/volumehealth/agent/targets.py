@@ -155,7 +155,7 @@ def _target(found: KnownClaim, pods: Sequence[NodePod], policy: Policy, kubelet:
             pod.uid,
             path.publish,
             since=pod.since,
-            containers_since=pod.containers_since,
+            containers_since=_held_since(found, pod),
             read_only=_read_only(found, pod),
             leaving=pod.deleting,
         )
@@ -181,6 +181,12 @@ def _target(found: KnownClaim, pods: Sequence[NodePod], policy: Policy, kubelet:
         looks=checks.node,
         counted=counted,
     )
+
+
+def _held_since(found: KnownClaim, pod: NodePod) -> datetime | None:
+    """Return since when a Pod's containers have had the volume: the first of them that still runs."""
+    held = [volume.held_since for volume in pod.volumes if volume.claim == found.claim.ref.name]
+    return min((since for since in held if since is not None), default=None)
 
 
 def _read_only(found: KnownClaim, pod: NodePod) -> bool:

@@ -14,8 +14,8 @@ class PodUse:
         pod, uid: of the Pod.
         path: where the kubelet should have mounted the volume for it.
         since: when the kubelet first saw the Pod.
-        containers_since: when the first of its running containers was started: it keeps what was mounted then;
-            None if no container runs.
+        containers_since: when the first of its running containers that have the volume was started: it keeps what was
+            mounted then; None if none of them runs.
         read_only: it is all right if the mount takes no writes.
         leaving: it is being deleted, so its mounts may go at any moment.
     """

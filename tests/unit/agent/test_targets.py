@@ -127,21 +127,70 @@ def test_of_several_pods_the_one_that_stays_and_was_there_first_is_asked_about()
     assert make_target(leaving, make_pod("web-z")).paths == make_target(make_pod("web-z")).paths
 
 
+def container(name: str, started: str = "2026-11-24T03:00:00Z") -> dict[str, Any]:
+    return {"name": name, "state": {"running": {"startedAt": started}}}
+
+
+def mounts(name: str, *volumes: str) -> dict[str, Any]:
+    return {"name": name, "volumeMounts": [{"name": volume, "mountPath": "/x"} for volume in volumes]}
+
+
 def read(**changes: Any) -> NodePod | None:
-    running = {"state": {"running": {"startedAt": "2026-11-24T03:00:00Z"}}}
     raw = {
         "metadata": {"name": "app-0", "namespace": "shop", "uid": "u"},
         "spec": {
-            "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data", "readOnly": True}}]
+            "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data", "readOnly": True}}],
+            "containers": [mounts("app", "v")],
         },
-        "status": {"phase": "Running", "startTime": "2026-11-24T03:00:00Z", "containerStatuses": [running]},
+        "status": {
+            "phase": "Running",
+            "startTime": "2026-11-24T03:00:00Z",
+            "containerStatuses": [container("app")],
+        },
     }
     return node_pod(msgspec.json.decode(msgspec.json.encode(raw | changes), type=NodePodObject))
 
 
 def test_a_pod_is_read() -> None:
-    volumes = (PodVolume("data", read_only=True),)
-    assert read() == make_pod(uid="u", volumes=volumes, containers_since=NOW)
+    volumes = (PodVolume("data", read_only=True, held_since=NOW),)
+    assert read() == make_pod(uid="u", volumes=volumes)
+
+
+def test_a_mount_is_held_by_the_containers_that_have_it_alone() -> None:
+    """One beside them, as a mesh adds it, runs on when these are started anew; one that is a sidecar may have it, too."""
+    later, latest = NOW + timedelta(hours=1), NOW + timedelta(hours=2)
+    spec = {
+        "volumes": [
+            {"name": name, "persistentVolumeClaim": {"claimName": claim}}
+            for name, claim in (("v", "data"), ("w", "logs"), ("raw", "disk"), ("x", "unused"), ("y", "data"))
+        ],
+        "containers": [
+            mounts("app", "v", "w"),
+            mounts("mesh"),
+            mounts("second", "y") | {"volumeDevices": [{"name": "raw", "devicePath": "/dev/x"}]},
+        ],
+        "initContainers": [mounts("shipper", "w")],
+    }
+    status = {
+        "phase": "Running",
+        "startTime": "2026-11-24T03:00:00Z",
+        "containerStatuses": [
+            container("app", "2026-11-24T04:00:00Z"),
+            container("mesh"),
+            container("second", "2026-11-24T05:00:00Z"),
+        ],
+        "initContainerStatuses": [container("shipper")],
+    }
+    pod = read(spec=spec, status=status)
+    assert pod is not None
+    assert [(one.claim, one.held_since) for one in pod.volumes] == [
+        ("data", later),
+        ("logs", NOW),
+        ("disk", latest),
+        ("unused", None),
+        ("data", latest),
+    ]
+    assert [one.containers_since for one in make_target(pod).expected] == [later]
 
 
 def test_a_pod_of_generic_ephemeral_volumes_uses_claims_named_after_it() -> None:
