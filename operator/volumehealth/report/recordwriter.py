@@ -182,7 +182,10 @@ class RecordWriter(Output):
                 continue
             version = self._outbox.version(ref)
             self._wanted[ref] = replace(wanted, version=version, digest=b"")
-            self._compare(ref, trusted=True)
+            try:
+                self._compare(ref, trusted=True)
+            except Exception:  # noqa: BLE001 - one object must not end the process
+                self._report_error(ref)
 
     @property
     def has_receipts(self) -> bool:

@@ -23,7 +23,9 @@ from support.health import (
 from volumehealth import errors
 from volumehealth.judge.result import CheckResult
 from volumehealth.kube.writes import WriteQueue
+from volumehealth.model.clock import rfc3339
 from volumehealth.model.cluster import Pod, SilenceAsked
+from volumehealth.model.health import Finding
 from volumehealth.model.ids import ClaimRef
 from volumehealth.policy.silence import Silences
 from volumehealth.report.outbox import Due, Edge, Outbox, episode_of
@@ -470,6 +472,27 @@ async def test_an_error_in_one_record_costs_that_record_only(
     assert PATH not in world.api.objects
     assert len(world.api.objects) == 1
     assert [one.message for one in caplog.records] == ["a record cannot be handled"]
+
+
+async def test_an_error_in_what_was_delivered_of_one_claim_costs_that_claim_only(world: World) -> None:
+    """Faults G20: it ended the process, and what was delivered of others was not written down."""
+    other = make_claim("other")
+    await world.keep(make_result([BAD, (other, make_health(other, FINDING))]))
+
+    moment = START + timedelta(minutes=1)
+
+    def notified(ref: ClaimRef, uid: str, finding: Finding) -> datetime:
+        if ref == CLAIM.ref:
+            raise OverflowError("date value out of range")
+        return moment
+
+    world.records._notified = notified
+    for claim in (CLAIM, other):
+        world.outbox.touch(claim.ref)
+    world.records.take_receipts()
+    await world.write()
+    (written,) = (one for one in world.api.of_kind("VolumeHealth") if one["metadata"]["name"] == "other")
+    assert written["status"]["findings"][0]["lastNotifiedAt"] == rfc3339(moment)
 
 
 async def test_what_was_found_of_a_claim_that_went_before_it_had_a_record_is_forgotten(world: World) -> None:
