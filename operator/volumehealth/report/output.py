@@ -89,7 +89,7 @@ class Lane:
     def put(self, result: CheckResult) -> None:
         """Have a result told. Does not wait."""
         for job in self._jobs:
-            if job.result.policy.uid == result.policy.uid and not job.turns:
+            if job.result.policy.uid == result.policy.uid and not (job.turns or job.dropped):
                 job.result = result
                 return
         self._jobs.append(_Job(result))

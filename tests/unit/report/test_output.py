@@ -90,6 +90,18 @@ async def test_of_one_policys_results_the_newest_is_told_and_none_with_a_turn_is
     assert [result.judgement.counts.healthy for result in output.told if result.judgement] == [0, 3]
 
 
+async def test_a_policy_that_is_back_is_told_of_though_what_waited_was_dropped() -> None:
+    """The view may lose a policy for a moment; it comes back with the same uid."""
+    output = Broken()
+    lane = Lane(output.publish, name="x", on_error=lambda _: None)
+    lane.put(make_result())
+    lane.drop(make_result().policy.uid)
+    with_turn = make_result([(CLAIM, make_health(CLAIM))], turns=[cleared(CLAIM, make_finding())])
+    lane.put(with_turn)
+    await told(lane)
+    assert output.told == [with_turn]
+
+
 async def test_of_a_policy_that_is_gone_nothing_more_is_told() -> None:
     output = Broken()
     lane = Lane(output.publish, name="x", on_error=lambda _: None)
