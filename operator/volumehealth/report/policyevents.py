@@ -22,6 +22,7 @@ from volumehealth.report.output import Output
 from volumehealth.report.phrases import headline, monitored, named, where
 from volumehealth.report.priorities import Priority
 from volumehealth.report.problems import group_of
+from volumehealth.report.storagestate import STORAGE_NODES
 from volumehealth.report.text import clean, fit
 
 _SEPARATE = 3
@@ -190,7 +191,8 @@ class PolicyEventWriter:
         new = {group_of(one.backend.driver, one.finding) for one in result.storage if one.new}
         for problem in problems:
             told = known.storage.get(problem.group, frozenset())
-            if problem.group in new and not problem.nodes <= told:
+            # A process that goes on from the status knows no more nodes than that names: those that come to so many are no news.
+            if problem.group in new and not problem.nodes <= told and len(told) < STORAGE_NODES:
                 identity = "|".join((*problem.group, ""))
                 words = _storage(result, problem)
                 self._write(result.policy, EventReason.STORAGE_UNHEALTHY, identity, words, _AT_ONCE)

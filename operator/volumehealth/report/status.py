@@ -14,6 +14,7 @@ from volumehealth.model.clock import moment_of, rfc3339
 from volumehealth.model.runbooks import PAGE, runbook
 from volumehealth.report.conditions import conditions
 from volumehealth.report.phrases import drivers_to_look_at
+from volumehealth.report.storagestate import STORAGE_NODES
 from volumehealth.report.summary import INVALID, LINES, STALE, banners, summarize
 from volumehealth.report.text import clean, fit
 
@@ -21,7 +22,6 @@ _MOST = 10
 """Problems, drivers and policies that are listed; what is left out is counted."""
 _NAMES = 5
 _TEXT = 300
-_STORAGE_NODES = 50
 _NAME = 256
 _SUSPENDED = "SUSPENDED"
 _OF_THE_MOMENT = (_SUSPENDED, "NOT YET", INVALID, STALE)
@@ -139,7 +139,7 @@ def _problem(problem: Problem, runbooks: str) -> dict[str, Any]:
         **{name: fit(clean(value), _NAME) for name, value in problem.group._asdict().items() if value},
         "claims": problem.claims,
         **({"example": str(problem.examples[0])} if problem.examples else {}),
-        **({"nodes": sorted(problem.nodes)[:_STORAGE_NODES]} if problem.storage else {}),
+        **({"nodes": sorted(problem.nodes)[:STORAGE_NODES]} if problem.storage else {}),
         **({"workloads": users} if (users := list(dict.fromkeys(filter(None, problem.users)))) else {}),
         "since": rfc3339(problem.since),
         "runbook": runbook(problem.group.reason, runbooks),

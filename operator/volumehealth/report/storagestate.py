@@ -22,7 +22,8 @@ from volumehealth.model.ids import ClaimRef
 from volumehealth.report.text import fit
 
 _STATUSES = (STORAGE_UNREACHABLE, STORAGE_DEGRADED)
-_MOST = 50
+STORAGE_NODES = 50
+"""Nodes that a status names of one problem with storage, at most."""
 _TEXT = 256
 
 
@@ -47,9 +48,16 @@ def read_storage(
                 stale=True,
                 observers=(),  # the status does not say who said it
             )
-            health = ClaimHealth(uid=node, findings=(finding,), verdict=Verdict.UNHEALTHY)
-            found[Backend(driver, node)] = (health, _example(problem.get("example")))
+            known, example = found.get(Backend(driver, node), (None, ()))
+            others = known.findings if known is not None else ()
+            health = ClaimHealth(uid=node, findings=_with(finding, others), verdict=Verdict.UNHEALTHY)
+            found[Backend(driver, node)] = (health, example or _example(problem.get("example")))
     return found
+
+
+def _with(finding: Finding, others: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Add a finding to others of the same backend; one that is there twice counts once."""
+    return others if any(one.identity == finding.identity for one in others) else (*others, finding)
 
 
 def _mappings(items: object) -> Iterator[Mapping[str, Any]]:
@@ -60,7 +68,7 @@ def _mappings(items: object) -> Iterator[Mapping[str, Any]]:
 
 def _texts(items: object) -> list[str]:
     texts = [item for item in items if isinstance(item, str)] if isinstance(items, list) else []
-    return texts[:_MOST]
+    return texts[:STORAGE_NODES]
 
 
 def _example(text: object) -> tuple[ClaimRef, ...]:

@@ -27,6 +27,7 @@ from volumehealth.kube.writes import WriteQueue
 from volumehealth.model.clock import date_and_time, rfc3339
 from volumehealth.model.cluster import Claim, Namespace, SilenceAsked
 from volumehealth.model.health import (
+    STORAGE_DEGRADED,
     STORAGE_UNREACHABLE,
     ClaimHealth,
     ControllerConnection,
@@ -38,6 +39,8 @@ from volumehealth.policy.silence import Silences
 from volumehealth.report.eventobjects import EventSink
 from volumehealth.report.policyevents import PolicyEventWriter
 from volumehealth.report.problems import find_problems
+from volumehealth.report.status import render_status
+from volumehealth.report.storagestate import read_storage
 
 pytestmark = pytest.mark.looptime
 
@@ -250,6 +253,46 @@ async def test_the_storage_of_one_driver_is_no_news_because_that_of_another_has_
     await world.check(make_result(storage=(old, new)))
     (message,) = world.messages("StorageUnhealthy")
     assert message.startswith("new.example.com on worker-1: ")
+
+
+async def test_storage_that_many_nodes_see_is_told_once_however_often_the_operator_restarts(
+    world: World,
+) -> None:
+    """Faults E15: a status names fifty nodes; the others were new to each process."""
+    finding = make_finding(
+        source=Source.NODE, node="worker-1", status=STORAGE_UNREACHABLE, reason="StorageUnreachable"
+    )
+    nodes = [f"worker-{number:03}" for number in range(140)]
+
+    def seen(known: int, new: int) -> CheckResult:
+        problems = (
+            StorageProblem(Backend(DRIVER, node), replace(finding, node=node), (), new=place >= known)
+            for place, node in enumerate(nodes[: known + new])
+        )
+        return make_result(storage=tuple(problems))
+
+    await world.check(seen(0, 140))
+    for _ in range(3):
+        world.restart()
+        status = render_status(seen(140, 0), find_problems(seen(140, 0), pods_of), None)
+        resumed = len(read_storage(status, now=world.clock.now()))
+        await world.check(seen(resumed, 0))
+        world.clock.advance(minutes=2)
+        await world.check(seen(resumed, 140 - resumed))
+    assert [event["count"] for event in world.api.events("StorageUnhealthy")] == [1]
+
+
+def test_a_node_that_says_two_things_of_storage_is_gone_on_from_with_both() -> None:
+    finding = make_finding(
+        source=Source.NODE, node="worker-1", status=STORAGE_UNREACHABLE, reason="StorageUnreachable"
+    )
+    found = [finding, replace(finding, status=STORAGE_DEGRADED, reason="PathLost")]
+    result = make_result(
+        storage=tuple(StorageProblem(Backend(DRIVER, "worker-1"), one, (), new=False) for one in found)
+    )
+    status = render_status(result, find_problems(result, pods_of), None)
+    ((health, _),) = read_storage(status, now=START).values()
+    assert {one.identity for one in health.findings} == {one.identity for one in found}
 
 
 def silent(claim: Claim = CLAIMS[0]) -> CheckResult:
