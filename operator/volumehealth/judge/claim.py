@@ -436,7 +436,7 @@ def _follow_findings(
             kept.append(replace(finding, stale=False, clear_since=None, clear=NOTHING_ANSWERED))
         else:
             clear = _go_on(finding.clear, over.stamp, tick)
-            since = finding.clear_since or min(over.stamp, tick.wall)
+            since = finding.clear_since or min(over.since, tick.wall)
             following = replace(finding, stale=bool(over.ended), clear_since=since, clear=clear)
             if not clear.reaches(over.delay):
                 kept.append(following)
@@ -499,12 +499,15 @@ class _Over(NamedTuple):
     """A statement that each of its origins has nothing to do with any more.
 
     Attributes:
-        stamp: when that was said last.
+        stamp: when that was said last by the one who was asked longest ago: what another goes on saying meanwhile is no
+            second word of that one.
+        since: when the last of them was first known to be over it.
         ended: why an origin cannot speak any more; empty if each of them is clean.
         delay: how long it must be so.
     """
 
     stamp: datetime
+    since: datetime
     ended: str
     delay: timedelta
 
@@ -528,7 +531,7 @@ def _over(
             return None
         stamps.append(heard.stamp)
         delay = healthy_after
-    return _Over(max(stamps), whys[0] if whys else "", delay)
+    return _Over(min(stamps), max(stamps), whys[0] if whys else "", delay)
 
 
 def _said_again(finding: Finding, statement: Statement, observers: tuple[Observer, ...]) -> Finding:

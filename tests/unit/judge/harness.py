@@ -92,11 +92,30 @@ class Court:
         ago: float = 0,
     ) -> Judgement:
         """Judge what is said `after` so many more minutes, and was answered so many minutes `ago`."""
+        return self.hears_each(
+            *((answer, ago) for answer in answers),
+            after=after,
+            uid=uid,
+            stale_reason=stale_reason,
+            by_node=by_node,
+            origins=origins,
+        )
+
+    def hears_each(
+        self,
+        *answers: tuple[Answer, float],
+        after: float = 0,
+        uid: str = "uid-1",
+        stale_reason: str = "",
+        by_node: bool = False,
+        origins: Origins | None = None,
+    ) -> Judgement:
+        """Judge what is said `after` so many more minutes; each was answered so many minutes ago as stands beside it."""
         self.now += MINUTE * after
         self.monotonic += 60.0 * after
         judgement = judge_claim(
             self.health,
-            [replace(answer, at=self.now - MINUTE * ago) for answer in answers],
+            [replace(answer, at=self.now - MINUTE * ago) for answer, ago in answers],
             ref=ORDERS,
             uid=uid,
             driver=self.driver,

@@ -18,7 +18,7 @@ from unit.judge.harness import (
 from volumehealth.judge.claim import judge_claim, not_after, resumed
 from volumehealth.model.health import Answer, ClaimHealth, Condition, Source, TransitionKind, Verdict
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.origin import Origin
+from volumehealth.model.origin import Observer, Origin
 from volumehealth.model.policy import Rule, RuleMatch
 from volumehealth.sources.origins import unused
 
@@ -226,6 +226,20 @@ class TestAnsweredTime:
         assert court.runs_out() == [240.0 + 300.0]
         court.hears(silent(), after=1)
         assert court.runs_out() == [], "its clock stands"
+
+    def test_one_healthy_answer_is_no_recovery_while_another_who_said_the_same_answers_on(self) -> None:
+        """A driver that is asked every ten minutes, and the kubelet, whose object is looked at in every check."""
+        court = Court()
+        by_kubelet = adverse(LOST, source=Source.NODE, node="n1", observer=Observer.API)
+        for _ in range(4):
+            court.hears(adverse(LOST, source=Source.NODE, node="n1"), by_kubelet, after=1)
+        assert court.notified == [(FOUND, "VolumeNotFound", 1)]
+        driver, kubelet = healthy(Source.NODE, "n1"), healthy(Source.NODE, "n1", observer=Observer.API)
+        for minute in range(10):
+            court.hears_each((driver, minute), (kubelet, 0), after=1)
+        assert court.notified == [(FOUND, "VolumeNotFound", 1)]
+        court.hears_each((driver, 0), (kubelet, 0), after=1)
+        assert court.notified[1:] == [(RECOVERED, "VolumeNotFound", 1)]
 
     def test_two_healthy_answers_with_a_restart_between_are_no_recovery(self) -> None:
         court = Court()
