@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from volumehealth.cluster.objects import RawDriver
+from volumehealth.cluster.tables import LeaseLiveness
 from volumehealth.judge.result import CheckResult
 from volumehealth.kube.writes import Write, WriteQueue
 from volumehealth.model.clock import Clock, parse_rfc3339, rfc3339
@@ -19,7 +20,7 @@ from volumehealth.model.health import DriverState, SourceState
 from volumehealth.model.ids import NO_CSI_DRIVERS, ClaimRef, object_name
 from volumehealth.model.known_drivers import known_driver
 from volumehealth.model.policy import Policy
-from volumehealth.model.report import Plane, VolumeHealthReport
+from volumehealth.model.report import Plane, VolumeHealthReport, agent_lease_name
 from volumehealth.model.vocabulary import API_VERSION, COMPONENT, DRIVER_KIND, DRIVERS
 from volumehealth.report.merge import difference
 from volumehealth.report.outbox import StoredRecord
@@ -60,6 +61,13 @@ class DriversView(Protocol):
     @property
     def drivers(self) -> Mapping[str, RawDriver]:
         """VolumeHealthDrivers by name."""
+
+    @property
+    def leases(self) -> Mapping[str, LeaseLiveness]:
+        """How long agents are alive, by the Lease's name."""
+
+    def follows(self, resource: str) -> bool:
+        """Tell whether a resource is followed and ours to read."""
 
     @property
     def left_out(self) -> Mapping[ClaimRef, LeftOut]:
@@ -255,7 +263,11 @@ class DriverWriter:
 
     def _nodes(self) -> "_Nodes":
         """Count the nodes of all drivers, once for all that are looked at together."""
-        reports = (report for report in self._view.reports.values() if report.plane is Plane.NODE)
+        reports = (
+            report
+            for report in self._view.reports.values()
+            if report.plane is Plane.NODE and self._reports_still(report)
+        )
         return _Nodes(
             Counter(
                 name for node in self._view.csinodes.values() for name in set(map(object_name, node.drivers))
@@ -264,6 +276,13 @@ class DriverWriter:
                 name for report in reports for name in {object_name(driver.name) for driver in report.drivers}
             ),
         )
+
+    def _reports_still(self, report: VolumeHealthReport) -> bool:
+        """Tell whether the agent that wrote a report is there; what it wrote stays as long as its Node."""
+        if not self._view.follows("leases"):
+            return True
+        lease = self._view.leases.get(agent_lease_name(report.name))
+        return lease is not None and self._clock.monotonic() - lease.until < NUMBERS_EVERY
 
 
 def _applied(name: str, status: Mapping[str, Any]) -> Write:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from support.fakeapi import FakeApi
 from support.health import DRIVER, START, SteppedClock, make_claim, make_driver, make_policy, make_result
 from unit.report.test_status import unknown_fields
 from volumehealth.cluster.objects import RawDriver
+from volumehealth.cluster.tables import LeaseLiveness
 from volumehealth.judge.result import CheckResult
 from volumehealth.kube.writes import WriteQueue
 from volumehealth.model.cluster import Claim, LeftOut, NodeDrivers
 from volumehealth.model.health import ControllerConnection, HealthAPI, SourceState
 from volumehealth.model.ids import LOCAL_VOLUMES, ClaimRef
-from volumehealth.model.report import ReportedDriver, VolumeHealthReport
+from volumehealth.model.report import ReportedDriver, VolumeHealthReport, agent_lease_name
 from volumehealth.report.drivers import NUMBERS_EVERY, DriverWriter
 
 PATH = f"/apis/volumehealth.dev/v1alpha1/volumehealthdrivers/{DRIVER}"
@@ -33,6 +35,16 @@ class View:
     reports: dict[str, VolumeHealthReport] = field(default_factory=dict)
     drivers: dict[str, RawDriver] = field(default_factory=dict)
     left_out: dict[ClaimRef, LeftOut] = field(default_factory=dict)
+    leases: dict[str, LeaseLiveness] = field(default_factory=dict)
+    follows_leases: bool = True
+
+    def follows(self, resource: str) -> bool:
+        return resource != "leases" or self.follows_leases
+
+    def report(self, node: str, driver: ReportedDriver) -> None:
+        """Let the agent of a node report about a driver; it goes on living."""
+        self.reports[node] = VolumeHealthReport(node, node=node, drivers=(driver,))
+        self.leases[agent_lease_name(node)] = LeaseLiveness("", inf)
 
 
 @dataclass
@@ -176,11 +188,31 @@ async def test_nodes_that_report_are_counted_beside_those_where_it_is_registered
     nodes = ("n1", "n2", "n3")
     world.view.csinodes = {node: NodeDrivers(node, frozenset([DRIVER])) for node in nodes}
     reported = ReportedDriver(DRIVER, SourceState.ANSWERING, START)
-    world.view.reports = {
-        node: VolumeHealthReport(node, node=node, drivers=(reported,)) for node in nodes[:2]
-    }
+    for node in nodes[:2]:
+        world.view.report(node, reported)
     await world.check(seen())
     assert world.status["plugins"]["nodes"] == "2/3"
+
+
+@pytest.mark.parametrize("readable", [True, False])
+@pytest.mark.parametrize("gone", [True, False])
+async def test_a_node_whose_agent_died_or_was_removed_is_not_said_to_report(
+    world: World, gone: bool, readable: bool
+) -> None:
+    """What it reported stays there as long as its Node; a Lease that may not be read says nothing."""
+    reported = ReportedDriver(DRIVER, SourceState.ANSWERING, START)
+    for node in ("n1", "n2"):
+        world.view.report(node, reported)
+    world.view.follows_leases = readable
+    lease = agent_lease_name("n2")
+    world.view.leases[lease] = LeaseLiveness("", world.clock.monotonic() + 40)
+    await world.check(seen())
+    assert world.status["plugins"]["nodes"] == "2/2"
+    if gone:
+        del world.view.leases[lease]
+    world.clock.advance(minutes=11)
+    await world.check(seen())
+    assert world.status["plugins"]["nodes"] == ("1/1" if readable else "2/2")
 
 
 MUTE = "mute.example.com"
@@ -198,9 +230,12 @@ async def test_a_driver_without_a_health_api_asks_for_the_node_agent_and_then_fo
     assert "install the node agent" in world.api.objects[path]["status"]["hint"]
     world.view.csinodes["n1"] = NodeDrivers("n1", frozenset([MUTE]))
     reported = ReportedDriver(MUTE, SourceState.UNSUPPORTED, START)
-    world.view.reports["n1"] = VolumeHealthReport("n1", node="n1", drivers=(reported,))
+    world.view.report("n1", reported)
     await world.check(result)
     assert world.api.objects[path]["status"]["hint"] == "its nodes see mounts"
+    world.view.leases.clear()  # the agents were uninstalled
+    await world.check(result)
+    assert "install the node agent" in world.api.objects[path]["status"]["hint"]
 
 
 async def test_a_known_driver_is_given_its_own_next_step(world: World) -> None:
