@@ -85,6 +85,8 @@ class CredentialSource:
 
     async def _access(self) -> Access:
         access = await self._found()
+        if not (access.authorization.isascii() and access.authorization.isprintable()):
+            raise NoCredentials("the token holds characters that no header can have")
         for url in (access.server, access.proxy):
             _check_url(url)
         if urlsplit(access.server).scheme not in ("http", "https"):

@@ -46,7 +46,7 @@ def read_in_cluster(environ: Mapping[str, str], directory: Path | None = None) -
 
 def _token(file: Path) -> str:
     try:
-        token = file.read_text().strip()
+        token = file.read_text(encoding="utf-8", errors="replace").strip()
     except FileNotFoundError:
         raise NoCredentials(f"there is no {file}: this Pod has no ServiceAccount token mounted") from None
     if not token:

@@ -7,6 +7,7 @@ Loaded only where a kubeconfig is: on a person's machine and in tests. What the 
 from collections.abc import Mapping
 from typing import Any, Self
 
+import aiohttp
 import yaml
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import ConfigException
@@ -15,8 +16,20 @@ from kubernetes.aio.config.kube_config import KubeConfigLoader, KubeConfigMerger
 from volumehealth.kube.access import Access, NoCredentials
 from volumehealth.kube.proxies import proxy_for
 
-_UNREADABLE = (ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, KeyError, AttributeError)
-"""What the library lets through when a kubeconfig is not what it expects."""
+_UNREADABLE = (
+    ConfigException,
+    yaml.YAMLError,
+    aiohttp.ClientError,
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    RecursionError,
+)
+"""What the library lets through when a kubeconfig, an exec plugin's answer or OIDC's is not what it expects."""
+_LONGEST = 1000
+"""Characters of its own words that are told: an exec plugin's standard error may have no end."""
 
 
 class Kubeconfig:
@@ -95,7 +108,7 @@ class Kubeconfig:
 
 
 def _explained(error: BaseException) -> NoCredentials:
-    text = " ".join(str(error).split())
+    text = " ".join(str(error)[:_LONGEST].split())
     if isinstance(error, (ConfigException, OSError, ValueError)) and text:
         return NoCredentials(text)
     return NoCredentials(f"the kubeconfig cannot be read ({type(error).__name__}: {text})")

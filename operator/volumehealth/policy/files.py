@@ -10,6 +10,7 @@ from volumehealth.model.policy import FieldError, Policy, PolicySpec
 from volumehealth.model.vocabulary import API_VERSION, GROUP, POLICY_KIND
 from volumehealth.policy.decode import unknown_fields
 from volumehealth.policy.parse import parse_policy
+from volumehealth.policy.yamltext import Values
 
 
 def policy_from_file(path: Path) -> Policy:
@@ -21,7 +22,8 @@ def policy_from_file(path: Path) -> Policy:
             selector that is misspelt would select everything. The path of a fault of the file is the file's name.
     """
     try:
-        documents = [one for one in yaml.safe_load_all(path.read_text(encoding="utf-8")) if one is not None]
+        text = path.read_text(encoding="utf-8")
+        documents = [one for one in yaml.load_all(text, Loader=Values) if one is not None]  # noqa: S506 - it is a SafeLoader
     except OSError as error:
         raise _file_fault(path, f"cannot be read: {error.strerror}") from error
     except (

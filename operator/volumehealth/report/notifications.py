@@ -401,10 +401,12 @@ class HttpSession:
 def _read(path: Path) -> Target | None:
     import yaml  # only where somebody is notified
 
+    from volumehealth.policy.yamltext import Texts
+
     try:
         # Every value is the text that is written: a header `0123` or `yes` is no number and no truth.
         text = path.read_text(encoding="utf-8")
-        content = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - it makes texts, lists and maps only
+        content = yaml.load(text, Loader=Texts)  # noqa: S506 - it makes texts, lists and maps only
         target = msgspec.convert(content, Target)
     except (OSError, ValueError, RecursionError, yaml.YAMLError, msgspec.MsgspecError) as error:
         # Never the error's own text: a parser quotes what it could not read.

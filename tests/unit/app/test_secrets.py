@@ -1,5 +1,6 @@
 """Secrets for drivers come from mounted files, never from the API."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -23,6 +24,12 @@ def test_a_secret_is_sent_as_it_is_written(tmp_path: Path, value: str) -> None:
     assert SecretFiles(str(tmp_path))("csi.example.com") == {"password": value.removeprefix("!!int ")}
 
 
+def test_a_character_that_json_writes_as_two_escapes_is_one(tmp_path: Path) -> None:
+    (tmp_path / "csi.example.com").write_text(json.dumps({"password": "p\U0001f600"}))
+
+    assert SecretFiles(str(tmp_path))("csi.example.com") == {"password": "p\U0001f600"}
+
+
 def test_a_driver_without_a_file_gets_none(tmp_path: Path) -> None:
     assert SecretFiles(str(tmp_path))("csi.example.com") == {}
     assert SecretFiles("")("csi.example.com") == {}
@@ -42,7 +49,7 @@ def test_a_replaced_file_is_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["- a list", "{", "just words", "user: [admin]", pytest.param("[" * 5000, id="deep")]
+    "content", ["- a list", "{", "just words", "user: [admin]", pytest.param("[" * 5000, id="deep"), r'{"user": "\ud800"}']
 )
 def test_what_cannot_be_read_is_never_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str

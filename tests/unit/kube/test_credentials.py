@@ -119,6 +119,52 @@ async def test_an_exec_plugin_that_fails_is_an_error_not_an_anonymous_request(
         await load(str(path))
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param("[" * 100_000, id="deep"),
+        '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":[]}',
+        '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"a\\nb:\\u00e9"}}',
+        "null",
+    ],
+)
+async def test_whatever_an_exec_plugin_answers_is_told_in_one_line(tmp_path: Path, answer: str) -> None:
+    (tmp_path / "answer").write_text(answer)
+    command = {"command": "/bin/cat", "args": [str(tmp_path / "answer")]}
+    user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", **command}}
+    with pytest.raises(errors.ApiError) as caught:
+        await load(str(written(tmp_path / "a", config("a", user=user))))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the library's own
+async def test_an_oidc_provider_that_cannot_be_reached_is_told_in_one_line(tmp_path: Path) -> None:
+    user = {
+        "auth-provider": {
+            "name": "oidc",
+            "config": {
+                "idp-issuer-url": "http://127.0.0.1:1",
+                "client-id": "c",
+                "client-secret": "s",
+                "refresh-token": "r",
+            },
+        }
+    }
+    with pytest.raises(errors.ApiError) as caught:
+        await load(str(written(tmp_path / "a", config("a", user=user))))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("token", [b"\xff\xfe\x00", b"one\ntwo", "tök".encode()])
+async def test_a_pods_token_that_can_be_no_header_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: bytes
+) -> None:
+    (tmp_path / "token").write_bytes(token)
+    monkeypatch.setattr(incluster, "SERVICE_ACCOUNT", tmp_path)
+    with pytest.raises(errors.ApiError, match="characters that no header can have"):
+        await load(KUBERNETES_SERVICE_HOST="10.0.0.1", KUBERNETES_SERVICE_PORT="443")
+
+
 async def test_user_and_password(tmp_path: Path) -> None:
     path = written(tmp_path / "a", config("a", user={"username": "u", "password": "p"}))
     assert (await load(str(path))).authorization == "Basic dTpw"
@@ -130,6 +176,7 @@ async def test_user_and_password(tmp_path: Path) -> None:
         ("", "the kubeconfig cannot be read"),
         ("- a\n- b\n", "the kubeconfig cannot be read"),
         ("a: [", "the kubeconfig cannot be read"),
+        pytest.param("[" * 2000, "the kubeconfig cannot be read", id="deep"),
         (yaml.safe_dump({"clusters": []}), "no credentials for the API server"),
         (yaml.safe_dump(config("a") | {"current-context": "b"}), "object with name b"),
     ],

@@ -166,6 +166,10 @@ BAD_FILES = {
         GOOD.replace("interval: 10s", "checks: {nodes: {enabled: false}}"),
         "spec.checks.nodes: there is no such field; did you mean node?",
     ),
+    "half a character, of which no pattern can be made": (
+        GOOD.replace("interval: 10s", r'rules: [{match: {message: "\ud800"}, ignore: true}]'),
+        "half a surrogate pair is no character",
+    ),
     "a rule that is misspelt": (
         GOOD.replace("interval: 10s", "rules: [{match: {driver: a, plane: Node}, ignore: true}]"),
         "spec.rules[0].match.plane: there is no such field; known are driver, message, reason, source, status",
@@ -189,6 +193,14 @@ def test_a_file_that_is_no_policy(sentence: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidSpec, match=r".") as caught:
         policy_from_file(file)
     assert says in str(caught.value)
+
+
+def test_a_character_that_json_writes_as_two_escapes_is_one(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(
+        GOOD.replace("interval: 10s", r'rules: [{match: {message: "\ud83d\ude00"}, ignore: true}]')
+    )
+    assert policy_from_file(file).spec.rules[0].match.message == "\U0001f600"
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

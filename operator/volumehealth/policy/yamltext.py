@@ -1,0 +1,33 @@
+"""YAML and JSON that people write into files. Imported where such a file is read: an agent without one must not pay for it.
+
+JSON writes a character beyond U+FFFF as two escapes (`\\ud83d\\ude00`). PyYAML makes two halves of them, which no encoding
+takes: whoever sends, matches or prints the text fails.
+"""
+
+from typing import Any
+
+import yaml
+
+
+class _Joined:
+    """Makes one character of two halves; a half by itself is a fault of the file."""
+
+    def construct_scalar(self, node: Any) -> Any:
+        text = super().construct_scalar(node)  # type: ignore[misc]  # of the loader that it is mixed into
+        if text.isascii():
+            return text
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            mark = node.start_mark
+            raise yaml.constructor.ConstructorError(
+                None, None, "half a surrogate pair is no character", mark
+            ) from None
+
+
+class Values(_Joined, yaml.SafeLoader):
+    """Reads numbers, dates and truths as such."""
+
+
+class Texts(_Joined, yaml.BaseLoader):
+    """Makes texts, lists and maps only: every value is the text that is written (`0123`, `yes`)."""
