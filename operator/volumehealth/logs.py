@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from volumehealth.model.masking import mask
+from volumehealth.model.text import visible
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
@@ -39,7 +40,9 @@ class TextFormatter(logging.Formatter):
         """Return one line, and the traceback below it if there is one."""
         tail = "".join(f" {key}={value}" for key, value in _fields(record).items())
         line = f"{_moment(record)} {record.levelname:<7} {record.name}: {record.getMessage()}{tail}"
-        return mask(f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line)
+        trace = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
+        # What others wrote begins no line of its own, and steers no terminal; the lines of a traceback are kept.
+        return "\n".join(visible(one) for one in (mask(line), *mask(trace).split("\n")[1:]))
 
 
 class JsonFormatter(logging.Formatter):
@@ -58,7 +61,8 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = mask(self.formatException(record.exc_info))
-        return json.dumps(entry, default=lambda value: mask(str(value)), ensure_ascii=False)
+        text = json.dumps(entry, default=lambda value: mask(str(value)), ensure_ascii=False)
+        return text if text.isprintable() else json.dumps(json.loads(text))  # escaped: it steers no terminal
 
 
 def configure_logs(*, log_format: str, level: str) -> None:

@@ -44,6 +44,26 @@ def test_json_is_one_object_with_the_fields_beside_the_message() -> None:
 
 
 @pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()])
+def test_what_others_write_begins_no_line_and_steers_no_terminal(formatter: logging.Formatter) -> None:
+    forged = "no\n2026-11-30T00:00:00Z ERROR root: disk lost\r\x1b[2J\x9b\u202e\u2028"
+
+    assert formatter.format(record(forged, error=forged, why=ValueError(forged))).isprintable()
+
+
+def test_a_traceback_keeps_its_lines_and_steers_no_terminal() -> None:
+    try:
+        raise ValueError("a\x1b[2J")
+    except ValueError:
+        made = record("turn failed")
+        made.exc_info = sys.exc_info()
+
+    lines = TextFormatter().format(made).split("\n")
+
+    assert lines[1] == "Traceback (most recent call last):"
+    assert all(map(str.isprintable, lines))
+
+
+@pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()])
 def test_a_traceback_is_kept(formatter: logging.Formatter) -> None:
     try:
         raise ValueError("nobody expected this")
