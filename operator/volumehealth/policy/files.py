@@ -23,7 +23,7 @@ def policy_from_file(path: Path) -> Policy:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        documents = [one for one in yaml.load_all(text, Loader=Values) if one is not None]  # noqa: S506 - it is a SafeLoader
+        documents = [one for one in yaml.load_all(text, Loader=Values) if one is not None]
     except OSError as error:
         raise _file_fault(path, f"cannot be read: {error.strerror}") from error
     except (

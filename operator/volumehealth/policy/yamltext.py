@@ -1,6 +1,6 @@
-"""YAML and JSON that people write into files. Imported where such a file is read: an agent without one must not pay for it.
+r"""YAML and JSON that people write into files. Imported where such a file is read: an agent without one must not pay for it.
 
-JSON writes a character beyond U+FFFF as two escapes (`\\ud83d\\ude00`). PyYAML makes two halves of them, which no encoding
+JSON writes a character beyond U+FFFF as two escapes (`\ud83d\ude00`). PyYAML makes two halves of them, which no encoding
 takes: whoever sends, matches or prints the text fails.
 """
 

@@ -49,7 +49,15 @@ def test_a_replaced_file_is_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["- a list", "{", "just words", "user: [admin]", pytest.param("[" * 5000, id="deep"), r'{"user": "\ud800"}']
+    "content",
+    [
+        "- a list",
+        "{",
+        "just words",
+        "user: [admin]",
+        pytest.param("[" * 5000, id="deep"),
+        r'{"user": "\ud800"}',
+    ],
 )
 def test_what_cannot_be_read_is_never_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str
