@@ -21,7 +21,7 @@ class _Joined:
         except UnicodeDecodeError:
             mark = node.start_mark
             raise yaml.constructor.ConstructorError(
-                None, None, "half a surrogate pair is no character", mark
+                None, None, "it holds half of a surrogate pair, which stands for nothing", mark
             ) from None
 
 

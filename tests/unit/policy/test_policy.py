@@ -168,7 +168,7 @@ BAD_FILES = {
     ),
     "half a character, of which no pattern can be made": (
         GOOD.replace("interval: 10s", r'rules: [{match: {message: "\ud800"}, ignore: true}]'),
-        "half a surrogate pair is no character",
+        "it holds half of a surrogate pair, which stands for nothing",
     ),
     "a rule that is misspelt": (
         GOOD.replace("interval: 10s", "rules: [{match: {driver: a, plane: Node}, ignore: true}]"),
