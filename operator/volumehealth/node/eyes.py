@@ -389,13 +389,14 @@ class Eyes:
         return max(found, default=None)
 
     def _recognise(self, stack: Stack) -> None:
-        """Forget what the log said of device mapper devices, and of paths, that are others by now, or paths no more.
+        """Forget what the log said of devices, and of paths, that are others by now, or paths no more.
 
         Numbers are given again; and a path that is added anew is used without any line that says so.
         """
         for block in stack.blocks:
             if self._is_another(block.number, block):
                 self.book.forget(About.NUMBER, block.number, until=self._counted_lines)
+                self.book.forget(About.DISK, block.name, until=self._counted_lines)
             if not block.multipath:
                 continue
             paths = [one for name in block.below if (one := stack.block(name)) is not None]

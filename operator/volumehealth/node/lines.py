@@ -385,6 +385,15 @@ _PATTERNS: tuple[tuple[re.Pattern[str], _Reader], ...] = tuple(
             r"device-mapper: multipath: (?:(?P<dev>\d+:\d+): )?Reinstating path (?P<path>\d+:\d+)\.",
             _path(Says.PATH_BACK),
         ),
+        # an array of LVM is called mdX and shows nothing in sysfs; which one takes a member back no line says
+        (
+            r"md/raid\d*:mdX: Disk failure on (?P<dev>dm-\d+), disabling device",
+            _device(Says.REPLICA_LOST, About.DISK),
+        ),
+        (
+            r"device-mapper: raid: Faulty \w+ device #\d+ has readable super block",
+            lambda _found: Sign(Says.REPLICA_BACK, About.DISK, ""),
+        ),
         (
             (
                 r"device-mapper: thin: (?P<dev>\d+:\d+): switching pool to "

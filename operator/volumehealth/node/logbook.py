@@ -207,6 +207,10 @@ class Logbook:
             page.end(sign)
             if nameless := self._pages.get((sign.about, "")):  # old kernels do not name the multipath device
                 nameless.end(sign)
+            if not sign.name:  # which device it is about is not known
+                for (about, _), other in self._pages.items():
+                    if about is sign.about:
+                        other.end(sign)
             return
         if sign.says is Says.IO_ERROR and sign.about is About.DISK:
             self.errors[sign.name] = self.errors.get(sign.name, 0) + 1

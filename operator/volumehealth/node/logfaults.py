@@ -136,7 +136,10 @@ def quoted_signs(message: str) -> Iterator[Sign]:
         for found in re.finditer(": ", part):
             sign = sign_of(part[found.end() :])
             if sign is not None:
-                if sign.about in (About.NUMBER, About.RESOURCE, About.SERVER):
+                if (
+                    sign.about in (About.NUMBER, About.RESOURCE, About.SERVER)
+                    or sign.says is Says.REPLICA_LOST
+                ):
                     yield sign
                 break
 
@@ -244,6 +247,13 @@ def _of_devices(book: Logbook, stack: Stack, below: Below, now: float) -> Iterat
             yield from _of_disk(entry, block, below, now)
         for entry in book.about(About.NUMBER, block.number):
             yield from _of_pool(entry, below)
+        for leg in stack.legs(block):
+            for entry in book.about(About.DISK, leg):
+                if entry.sign.says is Says.REPLICA_LOST:
+                    message = (
+                        f"an array below the device {stack.top.name} gave a member up: {entry.sign.text}"
+                    )
+                    yield Fault(Look.KERNEL_LOG, DEGRADED, Reason.REPLICA_LOST, message, below.boot)
         for part in block.parts:
             for entry in book.about(About.CONTROLLER, part.name, after=below.after):
                 if (

@@ -526,6 +526,37 @@ def test_a_mirror_of_lvm_works_on_with_one_of_its_disks(kind: str, one: str) -> 
     assert said(node.look_for(90)["data"]) == ["Inaccessible/DeviceOffline"]
 
 
+def test_a_member_that_an_array_of_lvm_gave_up_is_lost_until_it_is_revived_or_replaced() -> None:
+    """Its disk may take I/O again; sysfs shows nothing of it, as it does of arrays of md."""
+    node = lvm_mirror_node()
+    other = "md/raid1:md0: Disk failure on dm-2, disabling device."
+    lost = "md/raid1:mdX: Disk failure on dm-2, disabling device."
+    node.look(2)
+    node.print(other, level=2)
+    assert said(node.look(2)["data"]) == []
+    node.print(lost, level=2)
+    assert said(node.look_for(3600)["data"]) == ["Degraded/ReplicaLost"]
+    node.restart(remembered(node.look(), node.uses, node.now))
+    node.log[:] = ["<6>[ 9000.000000] the ring has wrapped"]
+    assert said(node.look_for(3600)["data"]) == ["Degraded/ReplicaLost"]
+    revived = (
+        "device-mapper: raid: Faulty raid1 device #1 has readable super block.  Attempting to revive it."
+    )
+    node.print(revived, level=6)
+    assert said(node.look(2)["data"]) == []
+    node.print(lost, level=2)
+    assert said(node.look(2)["data"]) == ["Degraded/ReplicaLost"]
+    node.files.renumber(node.files.target("/sys/class/block/dm-2"), 9)
+    assert said(node.look(2)["data"]) == []
+
+
+def test_what_an_array_of_lvm_gave_up_accuses_no_volume_that_has_the_device_otherwise() -> None:
+    node = lvm_mirror_node(kind="raid0")
+    node.look(2)
+    node.print("md/raid1:mdX: Disk failure on dm-1, disabling device.", level=2)
+    assert said(node.look(2)["data"]) == []
+
+
 def test_an_error_of_one_disk_of_a_mirror_of_lvm_is_none_of_the_volume() -> None:
     node = lvm_mirror_node()
     node.look(2)

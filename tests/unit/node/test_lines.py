@@ -252,6 +252,16 @@ ACCUSING = {
         "253:4",
     ),
     "device-mapper: thin: 253:4: switching pool to write mode": (Says.POOL_BACK, About.NUMBER, "253:4"),
+    "md/raid10:mdX: Disk failure on dm-9, disabling device. Operation continuing on 3 devices.": (
+        Says.REPLICA_LOST,
+        About.DISK,
+        "dm-9",
+    ),
+    "device-mapper: raid: Faulty raid1 device #1 has readable super block.  Attempting to revive it.": (
+        Says.REPLICA_BACK,
+        About.DISK,
+        "",
+    ),
     # network block devices
     "rbd: rbd2: write at objno 0 0~4096 result -108": (Says.BACKEND_ERROR, About.DISK, "rbd2"),
     "rbd: rbd2: write result -108": (Says.BACKEND_ERROR, About.DISK, "rbd2"),
