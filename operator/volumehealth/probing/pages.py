@@ -64,11 +64,11 @@ class ListReader:
             page = await ask(self.page_size, token)
             # Decoding thousands of entries, sorting them, and what follows are steps of their own.
             await asyncio.sleep(0)
-            size = pages.add(page)
+            pages.add(page)
             await asyncio.sleep(0)
             token = page.next_token
             if not token:
-                return pages.doubt_about_end(size)
+                return pages.doubt_about_end(page)
             if token in tokens:
                 return "the driver sent the same page token twice"
             tokens.add(token)
@@ -84,26 +84,29 @@ class _Pages:
         self._legacy = legacy
         self._limit = limit
 
-    def add(self, page: VolumePage) -> int:
-        before = self.tally.named
+    def add(self, page: VolumePage) -> None:
         self.tally.add(page.entries)
         self.count += 1
-        return self.tally.named - before
 
-    def doubt_about_end(self, size: int) -> str:
-        """Say why the list may go on although there is no further token; empty if there is no doubt.
+    def doubt_about_end(self, page: VolumePage) -> str:
+        """Say why the list may go on after a page without a token; empty if there is no doubt.
 
         Some drivers cut a list and never send a token (facts D1, D2). One that has sent a token knows how.
         """
         if self.count > 1:
             return ""
+        size = len(page.entries)
         if self._limit and size >= self._limit:
             return f"the driver stopped at the limit of {self._limit} entries without a page token"
-        if self._legacy and size and size % _ROUND == 0 and self.tally.missing_any():
+        if size and size % _ROUND == 0 and self._names_all(page) and self.tally.missing_any():
             return (
                 f"the driver stopped at {size} entries without a page token, as one with a fixed limit does"
             )
         return ""
+
+    def _names_all(self, page: VolumePage) -> bool:
+        """Tell whether the list names healthy volumes too: who is missing in it may have been cut off."""
+        return self._legacy or any(not conditions for _, conditions in page.entries)
 
     def broken_off(self, error: CsiError) -> ListResult:
         """Return what was read before the error; raise it if that is nothing."""

@@ -4,6 +4,7 @@ import pytest
 
 from volumehealth.csi.types import VolumePage
 from volumehealth.errors import CsiError, DriverUnreachable, TokenRejected
+from volumehealth.model.health import Condition
 from volumehealth.probing.pages import ListReader
 from volumehealth.probing.results import ListResult
 from volumehealth.probing.spec import ProbeLimits
@@ -74,6 +75,16 @@ async def test_d2_a_round_number_of_entries_without_a_token_may_be_a_cap_if_some
     assert not (await Script(sheet("a", "b", "y", *hundred)).read()).whole
     assert (await Script(sheet("a", "b", "z", *hundred)).read()).whole
     assert (await Script(VolumePage(tuple((f"x{n}", None) for n in range(99)))).read()).whole
+
+
+async def test_d2_a_cap_counts_for_a_1_13_list_that_names_healthy_volumes_too() -> None:
+    """Who is cut off would be healthy; a list of bad volumes only may well be as long by chance."""
+    bad = (Condition("Degraded", "Slow", ""),)
+    others = tuple((f"x{number}", bad) for number in range(99))
+    cut = await Script(VolumePage((*others, ("y", ())))).read(legacy=False)
+    assert not cut.whole
+    assert "100 entries" in cut.why
+    assert (await Script(VolumePage((*others, ("y", bad)))).read(legacy=False)).whole
 
 
 async def test_d2_a_cap_below_our_own_limit_is_a_cap_as_well() -> None:
