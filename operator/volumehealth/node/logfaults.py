@@ -288,6 +288,12 @@ def _of_pool(entry: Entry, below: Below) -> Iterator[Fault]:
         yield Fault(Look.KERNEL_LOG, DEGRADED, Reason.FILESYSTEM_ERROR, message, below.boot)
 
 
+def _has_other_paths(block: Block) -> bool:
+    """Tell whether a device is reached by several paths, of which multipath, or NVMe's own, uses one that works."""
+    controllers = [part for part in block.parts if part.what == "NVMe controller"]
+    return block.multipath or (len(controllers) > 1 and any(part.good for part in controllers))
+
+
 def _io_error(entries: Iterable[Entry], below: Below) -> Iterator[Fault]:
     """Make one fault of all I/O errors: mild while only reads or only a path is hit."""
     failing = list(entries)
@@ -295,7 +301,7 @@ def _io_error(entries: Iterable[Entry], below: Below) -> Iterator[Fault]:
         failing = [entry for entry in failing if entry.sign.op == "WRITE"]
     paths = [entry for entry in failing if entry.sign.says is Says.PATH_ERROR]
     errors = [entry for entry in failing if entry.sign.says is Says.IO_ERROR]
-    if paths and any(block.multipath for stack in below.stacks for block in stack.blocks):
+    if paths and any(_has_other_paths(block) for stack in below.stacks for block in stack.blocks):
         message = f"a path to the device fails: {paths[0].sign.text}"
         yield Fault(Look.KERNEL_LOG, DEGRADED, Reason.PATH_DOWN, message)
     else:

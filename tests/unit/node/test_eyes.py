@@ -585,6 +585,26 @@ def nvme_node() -> Node:
     return node
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "nvme0c0n1: I/O Cmd(0x2) @ LBA 1, 32 blocks, I/O Error (sct 0x3 / sc 0x71)",
+        "recoverable transport error, dev nvme0c0n1, sector 99999 op 0x1:(WRITE) flags 0x0",
+    ],
+)
+def test_an_error_of_one_path_of_nvme_is_one_of_the_device_only_where_no_other_path_works(line: str) -> None:
+    node = nvme_node()
+    node.look(2)
+    node.print(line)
+    assert said(node.look()["data"]) == ["Degraded/PathDown"]
+    node.look_for(900)
+    assert said(node.look()["data"]) == []
+    for controller in ("nvme0", "nvme1"):
+        node.files.write(f"{node.files.target(f'/sys/class/nvme/{controller}')}/state", "connecting")
+    node.print(line)
+    assert said(node.look()["data"]) == ["Degraded/IOError"]
+
+
 def test_a_namespace_of_nvme_is_counted_by_its_paths_before_linux_6_5() -> None:
     node = nvme_node()
     node.files.write("/sys/devices/virtual/nvme-subsystem/nvme-subsys0/nvme0n1/queue/iostats", 0)
