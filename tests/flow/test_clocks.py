@@ -71,6 +71,30 @@ def test_an_hour_in_which_a_policy_was_suspended_is_no_hour_of_trouble(world: Wo
     assert minutes_until(world, TransitionKind.FOUND, bad=True) == 3
 
 
+def test_a_policy_that_is_given_a_shorter_interval_was_not_away_for_as_long_as_the_old_one(
+    world: World,
+) -> None:
+    """Its last check was as long ago as the old interval lets it be."""
+    old = policy(spec=replace(PATIENT.spec, interval=timedelta(minutes=10)))
+    new = policy(spec=replace(PATIENT.spec, interval=timedelta(minutes=1)))
+    world.follow(old)
+    world.says(healthy=OTHERS, bad=ALL[:1])
+    assert world.checker.check(old).counts.healthy == 3
+    world.clock.advance(minutes=8)
+    world.says(healthy=OTHERS, bad=ALL[:1])
+    world.follow(new)
+    turns = world.checker.check(new).transitions
+    assert [turn.kind for turn in turns] == [TransitionKind.FOUND]
+    world.clock.advance(minutes=8)
+    world.says(healthy=OTHERS, bad=ALL[:1])
+    assert world.checker.check(new).counts.unhealthy == 1
+    world.says(healthy=ALL)
+    world.checker.check(new)
+    world.clock.advance(minutes=8)
+    world.says(healthy=ALL)
+    assert world.checker.check(new).transitions == (), "by its own interval it was away for long"
+
+
 @pytest.mark.parametrize("doubted", [False, True], ids=["it was well", "it was in doubt"])
 def test_a_volume_is_not_healthy_by_what_was_said_of_it_before_the_policy_was_suspended(
     world: World, *, doubted: bool

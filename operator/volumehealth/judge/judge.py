@@ -74,7 +74,9 @@ class _Memory:
         last: the last judgement.
         steady: whether no claim came, changed, went or was handed over since then.
         rules: its compiled rules, and of which policy.
+        pause: after how long without a check its last one of claims would have been too long ago.
         storage: of the storage behind drivers.
+        storage_pause: the same for storage.
         storage_judged: when that was judged last, in monotonic seconds.
         touched: the claims that each of these touches.
         bad: volumes with findings, by driver; None until somebody asks after a check.
@@ -85,7 +87,9 @@ class _Memory:
     last: PolicyJudgement | None = None
     steady: bool = False
     rules: tuple[Policy, CompiledRules] | None = None
+    pause: timedelta = timedelta(0)
     storage: Mapping[Backend, ClaimHealth] = field(default_factory=dict)
+    storage_pause: timedelta = timedelta(0)
     storage_judged: float = -math.inf
     touched: Mapping[Backend, tuple[ClaimRef, ...]] = field(default_factory=dict)
     bad: Mapping[str, frozenset[str]] | None = None
@@ -256,13 +260,15 @@ class Judge:
         monotonic: float,
     ) -> Steps[PolicyJudgement]:
         """Judge every claim of a policy, and remember what was found; see `judge_policy`."""
-        memory = self._memory(policy.uid)
+        memory, settings = self._memory(policy.uid), self._settings(policy)
+        # A shorter interval that was set meanwhile does not make the last check one that was missed.
+        pause, memory.pause = max(memory.pause, settings.longest_pause), settings.longest_pause
         judgement = yield from judge_policy(
             memory.healths,
             members,
             self._claims,
             evidence,
-            settings=self._settings(policy),
+            settings=replace(settings, longest_pause=pause),
             now=now,
             monotonic=monotonic,
             last=memory.last,
@@ -285,7 +291,9 @@ class Judge:
         if not (memory.storage or evidence.said):
             return ()
         settings, before = self._settings(policy), memory.storage
-        if monotonic - memory.storage_judged > settings.longest_pause.total_seconds():
+        pause = max(memory.storage_pause, settings.longest_pause)
+        memory.storage_pause = settings.longest_pause
+        if monotonic - memory.storage_judged > pause.total_seconds():
             before = {backend: not_looked_at(health) for backend, health in before.items()}
         memory.storage_judged = monotonic
         healths, new = judge_storage(
