@@ -246,7 +246,7 @@ BUILT_IN: tuple[BuiltIn, ...] = (
     ),
     _text(  # `The volume isn't mounted`, `staging target path P not mounted for volume X`, `volPath: P is not mounted`
         "not-mounted",
-        r"(?i)\b(isn't|not) mounted\b",
+        r"(?i)\b(isn't|not) (currently )?(mounted|a mount[ -]?point)\b",
         meaning="any driver: the volume is not mounted where it should be",
         example="staging target path /x not mounted for volume 6f",
         source="dell/csi-powerstore, pkg/node/node.go",

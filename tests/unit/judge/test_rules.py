@@ -134,6 +134,18 @@ TEXTS: dict[str, tuple[str, str, str, timedelta | None]] = {
         "Inaccessible/VolumeUnmounted",
         None,
     ),
+    "any driver: no mount point": (
+        "csi.example.com",
+        "rpc error: code = Internal desc = /var/lib/kubelet/x/mount is not a mountpoint",
+        "Inaccessible/VolumeUnmounted",
+        None,
+    ),
+    "any driver: unmounted for now": (
+        "csi.example.com",
+        "Volume is not currently mounted at /x",
+        "Inaccessible/VolumeUnmounted",
+        None,
+    ),
     "Unity: the file system is gone": (
         "csi-unity.dellemc.com",
         "Filesystem not found",
