@@ -128,11 +128,13 @@ class StateWatch:
         gone = self._gone(stack, block, now)
         if block.multipath:
             return _of_paths(pairs, gone, failed)
+        dead = (*gone, *(why for _, one in pairs for why in one.dead))
         if block.raid is not None and block.raid.redundant:
-            return _Down(dead=bad)  # what it lacks it counts itself
+            # What it lacks it counts itself; but md never gives the last member up.
+            nothing_left = dead and len(gone) + sum(bool(one.dead) for _, one in pairs) >= len(block.below)
+            return _Down(dead=(*bad, *dead) if nothing_left else bad)
         lost = tuple(why for _, one in pairs for why in one.lost)
         members = tuple(why for _, one in pairs for why in one.members)
-        dead = (*gone, *(why for _, one in pairs for why in one.dead))
         legs = stack.legs(block)
         if any(lower.name in legs and not one.dead for lower, one in pairs):
             return _Down(dead=bad, lost=lost, members=(*members, *dead))

@@ -557,6 +557,22 @@ def test_what_an_array_of_lvm_gave_up_accuses_no_volume_that_has_the_device_othe
     assert said(node.look(2)["data"]) == []
 
 
+def test_an_array_of_md_all_members_of_which_are_offline_takes_no_io() -> None:
+    """The last one it never gives up, so what it says to lack is no more than before."""
+    node = array_node()
+    assert node.look(2)["data"].healthy
+    slaves = node.files.target("/sys/class/block/md0") + "/slaves"
+    for disk, number, address in (("sda", "8:0", "2:0:0:0"), ("sdb", "8:16", "3:0:0:0")):
+        node.files.scsi(disk, number, address)
+        node.files.link(f"{slaves}/{disk}", f"/sys/class/block/{disk}")
+    node.files.write(node.files.target("/sys/class/block/sda") + "/device/state", "offline")
+    assert said(node.look_for(90)["data"]) == []
+    node.files.write(node.files.target("/sys/class/block/sdb") + "/device/state", "offline")
+    assert said(node.look_for(90)["data"]) == ["Inaccessible/DeviceOffline"]
+    node.files.write(node.files.target("/sys/class/block/sdb") + "/device/state", "running")
+    assert said(node.look_for(90)["data"]) == []
+
+
 def test_an_error_of_one_disk_of_a_mirror_of_lvm_is_none_of_the_volume() -> None:
     node = lvm_mirror_node()
     node.look(2)
