@@ -101,15 +101,13 @@ def segments(
         _, regime, mode = next((one for one in reversed(modes) if one[0] <= start), modes[0])
         patience = on_node(regime, Patience(0.0, 0.0, 60.0, 15.0), sighting.fault)
         place = next((one for one in reversed(places) if _covers(one, start)), None)
-        failure = world.nodes.failure_of(sighting.node, start)
+        failure, at_its_word = world.nodes.failure_of(sighting.node, start), False
         if sighting.fault.observer is Observer.API and failure is not None and place is not None:
             began = max(place.since - failure.start, 0.0)  # the node itself says since when it is not Ready
             again = failure.gone * sighting.fault.delay  # an operator that did not see it go begins to count
             ill_after = max(sighting.fault.delay - began, 0.0)
-            if world.jumped and any(failure.start < at < until for at in world.led):
-                ill_after = (
-                    0.0  # what was there at a process's first look is taken at its word, by whatever clock
-                )
+            # What was there at a process's first look is taken at its word, by whatever clock: maybe at once.
+            at_its_word = bool(world.jumped) and any(failure.start < at < until for at in world.led)
             patience = replace(patience, ill=ill_after, slack=patience.slack + again)
         closing = CLOSING
         gone = sighting.fault.observer is not Observer.API and any(
@@ -124,7 +122,9 @@ def segments(
             mode = Mode.PAUSED
         accused = any(first <= start < last for first, last in left)
         ill = place is not None and (accused or _is(world, place, start, sighting.fault))
-        joins = ill and (regime.unsure or _was_adverse(world, places, sighting, start, patience))
+        joins = ill and (
+            at_its_word or regime.unsure or _was_adverse(world, places, sighting, start, patience)
+        )
         # Which policy holds it, and so how long it must last, is not sure where a spec cannot be used.
         new = Segment(start, until, ill, patience, mode, closing, joins)
         if found and replace(new, start=found[-1].start) == replace(found[-1], end=until):
