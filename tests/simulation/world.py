@@ -415,6 +415,7 @@ class World:
         else:
             gone = dict.fromkeys(policy["spec"])
             self.patch("volumehealthpolicies", name, {"spec": {**gone, **spec}})
+            self._let_go()
         self._changed_policies()
 
     def do_policy_suspend(self, name: str, seconds: float) -> None:
@@ -449,11 +450,14 @@ class World:
             self.delete("volumehealthpolicies", name)
             self._deleted[name] = spec
             self._changed_policies()
-            if any(self._is_invalid(other["spec"]) for other in self.server.objects("volumehealthpolicies")):
-                # A process that never read the spec that cannot be used gave its claims to this policy.
-                for claim in self.plan.claims:
-                    self.meddled.setdefault(claim["name"], []).append(self.loop.time())
+            self._let_go()
             self.loop.in_world(seconds, self._recreate, name, spec)
+
+    def _let_go(self) -> None:
+        """A policy gives claims up; if another spec cannot be used they may be that one's, and nobody may know."""
+        if any(self._is_invalid(other["spec"]) for other in self.server.objects("volumehealthpolicies")):
+            for claim in self.plan.claims:
+                self.meddled.setdefault(claim["name"], []).append(self.loop.time())
 
     @staticmethod
     def _is_invalid(spec: Json) -> bool:
