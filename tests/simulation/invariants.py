@@ -530,6 +530,7 @@ def _known(
             continue
         regime = _regime(life, at)
         if regime.name != policy:
+            most += regime.unsure  # a process that never knew that spec gave the claim to this policy
             continue
         if _mode(regime) is not Mode.ON:
             return None
