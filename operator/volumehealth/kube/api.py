@@ -28,6 +28,10 @@ _RENEW_PAUSE = 2.0
 """Seconds between two full loads after 401: an exec plugin must not be run for every request that fails."""
 _ACCEPT = 30.0
 """Seconds until a stream must have begun."""
+_LONGEST_LINE = 64 * 1024 * 1024
+"""Bytes; etcd takes no object of more than a few. What sends more is no API server, and may never end its line."""
+_LONGEST_REFUSAL = 1024 * 1024
+"""Bytes that are read of an answer that is no good one; a `Status` has a few hundred."""
 
 
 class Credentials(Protocol):
@@ -176,10 +180,15 @@ class Api:
                 answer = await self._send("GET", path, query, None, ("", accept), idle=idle_timeout)
             with _aborting(answer):
                 yield b""
-                rest = b""
+                rest, size = [b""], 0
                 while chunk := await _next_chunk(answer, idle_timeout):
-                    *lines, rest = (rest + chunk).split(b"\n")
-                    for line in lines:
+                    first, *others = chunk.split(b"\n")
+                    rest.append(first)
+                    size += len(first)
+                    if size > _LONGEST_LINE:
+                        raise errors.ApiUnreachable(f"{path}: a line of the answer has no end")
+                    for other in others:
+                        line, rest, size = b"".join(rest), [other], len(other)
                         yield line
         except TimeoutError as error:
             raise errors.ApiUnreachable(f"{self._access.server} did not answer in time") from error
@@ -296,16 +305,20 @@ def _check_done(body: bytes, status: int, *, request: str) -> None:
 
 async def _error(answer: HttpAnswer, *, request: str) -> errors.ApiError:
     """Read an answer that is no good one to its end; return what it means."""
-    body, retry_after = await _body(answer), answer.headers.get("Retry-After", "")
+    body, retry_after = (
+        await _body(answer, most=_LONGEST_REFUSAL),
+        answer.headers.get("Retry-After", ""),
+    )
     return error_of(answer.status, body, request=request, retry_after=retry_after)
 
 
-async def _body(answer: HttpAnswer) -> bytes:
-    """Read an answer to its end."""
+async def _body(answer: HttpAnswer, *, most: int | None = None) -> bytes:
+    """Read an answer to its end, or until it is longer than what is wanted of it."""
     with _aborting(answer):
-        chunks = []
-        while chunk := await answer.chunk():
+        chunks, size = [], 0
+        while (most is None or size <= most) and (chunk := await answer.chunk()):
             chunks.append(chunk)
+            size += len(chunk)
         return b"".join(chunks)
 
 

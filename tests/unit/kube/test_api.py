@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -494,6 +495,48 @@ async def test_a_stream_whose_answer_never_ends_by_itself_ends_for_us() -> None:
     await api.open()
     async with api, asyncio.timeout(5):
         assert [line async for line in api.stream("/x", query={}, idle_timeout=0.1)] == [b""]
+
+
+class _Endless:
+    """A transport whose answers have no end and no line end."""
+
+    def __init__(self, status: int) -> None:
+        self.status, self.headers, self.sent = status, {"Retry-After": "7"}, 0
+
+    async def send(self, request: HttpRequest, access: Access) -> HttpAnswer:
+        return self
+
+    async def chunk(self) -> bytes:
+        self.sent += 1
+        assert self.sent < 2000, "it is read without an end"
+        return b"x" * 65536
+
+    def abort(self) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        pass
+
+
+async def test_a_line_without_an_end_is_given_up_and_costs_no_more_than_its_bytes() -> None:
+    endless = _Endless(200)
+    api = Api(Source(Access("http://127.0.0.1:1")), clock=SystemClock(), connect=lambda _: endless)
+    await api.open()
+    begun = time.process_time()
+    async with api:
+        with pytest.raises(errors.ApiUnreachable, match="has no end"):
+            await lines_of(api)
+    assert time.process_time() - begun < 2
+
+
+async def test_of_a_refusal_without_an_end_no_more_is_read_than_says_what_it_is() -> None:
+    endless = _Endless(503)
+    api = Api(Source(Access("http://127.0.0.1:1")), clock=SystemClock(), connect=lambda _: endless)
+    await api.open()
+    async with api:
+        with pytest.raises(errors.ApiError, match="HTTP 503") as told:
+            await api.request("GET", "/x")
+    assert told.value.retry_after == 7
 
 
 class _Forgetful:
