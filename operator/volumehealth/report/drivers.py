@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from volumehealth.cluster.objects import RawDriver
 from volumehealth.cluster.tables import LeaseLiveness
 from volumehealth.judge.result import CheckResult
-from volumehealth.kube.writes import Write, WriteQueue
+from volumehealth.kube.writes import Outcome, Result, Write, WriteQueue
 from volumehealth.model.clock import Clock, parse_rfc3339, rfc3339
 from volumehealth.model.cluster import Claim, LeftOut, NodeDrivers
 from volumehealth.model.health import DriverState, SourceState
@@ -31,6 +31,7 @@ from volumehealth.report.text import clean, fit
 
 NUMBERS_EVERY = 300.0
 """Seconds between two writes of a driver of which only numbers changed."""
+_KIND = "driver"
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
 _TEXT = 1024
@@ -204,14 +205,24 @@ class DriverWriter:
             return
         self._numbers_at[name] = self._clock.monotonic()
         write = _corrected(name, before, status) if _has_more(before, status) else _applied(name, status)
-        self._queue.put(_key(name), lambda: write, kind="driver", priority=Priority.STATUS)
+        self._queue.put(
+            _key(name),
+            lambda: write,
+            kind=_KIND,
+            priority=Priority.STATUS,
+            on_done=lambda outcome: self._written(name, outcome),
+        )
+
+    def _written(self, name: str, outcome: Outcome) -> None:
+        if outcome.result in (Result.CONFLICT, Result.NOT_FOUND):
+            self._queue.back_off(_key(name), kind=_KIND)
 
     def _remove(self, name: str) -> None:
         self._numbers_at.pop(name, None)
         self._queue.put(
             _key(name),
             lambda: Write("DELETE", _path(name)),
-            kind="driver",
+            kind=_KIND,
             priority=Priority.RECORD,
         )
 

@@ -24,6 +24,7 @@ _LONGEST_NAME = 253
 _NO_CLAIM = ClaimRef("", "")
 _MOST_COUNTED = 1_000_000_000
 """The API server takes a count of 32 bits."""
+_KIND = "event"
 _MERGE_PATCH = "application/merge-patch+json"
 NORMAL = frozenset(
     {
@@ -239,6 +240,8 @@ class _Telling:
             if outcome.result is Result.NOT_FOUND:
                 self.create(seen)
             else:
+                if outcome.result is Result.CONFLICT:
+                    self._back_off()
                 self._end(outcome, EventResult.UPDATED, self._read(outcome))
 
         self._put(make, done, priority)
@@ -247,6 +250,7 @@ class _Telling:
         def done(outcome: Outcome) -> None:
             seen = self._read(outcome)
             if outcome.result is Result.NOT_FOUND:
+                self._back_off()  # it has expired since, or something else than an Event that exists said conflict
                 self.create(None)
             elif seen is not None and self.sink.clock.now() - seen.last >= self.older_than:
                 self.raise_count(seen)
@@ -255,14 +259,20 @@ class _Telling:
 
         self._put(lambda: Write("GET", self._path()), done, _FOLLOW_UP)
 
+    def _back_off(self) -> None:
+        self.sink.queue.back_off(self._key, kind=_KIND)
+
+    @property
+    def _key(self) -> tuple[str, str]:
+        return self.notice.namespace, self.notice.name
+
     def _put(
         self, make: Callable[[], Write | None], done: Callable[[Outcome], None], priority: Priority
     ) -> None:
-        key = (self.notice.namespace, self.notice.name)
         self.sink.queue.put(
-            key,
+            self._key,
             make,
-            kind="event",
+            kind=_KIND,
             priority=priority,
             flow=self.policy,
             on_done=done,

@@ -14,6 +14,7 @@ import yaml
 from support.fakeapi import FakeApi
 from support.health import DRIVER, START, SteppedClock, make_claim, make_driver, make_policy, make_result
 from unit.report.test_status import unknown_fields
+from volumehealth import errors
 from volumehealth.cluster.objects import RawDriver
 from volumehealth.cluster.tables import LeaseLiveness
 from volumehealth.judge.result import CheckResult
@@ -259,6 +260,31 @@ async def test_what_somebody_else_added_is_taken_away_and_a_steady_driver_writes
     for _ in range(5):
         await world.check(seen())
     assert world.api.count("PATCH") == writes
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(errors.NotFound("the CRD is not there", status=404), id="its CRD is not there"),
+        pytest.param(errors.Conflict("something on the way", status=409), id="something says conflict"),
+        pytest.param(errors.Forbidden("volumehealthdrivers is forbidden", status=403), id="no right"),
+    ],
+)
+async def test_a_refused_driver_costs_a_few_requests_an_hour_however_often_it_is_checked(
+    world: World, error: errors.ApiError
+) -> None:
+    """Faults D11. Helm upgrades no CRDs: that of drivers may not be there."""
+    world.api.refuse = lambda *_: error
+    for _ in range(240):
+        await world.check(seen())
+        await asyncio.sleep(15)
+    assert len(world.api.requests) <= 14
+    world.api.refuse = lambda *_: None
+    for _ in range(50):
+        await world.check(seen())
+        await asyncio.sleep(15)
+    assert PATH in world.api.objects
 
 
 async def test_the_kubelets_own_plugin_for_local_volumes_has_no_object(world: World) -> None:

@@ -124,6 +124,28 @@ async def test_a_finding_is_told_on_the_claim_and_on_each_of_its_pods(world: Wor
     assert {event["involvedObject"]["name"] for event in pods} == {"orders-db-0", "orders-db-1"}
 
 
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+async def test_an_event_that_meets_a_conflict_and_is_not_there_costs_a_few_requests_an_hour(
+    world: World, method: str
+) -> None:
+    """Faults D11: what answers so is a quota, or something on the way."""
+    if method == "PATCH":
+        await world.check(world.result(BAD))
+    world.api.refuse = lambda asked, _: errors.Conflict("try again", status=409) if asked == method else None
+    before = len(world.api.requests)
+    world.clock.advance(minutes=31)
+    for _ in range(240):
+        world.publish(world.result(BAD))
+        await world.wait(15)
+    assert len(world.api.requests) - before <= 40
+    world.api.refuse = lambda *_: None
+    await world.wait(720)
+    world.publish(world.result(BAD))
+    await world.wait(720)
+    (event,) = world.api.events()
+    assert event["count"] == (2 if method == "PATCH" else 1)
+
+
 async def test_an_event_is_one_that_kubernetes_takes_and_kubectl_shows_on_the_object(world: World) -> None:
     await world.check(world.result(BAD))
     (event,) = world.api.events()
