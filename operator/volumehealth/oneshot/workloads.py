@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 from typing import Any
 
 from volumehealth.oneshot.reading import Object
@@ -130,7 +130,7 @@ def quantity(text: object) -> Decimal:
     found = _QUANTITY.fullmatch(str(text).strip())
     try:
         return Decimal(found[1]) * Decimal(_UNITS.get(found[2], 0)) if found else Decimal(0)
-    except InvalidOperation:
+    except DecimalException:
         return Decimal(0)
 
 

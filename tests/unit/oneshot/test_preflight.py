@@ -375,7 +375,15 @@ def test_the_page_fits_80_columns_but_for_commands_that_are_copied() -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("500m", "0.5"), ("1", "1"), ("64Mi", "67108864"), ("1e3", "1000"), ("", "0"), ("x", "0")],
+    [
+        ("500m", "0.5"),
+        ("1", "1"),
+        ("64Mi", "67108864"),
+        ("1e3", "1000"),
+        ("", "0"),
+        ("x", "0"),
+        ("1e99999999", "0"),
+    ],
 )
 def test_quantities_are_read_as_kubernetes_writes_them(text: str, value: str) -> None:
     assert str(quantity(text).normalize()) == str(quantity(value).normalize())
