@@ -1551,6 +1551,21 @@ def test_what_holds_until_a_filesystem_is_mounted_anew_is_no_less_so_without_the
     assert world.findings(checked, "db") == ["Inaccessible/FilesystemShutdown (Node a)"]
 
 
+def test_a_silent_agent_whose_report_was_the_only_one_and_was_deleted_is_not_gone_while_its_pod_is_there(
+    world: World,
+) -> None:
+    world.cluster.unread.discard(AGENT_PODS)
+    world.cluster.agent_nodes["a"] = 1
+    (claim,) = world.claims("db")
+    world.cluster.report("a", make_entry(claim))
+    world.after(minutes=3, renew=("a",))
+    world.after(minutes=10)
+    world.cluster.reports.clear()
+    checked = world.after(minutes=20)
+    assert world.findings(checked, "db") == ["Inaccessible/VolumeUnmounted (Node a) (stale)"]
+    assert world.notified == ["Found db VolumeUnmounted a"]
+
+
 def test_agents_that_may_not_be_read_any_more_end_nothing(world: World) -> None:
     (claim,) = world.claims("db")
     world.cluster.report("a", make_entry(claim))

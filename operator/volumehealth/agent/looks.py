@@ -163,6 +163,7 @@ class NodeLooks:
             monotonic=self._clock.monotonic(),
             uptime=self._clock.monotonic(),
             interval=self._interval,
+            unread=self._ledger.unread,
         )
         self._note_problems(dict(snapshot.problems), uses)
         suspected, unseen = {}, self._unseen()

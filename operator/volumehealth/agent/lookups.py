@@ -109,6 +109,11 @@ class ClaimLookup:
             del self._due[key]
         self._woken.set()
 
+    @property
+    def unread(self) -> Collection[ClaimRef]:
+        """The claims in use of which nothing could be read yet."""
+        return self._wanted.keys() - self._claims.keys()
+
     def settled(self) -> bool:
         """Tell whether everything that is wanted was asked for at least once."""
         return all(key in self._due for key in self._keys())

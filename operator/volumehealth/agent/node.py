@@ -217,7 +217,8 @@ class NodeAgent:
             if targets is None:
                 continue
             self._planned = True
-            if self._ledger.keep({ref: target.claim for ref, target in targets.items()}):
+            looked_at = {ref: target.claim for ref, target in targets.items()}
+            if self._ledger.keep(looked_at, self._lookups.unread):
                 self._said.set()
             if targets != self._targets:
                 self._forget_answers(targets)

@@ -4,7 +4,7 @@ A statement keeps its `since` as long as it is not denied: silence, a restart of
 in its numbers (facts D11) do not end it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -51,11 +51,13 @@ class ReportState:
 
     Attributes:
         unseen: observers that cannot look now at all. What they said is kept, and the report says so.
+        unread: uids of claims of which something was said, and which could not be read since.
     """
 
     def __init__(self, earlier: VolumeHealthReport | None = None) -> None:
         self._pages: dict[ClaimRef, _Page] = {}
         self.unseen: tuple[UnseenOrigin, ...] = ()
+        self.unread: frozenset[str] = frozenset()
         for volume in earlier.volumes if earlier else ():
             said: dict[Observer, tuple[ReportedCondition, ...]] = {}
             for condition in volume.conditions:
@@ -65,11 +67,24 @@ class ReportState:
             page = self._pages.setdefault(ClaimRef(silent.namespace, silent.claim), _Page(silent.claim_uid))
             page.silence = Silence(silent.reason, silent.message, silent.since)
 
-    def keep(self, claims: Mapping[ClaimRef, Claim]) -> bool:
-        """Forget all but these claims, and one that was made anew; return whether there was anything to forget."""
-        lost = [ref for ref, page in self._pages.items() if ref not in claims or claims[ref].uid != page.uid]
+    def keep(self, claims: Mapping[ClaimRef, Claim], unread: Collection[ClaimRef] = ()) -> bool:
+        """Forget all but these claims, and one that was made anew.
+
+        Args:
+            claims: those that are looked at.
+            unread: those that are in use and could not be read: which they are, and whether they are wanted, is not known.
+
+        Returns:
+            Whether there was anything to forget.
+        """
+        lost = [
+            ref
+            for ref, page in self._pages.items()
+            if (claims[ref].uid != page.uid if ref in claims else ref not in unread)
+        ]
         for ref in lost:
             del self._pages[ref]
+        self.unread = frozenset(page.uid for ref, page in self._pages.items() if ref not in claims)
         return bool(lost)
 
     def uncover(self, claim: Claim) -> None:

@@ -1,7 +1,7 @@
 """All looks at all volumes of a node, put together: what is wrong with each, and how much of it was seen; pure."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -201,6 +201,7 @@ class Eyes:
         monotonic: float,
         uptime: float,
         interval: float,
+        unread: Collection[str] = (),
     ) -> dict[str, Sight]:
         """Compare a round of looks with the rounds before.
 
@@ -211,6 +212,7 @@ class Eyes:
             monotonic: the same by a clock that never jumps.
             uptime: the same by the clock that the kernel stamps its log with.
             interval: seconds between rounds as they are planned.
+            unread: uids of claims that may be in use, and could not be read yet: what was said of them is not forgotten.
 
         Returns:
             By key of the volume. Without a mount table nothing is said of any.
@@ -248,7 +250,7 @@ class Eyes:
                 found[use.key] = self._volume(use, sights[use.key], snapshot, replies, counted, moment)
             except Exception as error:  # noqa: BLE001 - what nobody thought of, of one volume, must not end all looks
                 found[use.key] = Sight(missing=f"its device cannot be understood: {error!r}")
-        self._forget(uses, snapshot)
+        self._forget(uses, snapshot, unread)
         return found
 
     # -- one volume ---------------------------------------------------------------------------------------------
@@ -659,11 +661,11 @@ class Eyes:
         said = (one for one in self._earlier.get(use.uid, ()) if one.instance == instance)
         return any(one.look is Look.FILESYSTEM or COUNTED in one.message for one in said)
 
-    def _forget(self, uses: Sequence[VolumeUse], snapshot: Snapshot) -> None:
+    def _forget(self, uses: Sequence[VolumeUse], snapshot: Snapshot, unread: Collection[str]) -> None:
         """Forget what no volume lies on; what a device that was not read this time showed stays."""
         in_use = {use.uid for use in uses}
         self._answered &= in_use
-        for uid in self._earlier.keys() - in_use:
+        for uid in self._earlier.keys() - in_use - set(unread):
             del self._earlier[uid]
         self._counted_lines = self.book.count
         if len(self._identities) > _MOST_IDENTITIES:

@@ -146,21 +146,23 @@ class NodeAgents(ContextSource):
         """Return the agents of all nodes in use; where no agent has ever reported, none is expected.
 
         Nor is one where the DaemonSet wants none and none is alive: the agents were removed, or are kept off the node.
-        One that is alive has reported, though somebody may have deleted what it wrote.
+        One that is alive, or has its Pod there, has reported or will, though somebody may have deleted what it wrote.
         """
         view, moment = self._context.view, self._context.moment
         if not view.follows("leases"):
             return {}
         by_node = reports.node_reports(view.reports.values())
-        if not (by_node or view.leases):
+        if not (by_node or view.leases or view.agent_nodes):
             return {}  # nobody ever ran one
-        expected = self._expected if by_node else self._lives
+        expected = self._expected if by_node else self._is_there
         nodes = [node for node in self._context.usage.nodes if expected(node)]
         return self._liveness.evaluate(nodes, by_node, view.leases, moment)
 
     def _expected(self, node: str) -> bool:
-        view = self._context.view
-        return not view.follows(AGENT_PODS) or node in view.agent_nodes or self._lives(node)
+        return not self._context.view.follows(AGENT_PODS) or self._is_there(node)
+
+    def _is_there(self, node: str) -> bool:
+        return node in self._context.view.agent_nodes or self._lives(node)
 
     def _lives(self, node: str) -> bool:
         lease = self._context.view.leases.get(agent_lease_name(node))

@@ -112,6 +112,17 @@ def test_a_claim_that_was_made_anew_starts_with_a_clean_page() -> None:
     assert ledger.keep({})
 
 
+def test_what_was_said_of_a_claim_stays_while_the_claim_in_use_cannot_be_read() -> None:
+    """An agent that was started amid an outage took what has to last for over, and the operator told so."""
+    ledger = ReportState()
+    ledger.hear(CLAIM, Observer.DRIVER, [BAD], now=NOW)
+    assert not ledger.keep({}, unread={REF})
+    assert ledger.unread == {CLAIM.uid}
+    assert not ledger.keep({REF: CLAIM})
+    assert (len(ledger.accused(REF)), ledger.unread) == (1, frozenset())
+    assert ledger.keep({REF: make_claim(uid="another")})
+
+
 def test_the_worst_comes_first() -> None:
     ledger = ReportState()
     conditions = [Condition("Degraded", "Slow"), Condition("DataLoss", "DiskFailure"), Condition("New", "X")]
