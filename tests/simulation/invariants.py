@@ -12,6 +12,7 @@ from typing import Any
 from simulation import nodechecks
 from simulation.driver import Statement
 from simulation.network import Attempt
+from simulation.objects import Json
 from simulation.observe import RecordState, Told
 from simulation.processes import EPOCH
 from simulation.regimes import UNOWNED, Regime
@@ -496,7 +497,7 @@ def _follows(world: World) -> None:
         for at, since in _samples(world):
             state = shown[bisect_right(shown, at, key=lambda one: one.at) - 1]
             known = _known(world, policy, at, since, segments)
-            if known is None or state.at > at or not state.status:
+            if known is None or state.at > at or not state.status or _is_suspended(state.status):
                 continue
             late = [one for one in world.edited.get(policy, ()) if one <= at < one + known[2]]
             told = state.status.get("claims", {}).get("unhealthy", 0)
@@ -506,6 +507,11 @@ def _follows(world: World) -> None:
                     f"{policy} counts {told} unhealthy claims at {minutes(at)}, they are {known[0]} to {known[1]}",
                 )
                 break
+
+
+def _is_suspended(status: Json) -> bool:
+    """Tell whether a status says so of its policy: then it keeps the numbers of that moment, whoever holds the claims since."""
+    return any(one.get("reason") == "Suspended" for one in status.get("conditions", ()))
 
 
 def _samples(world: World) -> Iterator[tuple[float, float]]:
