@@ -277,26 +277,31 @@ def test_what_was_found_is_forgotten_with_its_record(world: World) -> None:
     assert world.checker.check(policy()).healths == {}
 
 
+def _picky(world: World) -> tuple[Policy, Claim]:
+    """Return a policy that selects one claim by its label, and that claim."""
+    (db,) = [claim for claim in world.view.claims.values() if claim.ref.name == "db"]
+    return policy(spec=replace(AT_ONCE, selector=Selector(claim_selector=labelled("db")))), db
+
+
+def _relabel(world: World, picky: Policy, claim: Claim, labels: Mapping[str, str]) -> None:
+    world.view.claims = {**world.view.claims, claim.ref: replace(claim, labels=labels)}
+    world.checker.follow({picky.uid: picky}, [claim.ref])
+
+
 @pytest.mark.parametrize(("away", "stays"), [(1, True), (14, True), (16, False), (600, False)])
 def test_a_claim_that_no_policy_holds_for_a_moment_keeps_its_finding(
     world: World, away: int, stays: bool
 ) -> None:
     """Faults C7: relabelled away and back again, before its record was removed; nobody is told again."""
-    picky = policy(spec=replace(AT_ONCE, selector=Selector(claim_selector=labelled("db"))))
-    (db,) = [claim for claim in world.view.claims.values() if claim.ref.name == "db"]
-
-    def relabel(labels: Mapping[str, str]) -> None:
-        world.view.claims = {**world.view.claims, db.ref: replace(db, labels=labels)}
-        world.checker.follow({picky.uid: picky}, [db.ref])
-
-    relabel({"name": "db"})
+    picky, db = _picky(world)
+    _relabel(world, picky, db, {"name": "db"})
     world.says(bad=("handle-db",))
     before = world.checker.check(picky).healths[db.ref]
-    relabel({})
+    _relabel(world, picky, db, {})
     assert world.checker.check(picky).healths == {}
     world.clock.advance(seconds=away)
     world.clock.set_wall(timedelta(hours=1 if stays else 0))
-    relabel({"name": "db"})
+    _relabel(world, picky, db, {"name": "db"})
     checked = world.checker.check(picky)
     if stays:
         assert checked.healths[db.ref].findings == before.findings
@@ -307,21 +312,15 @@ def test_a_claim_that_no_policy_holds_for_a_moment_keeps_its_finding(
 
 def test_a_claim_that_is_back_before_its_policy_has_looked_keeps_its_finding(world: World) -> None:
     """Faults C7: its record is still there; only the checks of others saw that it was away."""
-    picky = policy(spec=replace(AT_ONCE, selector=Selector(claim_selector=labelled("db"))))
-    (db,) = [claim for claim in world.view.claims.values() if claim.ref.name == "db"]
-
-    def relabel(labels: Mapping[str, str]) -> None:
-        world.view.claims = {**world.view.claims, db.ref: replace(db, labels=labels)}
-        world.checker.follow({picky.uid: picky}, [db.ref])
-
-    relabel({"name": "db"})
+    picky, db = _picky(world)
+    _relabel(world, picky, db, {"name": "db"})
     world.says(bad=("handle-db",))
     before = world.checker.check(picky).healths[db.ref]
-    relabel({})
+    _relabel(world, picky, db, {})
     world.clock.advance(seconds=300)
-    relabel({})
+    _relabel(world, picky, db, {})
     world.clock.advance(seconds=200)
-    relabel({"name": "db"})
+    _relabel(world, picky, db, {"name": "db"})
     checked = world.checker.check(picky)
     assert checked.healths[db.ref].findings == before.findings
     assert checked.transitions == ()

@@ -1,9 +1,10 @@
 """The Pods of one node, as far as their volumes are concerned."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 
 import msgspec
 
@@ -108,8 +109,11 @@ class _Status(msgspec.Struct, rename="camel"):
     @property
     def started(self) -> bool:
         """Whether any container ever ran, one that prepares the others included: its volumes were mounted before."""
-        every = (*(self.container_statuses or ()), *(self.init_container_statuses or ()))
-        return any(container.started for container in every)
+        return any(container.started for container in self.containers)
+
+    @property
+    def containers(self) -> Iterable[_Container]:
+        return chain(self.container_statuses or (), self.init_container_statuses or ())
 
 
 class NodePodObject(msgspec.Struct):
@@ -205,8 +209,11 @@ def node_pod(pod: NodePodObject) -> NodePod | None:
 
 def _running_since(status: _Status, holders: frozenset[str]) -> datetime | None:
     """Return when the first of some containers that runs was started."""
-    every = (*(status.container_statuses or ()), *(status.init_container_statuses or ()))
-    running = [one.state.running for one in every if one.name in holders and one.state.running is not None]
+    running = [
+        one.state.running
+        for one in status.containers
+        if one.name in holders and one.state.running is not None
+    ]
     begun = (moment_of(one.started_at) for one in running)
     return min((one for one in begun if one is not None), default=None)
 

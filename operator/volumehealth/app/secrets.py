@@ -40,11 +40,11 @@ class SecretFiles:
 def _parse(text: str) -> Mapping[str, str]:
     import yaml  # most drivers take no secrets, and every agent would pay for it
 
-    from volumehealth.policy.yamltext import Texts
+    from volumehealth.policy.yamltext import load_texts
 
     try:
         # Every value is the text that is written: YAML's numbers, dates and truths would be other secrets (`0123`, `yes`).
-        content = yaml.load(text, Loader=Texts)  # noqa: S506 - it makes texts, lists and maps only
+        content = load_texts(text)
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(type(error).__name__) from error
     if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):

@@ -99,11 +99,12 @@ def _overview(found: OneCheck) -> str:
         if len(rows) > _MOST_ROWS:
             out.print(f"... and {len(rows) - _MOST_ROWS} more (-o json shows all)")
         out.print()
-    for ref, one in _waiting(found)[:_MOST_ROWS]:
+    waiting = _waiting(found)
+    for ref, one in waiting[:_MOST_ROWS]:
         said = f"{one.status}/{one.reason} ({one.source}): {one.message}"
         out.print(f"{ref}: {said}; a rule waits {span(one.after)} before it is confirmed", soft_wrap=True)
-    if len(_waiting(found)) > _MOST_ROWS:
-        out.print(f"... and {len(_waiting(found)) - _MOST_ROWS} more that wait (-o json shows all)")
+    if len(waiting) > _MOST_ROWS:
+        out.print(f"... and {len(waiting) - _MOST_ROWS} more that wait (-o json shows all)")
     for driver in _drivers(found):
         tail = "".join(f"; {part}" for part in (driver["message"], driver["hint"]) if part)
         methods = ", ".join(driver["methods"]) or _NO_CALL.get(driver["state"], "no call made")

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from volumehealth.cli.options import NAME, cluster_options, form_option, namespace_of_operator
+from volumehealth.cli.options import cluster_options, form_option, namespace_of_operator, namespace_option
 from volumehealth.cli.reading import camel_case, data_text, read_with, screen_width
 from volumehealth.errors import NotFound
 from volumehealth.model.clock import SystemClock
@@ -26,14 +26,7 @@ _KINDS = {
 
 @click.command()
 @click.argument("what", nargs=-1, required=True, metavar="[KIND] NAME")
-@click.option(
-    "-n",
-    "--namespace",
-    type=NAME,
-    default="",
-    metavar="NAMESPACE",
-    help="Namespace of a claim or Pod named without it.",
-)
+@namespace_option("Namespace of a claim or Pod named without it.")
 @form_option
 @namespace_of_operator
 @cluster_options

@@ -44,6 +44,11 @@ def together(*options: Decorator) -> Decorator:
     return decorate
 
 
+def namespace_option(help_text: str) -> Decorator:
+    """Make `-n`, as kubectl has it."""
+    return click.option("-n", "--namespace", type=NAME, default="", metavar="NAMESPACE", help=help_text)
+
+
 cluster_options = together(
     option(
         "--kubeconfig",

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from volumehealth.cli.options import NAME, cluster_options, form_option
+from volumehealth.cli.options import cluster_options, form_option, namespace_option
 from volumehealth.cli.reading import read_with, screen
 from volumehealth.model.clock import SystemClock
 from volumehealth.model.ids import ClaimRef
@@ -19,14 +19,7 @@ _output = click.option(
 
 
 @click.command()
-@click.option(
-    "-n",
-    "--namespace",
-    type=NAME,
-    default="",
-    metavar="NAMESPACE",
-    help="Show the claims of one namespace only.",
-)
+@namespace_option("Show the claims of one namespace only.")
 @click.option("-A", "--all-namespaces", is_flag=True, help="Show the claims of all namespaces (the default).")
 @click.option("-w", "--watch", is_flag=True, help="Show it again every two seconds, until Ctrl-C.")
 @_output

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from volumehealth.cli.options import NAME, cluster_options
+from volumehealth.cli.options import cluster_options, namespace_option
 from volumehealth.cli.reading import read_with
 from volumehealth.model.clock import SystemClock
 
@@ -20,14 +20,7 @@ from volumehealth.model.clock import SystemClock
     metavar="FILE",
     help="Where to write the page.",
 )
-@click.option(
-    "-n",
-    "--namespace",
-    type=NAME,
-    default="",
-    metavar="NAMESPACE",
-    help="Show the claims of one namespace only.",
-)
+@namespace_option("Show the claims of one namespace only.")
 @cluster_options
 def report(output: Path, namespace: str, kubeconfig: str | None) -> None:
     """Write what is unhealthy, since when, and what is not watched, as one HTML file.

@@ -7,6 +7,7 @@ programs: they are cleaned and bounded. A status of a newer version is kept as i
 import re
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import chain
 from sys import intern
 
 import msgspec
@@ -146,10 +147,7 @@ class PodStatus(msgspec.Struct, rename="camel", gc=False):
     @property
     def begun(self) -> bool:
         """Whether its volumes are mounted: its sandbox is there, or a container ran or waits for what comes later."""
-        if self._condition("PodReadyToStartContainers").status == "True":
-            return True
-        containers = (*(self.init_container_statuses or ()), *(self.container_statuses or ()))
-        return any(container.begun for container in containers)
+        return self._sandbox.status == "True" or any(one.begun for one in self._containers)
 
     @property
     def stopped(self) -> bool:
@@ -157,20 +155,25 @@ class PodStatus(msgspec.Struct, rename="camel", gc=False):
 
         The kubelet mounts its volumes again before it makes another sandbox.
         """
-        containers = (*(self.init_container_statuses or ()), *(self.container_statuses or ()))
-        return self._condition("PodReadyToStartContainers").status == "False" and all(
-            container.stopped for container in containers
-        )
+        return self._sandbox.status == "False" and all(one.stopped for one in self._containers)
 
     @property
     def lost_sandbox(self) -> str | None:
         """When its sandbox was found missing."""
-        return self._condition("PodReadyToStartContainers").last_transition_time
+        return self._sandbox.last_transition_time
 
     @property
     def scheduled(self) -> str | None:
         """When it was bound to its node."""
         return self._condition("PodScheduled").last_transition_time
+
+    @property
+    def _containers(self) -> Iterable[_Container]:
+        return chain(self.init_container_statuses or (), self.container_statuses or ())
+
+    @property
+    def _sandbox(self) -> _PodCondition:
+        return self._condition("PodReadyToStartContainers")
 
     def _condition(self, kind: str) -> _PodCondition:
         return next((one for one in self.conditions or () if one.type == kind), _PodCondition())

@@ -305,10 +305,8 @@ def _check_done(body: bytes, status: int, *, request: str) -> None:
 
 async def _error(answer: HttpAnswer, *, request: str) -> errors.ApiError:
     """Read an answer that is no good one to its end; return what it means."""
-    body, retry_after = (
-        await _body(answer, most=_LONGEST_REFUSAL),
-        answer.headers.get("Retry-After", ""),
-    )
+    body = await _body(answer, most=_LONGEST_REFUSAL)
+    retry_after = answer.headers.get("Retry-After", "")
     return error_of(answer.status, body, request=request, retry_after=retry_after)
 
 

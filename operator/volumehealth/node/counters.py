@@ -79,8 +79,9 @@ class CounterWatch:
 
     def keep(self, keys: frozenset[str]) -> None:
         """Forget others than these filesystems once there are many: one that is out of use for a while may still be mounted."""
-        for key in self._known.keys() - keys if len(self._known) > _MOST else ():
-            del self._known[key]
+        if len(self._known) > _MOST:
+            for key in self._known.keys() - keys:
+                del self._known[key]
 
     def _ext4(
         self, known: _Known, now: Ext4, used_since: datetime, remounts_read_only: bool

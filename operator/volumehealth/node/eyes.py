@@ -680,8 +680,9 @@ class Eyes:
         self._states.keep(names)
         keys = frozenset(_key_of(facts) for facts in snapshot.devices.values() if facts.stacks)
         self._counters.keep(keys)
-        for key in self._instances.keys() - keys if len(self._instances) > _MOST_INSTANCES else ():
-            del self._instances[key]
+        if len(self._instances) > _MOST_INSTANCES:
+            for key in self._instances.keys() - keys:
+                del self._instances[key]
 
 
 def _monotonic(at: datetime, moment: _Moment) -> float:

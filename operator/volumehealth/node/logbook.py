@@ -276,6 +276,8 @@ class Logbook:
             path: forget only what was said of this path to it.
         """
         page = self._pages.get((about, name))
-        for key, entry in list(page.entries.items()) if page is not None else ():
+        if page is None:
+            return
+        for key, entry in list(page.entries.items()):
             if entry.number <= until and path in (None, entry.sign.path):
-                del page.entries[key]  # type: ignore[union-attr]  # there is none without a page
+                del page.entries[key]

@@ -105,8 +105,9 @@ class StateWatch:
 
     def keep(self, names: frozenset[str]) -> None:
         """Forget others than these devices; arrays once there are many: one that is out of use for a while is still there."""
-        for name in self._arrays_seen.keys() - names if len(self._arrays_seen) > _MOST_ARRAYS else ():
-            del self._arrays_seen[name]
+        if len(self._arrays_seen) > _MOST_ARRAYS:
+            for name in self._arrays_seen.keys() - names:
+                del self._arrays_seen[name]
         for name in self._suspended.keys() - names:
             del self._suspended[name]
         for key in [key for key in self._bad if key.partition(" ")[0] not in names]:

@@ -50,11 +50,9 @@ async def read_items(api: Api, path: str, query: Mapping[str, str] = MappingProx
         except Gone:
             if not token:
                 raise
-            items, token, limit = (
-                [],
-                "",
-                {},
-            )  # the list is too old to be gone on with: all at once, as client-go does
+            # The list is too old to be gone on with: all at once, as client-go does.
+            items.clear()
+            token, limit = "", {}
             continue
         page = read_body(body, Page[dict[str, Any]], what=f"the list of {path.rpartition('/')[2]}")
         items += map(_checked, page.items or ())

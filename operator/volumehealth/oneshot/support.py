@@ -185,8 +185,7 @@ async def _logs(api: Api, pod: Object, bundle: Bundle) -> None:
                 if not more:
                     bundle.missing.append(f"log of {namespace}/{name}: {mask(str(error))}")
                 continue
-            lines = (mask(line) for line in log.decode(errors="replace").splitlines())
-            bundle.files[f"logs/{namespace}.{name}.{end}"] = "\n".join([*lines, ""]).encode()
+            bundle.files[f"logs/{namespace}.{name}.{end}"] = _masked(log)
 
 
 async def _events(api: Api, bundle: Bundle) -> None:
@@ -217,8 +216,12 @@ async def _page(api: Api, path: str, file: str, bundle: Bundle) -> None:
     except ApiError as error:
         bundle.missing.append(f"{file}: {mask(str(error))}")
         return
-    lines = (mask(line) for line in page.decode(errors="replace").splitlines())
-    bundle.files[f"{file}.txt"] = "\n".join([*lines, ""]).encode()
+    bundle.files[f"{file}.txt"] = _masked(page)
+
+
+def _masked(raw: bytes) -> bytes:
+    """Mask a text line by line."""
+    return "\n".join([*map(mask, raw.decode(errors="replace").splitlines()), ""]).encode()
 
 
 def _yaml(value: object) -> bytes:

@@ -31,3 +31,13 @@ class Values(_Joined, yaml.SafeLoader):
 
 class Texts(_Joined, yaml.BaseLoader):
     """Makes texts, lists and maps only: every value is the text that is written (`0123`, `yes`)."""
+
+
+def load_texts(text: str) -> Any:
+    """Read a file whose values are texts.
+
+    Raises:
+        yaml.YAMLError: if it is no YAML.
+        RecursionError: if it is nested too deep.
+    """
+    return yaml.load(text, Loader=Texts)  # noqa: S506 - it makes texts, lists and maps only

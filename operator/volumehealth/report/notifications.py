@@ -401,12 +401,11 @@ class HttpSession:
 def _read(path: Path) -> Target | None:
     import yaml  # only where somebody is notified
 
-    from volumehealth.policy.yamltext import Texts
+    from volumehealth.policy.yamltext import load_texts
 
     try:
         # Every value is the text that is written: a header `0123` or `yes` is no number and no truth.
-        text = path.read_text(encoding="utf-8")
-        content = yaml.load(text, Loader=Texts)  # noqa: S506 - it makes texts, lists and maps only
+        content = load_texts(path.read_text(encoding="utf-8"))
         target = msgspec.convert(content, Target)
     except (OSError, ValueError, RecursionError, yaml.YAMLError, msgspec.MsgspecError) as error:
         # Never the error's own text: a parser quotes what it could not read.
