@@ -33,7 +33,8 @@ async def take(target: Path) -> None:
     Args:
         target: the directory to write to.
     """
-    with tempfile.TemporaryDirectory() as scratch:
+    # What is left of a browser that was killed may still write to it.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         page = Path(scratch) / "report.html"
         async with Browser(Path(scratch)) as browser:
             for name, scene, width, dark in SHOTS:

@@ -67,10 +67,14 @@ class Browser:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._reading.cancel()
+        try:
+            await self.send("Browser.close")  # a kill leaves its children, which go on writing to the profile
+            await asyncio.wait_for(self._reading, 30)  # the connection ends with it
+        except (AssertionError, TimeoutError, aiohttp.ClientError):
+            self._reading.cancel()
         await self._socket.close()
         await self._session.close()
-        await asyncio.to_thread(self._program.kill)
+        await asyncio.to_thread(self._program.stop)
 
     async def send(self, method: str, **params: Any) -> Mapping[str, Any]:
         """Call a method of the protocol.
