@@ -718,7 +718,10 @@ def _since_at_rest(world: World, life: ClaimLife, record: Any) -> None:
         return  # only its node plugins tell
     said = datetime.fromisoformat(of_driver[0]["since"])
     late = (said - EPOCH).total_seconds() - fell
-    if not -1.0 <= late <= 2.0 * patience.interval + patience.timeout + patience.slack:
+    latest = 2.0 * patience.interval + patience.timeout + patience.slack
+    if any(at > fell for at in _forgotten(world, life, world.unrest())):
+        latest = math.inf  # the only process that knew it may have ended before it put the record back
+    if not -1.0 <= late <= latest:
         world.history.violate(RECORDS, f"{life.name}: since is {late:.0f} s off")
 
 
