@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from volumehealth.cluster.objects import RawDriver
 from volumehealth.cluster.tables import LeaseLiveness
+from volumehealth.judge.policy import PolicyJudgement
 from volumehealth.judge.result import CheckResult
 from volumehealth.kube.writes import Outcome, Result, Write, WriteQueue
 from volumehealth.model.clock import Clock, parse_rfc3339, rfc3339
@@ -153,22 +154,19 @@ class DriverWriter:
         self._clock = clock
         self._view = view
         self._shares: dict[str, dict[str, _Share]] = {}
+        self._unchecked: set[str] = set()
         self._numbers_at: dict[str, float] = {}
         self._swept = False
 
     def publish(self, result: CheckResult) -> None:
         """After a check: take what it says of the drivers of its claims."""
-        judgement = result.judgement
+        judgement, uid = result.judgement, result.policy.uid
         if judgement is None:
-            return
-        shares = {}
-        for name, state in result.drivers.items():
-            if name in NO_CSI_DRIVERS:
-                continue
-            counts = judgement.drivers.get(name)
-            claims = tuple(getattr(counts, verdict) if counts is not None else 0 for verdict in _VERDICTS)
-            shares[name] = _Share(state, claims, counts.healthy_by_node if counts is not None else 0)
-        self._shares[result.policy.uid] = shares
+            self._unchecked.add(uid)
+            shares = self._shares.get(uid, {})
+        else:
+            self._unchecked.discard(uid)
+            shares = self._shares[uid] = _shares(result, judgement)
         nodes = self._nodes()
         for name in set(map(object_name, shares)):
             self._keep(name, nodes)
@@ -176,17 +174,19 @@ class DriverWriter:
     def forget(self, policy_uid: str) -> None:
         """A policy is gone; the next sweep writes what that changes."""
         self._shares.pop(policy_uid, None)
+        self._unchecked.discard(policy_uid)
 
     def sweep(self) -> None:
         """Write drivers that no check speaks of, and remove those that no claim uses; call it now and then.
 
-        The first sweep of a process writes nothing for drivers that no check has spoken of yet.
+        The first sweep of a process writes nothing for drivers that no check has spoken of yet; nor does any while a policy
+        is suspended, or its spec cannot be used: nobody can tell which claims it selects.
         """
         drivers = {claim.driver for claim in self._view.claims.values()} - {"", *NO_CSI_DRIVERS}
         used = set(map(object_name, drivers))
         spoken = {object_name(name) for shares in self._shares.values() for name in shares}
         nodes = self._nodes()
-        for name in used if self._swept else used & spoken:
+        for name in used if self._swept and not self._unchecked else used & spoken:
             self._keep(name, nodes)
         for name in self._view.drivers.keys() - used:
             self._remove(name)
@@ -231,17 +231,18 @@ class DriverWriter:
         return self._clock.monotonic() - last >= NUMBERS_EVERY
 
     def _status(self, name: str, before: Mapping[str, Any], nodes: str) -> dict[str, Any]:
-        found = [
-            share
-            for shares in self._shares.values()
+        seen = [
+            (share, uid not in self._unchecked)
+            for uid, shares in self._shares.items()
             for driver, share in shares.items()
             if object_name(driver) == name
         ]
-        if not found:
+        if not seen:
             status = {"state": str(SourceState.NOT_CONNECTED), "since": rfc3339(self._clock.now())}
             status |= {"healthAPI": "None", "hint": _NOT_SELECTED}
             return status | {"since": _since(status, before)}
-        state = clearest(share.state for share in found)
+        state = clearest((share.state, checked) for share, checked in seen)
+        found = [share for share, _ in seen]
         claims = dict(
             zip(_VERDICTS, map(sum, zip(*(share.claims for share in found), strict=True)), strict=True)
         )
@@ -294,6 +295,18 @@ class DriverWriter:
             return True
         lease = self._view.leases.get(agent_lease_name(report.name))
         return lease is not None and self._clock.monotonic() - lease.until < NUMBERS_EVERY
+
+
+def _shares(result: CheckResult, judgement: PolicyJudgement) -> dict[str, _Share]:
+    """Return what a check says of the drivers of its claims."""
+    shares = {}
+    for name, state in result.drivers.items():
+        if name in NO_CSI_DRIVERS:
+            continue
+        counts = judgement.drivers.get(name)
+        claims = tuple(getattr(counts, verdict) if counts is not None else 0 for verdict in _VERDICTS)
+        shares[name] = _Share(state, claims, counts.healthy_by_node if counts is not None else 0)
+    return shares
 
 
 def _applied(name: str, status: Mapping[str, Any]) -> Write:

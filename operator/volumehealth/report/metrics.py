@@ -5,7 +5,7 @@ the newest check when somebody asks, so a series vanishes with what it was about
 """
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -36,11 +36,21 @@ _BAD = ("namespace", "persistentvolumeclaim", "driver", "policy", "source", "nod
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """What is exported of a policy: its newest check, its conditions' statuses, and who uses its claims."""
+    """What is exported of a policy.
+
+    Attributes:
+        result: its newest check.
+        conditions: type and status of each of its conditions.
+        pods_of: the Pods that use a claim.
+        owner_of: the name of the policy that owns a claim now.
+        checked: whether it is checked now; what it found before it was suspended may not be so any more.
+    """
 
     result: CheckResult
     conditions: tuple[tuple[str, str], ...]
     pods_of: Callable[[ClaimRef], Sequence[Pod]]
+    owner_of: Callable[[ClaimRef], str | None]
+    checked: bool
 
 
 class Metrics:
@@ -104,6 +114,7 @@ class Metrics:
         result: CheckResult,
         conditions: Iterable[tuple[str, str]],
         pods_of: Callable[[ClaimRef], Sequence[Pod]] = lambda _: (),
+        owner_of: Callable[[ClaimRef], str | None] = lambda _: None,
     ) -> None:
         """Show a policy's newest check; what it no longer says vanishes.
 
@@ -111,14 +122,15 @@ class Metrics:
             result: the check.
             conditions: type and status of each condition.
             pods_of: the Pods that use a claim.
+            owner_of: the name of the policy that owns a claim now; None if none does, or it is not known.
         """
-        name = result.policy.name
+        name, checked = result.policy.name, result.judgement is not None
         before = self._state.policies.get(name)
         if result.policy.spec.suspend:
             self._state.checked.pop(name, None)  # it is not late: no check is due
         if result.judgement is None and before is not None:
             result = before.result
-        self._state.policies[name] = _Shown(result, tuple(conditions), pods_of)
+        self._state.policies[name] = _Shown(result, tuple(conditions), pods_of, owner_of, checked)
 
     def forget(self, policy: str) -> None:
         """Let every series of a policy vanish."""
@@ -257,10 +269,10 @@ class _State(Collector):
                 for verdict in _VERDICTS
             ),
         )
-        seen: dict[str, list[DriverState]] = {}
+        seen: dict[str, list[tuple[DriverState, bool]]] = {}
         for shown in self.policies.values():
             for name, driver in shown.result.drivers.items():
-                seen.setdefault(name, []).append(driver)
+                seen.setdefault(name, []).append((driver, shown.checked))
         drivers = {name: clearest(states) for name, states in seen.items()}
         yield _gauge(
             "driver_state",
@@ -308,12 +320,21 @@ class _State(Collector):
             quiet = shown.result.silences.any
             for ref, health in shown.result.healths.items():
                 claim = shown.result.claims.get(ref) if health.findings else None
-                if claim is not None and claim.uid == health.uid and holders[ref] == name:
+                if claim is not None and claim.uid == health.uid and self._shows(name, ref, holders):
                     for number, finding in enumerate(health.findings):
                         if quiet and shown.result.silence(ref, finding) is not None:
                             continue
                         rank = -urgency(finding.status, finding.reason)
                         yield rank, ref, name, number, claim.driver, finding
+
+    def _shows(self, name: str, ref: ClaimRef, holders: Mapping[ClaimRef, str]) -> bool:
+        """Tell whether a policy is the one that says how a claim is.
+
+        Once another policy owns the claim and is checked, that one knows all there is to know of it.
+        """
+        owner = self.policies[name].owner_of(ref)
+        next_one = self.policies.get(owner) if owner is not None and owner != name else None
+        return holders[ref] == name and not (next_one is not None and next_one.checked)
 
 
 def _agents(agents: Agents) -> tuple[tuple[str, int], ...]:

@@ -73,17 +73,22 @@ class MetricsOutput(Output):
     name = "Metrics"
 
     def __init__(
-        self, metrics: Metrics, queue: WriteQueue, pods_of: Callable[[ClaimRef], Sequence[Pod]]
+        self,
+        metrics: Metrics,
+        queue: WriteQueue,
+        pods_of: Callable[[ClaimRef], Sequence[Pod]],
+        owner_of: Callable[[ClaimRef], str | None],
     ) -> None:
         self._metrics = metrics
         self._pods_of = pods_of
+        self._owner_of = owner_of
         self._queue = queue
 
     def publish(self, result: CheckResult) -> Iterator[None]:
         """Show a policy's newest check."""
         shown = conditions(result, result.problems, {})
         statuses = [(str(one["type"]), str(one["status"])) for one in shown]
-        self._metrics.publish(result, statuses, self._pods_of)
+        self._metrics.publish(result, statuses, self._pods_of, self._owner_of)
         self._metrics.waiting(len(self._queue))
         yield
 
@@ -140,7 +145,7 @@ def make_outputs(tools: Tools) -> Outputs:
             SilenceOutput(sink),
             events,
             records,
-            MetricsOutput(metrics, queue, tools.pods_of),
+            MetricsOutput(metrics, queue, tools.pods_of, tools.owner_of),
             *_notifications(tools),
         ),
         statuses,

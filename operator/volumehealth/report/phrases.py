@@ -22,9 +22,15 @@ _TELLS_MOST = (
 """Of what several policies say of a driver, which is told: one may have switched a check off."""
 
 
-def clearest(states: Iterable[DriverState]) -> DriverState:
-    """Return the state to tell of a driver, of those that policies see it in; there must be one."""
-    return min(states, key=lambda one: _TELLS_MOST.index(one.state))
+def clearest(states: Iterable[tuple[DriverState, bool]]) -> DriverState:
+    """Return the state to tell of a driver, of those that policies see it in; there must be one.
+
+    Args:
+        states: each with whether its policy is checked. What one that is suspended saw last counts only if no other one
+            sees the driver.
+    """
+    state, _ = min(states, key=lambda one: (not one[1], _TELLS_MOST.index(one[0].state)))
+    return state
 
 
 def monitored(result: CheckResult) -> int:

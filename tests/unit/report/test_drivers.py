@@ -318,6 +318,44 @@ async def test_a_driver_whose_claims_no_policy_selects_says_so_once_checks_had_t
     assert (world.status["state"], world.status["hint"]) == ("NotConnected", "no policy selects its claims")
 
 
+def suspended(policy: str) -> CheckResult:
+    return replace(make_result(policy=make_policy(policy, suspend=True)), judgement=None)
+
+
+async def test_what_a_suspended_policy_saw_last_says_nothing_of_a_driver_that_another_one_hears(
+    world: World,
+) -> None:
+    """Faults H26: the driver did not answer when the policy was suspended, and answers by now."""
+    await world.check(seen(policy="a", state=SourceState.UNREACHABLE), seen(policy="b"))
+    assert world.status["state"] == "Unreachable"
+    await world.check(suspended("a"), seen(policy="b"))
+    assert world.status["state"] == "Answering"
+    await world.check(seen(policy="a", state=SourceState.UNREACHABLE))
+    assert world.status["state"] == "Unreachable"
+
+
+async def test_while_its_only_policy_is_suspended_a_driver_stays_as_it_is(world: World) -> None:
+    await world.check(seen(policy="a", state=SourceState.UNREACHABLE), suspended("a"))
+    world.writer.sweep()
+    await world.settle()
+    assert world.status["state"] == "Unreachable"
+
+
+async def test_an_operator_that_starts_leaves_the_driver_of_a_suspended_policy_as_it_is(world: World) -> None:
+    """Faults H26: nobody can tell whether that policy selects its claims."""
+    await world.check(seen(policy="a"))
+    world.writer = DriverWriter(world.queue, clock=world.clock, view=world.view)
+    await world.check(suspended("a"))
+    for _ in range(3):
+        world.writer.sweep()
+        await world.settle()
+    assert world.status["state"] == "Answering"
+    world.writer.forget(make_policy("a").uid)
+    world.writer.sweep()
+    await world.settle()
+    assert world.status["hint"] == "no policy selects its claims"
+
+
 async def test_what_somebody_changed_by_hand_is_put_right_by_the_next_check(world: World) -> None:
     await world.check(seen())
     world.view.drivers[DRIVER] = RawDriver(DRIVER, {"state": "Broken", "since": "nonsense"})

@@ -109,6 +109,21 @@ def test_a_driver_is_in_the_state_that_tells_most_whichever_policy_was_checked_l
         assert (state["Answering"], state["NotConnected"]) == (1, 0)
 
 
+def test_what_a_suspended_policy_saw_last_says_nothing_of_a_driver_that_another_one_hears(
+    metrics: Metrics,
+) -> None:
+    """Faults H26: the driver did not answer when the policy was suspended, and answers by now."""
+    show(metrics, make_result(policy=make_policy("all"), drivers=[make_driver()]))
+    down = make_result(policy=make_policy("storage"), drivers=[make_driver(state=SourceState.UNREACHABLE)])
+    show(metrics, down)
+    show(metrics, SCENES["suspended"]())
+    state = {dict(labels)["state"]: value for labels, value in samples(metrics, "driver_state").items()}
+    assert (state["Answering"], state["Unreachable"]) == (1, 0)
+    metrics.forget("all")
+    state = {dict(labels)["state"]: value for labels, value in samples(metrics, "driver_state").items()}
+    assert state["Unreachable"] == 1
+
+
 def test_agents_that_are_silent_are_counted(metrics: Metrics) -> None:
     show(metrics, replace(three_bad(), agents=Agents(14, 12, ("worker-7", "worker-9"))))
     agents = samples(metrics, "policy_agents")
@@ -141,6 +156,20 @@ def test_a_claim_that_changed_hands_has_the_series_of_its_new_policy_only(metric
     show(metrics, SCENES["suspended"]())
     assert {dict(labels)["policy"] for labels in samples(metrics, "claim_unhealthy")} == {"other"}
     assert samples(metrics, "claim_unhealthy_truncated") == {(): 0}
+
+
+def test_a_claim_that_a_suspended_policy_held_has_no_series_once_its_next_policy_forgot_it(
+    metrics: Metrics,
+) -> None:
+    """Faults H26: it recovered long ago, and the suspended policy says what it found then."""
+    owner_of = {"shop": "other"}
+    show(metrics, three_bad())
+    metrics.publish(SCENES["suspended"](), CONDITIONS, owner_of=lambda ref: owner_of.get(ref.namespace))
+    assert len(samples(metrics, "claim_unhealthy")) == 3
+    next_one = make_result(policy=make_policy("other"), now=three_bad().now + timedelta(days=8), healthy=3)
+    show(metrics, next_one)
+    named = {series_claim(labels) for labels in samples(metrics, "claim_unhealthy")}
+    assert named == {("ci", "cache-3")}
 
 
 def test_another_claim_of_the_same_name_has_no_series(metrics: Metrics) -> None:
