@@ -166,7 +166,8 @@ def _journal(says: Says) -> _Reader:
     def read(found: _Found) -> Sign:
         name = found["dev"]
         inner = None if _WHOLE_NAME.fullmatch(name) else _JOURNAL.fullmatch(name)
-        return Sign(says, About.FILESYSTEM, inner["dev"] if inner else name)
+        lacks_space = found.groupdict().get("error") in NO_SPACE
+        return Sign(Says.NO_SPACE if lacks_space else says, About.FILESYSTEM, inner["dev"] if inner else name)
 
     return read
 
@@ -309,7 +310,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], _Reader], ...] = tuple(
             _journal(Says.FILESYSTEM_ERROR),
         ),
         (
-            rf"JBD2: Detected IO errors while flushing file data on {_DEV}$",
+            # with the error number since 6.15
+            rf"JBD2: Detected IO errors(?: (?P<error>-?\d+))? while flushing file data on {_DEV}$",
             _journal(Says.WRITES_LOST),
         ),
         # -- XFS: "Filesystem has been shut down due to", "Shutting down filesystem", and, up to 5.x, the function's name
@@ -355,7 +357,10 @@ _PATTERNS: tuple[tuple[re.Pattern[str], _Reader], ...] = tuple(
             _device(Says.FILESYSTEM_ERROR),
         ),
         (rf"BTRFS info \(device {_DEV}\): first mount of filesystem", _device(Says.MOUNTED)),
-        (rf"BTRFS info \(device {_DEV}\): last unmount of filesystem", _device(Says.UNMOUNTED)),
+        (
+            rf"BTRFS info \(device {_DEV}(?::? state \w+)?\):? last unmount of filesystem",
+            _device(Says.UNMOUNTED),
+        ),
         # -- f2fs since 6.4
         (rf"F2FS-fs \({_DEV}\): Stopped filesystem due to reason: \d+", _device(Says.SHUT_DOWN)),
         (rf"F2FS-fs \({_DEV}\): Remounting filesystem read-only", _device(Says.READ_ONLY)),

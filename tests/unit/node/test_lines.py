@@ -118,6 +118,16 @@ ACCUSING = {
         About.FILESYSTEM,
         "dm-3",
     ),
+    "JBD2: Detected IO errors -5 while flushing file data on dm-3-8": (
+        Says.WRITES_LOST,
+        About.FILESYSTEM,
+        "dm-3",
+    ),
+    "JBD2: Detected IO errors -28 while flushing file data on nvme1n1p1-8": (
+        Says.NO_SPACE,
+        About.FILESYSTEM,
+        "nvme1n1p1",
+    ),
     # XFS
     "XFS (loop0): Filesystem has been shut down due to log error (0x2).": (
         Says.SHUT_DOWN,
@@ -297,6 +307,11 @@ ACCUSING = {
     "XFS (loop0): Unmounting Filesystem 1-2": (Says.UNMOUNTED, About.FILESYSTEM, "loop0"),
     "BTRFS info (device loop0): first mount of filesystem 1-2": (Says.MOUNTED, About.FILESYSTEM, "loop0"),
     "BTRFS info (device loop0): last unmount of filesystem 1-2": (Says.UNMOUNTED, About.FILESYSTEM, "loop0"),
+    "BTRFS info (device dm-3 state EA): last unmount of filesystem 1-2": (
+        Says.UNMOUNTED,
+        About.FILESYSTEM,
+        "dm-3",
+    ),
     # the same in other generations
     "XFS (dm-3): xfs_log_force: error -5 returned.": (Says.SHUT_DOWN, About.FILESYSTEM, "dm-3"),
     "XFS (sdb1): xfs_log_force: error 5 returned.": (Says.SHUT_DOWN, About.FILESYSTEM, "sdb1"),
