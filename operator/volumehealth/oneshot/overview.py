@@ -21,7 +21,7 @@ from volumehealth.model.vocabulary import (
     ConditionType,
     VolumesReason,
 )
-from volumehealth.oneshot.reading import Object, list_if_allowed, read_answer, read_items
+from volumehealth.oneshot.reading import Object, check_namespace, list_if_allowed, read_answer, read_items
 from volumehealth.policy.durations import parse_duration
 
 _BASE = f"/apis/{API_VERSION}"
@@ -77,6 +77,7 @@ async def read_overview(api: Api, *, namespace: str, now: datetime) -> Overview:
         now: the moment, to tell whether checks go on.
 
     Raises:
+        NotFound: if the namespace does not exist.
         ApiError: if the API server cannot be reached, or the records may not be read.
     """
     where = f"/namespaces/{namespace}" if namespace else ""
@@ -85,6 +86,8 @@ async def read_overview(api: Api, *, namespace: str, now: datetime) -> Overview:
     except (NotFound, NotServed):
         await read_answer(api, "/version")  # else it is no API server that says so
         return Overview(None, None, (), installed=False, namespace=namespace, loud=(NOT_INSTALLED,))
+    if namespace and not records:
+        await check_namespace(api, namespace)  # the list of one that does not exist is empty, too
     policies = await list_if_allowed(api, f"{_BASE}/{POLICIES}")
     drivers = await read_drivers(api)
     found = Overview(policies, drivers, sorted(records, key=_worst_first), namespace=namespace)

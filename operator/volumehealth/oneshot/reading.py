@@ -112,6 +112,18 @@ async def check_claim(api: Api, ref: ClaimRef) -> None:
             raise NotFound(f"the claim {ref} does not exist; see: kubectl get pvc -n {ref.namespace}")
 
 
+async def check_namespace(api: Api, name: str) -> None:
+    """Make sure that a namespace is there, as far as it may be read.
+
+    Raises:
+        NotFound: if it does not exist.
+        ApiError: if the API server cannot be reached.
+    """
+    with contextlib.suppress(Forbidden):
+        if await read_one(api, f"/api/v1/namespaces/{name}") is None:
+            raise NotFound(f"the namespace {name} does not exist; see: kubectl get namespaces")
+
+
 def claims_of(pod: Object) -> list[str]:
     """Name the claims that a Pod uses; those of generic ephemeral volumes have its name before them."""
     found = []

@@ -57,12 +57,18 @@ def shown(result: Overview, form: str = "table", width: int = 80) -> str:
 class Server:
     """An API server that holds some lists, and forbids others."""
 
+    no_namespace: errors.ApiError = errors.NotFound("namespaces not found")
+
     def __init__(self, **lists: list[dict[str, Any]] | Exception) -> None:
         self.lists = lists
 
     async def request(self, method: str, path: str, *, query: dict[str, str] | None = None) -> bytes:
         if path == "/version":
             return msgspec.json.encode({"gitVersion": "v1.37.2"})
+        if path == "/api/v1/namespaces/shop":
+            return msgspec.json.encode({"metadata": {"name": "shop"}})
+        if path.startswith("/api/v1/namespaces/") and path.count("/") == 4:
+            raise self.no_namespace
         found = self.lists.get(path.rpartition("/")[2], [])
         if isinstance(found, Exception):
             raise found
@@ -161,6 +167,18 @@ async def test_of_one_namespace_nothing_is_said_that_is_of_others() -> None:
     result = await read(Server(volumehealths=[record("db")], volumehealthpolicies=[told]), "shop")
     assert "Next: kubectl describe vh db -n shop" in shown(result)
     assert "DataLoss" not in shown(result)
+
+
+async def test_a_namespace_that_does_not_exist_is_not_called_healthy() -> None:
+    server = Server(volumehealthpolicies=[policy()])
+    with pytest.raises(errors.NotFound, match="the namespace shpo does not exist"):
+        await read(server, "shpo")
+
+
+async def test_a_namespace_that_may_not_be_read_is_shown_as_far_as_its_records_may() -> None:
+    server = Server(volumehealthpolicies=[policy()])
+    server.no_namespace = errors.Forbidden("namespaces is forbidden")
+    assert (await read(server, "ship")).exit_status == 0
 
 
 async def test_where_policies_are_out_of_sight_nothing_is_called_healthy() -> None:
