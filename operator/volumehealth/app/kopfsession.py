@@ -72,7 +72,10 @@ def session_of(access: Access, served: Served) -> kopf.AiohttpSession:
     connector = aiohttp.TCPConnector(limit=0, ssl=tls_context(access))
     session = aiohttp.ClientSession(
         connector=connector,
-        headers={"Authorization": access.authorization} if access.authorization else {},
+        headers=[
+            *([("Authorization", access.authorization)] if access.authorization else ()),
+            *access.acts_as,
+        ],
         proxy=access.proxy or None,
         raise_for_status=check,
         response_class=_Response,

@@ -21,6 +21,7 @@ class Access:
         verify: False only if the kubeconfig says `insecure-skip-tls-verify`.
         server_name: name to expect in the server's certificate, if it is not that of the URL.
         proxy: URL of an HTTP proxy, of the kubeconfig or else of the environment; empty if there is none.
+        acts_as: headers that say as whom this user acts (impersonation); of groups there may be several.
     """
 
     server: str
@@ -31,6 +32,7 @@ class Access:
     verify: bool = True
     server_name: str = ""
     proxy: str = ""
+    acts_as: tuple[tuple[str, str], ...] = ()
 
     def files(self) -> tuple[tuple[str, bytes], ...]:
         """Return the files a connection is made with, each with a digest of what is in it.

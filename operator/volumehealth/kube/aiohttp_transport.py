@@ -42,7 +42,7 @@ class AiohttpTransport:
                 access.server + request.path,
                 params=request.query,
                 data=request.body,
-                headers=request.headers,
+                headers=[*request.headers.items(), *access.acts_as],
                 timeout=limits,
                 proxy=access.proxy or None,
                 server_hostname=access.server_name or None,

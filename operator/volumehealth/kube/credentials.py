@@ -87,6 +87,9 @@ class CredentialSource:
         access = await self._found()
         if not (access.authorization.isascii() and access.authorization.isprintable()):
             raise NoCredentials("the token holds characters that no header can have")
+        for name, value in access.acts_as:
+            if not (value.isascii() and value.isprintable()):
+                raise NoCredentials(f"{name}: {value!r} holds characters that no header can have")
         for url in (access.server, access.proxy):
             _check_url(url)
         if urlsplit(access.server).scheme not in ("http", "https"):

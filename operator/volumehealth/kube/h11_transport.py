@@ -216,6 +216,7 @@ class _Connection:
             ("Host", server.netloc),
             ("User-Agent", f"volumehealth/{__version__}"),
             *request.headers.items(),
+            *access.acts_as,
         ]
         if access.proxy and server.scheme == "http":
             target = f"{access.server}{request.path}{query}"

@@ -1,11 +1,14 @@
 """Kubeconfig files as kubectl reads them: merged, with exec plugins and OIDC, by `kubernetes.aio`.
 
-Loaded only where a kubeconfig is: on a person's machine and in tests. What the library leaves to us: reading a
-`tokenFile` again, a token file that ends in a newline, and telling in one sentence why there are no credentials.
+Loaded only where a kubeconfig is: on a person's machine and in tests. What the library leaves to us: which of several
+current contexts counts, whom a user acts as, reading a `tokenFile` again, a token file that ends in a newline, and telling
+in one sentence why there are no credentials.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
+from urllib.parse import quote
 
 import aiohttp
 import yaml
@@ -28,8 +31,28 @@ _UNREADABLE = (
     RecursionError,
 )
 """What the library lets through when a kubeconfig, an exec plugin's answer or OIDC's is not what it expects."""
+_IN_A_HEADERS_NAME = "!#$&'*+^`|"
+"""What a header's name may hold beside letters, digits and `-._~`; client-go writes the rest as `%2F`."""
 _LONGEST = 1000
 """Characters of its own words that are told: an exec plugin's standard error may have no end."""
+
+
+class _Merger(KubeConfigMerger):  # type: ignore[misc]  # the library has no types
+    """Merges files as client-go does: the first that names a current context decides; an empty file says nothing."""
+
+    def load_config(self, path: str) -> None:
+        """Add a file to those before it."""
+        with open(path, encoding="utf-8") as file:
+            if yaml.safe_load(file) is None:
+                return
+        current = self.config.value.get("current-context") if self.config is not None else None
+        super().load_config(path)
+        if current:
+            self.config.value["current-context"] = current
+        for user in self.config_files[path].get("users") or ():
+            plugin = (user.get("user") or {}).get("exec")
+            if plugin and os.sep in plugin.get("command", ""):
+                plugin["command"] = os.path.join(os.path.dirname(os.path.abspath(path)), plugin["command"])
 
 
 class Kubeconfig:
@@ -54,9 +77,10 @@ class Kubeconfig:
         """
         configuration = Configuration()
         try:
-            loader = KubeConfigLoader(
-                KubeConfigMerger(paths).config, active_context=context or None, config_base_path=None
-            )
+            merged = _Merger(paths).config
+            if merged is None:
+                raise NoCredentials(f"the kubeconfig cannot be read: there is nothing in {paths}")
+            loader = KubeConfigLoader(merged, active_context=context or None, config_base_path=None)
             await loader.load_and_set(configuration)
         except _UNREADABLE as error:
             raise _explained(error) from error
@@ -104,7 +128,29 @@ class Kubeconfig:
             verify=bool(found.verify_ssl),
             server_name=found.tls_server_name or "",
             proxy=found.proxy or proxy_for(server, self._environ),
+            acts_as=tuple(_acts_as(self._loader._user.value)) if self._loader._user is not None else (),
         )
+
+
+def _acts_as(user: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the headers that say whom a user acts as (`as`, `as-uid`, `as-groups`, `as-user-extra`), as client-go sends them.
+
+    Raises:
+        NoCredentials: if they name nobody.
+    """
+    groups, extra = user.get("as-groups") or (), user.get("as-user-extra") or {}
+    if not user.get("as"):
+        if groups or extra or user.get("as-uid"):
+            raise NoCredentials("the kubeconfig's user acts as a group or a uid, and `as` names no user")
+        return
+    yield "Impersonate-User", str(user["as"])
+    if user.get("as-uid"):
+        yield "Impersonate-Uid", str(user["as-uid"])
+    for group in groups:
+        yield "Impersonate-Group", str(group)
+    for name, values in extra.items():
+        for value in values:
+            yield f"Impersonate-Extra-{quote(str(name), safe=_IN_A_HEADERS_NAME)}", str(value)
 
 
 def _explained(error: BaseException) -> NoCredentials:

@@ -74,6 +74,17 @@ async def asked(url: str, *, served: bool | None) -> int:
             return 0
 
 
+async def test_kopf_is_who_our_own_connection_is_and_acts_as_whom_that_acts_as() -> None:
+    async def is_served(_: str) -> bool:
+        return True
+
+    groups = (("Impersonate-User", "jane"), ("Impersonate-Group", "shop"), ("Impersonate-Group", "viewers"))
+    made = session_of(Access("http://127.0.0.1:1", "Bearer t", acts_as=groups), is_served)
+    async with made.aiohttp_session as session:
+        assert session.headers.getall("Authorization") == ["Bearer t"]
+        assert session.headers.getall("Impersonate-Group") == ["shop", "viewers"]
+
+
 @pytest.mark.parametrize(("status", "text", "passes"), ANSWERS.values(), ids=ANSWERS.keys())
 async def test_an_answer(server: tuple[str, dict[str, object]], status: int, text: str, passes: bool) -> None:
     url, said = server

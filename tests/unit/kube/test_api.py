@@ -148,6 +148,23 @@ async def test_a_request_carries_the_token_and_a_json_body(api: Api, server: Ser
     assert server.bodies == ['{"a":[1,"ü"]}'.encode()]
 
 
+async def test_a_user_that_acts_as_another_says_so_with_all_its_groups(
+    server: Server, tmp_path: Path, connect: Connect
+) -> None:
+    heard: list[tuple[str, list[str]]] = []
+
+    async def note(request: web.Request) -> web.Response:
+        heard.append((request.headers["Impersonate-User"], request.headers.getall("Impersonate-Group")))
+        return web.json_response(OBJECT)
+
+    server.handler = note
+    user: dict[str, object] = {"token": "t", "as": "jane", "as-groups": ["shop", "viewers"]}
+    path = kubeconfig(tmp_path / "kubeconfig", server.url, user)
+    async with await Api.connect(str(path), transport=connect) as api:
+        await api.request("GET", "/x")
+    assert heard == [("jane", ["shop", "viewers"])]
+
+
 async def test_bytes_are_sent_as_they_are(api: Api, server: Server) -> None:
     async def echo(request: web.Request) -> web.Response:
         return web.json_response({**OBJECT, "type": request.headers["Content-Type"]})

@@ -1,5 +1,6 @@
 """Credentials are found where kubectl finds them."""
 
+import json
 import os
 import stat
 from collections.abc import Mapping
@@ -59,7 +60,71 @@ async def test_kubeconfig_from_the_environment_comes_before_the_home(tmp_path: P
     assert (await load()).server == "http://home.example:6443"
 
 
-async def test_several_files_are_merged_the_first_current_context_of_the_last_counts(tmp_path: Path) -> None:
+async def test_of_several_files_the_first_that_names_a_current_context_decides_as_kubectl_has_it(
+    tmp_path: Path,
+) -> None:
+    """With the last one's, every command would speak of another cluster than kubectl in the same terminal."""
+    none = written(tmp_path / "none", config("none", current=False) | {"current-context": ""})
+    files = [none, written(tmp_path / "one", config("one")), written(tmp_path / "two", config("two"))]
+    merged = os.pathsep.join(map(str, files))
+    assert (await load(KUBECONFIG=merged)).server == "http://one.example:6443"
+    assert (await load(context="two", KUBECONFIG=merged)).server == "http://two.example:6443"
+
+
+async def test_an_empty_file_among_several_says_nothing(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.write_text("# made by touch\n")
+    one = written(tmp_path / "one", config("one"))
+    for files in ((empty, one), (one, empty)):
+        access = await load(KUBECONFIG=os.pathsep.join(map(str, files)))
+        assert access.server == "http://one.example:6443"
+
+
+async def test_an_exec_plugin_beside_its_kubeconfig_is_found_there(tmp_path: Path) -> None:
+    plugin = tmp_path / "bin" / "plugin"
+    plugin.parent.mkdir()
+    answer = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "kind": "ExecCredential",
+        "status": {"token": "t"},
+    }
+    plugin.write_text(f"#!/bin/sh\necho '{json.dumps(answer)}'\n")
+    plugin.chmod(0o700)
+    user = {"exec": {"apiVersion": answer["apiVersion"], "command": "./bin/plugin"}}
+    path = written(tmp_path / "a", config("a", user=user))
+    assert (await load(str(path))).authorization == "Bearer t"
+
+
+async def test_who_acts_as_another_user_says_so_with_each_request(tmp_path: Path) -> None:
+    """Left out, a command that is tried with a tenant's rights shows, and changes, what an administrator may."""
+    user = {
+        "token": "t",
+        "as": "jane",
+        "as-uid": "7",
+        "as-groups": ["shop", "viewers"],
+        "as-user-extra": {"example.com/Scopes": ["a", "b"]},
+    }
+    path = written(tmp_path / "a", config("a", user=user))
+    assert (await load(str(path))).acts_as == (
+        ("Impersonate-User", "jane"),
+        ("Impersonate-Uid", "7"),
+        ("Impersonate-Group", "shop"),
+        ("Impersonate-Group", "viewers"),
+        ("Impersonate-Extra-example.com%2FScopes", "a"),
+        ("Impersonate-Extra-example.com%2FScopes", "b"),
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"as-groups": ["shop"]}, {"as-uid": "7"}, {"as": "ja\nne"}, {"as": "j\u00e4ne"}]
+)
+async def test_who_acts_as_nobody_that_can_be_named_is_told(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    path = written(tmp_path / "a", config("a", user={"token": "t"} | wrong))
+    with pytest.raises(errors.ApiError, match="no credentials for the API server"):
+        await load(str(path))
+
+
+async def test_several_files_are_merged_and_one_that_is_missing_is_left_out(tmp_path: Path) -> None:
     one = written(tmp_path / "one", config("one"))
     two = written(tmp_path / "two", config("two", current=False))
     both = os.pathsep.join([str(one), str(tmp_path / "missing"), str(two)])
