@@ -4,6 +4,8 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from volumehealth.model.masking import hide
+
 log = logging.getLogger(__name__)
 
 
@@ -28,6 +30,7 @@ class SecretFiles:
             known = self._read.get(driver)
             if known is None or known[0] != changed:
                 known = self._read[driver] = (changed, _parse(path.read_text(encoding="utf-8")))
+                hide(known[1].values())  # a driver that refuses one may say it in its error
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:

@@ -7,7 +7,9 @@ Masking twice changes nothing more.
 
 import base64
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
+from urllib.parse import quote
 
 MASK = "***"
 
@@ -156,13 +158,45 @@ have one are not kept, nor are long ones."""
 _REMEMBERED, _SHORT = 4096, 512
 
 
+class _Known:
+    """Secrets that this process sends itself: no form tells them from other words.
+
+    Attributes:
+        texts: the last ones, the newest last.
+        pattern: finds them, the longest first; None while there are none.
+    """
+
+    def __init__(self) -> None:
+        self.texts: dict[str, None] = {}
+        self.pattern: re.Pattern[str] | None = None
+
+
+_known = _Known()
+_MOST_KNOWN, _LEAST_LENGTH = 1024, 6
+"""A shorter one may be any word, and whoever guesses it needs no text for that."""
+
+
+def hide(secrets: Iterable[str]) -> None:
+    """Mask these secrets from now on wherever they stand, also percent-encoded: who was sent one may say it back."""
+    for secret in secrets:
+        for form in {secret, quote(secret, safe="")}:
+            if len(form) >= _LEAST_LENGTH:
+                _known.texts.pop(form, None)
+                _known.texts[form] = None
+    for form in list(_known.texts)[: max(0, len(_known.texts) - _MOST_KNOWN)]:
+        del _known.texts[form]
+    longest_first = sorted(_known.texts, key=len, reverse=True)
+    _known.pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+    _harmless.clear()
+
+
 def mask(text: str) -> str:
     """Return a text with the credentials in it replaced by `***`; nearly every text comes back as it is."""
     if text in _harmless:
         return text
-    small = text.casefold()
+    masked = text if _known.pattern is None else _known.pattern.sub(MASK, text)
+    small = masked.casefold()
     named = any(word in small for word in _WORDS)
-    masked = text
     for form in _FORMS:
         if (named or not form.named) and any(need in small for need in form.needs):
             masked = form.pattern.sub(_masked, masked)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from volumehealth.app.secrets import SecretFiles
+from volumehealth.model import masking
+from volumehealth.model.text import clean_message
 
 
 def test_a_file_named_after_the_driver_holds_its_secrets(tmp_path: Path) -> None:
@@ -28,6 +30,19 @@ def test_a_character_that_json_writes_as_two_escapes_is_one(tmp_path: Path) -> N
     (tmp_path / "csi.example.com").write_text(json.dumps({"password": "p\U0001f600"}))
 
     assert SecretFiles(str(tmp_path))("csi.example.com") == {"password": "p\U0001f600"}
+
+
+def test_a_driver_that_says_a_secret_back_does_not_show_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a tenant reads in an Event must not hold the password of the array (CVE-2024-3744)."""
+    monkeypatch.setattr(masking, "_known", masking._Known())
+    (tmp_path / "csi.example.com").write_text('{"a": "Tr0ub4dor&3", "b": "horse battery"}')
+    SecretFiles(str(tmp_path))("csi.example.com")
+
+    said = clean_message("no session for Tr0ub4dor&3 at /login?q=Tr0ub4dor%263 (horse battery staple)")
+
+    assert said == "no session for *** at /login?q=*** (*** staple)"
 
 
 def test_a_driver_without_a_file_gets_none(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from volumehealth.model.masking import MASK, mask
+from volumehealth.model import masking
+from volumehealth.model.masking import MASK, hide, mask
 from volumehealth.model.text import MESSAGE_BYTES, clean_message, clean_reason
 
 SEEN = {
@@ -204,6 +205,25 @@ def test_no_text_takes_long(piece: str) -> None:
 def test_a_secret_in_a_url_that_is_cut_does_not_show() -> None:
     text = "x" * (MESSAGE_BYTES - 20) + " https://user:S3cr3tS3cr3tS3cr3t@host/path"
     assert "S3cr" not in clean_message(text)
+
+
+@pytest.fixture
+def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(masking, "_known", masking._Known())
+
+
+@pytest.mark.usefixtures("nothing_known")
+def test_a_secret_that_was_read_is_masked_where_it_was_seen_before_and_a_short_one_is_any_word() -> None:
+    text = "array zq7-unlock-zq7 of pool a1b2c is sealed"
+    assert mask(text) == text
+    hide(["zq7-unlock", "zq7-unlock-zq7", "a1b2c", ""])
+    assert mask(text) == "array *** of pool a1b2c is sealed"
+
+
+@pytest.mark.usefixtures("nothing_known")
+def test_of_secrets_that_are_read_again_and_again_only_the_last_are_remembered() -> None:
+    hide([f"rotated-{number:06}" for number in range(3000)])
+    assert mask("rotated-000001 and rotated-002999") == "rotated-000001 and ***"
 
 
 def test_a_secret_in_a_reason_does_not_show() -> None:
