@@ -26,6 +26,9 @@ Stamp = tuple[int, int]
 REGISTRY = "plugins_registry"
 _REFUSED = os.strerror(errno.EACCES)
 """Stands in gRPC's own words when the kernel does not let this process connect."""
+_UNAVAILABLE = "UNAVAILABLE"
+_AT_EVERY_LOOK = 3
+"""Times that a socket is asked again at the next look; its plugin may only be starting."""
 _DEEPEST = 3
 """The kubelet looks into subdirectories, too."""
 
@@ -38,11 +41,16 @@ class RegistryPace:
         look: between two looks at the directory; a few entries of a local filesystem.
         ask: of one call.
         gone: until a driver whose socket vanished is forgotten; one that is being replaced comes back sooner.
+        shared: between two asks of one of several sockets with the same driver's name, at most: any may die.
+        refused: between two asks of a socket that gave no answer of use, at most. One that is made anew is asked at once, one
+            behind which nobody is at every look.
     """
 
     look: float = 5.0
     ask: float = 5.0
     gone: float = 60.0
+    shared: float = 30.0
+    refused: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,21 @@ class _Found:
     stamp: Stamp
     name: str = ""
     endpoint: Endpoint | None = None
+
+
+@dataclass(slots=True)
+class _Asked:
+    """How often a socket was asked without anything new, and when it may be asked again."""
+
+    stamp: Stamp | None
+    times: int = 0
+    due: float = 0.0
+
+    def note(self, now: float, pace: float, most: float) -> None:
+        """Ask ever more rarely: the first times at every look."""
+        self.times += 1
+        doubled = pace * 2.0 ** min(self.times - _AT_EVERY_LOOK, 16)
+        self.due = now + min(most, doubled) if self.times >= _AT_EVERY_LOOK else now
 
 
 class PluginRegistry:
@@ -95,7 +118,8 @@ class PluginRegistry:
         self._sockets: dict[str, _Found] = {}
         self._seen: dict[str, float] = {}
         self._told: dict[str, str] = {}
-        self._asked: set[str] = set()
+        self._asked: dict[str, _Asked] = {}
+        self._seen_sockets: set[str] = set()
         self._barred: set[str] = set()
         self._drivers: dict[str, Endpoint] = {}
         self.drivers: Mapping[str, Endpoint] = MappingProxyType(self._drivers)
@@ -112,14 +136,16 @@ class PluginRegistry:
         """Look once."""
         await self._name_fixed()
         sockets = self._find(self._directory)
-        for path in self._asked - sockets.keys():
+        for path in self._seen_sockets - sockets.keys():
             self._sockets.pop(path, None)
             self._told.pop(path, None)
+            self._asked.pop(path, None)
             self._barred.discard(path)
-        self._asked = set(sockets)
+        self._seen_sockets = set(sockets)
         contested = self._contested()
         changed = [path for path, stamp in sockets.items() if self._stamp(path) != stamp or path in contested]
-        await asyncio.gather(*(self._ask(path, sockets[path]) for path in changed))
+        due = [path for path in changed if self._may_ask(path, sockets[path])]
+        await asyncio.gather(*(self._ask(path, sockets[path]) for path in due))
         self._note_obstacle()
         self._update()
         self.looked = True
@@ -133,27 +159,47 @@ class PluginRegistry:
         names = Counter(found.name for found in self._sockets.values() if found.name)
         return {path for path, found in self._sockets.items() if names[found.name] > 1}
 
+    def _may_ask(self, where: str, stamp: Stamp | None = None) -> bool:
+        """Tell whether a socket, or an endpoint given by hand, is to be asked now; one that was made anew is."""
+        known = self._asked.get(where)
+        if known is None or known.stamp != stamp:
+            self._asked[where] = _Asked(stamp)
+            return True
+        return self._clock.monotonic() >= known.due
+
+    def _note_asked(self, where: str, most: float) -> None:
+        self._asked[where].note(self._clock.monotonic(), self._pace.look, most)
+
+    def _note_refused(self, where: str, error: Exception) -> None:
+        if not isinstance(error, CsiError) or error.code != _UNAVAILABLE:
+            self._note_asked(where, self._pace.refused)
+
     async def _ask(self, path: str, stamp: Stamp) -> None:
+        answered = path in self._sockets
         try:
             info = await plugin_info(path, timeout=self._pace.ask, dial=self._dial)
         except (CsiError, ValueError) as error:
             self._tell(path, str(error))
+            self._note_refused(path, error)
             if path in self._contested():
                 del self._sockets[path]  # the other one of that name answers, or neither does
             return
         self._barred.discard(path)
+        if answered:
+            self._note_asked(path, self._pace.shared)
         if info.kind == CSI_PLUGIN:
             self._sockets[path] = _Found(stamp, info.name, info.endpoint)
         else:
             self._sockets[path] = _Found(stamp)
 
     async def _name_fixed(self) -> None:
-        for endpoint in list(self._unnamed):
+        for endpoint in [one for one in self._unnamed if self._may_ask(str(one))]:
             try:
                 async with CsiClient(endpoint, dial=self._dial) as client:
                     info = await client.identify_node(self._pace.ask)
             except CsiError as error:
                 self._tell(str(endpoint), str(error))
+                self._note_refused(str(endpoint), error)
             else:
                 self._unnamed.remove(endpoint)
                 self._barred.discard(str(endpoint))

@@ -137,6 +137,49 @@ async def test_of_two_sockets_of_one_driver_the_one_that_answers_counts(kubelet:
         assert await looking.look() == {NAME: "unix:///csi/old.sock"}, "the newer is dead and left its socket"
 
 
+async def look_for(looking: Looking, seconds: int) -> dict[str, str]:
+    """Look as often as the agent does."""
+    found: dict[str, str] = {}
+    for _ in range(0, seconds, 5):
+        found = await looking.look()
+        looking.clock.advance(5)
+    return found
+
+
+async def test_two_sockets_that_both_answer_for_one_driver_are_not_asked_at_every_look(kubelet: Path) -> None:
+    looking, registry = Looking(kubelet), kubelet / "plugins_registry"
+    async with Registration(kubelet, name=NAME, endpoint="unix:///csi/old.sock") as first:
+        first.socket.rename(registry / "old-reg.sock")
+        async with Registration(kubelet, name=NAME, endpoint="unix:///csi/new.sock") as second:
+            second.socket.rename(registry / "new-reg.sock")
+            assert NAME in await look_for(looking, 600)
+            assert first.asked <= 27
+            assert second.asked <= 27
+        assert await look_for(looking, 40) == {NAME: "unix:///csi/old.sock"}, "the newer is dead"
+
+
+async def test_a_plugin_that_answers_nothing_of_use_is_left_in_peace_until_its_socket_is_made_anew(
+    kubelet: Path,
+) -> None:
+    looking = Looking(kubelet)
+    async with Registration(kubelet, name=NAME, endpoint="/" + "x" * 200) as registration:
+        assert await look_for(looking, 600) == {}
+        assert registration.asked <= 16
+    async with Registration(kubelet, name=NAME, endpoint="unix:///csi/csi.sock"):
+        assert NAME in await looking.look()
+
+
+async def test_an_endpoint_behind_which_nobody_is_yet_is_found_at_the_next_look_however_late(
+    kubelet: Path,
+) -> None:
+    async with SimulatedDriver(name=NAME) as driver:
+        await driver.crash()
+        looking = Looking(kubelet, **{"": driver.endpoint})
+        assert await look_for(looking, 600) == {}
+        await driver.restart()
+        assert await looking.look() == {NAME: driver.endpoint}
+
+
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another uid")
 
 
