@@ -15,7 +15,13 @@ from volumehealth.model.text import count
 from volumehealth.model.vocabulary import API_VERSION, DRIVERS, POLICIES
 from volumehealth.oneshot.installed import Release, refused_by_selinux
 from volumehealth.oneshot.reading import Object, if_allowed, read_answer, read_items
-from volumehealth.oneshot.workloads import Controller, blocks_of, find_controllers, registered_where
+from volumehealth.oneshot.workloads import (
+    ELSEWHERE,
+    Controller,
+    blocks_of,
+    find_controllers,
+    registered_where,
+)
 
 OLDEST = (1, 30)
 _APPS, _STORAGE, _ADMISSION = "/apis/apps/v1", "/apis/storage.k8s.io/v1", "/apis/admissionregistration.k8s.io"
@@ -237,8 +243,9 @@ def _agents(facts: ClusterFacts, steps: list[str]) -> Iterable[Point]:
         status = one.get("status") or {}
         ready, wanted = status.get("numberReady", 0), status.get("desiredNumberScheduled", 0)
         where = f"{one['metadata']['namespace']}/{one['metadata']['name']}"
-        yield Point(ready >= wanted, f"node agent {where}: ready on {ready} of {count(wanted, 'node')}")
-        if ready < wanted:
+        well = ready >= wanted > 0  # one that wants to run nowhere looks at nothing
+        yield Point(well, f"node agent {where}: ready on {ready} of {count(wanted, 'node')}")
+        if not well:
             steps.append(
                 f"kubectl describe daemonset {one['metadata']['name']} -n {one['metadata']['namespace']}"
             )
@@ -370,7 +377,7 @@ def _blocks(
 ) -> Iterable[str]:
     if known is not None and known.switch and controller is not None:
         value = controller.environment.get(known.switch)
-        if (value or "").lower() not in ("true", "1", "yes"):
+        if value != ELSEWHERE and (value or "").lower() not in ("true", "1", "yes"):
             yield f"{known.switch} is {value or 'not set'} in {controller.place}: its health calls are turned off"
     if not wants or connected:
         return

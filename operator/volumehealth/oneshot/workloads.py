@@ -10,6 +10,7 @@ from volumehealth.oneshot.reading import Object
 
 CONTAINER = "volumehealth"
 """Name of the agent's container beside a controller."""
+ELSEWHERE = "(from another object)"
 NEEDS = {
     "requests.cpu": "10m",
     "requests.memory": "64Mi",
@@ -17,11 +18,14 @@ NEEDS = {
     "limits.memory": "160Mi",
 }
 """What the sidecar asks for (docs/controller-agent.md)."""
-_SIDECAR = re.compile(r"csi-(provisioner|attacher|resizer|snapshotter|external-health-monitor)")
+_SIDECAR = re.compile(r"csi[-/](?:external-)?(?:provisioner|attacher|resizer|snapshotter|health-monitor)")
+"""In the image (`csi-provisioner`, EKS: `kubernetes-csi/external-provisioner`), or in the container's name where the image is a
+digest (OpenShift)."""
 _REGISTRATION = re.compile(r"--kubelet-registration-path[= ]\S*?/([^/\s]+)/[^/\s]+\.sock")
 _UNITS: Mapping[str, int | Decimal] = {
-    "": 1, "m": Decimal("0.001"), "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15,
-    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50,
+    "": 1, "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("0.001"),
+    "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18,
+    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
 }  # fmt: skip
 _QUANTITY = re.compile(r"([0-9.]+(?:[eE][+-]?[0-9]+)?)([a-zA-Z]*)")
 _ALIASES = {"cpu": "requests.cpu", "memory": "requests.memory"}
@@ -37,7 +41,7 @@ class Controller:
         socket_volume: the Pod's volume that holds the socket; empty if it is not an emptyDir that sidecars share.
         agent: whether our agent is beside it.
         manager: who would take a patch back; empty if nobody is known to.
-        environment: names and values of its containers' variables.
+        environment: names and values of its containers' variables; `ELSEWHERE` for one whose value comes from another object.
     """
 
     kind: str
@@ -174,7 +178,7 @@ def _too_small(limit: Object, namespace: str) -> list[str]:
 def _controller(kind: str, one: Object) -> Controller:
     metadata, pod = one["metadata"], one["spec"]["template"]["spec"]
     environment = {
-        entry["name"]: str(entry.get("value", ""))
+        entry["name"]: ELSEWHERE if entry.get("valueFrom") else str(entry.get("value", ""))
         for container in _containers(one)
         for entry in container.get("env") or ()
     }
@@ -228,7 +232,8 @@ def _socket_volume(pod: Mapping[str, Any]) -> str:
 
 
 def _is_controller(one: Object) -> bool:
-    return any(_SIDECAR.search(str(container.get("image", ""))) for container in _containers(one))
+    names = (str(container.get(key, "")) for container in _containers(one) for key in ("image", "name"))
+    return any(map(_SIDECAR.search, names))
 
 
 def _containers(one: Object) -> Sequence[Mapping[str, Any]]:

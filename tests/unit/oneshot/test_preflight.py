@@ -332,6 +332,40 @@ def test_who_takes_a_patch_back_blocks_only_where_the_admission_policy_cannot_he
     assert "(served: v1beta1)" in block
 
 
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        ("public.example/eks-distro/kubernetes-csi/external-provisioner:v4", "provisioner"),
+        ("registry.example/ose-csi-external-provisioner-rhel9:v4.19", "x"),
+        ("registry.example/openshift@sha256:0123", "csi-provisioner"),
+    ],
+)
+def test_a_controller_is_known_by_its_sidecars_whoever_built_them(image: str, name: str) -> None:
+    found = controller("ps", f"--driver={DELL}")
+    found["spec"]["template"]["spec"]["containers"][0] |= {"image": image, "name": name}
+    assert DELL in find_controllers([("Deployment", found)], [DELL], {})
+
+
+def test_a_switch_whose_value_comes_from_another_object_is_not_said_to_be_off() -> None:
+    found = controller("ps", f"--driver={DELL}")
+    source = {"configMapKeyRef": {"name": "settings", "key": "monitor"}}
+    found["spec"]["template"]["spec"]["containers"][1]["env"] = [
+        {"name": "X_CSI_HEALTH_MONITOR_ENABLED", "valueFrom": source}
+    ]
+    plans = preflight(installed(deployments=[*installed()["deployments"], found])).drivers
+    assert not [block for plan in plans for block in plan.blocks if "X_CSI_HEALTH_MONITOR" in block]
+
+
+def test_node_agents_that_want_to_run_nowhere_are_not_well() -> None:
+    cluster = installed()
+    cluster["daemonsets"][0]["status"] = {"numberReady": 0, "desiredNumberScheduled": 0}
+    found = preflight(cluster)
+    assert [point.text for point in found.points if not point.well] == [
+        "node agent volumehealth-agent/volumehealth-agent: ready on 0 of 0 nodes"
+    ]
+    assert "kubectl describe daemonset volumehealth-agent -n volumehealth-agent" in found.steps
+
+
 def test_a_controller_that_names_no_driver_is_found_beside_its_node_plugin() -> None:
     registrar = {
         "metadata": {"namespace": "storage", "name": "node"},
@@ -380,6 +414,9 @@ def test_the_page_fits_80_columns_but_for_commands_that_are_copied() -> None:
         ("1", "1"),
         ("64Mi", "67108864"),
         ("1e3", "1000"),
+        ("1E", "1000000000000000000"),
+        ("1Ei", "1152921504606846976"),
+        ("500000u", "0.5"),
         ("", "0"),
         ("x", "0"),
         ("1e99999999", "0"),
