@@ -57,6 +57,11 @@ def is_counted(usage: Usage) -> bool:
     return 2 * usage.used >= usage.total
 
 
+def is_empty(usage: Usage) -> bool:
+    """Tell whether all of a volume is free: a quota that nothing is in, if the driver calls the volume well."""
+    return usage.unit is not Unit.UNKNOWN and usage.used == 0 and usage.available == usage.total > 0
+
+
 def _percent(usage: Usage) -> float:
     return 100.0 * max(0, usage.available) / usage.total
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from random import Random
 
 from volumehealth.agent.calls import HEALTH, STATS, STORAGE, NodePlan, make_plan
-from volumehealth.agent.capacity import is_counted, judge_capacity
+from volumehealth.agent.capacity import is_counted, is_empty, judge_capacity
 from volumehealth.agent.errnos import backend_error
 from volumehealth.agent.slots import PATIENCE, QUICK, CallSlots
 from volumehealth.agent.state import ReportState
@@ -567,10 +567,11 @@ class DriverWatch:
     def _count(self, target: Target, stats: VolumeStats) -> tuple[Usage, ...]:
         """Return how full a volume is in each unit, as it was really counted last; missing is not zero (facts D8).
 
-        An abnormal volume often has no usage, or 0 of 0: that says nothing, and takes nothing back.
+        An abnormal volume often has no usage, or nothing in use: that says nothing, and takes nothing back. One that is well
+        may have been emptied.
         """
         known = self._counted.setdefault(target.claim.uid, {})
-        counted = [one for one in stats.usage if is_counted(one)]
+        counted = [one for one in stats.usage if is_counted(one) or (is_empty(one) and not stats.conditions)]
         if not counted:
             return ()
         known.update((one.unit, one) for one in counted)

@@ -137,6 +137,18 @@ async def test_a_volume_that_is_not_counted_any_more_stays_full(counted: str) ->
             assert "OutOfCapacity" in found.said("vol-1")
 
 
+@pytest.mark.parametrize("generation", Generation)
+async def test_a_volume_that_was_emptied_is_full_no_more(generation: Generation) -> None:
+    """Of a quota, as of CephFS, nothing is in use then; it stayed full until something was written."""
+    async with SimulatedDriver(generation=generation) as driver:
+        driver.fault("vol-1", Fault.OUT_OF_CAPACITY, plane=Plane.CONTROLLER)
+        async with asked(driver) as found:
+            await found.until(lambda: "OutOfCapacity" in found.said("vol-1"))
+            driver.clear("vol-1")
+            driver.volumes["vol-1"].used = 0
+            await found.until(lambda: found.said("vol-1") == [])
+
+
 async def test_volumes_whose_calls_hang_keep_no_other_waiting() -> None:
     """Facts D10: a dead mount hangs a driver's call; the driver's other volumes keep their interval."""
     handles = [f"vol-{number}" for number in range(20)]
