@@ -1,12 +1,17 @@
 """Secrets for CSI 1.13's health calls, from mounted files: the operator has no right to read Secrets."""
 
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from volumehealth.model.masking import hide
 
 log = logging.getLogger(__name__)
+
+_NAMES = re.compile(r"(?i:(user|name|id|host|server|endpoint|address|ur[li]|region|zone))$")
+"""Ends of the keys whose values are names, such as `userID: kubernetes` of Ceph: masked everywhere, they would take the sense
+out of sentences."""
 
 
 class SecretFiles:
@@ -30,7 +35,8 @@ class SecretFiles:
             known = self._read.get(driver)
             if known is None or known[0] != changed:
                 known = self._read[driver] = (changed, _parse(path.read_text(encoding="utf-8")))
-                hide(known[1].values())  # a driver that refuses one may say it in its error
+                # A driver that refuses one may say it in its error.
+                hide(value for key, value in known[1].items() if not _NAMES.search(key))
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:

@@ -45,6 +45,19 @@ def test_a_driver_that_says_a_secret_back_does_not_show_it(
     assert said == "no session for *** at /login?q=*** (*** staple)"
 
 
+def test_the_name_of_an_account_is_no_secret_that_is_masked_in_every_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(masking, "_known", masking._Known())
+    (tmp_path / "csi.example.com").write_text('{"userID": "kubernetes", "userKey": "AQDfX1lk"}')
+    SecretFiles(str(tmp_path))("csi.example.com")
+
+    assert (
+        clean_message("client.kubernetes was refused, key AQDfX1lk")
+        == "client.kubernetes was refused, key ***"
+    )
+
+
 def test_a_driver_without_a_file_gets_none(tmp_path: Path) -> None:
     assert SecretFiles(str(tmp_path))("csi.example.com") == {}
     assert SecretFiles("")("csi.example.com") == {}
