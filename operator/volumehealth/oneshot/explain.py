@@ -51,7 +51,11 @@ async def explain_claim(api: Api, ref: ClaimRef, *, operator_in: str, clock: Clo
         return await ask_operator(api, ref, uid, operator_in=operator_in)
     except ApiError as error:
         why = f"what waits to be confirmed, and for how long, only the operator knows: {_reason(error)}"
-    record = _of_this_claim(await read_record(api, ref), uid)
+    rest: tuple[str, ...] = ()
+    try:
+        record = _of_this_claim(await read_record(api, ref), uid)
+    except NotFound as error:
+        record, rest = None, (str(error),)
     try:
         standing = await read_standing(api, ref, claim, operator_in=operator_in)
         told = await judge_standing(
@@ -66,7 +70,7 @@ async def explain_claim(api: Api, ref: ClaimRef, *, operator_in: str, clock: Clo
         told = from_record(claim, record, clock.now())
         told = replace(told, not_known=(f"the policy that owns it, and who says what: {error}",))
     page = page_of(((record or {}).get("status") or {}).get("runbook"))
-    return replace(told, not_known=(why, *told.not_known), runbooks=page)
+    return replace(told, not_known=(why, *rest, *told.not_known), runbooks=page)
 
 
 def _of_this_claim(record: Object | None, uid: str) -> Object | None:
@@ -76,12 +80,24 @@ def _of_this_claim(record: Object | None, uid: str) -> Object | None:
 
 
 async def explain_pod(api: Api, pod: ClaimRef, *, operator_in: str, clock: Clock) -> list[Explanation]:
-    """Return what is known of each claim that a Pod uses; the arguments and errors are those of `explain_claim`."""
+    """Return what is known of each claim that a Pod uses; the arguments and errors are those of `explain_claim`.
+
+    A claim that does not exist keeps nobody from reading of the others.
+    """
     found = await read_one(api, f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}")
     if found is None:
         raise NotFound(f"the Pod {pod} does not exist; see: kubectl get pods -n {pod.namespace}")
     refs = [ClaimRef(pod.namespace, name) for name in claims_of(found)]
-    return [await explain_claim(api, ref, operator_in=operator_in, clock=clock) for ref in refs]
+    told = []
+    for ref in refs:
+        try:
+            told.append(await explain_claim(api, ref, operator_in=operator_in, clock=clock))
+        except NotFound:
+            why = "the claim does not exist, and the Pod waits for it"
+            told.append(
+                Explanation(str(ref), "", clock.now(), told_by="", phase="missing", why=why, pods=(pod.name,))
+            )
+    return told
 
 
 async def explain_volume(api: Api, name: str, *, operator_in: str, clock: Clock) -> Explanation:

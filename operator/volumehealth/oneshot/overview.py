@@ -21,7 +21,14 @@ from volumehealth.model.vocabulary import (
     ConditionType,
     VolumesReason,
 )
-from volumehealth.oneshot.reading import Object, check_namespace, list_if_allowed, read_answer, read_items
+from volumehealth.oneshot.reading import (
+    NOT_INSTALLED,
+    Object,
+    check_namespace,
+    list_if_allowed,
+    read_answer,
+    read_items,
+)
 from volumehealth.policy.durations import parse_duration
 
 _BASE = f"/apis/{API_VERSION}"
@@ -127,7 +134,6 @@ async def read_rest(api: Api, *, now: datetime, policy: str | None = None) -> li
     return not_checked([one for one in policies if policy in (None, one["metadata"]["name"])], now)
 
 
-NOT_INSTALLED = "NOT INSTALLED: this cluster does not serve volumehealth.dev; see docs/install.md"
 NO_POLICY = "NOTHING IS CHECKED: no VolumeHealthPolicy exists; apply examples/smallest.yaml"
 
 

@@ -140,6 +140,12 @@ class ClusterFacts:
         return _of(self["daemonsets"], "volumehealth-agent")
 
     @property
+    def nothing_runs(self) -> bool:
+        """Whether there is neither an operator nor an agent, for certain."""
+        unseen = self.lists.get("deployments") is None or self.lists.get("daemonsets") is None
+        return not (unseen or self.operators or self.agents)
+
+    @property
     def release(self) -> Release:
         """How it was installed."""
         return Release.of([*self.operators, *self.agents])
@@ -225,6 +231,8 @@ def _points(facts: ClusterFacts, steps: list[str]) -> Iterable[Point]:
         yield Point(ready > 0, f"operator {where}: {ready} of {count(wanted, 'Pod')} ready")
     if not operators:
         yield Point(False, "the API is served, and no operator is installed that you may see")
+        if facts.nothing_runs:
+            steps.append(facts.release.install(openshift=facts.openshift, nodes=facts["nodes"]))
     if facts.lists.get("vhp") is not None:
         policies = len(facts["vhp"])
         words = {0: "no policy: nothing is checked", 1: "one policy"}
@@ -238,7 +246,8 @@ def _agents(facts: ClusterFacts, steps: list[str]) -> Iterable[Point]:
     agents = facts.agents
     if not agents and facts.lists.get("daemonsets") is not None:
         yield Point(False, "no node agent: mounts, devices, filesystems and node plugins are not looked at")
-        steps.append(facts.release.add_agents())
+        if not facts.nothing_runs:  # else they come with the operator
+            steps.append(facts.release.add_agents())
     for one in agents:
         status = one.get("status") or {}
         ready, wanted = status.get("numberReady", 0), status.get("desiredNumberScheduled", 0)

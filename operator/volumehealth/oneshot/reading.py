@@ -94,9 +94,21 @@ async def list_if_allowed(api: Api, path: str) -> list[Object] | None:
     return None if found is None else sorted(found, key=lambda one: str(one["metadata"]["name"]))
 
 
+NOT_INSTALLED = "NOT INSTALLED: this cluster does not serve volumehealth.dev; see docs/install.md"
+
+
 async def read_record(api: Api, ref: ClaimRef) -> Object | None:
-    """Return a claim's record; None if it has none, or the API is not there."""
-    return await read_one(api, f"/apis/{API_VERSION}/namespaces/{ref.namespace}/{RECORDS}/{ref.name}")
+    """Return a claim's record; None if it has none.
+
+    Raises:
+        NotFound: if the API server says that the API is not there.
+        ApiError: if it cannot be read.
+    """
+    try:
+        return await read_one(api, f"/apis/{API_VERSION}/namespaces/{ref.namespace}/{RECORDS}/{ref.name}")
+    except NotServed:
+        await read_answer(api, "/version")  # else it is no API server that says so
+        raise NotFound(NOT_INSTALLED) from None
 
 
 async def check_claim(api: Api, ref: ClaimRef) -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from support.health import START, SteppedClock
 from volumehealth import errors
-from volumehealth.cli.explainoutput import show_node
+from volumehealth.cli.explainoutput import show_explanation, show_node
 from volumehealth.model.explanation import Explanation
 from volumehealth.model.ids import ClaimRef
-from volumehealth.oneshot.explain import explain_claim, explain_volume
+from volumehealth.oneshot.explain import explain_claim, explain_pod, explain_volume
 from volumehealth.oneshot.explainnode import explain_node
 
 REF = ClaimRef("shop", "orders-db")
@@ -305,6 +305,37 @@ async def test_what_may_not_be_read_is_said_and_not_taken_for_gone() -> None:
 async def test_a_claim_that_is_not_there_is_a_sentence_with_a_way_out() -> None:
     with pytest.raises(errors.NotFound, match="kubectl get pvc -n shop"):
         await explained(Server())
+
+
+async def test_a_claim_that_is_missing_hides_no_other_claim_of_its_pod() -> None:
+    server = cluster()
+    claims = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in ("cache", "orders-db")]
+    server.objects["/api/v1/namespaces/shop/pods/orders-db-0"] = {
+        "metadata": {"namespace": "shop", "name": "orders-db-0"},
+        "spec": {"volumes": claims},
+    }
+    pod = ClaimRef("shop", "orders-db-0")
+    missing, there = await explain_pod(server, pod, operator_in="ops", clock=SteppedClock())  # type: ignore[arg-type] # it asks for no more than requests
+    assert "none: the claim does not exist" in show_explanation(missing, width=80)
+    assert there.claim == "shop/orders-db"
+
+
+async def test_before_the_installation_a_claim_is_explained_as_far_as_it_is_known() -> None:
+    """The API server answers 404 without a word of its own for what it does not serve."""
+    server = cluster()
+    server.refused[OURS] = errors.NotServed(f"GET {OURS}: HTTP 404", status=404)
+    server.objects["/version"] = {"gitVersion": "v1.37.2"}
+    told = await explained(server)
+    assert told.volume == "pv-1"
+    assert any(one.startswith("NOT INSTALLED") for one in told.not_known)
+
+
+async def test_a_proxy_that_answers_404_is_no_cluster_without_the_api() -> None:
+    server = cluster()
+    server.refused[OURS] = errors.NotServed(f"GET {OURS}: HTTP 404", status=404)
+    server.refused["/version"] = errors.NotServed("GET /version: HTTP 404", status=404)
+    with pytest.raises(errors.NotServed, match="/version"):
+        await explained(server)
 
 
 async def test_a_volume_leads_to_its_claim() -> None:

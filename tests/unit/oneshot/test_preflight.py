@@ -356,10 +356,22 @@ def test_a_switch_whose_value_comes_from_another_object_is_not_said_to_be_off() 
     assert not [block for plan in plans for block in plan.blocks if "X_CSI_HEALTH_MONITOR" in block]
 
 
+def test_where_only_the_api_is_left_the_next_command_installs_and_upgrades_nothing() -> None:
+    """`helm uninstall` leaves the CRDs; `helm upgrade` then fails, for there is no release."""
+    found = preflight(installed(deployments=[], daemonsets=[]))
+    assert found.steps == (
+        "helm install volumehealth charts/volumehealth --namespace volumehealth-system --create-namespace",
+    )
+
+
+def test_where_workloads_may_not_be_read_nothing_is_installed_a_second_time() -> None:
+    found = preflight(installed(deployments=None, daemonsets=None))
+    assert found.steps == ()
+
+
 def test_node_agents_that_want_to_run_nowhere_are_not_well() -> None:
-    cluster = installed()
-    cluster["daemonsets"][0]["status"] = {"numberReady": 0, "desiredNumberScheduled": 0}
-    found = preflight(cluster)
+    nowhere = {"status": {"numberReady": 0, "desiredNumberScheduled": 0}}
+    found = preflight(installed(daemonsets=[{**installed()["daemonsets"][0], **nowhere}]))
     assert [point.text for point in found.points if not point.well] == [
         "node agent volumehealth-agent/volumehealth-agent: ready on 0 of 0 nodes"
     ]
