@@ -12,7 +12,6 @@ from volumehealth.csi.client import CsiClient
 from volumehealth.csi.endpoint import parse_endpoint
 from volumehealth.csi.wire import Dial, GrpcWire
 from volumehealth.kube.api import Api
-from volumehealth.kube.fence import WhileLeading
 from volumehealth.model.clock import Clock
 from volumehealth.pipeline import Pipeline
 from volumehealth.policy.silence import Silences
@@ -77,7 +76,7 @@ class LeaderWork:
             connect=partial(CsiClient, dial=dial),
         )
         self.reporter = Reporter(
-            WhileLeading(api, leads),
+            api,
             clock=clock,
             random=random,
             metrics=metrics,
@@ -87,6 +86,7 @@ class LeaderWork:
             owner_of=lambda ref: self.engine.owner_of(ref),
             files=settings.outputs_dir,
             runbooks=settings.runbooks,
+            leads=leads,
         )
         made = make_sources(self.view, self._probers, clock=clock)
         view = self.view

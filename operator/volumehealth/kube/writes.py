@@ -2,6 +2,10 @@
 
 What is queued under a key is the newest thing wanted there; its body is built when it is sent. Nothing is lost
 while the server is away, and nothing is sent twice because of it. Each write ends in exactly one outcome.
+
+Only a leader writes. A process that stood still for longer than its Lease lasts, and goes on, has writes in hand that are
+older than what the next leader has written since. It must not send them in the moment before it sees that its Lease is
+lost, so the Lease is looked at last.
 """
 
 import asyncio
@@ -178,12 +182,20 @@ class WriteQueue:
         random: jitter of the waiting times.
         observe: counts what was tried.
         limits: how hard the server may be pressed.
+        leads: whether the Lease is surely ours now (`LeaseElector.holds`).
     """
 
     def __init__(
-        self, api: Requests, *, random: Random, observe: Observe, limits: Limits | None = None
+        self,
+        api: Requests,
+        *,
+        random: Random,
+        observe: Observe,
+        limits: Limits | None = None,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         self._api = api
+        self._leads = leads
         self._random = random
         self._observe = observe
         self._limits = limits or Limits()
@@ -454,6 +466,9 @@ class WriteQueue:
         return Outcome(Result.DONE, body)
 
     async def _request(self, write: Write) -> bytes:
+        # It is tried again if this process leads on.
+        if write.method != "GET" and not self._leads():
+            raise errors.ApiUnreachable("the Lease was not renewed in time, another process may lead now")
         return await self._api.request(
             write.method,
             write.path,

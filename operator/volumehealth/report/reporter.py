@@ -45,6 +45,7 @@ class Reporter:
         owner_of: the name of the policy that owns a claim now; None if none does.
         files: a directory with one for each output that needs configuration; empty if there is none.
         runbooks: the address of the page of runbooks.
+        leads: whether this process surely leads, and may write.
     """
 
     def __init__(
@@ -61,11 +62,12 @@ class Reporter:
         owner_of: Callable[[ClaimRef], str | None] = lambda _: None,
         files: str = "",
         runbooks: str = PAGE,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         self._metrics = metrics
         self._changes = changes
         self._problems = Problems(pods_of)
-        self._queue = WriteQueue(api, random=random, observe=metrics.write_done, limits=limits)
+        self._queue = WriteQueue(api, random=random, observe=metrics.write_done, limits=limits, leads=leads)
         self._outbox = Outbox(clock=clock, calm=partial(self._queue.calm, other_than=RECORD_KIND))
         tools = Tools(
             queue=self._queue,

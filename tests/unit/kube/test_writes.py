@@ -94,6 +94,28 @@ async def test_a_key_never_has_two_requests_at_once_and_the_newest_still_goes_ou
     assert list(api.objects) == ["/things/first", "/things/third"]
 
 
+async def test_a_leader_that_wakes_up_late_sends_no_write_until_it_surely_leads(api: FakeApi) -> None:
+    leads = False
+    queue = WriteQueue(api, random=Random(1), observe=lambda *_: None, leads=lambda: leads)
+    put(queue, "a")
+    async with running(queue):
+        await asyncio.sleep(60)
+        assert api.requests == []
+        leads = True
+        await asyncio.sleep(60)
+    assert list(api.objects) == ["/things/a"]
+
+
+async def test_one_that_may_not_lead_any_more_may_still_look(api: FakeApi) -> None:
+    queue = WriteQueue(api, random=Random(1), observe=lambda *_: None, leads=lambda: False)
+    api.objects["/things/a"] = {"kind": "Thing"}
+    ends: list[Outcome] = []
+    put(queue, "a", make=lambda: Write("GET", "/things/a"), on_done=ends.append)
+    async with running(queue):
+        await queue.drain(5)
+    assert [end.result for end in ends] == [Result.DONE]
+
+
 async def test_more_important_writes_go_first_and_equal_ones_in_order(api: FakeApi) -> None:
     queue = WriteQueue(api, random=Random(1), observe=lambda *_: None, limits=Limits(in_flight=1))
     for priority in (3, 2, 1, 0):
