@@ -26,8 +26,8 @@ from volumehealth.model.health import Condition, HealthAPI, SourceState
 from volumehealth.model.origin import Observer
 from volumehealth.model.report import ReportedDriver, StorageProblem
 from volumehealth.model.vocabulary import Reason, SilenceReason
+from volumehealth.probing.lists import MAX_CONDITIONS
 from volumehealth.probing.pace import NEVER, GetQueue, RoundMeter
-from volumehealth.probing.results import MAX_CONDITIONS
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer
 from volumehealth.model.report import ReportedCondition, UnseenOrigin, VolumeHealthReport
 from volumehealth.model.vocabulary import Reason
-from volumehealth.probing.results import merged
+from volumehealth.probing.lists import merged
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,226 @@
-"""What lists say of each volume, absence included: it means different things in the two generations (facts C2).
+"""Lists of one driver: read to their end, sorted by what they mean, and remembered.
 
-A legacy list names every volume: who is absent may be missing, and must be confirmed. A CSI 1.13 list names bad
-volumes: who is absent and was never bad is healthy; who was bad must be confirmed to have recovered.
+A driver may make anything of pages and tokens (facts D1, D2). What a list says of a volume is not only what stands in it:
+an absence means different things in the two generations (facts C2). A legacy list names every volume: who is absent may
+be missing, and must be confirmed. A CSI 1.13 list names bad volumes: who is absent and was never bad is healthy; who was
+bad must be confirmed to have recovered.
 """
 
-from collections.abc import Mapping, Set
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
+from dataclasses import dataclass, field
 
-from volumehealth.model.health import Condition
+from volumehealth.csi.types import VolumePage
+from volumehealth.errors import CsiError, TokenRejected
+from volumehealth.model.health import Condition, severity
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.probing.moment import Moment
-from volumehealth.probing.results import ListResult
+from volumehealth.probing.spec import ProbeLimits
 
+TOO_LARGE = "RESOURCE_EXHAUSTED"
+_ROUND = 100
+"""Server-side page caps are round numbers."""
+
+AskPage = Callable[[int, str], Awaitable[VolumePage]]
+"""`(max_entries, token)` to a page; raises CsiError."""
+MAX_CONDITIONS = 16
+"""As many as Kubernetes keeps of one volume (facts D12)."""
 ENOUGH_LISTS = 2
 """Whole lists in a row that confirm an absence where no get can."""
 _NONE: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ListResult:
+    """One list of a driver, restricted to the volumes that are wanted.
+
+    Attributes:
+        healthy: explicitly healthy.
+        adverse: with conditions.
+        silent: named without a condition (facts D4).
+        absent: not named.
+        named: how many entries there were, wanted or not.
+        whole: whether the list was read to its end. If not, absence means nothing.
+        why: why it is not whole.
+        code: the gRPC status that ended it early; empty if none did.
+    """
+
+    healthy: frozenset[str]
+    adverse: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)
+    silent: frozenset[str] = frozenset()
+    absent: frozenset[str] = frozenset()
+    named: int = 0
+    whole: bool = True
+    why: str = ""
+    code: str = ""
+
+
+class ListAccumulator:
+    """Sorts the entries of a list, page by page. Of entries for the same volume the worst counts (facts D2).
+
+    A volume that is not wanted is ignored; it only shows that the list is not empty.
+    """
+
+    def __init__(self, wanted: frozenset[str]) -> None:
+        self._wanted = wanted
+        self._seen: set[str] = set()
+        self._silent: set[str] = set()
+        self._adverse: dict[str, tuple[Condition, ...]] = {}
+        self.named = 0
+
+    def add(self, entries: Iterable[tuple[str, tuple[Condition, ...] | None]]) -> None:
+        """Take the entries of a page of either generation (`csi.types.VolumePage`)."""
+        wanted, seen = self._wanted, self._seen
+        for handle, conditions in entries:
+            self.named += 1
+            if handle not in wanted:
+                continue
+            seen.add(handle)
+            if conditions:
+                self._accuse(handle, conditions)
+            elif conditions is None:
+                self._silent.add(handle)
+
+    def _accuse(self, handle: str, conditions: tuple[Condition, ...]) -> None:
+        before = self._adverse.get(handle)
+        alone = before is None and len(conditions) == 1
+        self._adverse[handle] = conditions if alone else merged((*(before or ()), *conditions))
+
+    def missing_any(self) -> bool:
+        """Tell whether a wanted volume was not named so far."""
+        return len(self._seen) < len(self._wanted)
+
+    def reading(self, why: str = "", *, code: str = "") -> ListResult:
+        """Return what the pages say.
+
+        Args:
+            why: why the list is incomplete; empty if it is whole.
+            code: the gRPC status that ended it.
+        """
+        silent = self._silent - self._adverse.keys()
+        healthy = self._seen.difference(self._adverse, silent)
+        return ListResult(
+            # the one set that is kept of all volumes anyway, where it is equal
+            healthy=self._wanted if len(healthy) == len(self._wanted) else frozenset(healthy),
+            adverse=self._adverse,
+            silent=frozenset(silent),
+            absent=self._wanted - self._seen,
+            named=self.named,
+            whole=not why,
+            why=why,
+            code=code,
+        )
+
+
+def merged(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
+    """Return each (status, reason) once, its different messages joined, worst first, 16 at most (facts D12)."""
+    messages: dict[tuple[str, str], list[str]] = {}
+    for condition in conditions:
+        texts = messages.setdefault((condition.status, condition.reason), [])
+        if condition.message and condition.message not in texts:
+            texts.append(condition.message)
+    unique = [Condition(status, reason, "; ".join(texts)) for (status, reason), texts in messages.items()]
+    unique.sort(key=lambda condition: (-severity(condition.status), condition.status, condition.reason))
+    return tuple(unique[:MAX_CONDITIONS])
+
+
+class ListReader:
+    """Reads whole lists of one driver, and remembers that it must be read in pages.
+
+    Attributes:
+        page_size: `max_entries`; 0, no limit, until the driver cannot send that much.
+    """
+
+    def __init__(self, limits: ProbeLimits, monotonic: Callable[[], float]) -> None:
+        self._limits = limits
+        self._monotonic = monotonic
+        self.page_size = 0
+
+    async def read(self, ask: AskPage, *, wanted: frozenset[str], legacy: bool) -> ListResult:
+        """Read one list.
+
+        Args:
+            ask: makes the call, with its own deadline.
+            wanted: handles to look for.
+            legacy: whether the pages are ListVolumes'.
+
+        Raises:
+            CsiError: if not even the first page came. A later failure makes the list incomplete.
+        """
+        deadline = self._monotonic() + self._limits.list_seconds
+        aborted = False
+        while True:
+            pages = _Pages(ListAccumulator(wanted), legacy=legacy, limit=self.page_size)
+            try:
+                return pages.tally.reading(await self._pages(ask, pages, deadline))
+            except TokenRejected as error:
+                if aborted:
+                    return pages.broken_off(error)
+                aborted = True
+            except CsiError as error:
+                if error.code != TOO_LARGE or self.page_size:
+                    return pages.broken_off(error)
+                self.page_size = self._limits.page_size
+
+    async def _pages(self, ask: AskPage, pages: "_Pages", deadline: float) -> str:
+        """Read pages; return why they are not the whole list, empty if they are."""
+        token = ""
+        tokens = {token}
+        while pages.count < self._limits.max_pages:
+            if pages.count and self._monotonic() >= deadline:
+                return f"the list did not end within {self._limits.list_seconds:g} s"
+            page = await ask(self.page_size, token)
+            # Decoding thousands of entries, sorting them, and what follows are steps of their own.
+            await asyncio.sleep(0)
+            pages.add(page)
+            await asyncio.sleep(0)
+            token = page.next_token
+            if not token:
+                return pages.doubt_about_end(page)
+            if token in tokens:
+                return "the driver sent the same page token twice"
+            tokens.add(token)
+        return f"the list did not end within {self._limits.max_pages} pages"
+
+
+class _Pages:
+    """What was read so far in one go from the start."""
+
+    def __init__(self, tally: ListAccumulator, *, legacy: bool, limit: int) -> None:
+        self.tally = tally
+        self.count = 0
+        self._legacy = legacy
+        self._limit = limit
+
+    def add(self, page: VolumePage) -> None:
+        self.tally.add(page.entries)
+        self.count += 1
+
+    def doubt_about_end(self, page: VolumePage) -> str:
+        """Say why the list may go on after a page without a token; empty if there is no doubt.
+
+        Some drivers cut a list and never send a token (facts D1, D2). One that has sent a token knows how.
+        """
+        if self.count > 1:
+            return ""
+        size = len(page.entries)
+        if self._limit and size >= self._limit:
+            return f"the driver stopped at the limit of {self._limit} entries without a page token"
+        if size and size % _ROUND == 0 and self._names_all(page) and self.tally.missing_any():
+            return (
+                f"the driver stopped at {size} entries without a page token, as one with a fixed limit does"
+            )
+        return ""
+
+    def _names_all(self, page: VolumePage) -> bool:
+        """Tell whether the list names healthy volumes too: who is missing in it may have been cut off."""
+        return self._legacy or any(not conditions for _, conditions in page.entries)
+
+    def broken_off(self, error: CsiError) -> ListResult:
+        """Return what was read before the error; raise it if that is nothing."""
+        if not self.count:
+            raise error
+        return self.tally.reading(f"the list ended at page {self.count + 1}: {error}", code=error.code)
 
 
 class ListResults:

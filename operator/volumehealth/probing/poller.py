@@ -8,10 +8,9 @@ from random import Random
 from volumehealth.errors import CallNotSupported, CsiError, DriverUnreachable, VolumeNotFound
 from volumehealth.model.clock import Clock
 from volumehealth.probing.calls import Calls
+from volumehealth.probing.lists import ListReader, ListResult
 from volumehealth.probing.pace import NEVER, AgeLimit, GetQueue, ListTimer, RoundMeter
-from volumehealth.probing.pages import ListReader
 from volumehealth.probing.plan import Plan
-from volumehealth.probing.results import ListResult
 from volumehealth.probing.session import IDLE_INTERVAL, UNAVAILABLE, DriverSession
 from volumehealth.probing.spec import ProbeLimits, ProbeSpec
 from volumehealth.probing.store import VolumeStore

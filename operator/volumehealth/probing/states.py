@@ -9,10 +9,9 @@ from volumehealth.model.health import INACCESSIBLE, Answer, Condition, Outcome, 
 from volumehealth.model.text import clean_message
 from volumehealth.model.vocabulary import Reason, SilenceReason
 from volumehealth.probing.gets import GetOutcome, GetResults, Record
-from volumehealth.probing.lists import ENOUGH_LISTS, ListResults
+from volumehealth.probing.lists import ENOUGH_LISTS, ListResults, merged
 from volumehealth.probing.moment import Moment
 from volumehealth.probing.plan import Plan
-from volumehealth.probing.results import merged
 from volumehealth.probing.spec import ProbeLimits
 
 OTHER_NODES = "the controller that was asked knows the volumes of its own node only, and this one is reached from another node"

@@ -12,10 +12,9 @@ from heapq import nsmallest
 
 from volumehealth.model.health import Condition
 from volumehealth.probing.gets import GetOutcome, GetResults
-from volumehealth.probing.lists import ListResults
+from volumehealth.probing.lists import ListResult, ListResults
 from volumehealth.probing.moment import Moment
 from volumehealth.probing.plan import Plan
-from volumehealth.probing.results import ListResult
 from volumehealth.probing.spec import FROM_ANYWHERE, ProbeLimits, Topology
 from volumehealth.probing.states import Inputs, VolumeStates, VolumeStatesBuilder
 

@@ -3,9 +3,8 @@
 from datetime import UTC, datetime
 
 from volumehealth.model.health import Condition
-from volumehealth.probing.lists import ListResults
+from volumehealth.probing.lists import ListResult, ListResults
 from volumehealth.probing.moment import Moment
-from volumehealth.probing.results import ListResult
 
 NOW = Moment(datetime(2026, 11, 24, 3, 0, tzinfo=UTC), 0.0)
 BAD = (Condition("Inaccessible", "Offline"),)

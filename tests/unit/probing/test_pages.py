@@ -5,8 +5,7 @@ import pytest
 from volumehealth.csi.types import VolumePage
 from volumehealth.errors import CsiError, DriverUnreachable, TokenRejected
 from volumehealth.model.health import Condition
-from volumehealth.probing.pages import ListReader
-from volumehealth.probing.results import ListResult
+from volumehealth.probing.lists import ListReader, ListResult
 from volumehealth.probing.spec import ProbeLimits
 
 WANTED = frozenset({"a", "b", "z"})

@@ -1,7 +1,7 @@
 """What one list says: entries of many pages, sorted by what they mean."""
 
 from volumehealth.model.health import Condition
-from volumehealth.probing.results import MAX_CONDITIONS, ListAccumulator, merged
+from volumehealth.probing.lists import MAX_CONDITIONS, ListAccumulator, merged
 
 OK: tuple[Condition, ...] = ()
 BAD = (Condition("Degraded", "VolumeConditionAbnormal", "offline"),)

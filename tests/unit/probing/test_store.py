@@ -7,9 +7,9 @@ import pytest
 
 from volumehealth.csi.types import GET_VOLUME, LIST_VOLUMES, VOLUME_CONDITION, DriverInfo
 from volumehealth.model.health import Answer, Condition, Outcome
+from volumehealth.probing.lists import ListResult
 from volumehealth.probing.moment import Moment
 from volumehealth.probing.plan import make_plan
-from volumehealth.probing.results import ListResult
 from volumehealth.probing.spec import ProbeLimits
 from volumehealth.probing.states import VolumeStates
 from volumehealth.probing.store import VolumeStore

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from volumehealth.csi.types import GET_VOLUME, LIST_VOLUMES, VOLUME_CONDITION, DriverInfo
 from volumehealth.model.health import Condition, Outcome
+from volumehealth.probing.lists import ListAccumulator
 from volumehealth.probing.moment import Moment
 from volumehealth.probing.plan import make_plan
-from volumehealth.probing.results import ListAccumulator
 from volumehealth.probing.spec import ProbeLimits
 from volumehealth.probing.store import VolumeStore
 
