@@ -22,7 +22,7 @@ from volumehealth.probing.poller import Poller, failure
 from volumehealth.probing.publisher import CONNECTING, Publisher, is_news
 from volumehealth.probing.session import IDLE_INTERVAL, DriverSession
 from volumehealth.probing.spec import ProbeLimits, ProbeSpec
-from volumehealth.probing.states import VolumeStates
+from volumehealth.probing.store import VolumeStates
 
 log = logging.getLogger(__name__)
 

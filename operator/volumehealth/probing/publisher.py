@@ -7,7 +7,7 @@ from volumehealth.model.health import Answer, DriverAnswers, DriverState, Source
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.probing.moment import Moment
 from volumehealth.probing.plan import Plan
-from volumehealth.probing.states import VolumeStates, says_the_same, silent
+from volumehealth.probing.store import VolumeStates, says_the_same, silent
 
 CONNECTING = "connecting"
 

@@ -11,8 +11,7 @@ from volumehealth.probing.lists import ListResult
 from volumehealth.probing.moment import Moment
 from volumehealth.probing.plan import make_plan
 from volumehealth.probing.spec import ProbeLimits
-from volumehealth.probing.states import VolumeStates
-from volumehealth.probing.store import VolumeStore
+from volumehealth.probing.store import VolumeStates, VolumeStore
 
 NOW = Moment(datetime(2026, 11, 24, 3, 0, tzinfo=UTC), 1000.0)
 HANDLES = frozenset(f"v{number:02}" for number in range(20))
