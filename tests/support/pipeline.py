@@ -9,8 +9,7 @@ from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy
 from volumehealth.model.steps import at_once
 from volumehealth.pipeline import Pipeline
-from volumehealth.sources.controllers import OwnProbers
-from volumehealth.sources.drivercontrollers import DriverControllers, Drivers
+from volumehealth.sources.controllers import DriverControllers, Drivers
 from volumehealth.sources.gather import Sources
 from volumehealth.sources.sourcelist import SourceList, make_sources
 from volumehealth.sources.view import ClaimsView, SourceView
@@ -47,7 +46,7 @@ class PlainPipeline:
         return cls(view, controllers_only(view, drivers), clock)
 
     @classmethod
-    def of_everything(cls, view: SourceView, drivers: OwnProbers, clock: Clock) -> "PlainPipeline":
+    def of_everything(cls, view: SourceView, drivers: Drivers, clock: Clock) -> "PlainPipeline":
         """Check by what all sources of the operator say."""
         return cls(view, make_sources(view, drivers, clock=clock), clock)  # type: ignore[arg-type]  # views in tests show namespaces too
 

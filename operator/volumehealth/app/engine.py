@@ -22,7 +22,7 @@ from volumehealth.policy.select import Members
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.reporter import Reporter
 from volumehealth.report.storagestate import read_storage
-from volumehealth.sources.drivercontrollers import DriverControllers
+from volumehealth.sources.controllers import DriverControllers
 from volumehealth.sources.view import ClaimsView
 
 log = logging.getLogger(__name__)

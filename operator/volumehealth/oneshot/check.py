@@ -31,7 +31,7 @@ from volumehealth.report.metrics import Metrics
 from volumehealth.report.problems import find_problems
 from volumehealth.report.status import render_status
 from volumehealth.settings import Settings
-from volumehealth.sources.drivercontrollers import NOT_ASKED, DriverControllers
+from volumehealth.sources.controllers import NOT_ASKED, DriverControllers
 from volumehealth.sources.reports import missing_looks
 from volumehealth.sources.sourcelist import ANNOTATIONS, make_sources
 

@@ -6,8 +6,7 @@ from volumehealth.model.clock import Clock
 from volumehealth.sources.claimhealth import ClaimHealthStatus
 from volumehealth.sources.clusterobjects import ClusterObjects
 from volumehealth.sources.context import Context, ContextSource
-from volumehealth.sources.controllers import ControllerAnswers, OwnProbers
-from volumehealth.sources.drivercontrollers import DriverControllers
+from volumehealth.sources.controllers import ControllerAnswers, DriverControllers, Drivers
 from volumehealth.sources.gather import Sources
 from volumehealth.sources.kubelets import Kubelets
 from volumehealth.sources.monitors import MonitorAnnotations
@@ -34,7 +33,7 @@ class SourceList:
     controllers: DriverControllers
 
 
-def make_sources(view: SourceView, probers: OwnProbers, *, clock: Clock) -> SourceList:
+def make_sources(view: SourceView, probers: Drivers, *, clock: Clock) -> SourceList:
     """Return the sources of a process."""
     context = Context(view, clock)
     asked = ControllerAnswers(probers, view, clock=clock)

@@ -19,7 +19,7 @@ from volumehealth.model.ids import ClaimRef
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.policy.select import Members
 from volumehealth.probing.spec import ProbeSpec
-from volumehealth.sources.drivercontrollers import NOT_ASKED, DriverControllers
+from volumehealth.sources.controllers import NOT_ASKED, DriverControllers
 
 DRIVER = "d.example.com"
 HANDLES = ("", "v1", "v2", "v3")
