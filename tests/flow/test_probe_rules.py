@@ -16,7 +16,7 @@ from volumehealth.csi.types import (
     LIST_VOLUMES,
     VOLUME_CONDITION,
 )
-from volumehealth.judge.driver import answer_about
+from volumehealth.judge.policy import answer_about
 from volumehealth.model.health import HealthAPI, Outcome, SourceState
 from volumehealth.probing.spec import ProbeLimits
 from volumehealth_sandbox.driver import SimulatedDriver

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from volumehealth.judge.policy import Counts, DriverCounts, DriverWide, PolicyJudgement
+from volumehealth.judge.groups import DriverWide
+from volumehealth.judge.policy import Counts, DriverCounts, PolicyJudgement
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.cluster import Claim, Pod, ViewState
 from volumehealth.model.health import (

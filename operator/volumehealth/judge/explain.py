@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 
 from volumehealth.judge.claim import JudgeSettings, judge_claim
 from volumehealth.judge.collect import patience_of
-from volumehealth.judge.driver import answers_about
-from volumehealth.judge.policy import PolicyJudgement
+from volumehealth.judge.policy import PolicyJudgement, answers_about
 from volumehealth.model.cluster import Claim
 from volumehealth.model.explanation import DriverWord, Explanation, Heard, Known, Said, Turn
 from volumehealth.model.health import Answer, ClaimHealth, Condition, Finding, Identity, Outcome

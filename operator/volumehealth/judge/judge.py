@@ -19,9 +19,8 @@ from volumehealth.judge.claim import (
     resumed,
     running,
 )
-from volumehealth.judge.driver import answer_about
 from volumehealth.judge.explain import explain_claim
-from volumehealth.judge.policy import PolicyJudgement, judge_policy
+from volumehealth.judge.policy import PolicyJudgement, answer_about, judge_policy
 from volumehealth.judge.rules import CompiledRules, compile_rules
 from volumehealth.judge.storage import Backend, StorageEvidence, StorageProblem, judge_storage
 from volumehealth.model.cluster import Claim

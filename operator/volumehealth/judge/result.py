@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from volumehealth.judge.policy import Counts, DriverCounts, PolicyJudgement, UnknownGroup
+from volumehealth.judge.groups import UnknownGroup
+from volumehealth.judge.policy import Counts, DriverCounts, PolicyJudgement
 from volumehealth.judge.problem import Problem
 from volumehealth.judge.storage import StorageProblem
 from volumehealth.model.cluster import Claim, ViewState

@@ -5,7 +5,8 @@ Times are absolute (UTC), so that a line changes only when what it tells has cha
 
 from collections.abc import Sequence
 
-from volumehealth.judge.policy import PolicyJudgement, UnknownGroup
+from volumehealth.judge.groups import UnknownGroup
+from volumehealth.judge.policy import PolicyJudgement
 from volumehealth.judge.problem import Problem
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.clock import date_and_time

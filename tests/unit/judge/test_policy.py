@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from unit.judge.harness import DEAD, DRIVER, LOST, MINUTE, SLOW, START, adverse, healthy, settings, silent
 from volumehealth.judge.claim import JudgeSettings, judge_claim
-from volumehealth.judge.driver import answers_about
 from volumehealth.judge.explain import explain_answers
-from volumehealth.judge.policy import PolicyJudgement, judge_policy
+from volumehealth.judge.policy import PolicyJudgement, answers_about, judge_policy
 from volumehealth.judge.rules import CompiledRules, Ruled
 from volumehealth.model.cluster import Claim
 from volumehealth.model.health import (

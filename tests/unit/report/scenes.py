@@ -16,7 +16,8 @@ from support.health import (
     make_policy,
     make_result,
 )
-from volumehealth.judge.policy import Counts, DriverWide, UnknownGroup
+from volumehealth.judge.groups import DriverWide, UnknownGroup
+from volumehealth.judge.policy import Counts
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.cluster import Pod, ViewState
 from volumehealth.model.health import Source, SourceState

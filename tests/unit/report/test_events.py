@@ -23,7 +23,8 @@ from support.health import (
 )
 from volumehealth import errors
 from volumehealth.cluster.objects import RawRecord
-from volumehealth.judge.policy import DriverCounts, DriverWide
+from volumehealth.judge.groups import DriverWide
+from volumehealth.judge.policy import DriverCounts
 from volumehealth.judge.result import CheckResult
 from volumehealth.kube.writes import WriteQueue
 from volumehealth.model.cluster import Pod, SilenceAsked

@@ -20,7 +20,8 @@ from support.health import (
     make_result,
 )
 from unit.report.scenes import pods_of, three_thousand_bad
-from volumehealth.judge.policy import Counts, DriverCounts, UnknownGroup
+from volumehealth.judge.groups import UnknownGroup
+from volumehealth.judge.policy import Counts, DriverCounts
 from volumehealth.judge.result import Agents, CheckResult
 from volumehealth.judge.storage import Backend, StorageProblem
 from volumehealth.kube.writes import WriteQueue

@@ -23,7 +23,8 @@ from support.health import (
     make_result,
 )
 from unit.report.scenes import DRIVERS, SCENES, pods_of, status_of
-from volumehealth.judge.policy import Counts, UnknownGroup
+from volumehealth.judge.groups import UnknownGroup
+from volumehealth.judge.policy import Counts
 from volumehealth.judge.result import Agents, CheckResult
 from volumehealth.model.clock import rfc3339
 from volumehealth.model.health import HealthAPI, SourceState
