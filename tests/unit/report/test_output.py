@@ -7,7 +7,7 @@ import pytest
 
 from support.health import cleared, make_claim, make_finding, make_health, make_policy, make_result
 from volumehealth.judge.result import CheckResult
-from volumehealth.report.output import Lane
+from volumehealth.report.reporter import Lane
 
 pytestmark = pytest.mark.looptime
 
