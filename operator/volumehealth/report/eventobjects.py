@@ -1,11 +1,12 @@
-"""Event objects: their names, their bodies, and how one comes to be there exactly once.
+"""Event objects: their names, sentences and bodies, and how one comes to be there exactly once.
 
 The name follows from what is told, so a second writer, a retried request and a restarted operator all meet the same
-object: a POST that is refused with 409 means that people know already.
+object: a POST that is refused with 409 means that people know already. A sentence has `Status/Reason (Source): ` first,
+the next command to type last, and 1,024 bytes at most.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -15,11 +16,20 @@ import msgspec
 from volumehealth.errors import ApiError
 from volumehealth.kube.bodies import read_body
 from volumehealth.kube.writes import Outcome, Result, Write, WriteQueue
-from volumehealth.model.clock import Clock, moment_of, rfc3339
+from volumehealth.model.clock import Clock, date_and_time, moment_of, rfc3339
+from volumehealth.model.cluster import Pod
+from volumehealth.model.health import Finding, Source, TransitionKind
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.origin import Observer
+from volumehealth.model.text import count
 from volumehealth.model.vocabulary import COMPONENT, EventReason
 from volumehealth.report.priorities import Priority
+from volumehealth.report.text import clean, fit, span
+from volumehealth.report.workloads import workloads
 
+LONGEST = 1024
+"""Bytes of an Event's message that the API server takes."""
+_PODS_NAMED = 3
 _LONGEST_NAME = 253
 _NO_CLAIM = ClaimRef("", "")
 _MOST_COUNTED = 1_000_000_000
@@ -327,3 +337,70 @@ def event_body(notice: EventDraft, seen: EventState) -> dict[str, object]:
         "reportingComponent": COMPONENT,
         "reportingInstance": COMPONENT,
     }
+
+
+# ---- sentences ----
+
+
+def event_reason(kind: TransitionKind, finding: Finding) -> EventReason:
+    """Choose the Event's reason for a finding that came or went."""
+    came = kind is TransitionKind.FOUND
+    if finding.source is Source.KUBERNETES and finding.reason == EventReason.NODE_FAILED:
+        return EventReason.NODE_FAILED if came else EventReason.NODE_RECOVERED
+    return EventReason.VOLUME_CONDITION_ABNORMAL if came else EventReason.VOLUME_CONDITION_NORMAL
+
+
+def found_on_claim(finding: Finding, driver: str, claim: ClaimRef, pods: Sequence[Pod]) -> str:
+    """Tell a PVC's reader that its volume has a finding, since when, and who uses it."""
+    since = f"since {date_and_time(finding.since)}"
+    return _compose(finding, _words(finding, driver), f"{since}; {_users(pods)}; {_next(claim)}")
+
+
+def found_on_pod(finding: Finding, driver: str, claim: ClaimRef) -> str:
+    """Tell a Pod's reader that a volume it uses has a finding."""
+    return _compose(finding, f"PVC {claim.name}: {_words(finding, driver)}", _next(claim))
+
+
+def recovered(finding: Finding, claim: ClaimRef, *, at: datetime, remaining: int) -> str:
+    """Tell that a finding is over, how long it lasted, and how many others the claim still has."""
+    lasted = f"lasted {span(at - finding.since)}, {date_and_time(finding.since)} to {date_and_time(at)}"
+    rest = f"{count(remaining, 'other finding')} left" if remaining else "no other finding"
+    over = "not reported any more"
+    if event_reason(TransitionKind.RECOVERED, finding) is EventReason.NODE_RECOVERED:
+        over = f"the node {finding.node} is Ready again, or none of its Pods is bound there any more"
+    return _compose(finding, f"PVC {claim.name}: {over}; {lasted}; {rest}", _next(claim))
+
+
+def _compose(finding: Finding, words: str, end: str) -> str:
+    head, tail = f"{fit(clean(finding.headline), 400)}: ", f"; {fit(end, 500)}"
+    return head + fit(words, LONGEST - len(head.encode()) - len(tail.encode())) + tail
+
+
+def _words(finding: Finding, driver: str) -> str:
+    said = clean(finding.message) or "no further words"
+    words = f"{driver} says: {said}" if _is_drivers_word(finding) else said
+    return f"{words} (not confirmed now: this source does not respond)" if finding.stale else words
+
+
+def _is_drivers_word(finding: Finding) -> bool:
+    """Tell whether the driver said it, not what the node itself sees, nor Kubernetes."""
+    return finding.source is not Source.KUBERNETES and Observer.DRIVER in finding.observers
+
+
+def _users(pods: Sequence[Pod]) -> str:
+    if not pods:
+        return "no Pod uses it"
+    if any(pod.owner for pod in pods):
+        by = workloads(pods)
+        return f"used by {fit('; '.join(by[:_PODS_NAMED]), 250)}" + (
+            f"; {len(by) - 3} more" if len(by) > 3 else ""
+        )
+    named = [f"{pod.name} on {pod.node}" if pod.node else pod.name for pod in pods[:_PODS_NAMED]]
+    if len(pods) == 1:
+        return f"Pod {fit(named[0], 300)} uses it"
+    more = len(pods) - len(named)
+    return fit(f"Pods {', '.join([*named, f'{more} more'] if more else named)}", 300) + " use it"
+
+
+def _next(claim: ClaimRef) -> str:
+    return f"see: kubectl describe vh {claim.name} -n {claim.namespace}"

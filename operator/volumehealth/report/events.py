@@ -19,9 +19,18 @@ from volumehealth.model.cluster import Claim, Pod
 from volumehealth.model.health import ClaimHealth, Finding, Identity, Transition, TransitionKind
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy
-from volumehealth.report import messages
 from volumehealth.report.agenda import Agenda
-from volumehealth.report.eventobjects import About, EventDraft, EventSink, EventState, Receipt
+from volumehealth.report.eventobjects import (
+    About,
+    EventDraft,
+    EventSink,
+    EventState,
+    Receipt,
+    event_reason,
+    found_on_claim,
+    found_on_pod,
+    recovered,
+)
 from volumehealth.report.outbox import Due, Edge, Episode, Outbox, StoredRecord, episode_of
 from volumehealth.report.output import Output
 from volumehealth.report.priorities import Priority
@@ -629,9 +638,9 @@ def _together(cleared: Sequence[Transition], result: CheckResult) -> frozenset[s
 def _found_on_claim(claim: Claim, finding: Finding, episode: Episode, users: Sequence[Pod]) -> EventDraft:
     return EventDraft(
         _about_claim(claim),
-        messages.event_reason(TransitionKind.FOUND, finding),
+        event_reason(TransitionKind.FOUND, finding),
         episode.text,
-        lambda: messages.found_on_claim(finding, claim.driver, claim.ref, users),
+        lambda: found_on_claim(finding, claim.driver, claim.ref, users),
         TransitionKind.FOUND,
         claim.ref,
         finding.node,
@@ -641,9 +650,9 @@ def _found_on_claim(claim: Claim, finding: Finding, episode: Episode, users: Seq
 def _found_on_pod(claim: Claim, finding: Finding, episode: Episode, pod: Pod) -> EventDraft:
     return EventDraft(
         _about_pod(pod),
-        messages.event_reason(TransitionKind.FOUND, finding),
+        event_reason(TransitionKind.FOUND, finding),
         f"{claim.uid}|{episode.text}",
-        lambda: messages.found_on_pod(finding, claim.driver, claim.ref),
+        lambda: found_on_pod(finding, claim.driver, claim.ref),
         TransitionKind.FOUND,
         claim.ref,
         finding.node,
@@ -653,9 +662,9 @@ def _found_on_pod(claim: Claim, finding: Finding, episode: Episode, pod: Pod) ->
 def _cleared(about: About, claim: Claim, due: Due, episode: Episode) -> EventDraft:
     return EventDraft(
         about,
-        messages.event_reason(TransitionKind.RECOVERED, due.finding),
+        event_reason(TransitionKind.RECOVERED, due.finding),
         f"{claim.uid}|{episode.text}",
-        lambda: messages.cleared(due.finding, claim.ref, at=due.time, remaining=due.remaining),
+        lambda: recovered(due.finding, claim.ref, at=due.time, remaining=due.remaining),
         TransitionKind.RECOVERED,
         claim.ref,
         due.finding.node,

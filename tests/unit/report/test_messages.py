@@ -12,8 +12,14 @@ from volumehealth.model.health import Source, TransitionKind
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer
 from volumehealth.model.vocabulary import EventReason
-from volumehealth.report.eventobjects import About, EventDraft
-from volumehealth.report.messages import cleared, event_reason, found_on_claim, found_on_pod
+from volumehealth.report.eventobjects import (
+    About,
+    EventDraft,
+    event_reason,
+    found_on_claim,
+    found_on_pod,
+    recovered,
+)
 
 CLAIM = ClaimRef("shop", "orders-db")
 END = "; see: kubectl describe vh orders-db -n shop"
@@ -87,7 +93,7 @@ def test_whatever_a_driver_says_the_message_fits_and_keeps_its_beginning_and_end
     said = (
         found_on_claim(finding, DRIVER, CLAIM, pods),
         found_on_pod(finding, DRIVER, CLAIM),
-        cleared(finding, CLAIM, at=START, remaining=remaining),
+        recovered(finding, CLAIM, at=START, remaining=remaining),
     )
     for sentence in said:
         assert len(sentence.encode()) <= 1024
