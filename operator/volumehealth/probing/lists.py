@@ -59,20 +59,33 @@ class ListAccumulator:
     """Sorts the entries of a list, page by page. Of entries for the same volume the worst counts (facts D2).
 
     A volume that is not wanted is ignored; it only shows that the list is not empty.
+
+    Args:
+        wanted: handles to look for.
+        legacy: whether the pages are ListVolumes'.
+        limit: `max_entries` of a page; 0 is no limit.
+
+    Attributes:
+        pages: how many were read so far.
+        named: how many entries they had.
     """
 
-    def __init__(self, wanted: frozenset[str]) -> None:
+    def __init__(self, wanted: frozenset[str], *, legacy: bool = True, limit: int = 0) -> None:
         self._wanted = wanted
+        self._legacy = legacy
+        self._limit = limit
         self._seen: set[str] = set()
         self._silent: set[str] = set()
         self._adverse: dict[str, tuple[Condition, ...]] = {}
+        self.pages = 0
         self.named = 0
 
-    def add(self, entries: Iterable[tuple[str, tuple[Condition, ...] | None]]) -> None:
-        """Take the entries of a page of either generation (`csi.types.VolumePage`)."""
+    def add(self, page: VolumePage) -> None:
+        """Take the entries of a page."""
+        self.pages += 1
+        self.named += len(page.entries)
         wanted, seen = self._wanted, self._seen
-        for handle, conditions in entries:
-            self.named += 1
+        for handle, conditions in page.entries:
             if handle not in wanted:
                 continue
             seen.add(handle)
@@ -85,10 +98,6 @@ class ListAccumulator:
         before = self._adverse.get(handle)
         alone = before is None and len(conditions) == 1
         self._adverse[handle] = conditions if alone else merged((*(before or ()), *conditions))
-
-    def missing_any(self) -> bool:
-        """Tell whether a wanted volume was not named so far."""
-        return len(self._seen) < len(self._wanted)
 
     def reading(self, why: str = "", *, code: str = "") -> ListResult:
         """Return what the pages say.
@@ -110,6 +119,32 @@ class ListAccumulator:
             why=why,
             code=code,
         )
+
+    def doubt_about_end(self, page: VolumePage) -> str:
+        """Say why the list may go on after a page without a token; empty if there is no doubt.
+
+        Some drivers cut a list and never send a token (facts D1, D2). One that has sent a token knows how.
+        """
+        if self.pages > 1:
+            return ""
+        size = len(page.entries)
+        if self._limit and size >= self._limit:
+            return f"the driver stopped at the limit of {self._limit} entries without a page token"
+        if size and size % _ROUND == 0 and self._names_all(page) and len(self._seen) < len(self._wanted):
+            return (
+                f"the driver stopped at {size} entries without a page token, as one with a fixed limit does"
+            )
+        return ""
+
+    def _names_all(self, page: VolumePage) -> bool:
+        """Tell whether the list names healthy volumes too: who is missing in it may have been cut off."""
+        return self._legacy or any(not conditions for _, conditions in page.entries)
+
+    def broken_off(self, error: CsiError) -> ListResult:
+        """Return what was read before the error; raise it if that is nothing."""
+        if not self.pages:
+            raise error
+        return self.reading(f"the list ended at page {self.pages + 1}: {error}", code=error.code)
 
 
 def merged(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
@@ -150,77 +185,37 @@ class ListReader:
         deadline = self._monotonic() + self._limits.list_seconds
         aborted = False
         while True:
-            pages = _Pages(ListAccumulator(wanted), legacy=legacy, limit=self.page_size)
+            read = ListAccumulator(wanted, legacy=legacy, limit=self.page_size)
             try:
-                return pages.tally.reading(await self._pages(ask, pages, deadline))
+                return read.reading(await self._pages(ask, read, deadline))
             except TokenRejected as error:
                 if aborted:
-                    return pages.broken_off(error)
+                    return read.broken_off(error)
                 aborted = True
             except CsiError as error:
                 if error.code != TOO_LARGE or self.page_size:
-                    return pages.broken_off(error)
+                    return read.broken_off(error)
                 self.page_size = self._limits.page_size
 
-    async def _pages(self, ask: AskPage, pages: "_Pages", deadline: float) -> str:
+    async def _pages(self, ask: AskPage, read: ListAccumulator, deadline: float) -> str:
         """Read pages; return why they are not the whole list, empty if they are."""
         token = ""
         tokens = {token}
-        while pages.count < self._limits.max_pages:
-            if pages.count and self._monotonic() >= deadline:
+        while read.pages < self._limits.max_pages:
+            if read.pages and self._monotonic() >= deadline:
                 return f"the list did not end within {self._limits.list_seconds:g} s"
             page = await ask(self.page_size, token)
             # Decoding thousands of entries, sorting them, and what follows are steps of their own.
             await asyncio.sleep(0)
-            pages.add(page)
+            read.add(page)
             await asyncio.sleep(0)
             token = page.next_token
             if not token:
-                return pages.doubt_about_end(page)
+                return read.doubt_about_end(page)
             if token in tokens:
                 return "the driver sent the same page token twice"
             tokens.add(token)
         return f"the list did not end within {self._limits.max_pages} pages"
-
-
-class _Pages:
-    """What was read so far in one go from the start."""
-
-    def __init__(self, tally: ListAccumulator, *, legacy: bool, limit: int) -> None:
-        self.tally = tally
-        self.count = 0
-        self._legacy = legacy
-        self._limit = limit
-
-    def add(self, page: VolumePage) -> None:
-        self.tally.add(page.entries)
-        self.count += 1
-
-    def doubt_about_end(self, page: VolumePage) -> str:
-        """Say why the list may go on after a page without a token; empty if there is no doubt.
-
-        Some drivers cut a list and never send a token (facts D1, D2). One that has sent a token knows how.
-        """
-        if self.count > 1:
-            return ""
-        size = len(page.entries)
-        if self._limit and size >= self._limit:
-            return f"the driver stopped at the limit of {self._limit} entries without a page token"
-        if size and size % _ROUND == 0 and self._names_all(page) and self.tally.missing_any():
-            return (
-                f"the driver stopped at {size} entries without a page token, as one with a fixed limit does"
-            )
-        return ""
-
-    def _names_all(self, page: VolumePage) -> bool:
-        """Tell whether the list names healthy volumes too: who is missing in it may have been cut off."""
-        return self._legacy or any(not conditions for _, conditions in page.entries)
-
-    def broken_off(self, error: CsiError) -> ListResult:
-        """Return what was read before the error; raise it if that is nothing."""
-        if not self.count:
-            raise error
-        return self.tally.reading(f"the list ended at page {self.count + 1}: {error}", code=error.code)
 
 
 class ListResults:
