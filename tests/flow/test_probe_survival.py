@@ -18,8 +18,7 @@ from support.probing import CallLog, ProberRig
 from volumehealth.csi.endpoint import parse_endpoint
 from volumehealth.csi.types import GET_VOLUME, LIST_VOLUMES, VOLUME_CONDITION
 from volumehealth.model.clock import date_and_time
-from volumehealth.probing.prober import ControllerProber
-from volumehealth.probing.probers import Probers
+from volumehealth.probing.prober import ControllerProber, Probers
 from volumehealth.probing.spec import ProbeSpec
 from volumehealth_sandbox.driver import SimulatedDriver
 from volumehealth_sandbox.driver_faults import Fault

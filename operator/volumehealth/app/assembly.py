@@ -15,7 +15,7 @@ from volumehealth.kube.api import Api
 from volumehealth.model.clock import Clock
 from volumehealth.pipeline import Pipeline
 from volumehealth.policy.silence import Silences
-from volumehealth.probing.probers import Probers
+from volumehealth.probing.prober import Probers
 from volumehealth.probing.spec import ProbeLimits
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.reporter import Reporter

@@ -25,7 +25,7 @@ from volumehealth.model.vocabulary import ConditionType, SilenceReason
 from volumehealth.oneshot.policies import read_policies
 from volumehealth.pipeline import Pipeline
 from volumehealth.policy.files import policy_from_file
-from volumehealth.probing.probers import Probers
+from volumehealth.probing.prober import Probers
 from volumehealth.probing.spec import ProbeLimits
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.problems import find_problems

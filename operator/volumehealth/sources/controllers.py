@@ -56,7 +56,7 @@ _OTHERS = "the agent's report covers other volumes of this driver than there are
 
 
 class Drivers(Protocol):
-    """What asks drivers: `probing.probers.Probers` those of its endpoints, `ControllerAnswers` those and agents' too."""
+    """What asks drivers: `probing.prober.Probers` those of its endpoints, `ControllerAnswers` those and agents' too."""
 
     def demand(self, wanted: Mapping[str, ProbeSpec], /) -> None:
         """Say which volumes of which driver are wanted, and how often."""
