@@ -3,12 +3,10 @@
 import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from volumehealth.csi import decode, methods
 from volumehealth.csi.channel import Channel
-from volumehealth.csi.endpoint import Endpoint
 from volumehealth.csi.pb import csi_pb2 as pb
 from volumehealth.csi.types import (
     DriverInfo,
@@ -17,7 +15,6 @@ from volumehealth.csi.types import (
     VolumePage,
     VolumeStats,
 )
-from volumehealth.csi.wire import Dial, GrpcWire
 from volumehealth.errors import CallNotSupported, CsiError, GarbledAnswer
 from volumehealth.model.health import Condition
 from volumehealth.model.text import clean_message
@@ -29,35 +26,13 @@ _Entry = TypeVar("_Entry")
 _CONTROLLER_SERVICE = pb.PluginCapability.Service.CONTROLLER_SERVICE
 
 
-class CsiClient:
+class CsiClient(Channel):
     """The calls that we make to one driver, over one connection.
 
-    An asynchronous context manager. Each method takes `timeout`, the seconds one call may take, and raises only
-    `CsiError` and its subclasses: `DriverUnreachable` without connection or answer, `GarbledAnswer`,
+    If that breaks, the next call may reach another driver. Each method takes `timeout`, the seconds one call may take,
+    and raises only `CsiError` and its subclasses: `DriverUnreachable` without connection or answer, `GarbledAnswer`,
     `VolumeNotFound`, `TokenRejected`, `CallNotSupported`, or `CsiError` itself with the gRPC code.
     """
-
-    def __init__(self, endpoint: Endpoint, *, dial: Dial = GrpcWire) -> None:
-        self.endpoint = endpoint
-        self._channel = Channel(endpoint, dial=dial)
-
-    async def __aenter__(self) -> Self:
-        await self._channel.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._channel.aclose()
-
-    @property
-    def connected(self) -> bool:
-        """Whether the connection of the last call still stands; if not, the next may reach another driver."""
-        return self._channel.connected
-
-    async def aclose(self) -> None:
-        """Close the connection; a second time does nothing."""
-        await self._channel.aclose()
 
     # ---- Identity ----
 
@@ -71,7 +46,7 @@ class CsiClient:
         """
         name, version = await self._plugin_info(timeout)
         ready = await self.probe(timeout)
-        reply = await self._channel.call(
+        reply = await self.call(
             methods.GET_PLUGIN_CAPABILITIES, pb.GetPluginCapabilitiesRequest(), timeout=timeout
         )
         advertised = any(capability.service.type == _CONTROLLER_SERVICE for capability in reply.capabilities)
@@ -87,7 +62,7 @@ class CsiClient:
     async def identify_node(self, timeout: float) -> NodeInfo:
         """Ask who the driver is and what its node plugin can do; two calls of `timeout` seconds each."""
         name, version = await self._plugin_info(timeout)
-        reply = await self._channel.call(
+        reply = await self.call(
             methods.NODE_GET_CAPABILITIES, pb.NodeGetCapabilitiesRequest(), timeout=timeout
         )
         return NodeInfo(name, version, decode.node_capabilities(reply))
@@ -95,7 +70,7 @@ class CsiClient:
     async def probe(self, timeout: float) -> bool:
         """Ask whether the driver is ready. Saying nothing means yes; FAILED_PRECONDITION means no."""
         try:
-            reply = await self._channel.call(methods.PROBE, pb.ProbeRequest(), timeout=timeout)
+            reply = await self.call(methods.PROBE, pb.ProbeRequest(), timeout=timeout)
         except CsiError as error:
             if error.code == "FAILED_PRECONDITION":
                 return False
@@ -103,7 +78,7 @@ class CsiClient:
         return reply.ready.value if reply.HasField("ready") else True
 
     async def _plugin_info(self, timeout: float) -> tuple[str, str]:
-        reply = await self._channel.call(methods.GET_PLUGIN_INFO, pb.GetPluginInfoRequest(), timeout=timeout)
+        reply = await self.call(methods.GET_PLUGIN_INFO, pb.GetPluginInfoRequest(), timeout=timeout)
         if not _DRIVER_NAME.fullmatch(reply.name):
             raise GarbledAnswer(
                 f"GetPluginInfo: {clean_message(reply.name)!r} is not a CSI driver name", code="INTERNAL"
@@ -112,7 +87,7 @@ class CsiClient:
 
     async def _controller_capabilities(self, timeout: float) -> frozenset[str] | None:
         try:
-            reply = await self._channel.call(
+            reply = await self.call(
                 methods.CONTROLLER_GET_CAPABILITIES, pb.ControllerGetCapabilitiesRequest(), timeout=timeout
             )
         except CallNotSupported:
@@ -124,7 +99,7 @@ class CsiClient:
     async def list_volumes(self, max_entries: int, token: str, *, timeout: float) -> VolumePage:
         """Ask for a page of all volumes with their conditions; `max_entries` 0 is no limit, token "" the start."""
         request = pb.ListVolumesRequest(max_entries=max_entries, starting_token=token)
-        reply = await self._channel.call(methods.LIST_VOLUMES, request, timeout=timeout)
+        reply = await self.call(methods.LIST_VOLUMES, request, timeout=timeout)
         return VolumePage(await _in_parts(reply.entries, decode.VolumeEntries().read), reply.next_token)
 
     async def get_volume(self, handle: str, timeout: float) -> tuple[Condition, ...] | None:
@@ -133,7 +108,7 @@ class CsiClient:
         The id in the answer is not looked at: some drivers send another, or no volume at all (facts D5).
         """
         request = pb.ControllerGetVolumeRequest(volume_id=handle)
-        reply = await self._channel.call(methods.CONTROLLER_GET_VOLUME, request, timeout=timeout)
+        reply = await self.call(methods.CONTROLLER_GET_VOLUME, request, timeout=timeout)
         sent = reply.status.HasField("volume_condition")
         return decode.legacy(reply.status.volume_condition) if sent else None
 
@@ -146,7 +121,7 @@ class CsiClient:
         request = pb.ControllerListVolumeHealthRequest(
             max_entries=max_entries, starting_token=token, secrets=secrets
         )
-        reply = await self._channel.call(methods.CONTROLLER_LIST_VOLUME_HEALTH, request, timeout=timeout)
+        reply = await self.call(methods.CONTROLLER_LIST_VOLUME_HEALTH, request, timeout=timeout)
         return VolumePage(await _in_parts(reply.entries, decode.HealthEntries().read), reply.next_token)
 
     async def get_volume_health(
@@ -154,7 +129,7 @@ class CsiClient:
     ) -> tuple[Condition, ...] | None:
         """Ask about one volume; no conditions is explicitly healthy, None an answer without any health."""
         request = pb.ControllerGetVolumeHealthRequest(volume_id=handle, secrets=secrets)
-        reply = await self._channel.call(methods.CONTROLLER_GET_VOLUME_HEALTH, request, timeout=timeout)
+        reply = await self.call(methods.CONTROLLER_GET_VOLUME_HEALTH, request, timeout=timeout)
         return (
             decode.conditions(reply.volume_health.health_statuses)
             if reply.HasField("volume_health")
@@ -177,7 +152,7 @@ class CsiClient:
         request = pb.NodeGetVolumeStatsRequest(
             volume_id=handle, volume_path=volume_path, staging_target_path=staging_path
         )
-        reply = await self._channel.call(methods.NODE_GET_VOLUME_STATS, request, timeout=timeout)
+        reply = await self.call(methods.NODE_GET_VOLUME_STATS, request, timeout=timeout)
         sent = reply.HasField("volume_condition")
         return VolumeStats(
             usage=tuple(map(decode.usage, reply.usage)),
@@ -191,7 +166,7 @@ class CsiClient:
         request = pb.NodeGetVolumeHealthRequest(
             volume_id=handle, volume_publish_path=publish_path, staging_target_path=staging_path
         )
-        reply = await self._channel.call(methods.NODE_GET_VOLUME_HEALTH, request, timeout=timeout)
+        reply = await self.call(methods.NODE_GET_VOLUME_HEALTH, request, timeout=timeout)
         return (
             decode.conditions(reply.volume_health.health_statuses)
             if reply.HasField("volume_health")
@@ -203,7 +178,7 @@ class CsiClient:
     ) -> tuple[StorageCondition, ...]:
         """Ask a CSI 1.13 node plugin about the storage behind its node; empty means healthy."""
         request = pb.NodeGetStorageHealthRequest(secrets=secrets)
-        reply = await self._channel.call(methods.NODE_GET_STORAGE_HEALTH, request, timeout=timeout)
+        reply = await self.call(methods.NODE_GET_STORAGE_HEALTH, request, timeout=timeout)
         return tuple(map(decode.storage_condition, reply.backend_health))
 
 
