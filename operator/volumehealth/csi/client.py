@@ -1,29 +1,53 @@
-"""A driver as typed calls, in both generations of CSI health."""
+"""A driver as typed calls, in both generations of CSI health: each call, and how its answer is read.
+
+Lists of 10,000 entries pass here: nothing is made twice that can be made once.
+"""
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from volumehealth.csi import decode, methods
+from volumehealth.csi import methods
 from volumehealth.csi.channel import Channel
 from volumehealth.csi.pb import csi_pb2 as pb
 from volumehealth.csi.types import (
     DriverInfo,
     NodeInfo,
     StorageCondition,
+    Unit,
+    Usage,
     VolumePage,
     VolumeStats,
 )
 from volumehealth.errors import CallNotSupported, CsiError, GarbledAnswer
-from volumehealth.model.health import Condition
-from volumehealth.model.text import clean_message
+from volumehealth.model.health import DATA_LOSS, DEGRADED, INACCESSIBLE, Condition
+from volumehealth.model.text import clean_message, clean_reason
+from volumehealth.model.vocabulary import Reason
 
 _DRIVER_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9._]{0,61}[A-Za-z0-9])?")
 _PART = 5_000
 """Entries of a list that are read without a pause; they take 5 to 10 ms."""
 _Entry = TypeVar("_Entry")
 _CONTROLLER_SERVICE = pb.PluginCapability.Service.CONTROLLER_SERVICE
+_STATUS: dict[int, str] = {pb.DEGRADED: DEGRADED, pb.INACCESSIBLE: INACCESSIBLE, pb.DATA_LOSS: DATA_LOSS}
+_STORAGE_STATUS: dict[int, str] = {
+    pb.STORAGE_DEGRADED: "StorageDegraded",
+    pb.STORAGE_UNREACHABLE: "StorageUnreachable",
+}
+_UNIT: dict[int, Unit] = {pb.VolumeUsage.BYTES: Unit.BYTES, pb.VolumeUsage.INODES: Unit.INODES}
+_Mode = pb.VolumeCapability.AccessMode
+_ACCESS_MODE: dict[int, str] = {  # as the kubelet maps them (facts C3)
+    _Mode.SINGLE_NODE_WRITER: "ReadWriteOnce",
+    _Mode.SINGLE_NODE_READER_ONLY: "ReadWriteOnce",
+    _Mode.SINGLE_NODE_MULTI_WRITER: "ReadWriteOnce",
+    _Mode.SINGLE_NODE_SINGLE_WRITER: "ReadWriteOncePod",
+    _Mode.MULTI_NODE_READER_ONLY: "ReadOnlyMany",
+    _Mode.MULTI_NODE_SINGLE_WRITER: "ReadWriteMany",
+    _Mode.MULTI_NODE_MULTI_WRITER: "ReadWriteMany",
+}
+Listed = tuple[str, tuple[Condition, ...] | None]
+"""Handle and adverse conditions of an entry: none is explicitly healthy, None that the driver did not say."""
 
 
 class CsiClient(Channel):
@@ -65,7 +89,7 @@ class CsiClient(Channel):
         reply = await self.call(
             methods.NODE_GET_CAPABILITIES, pb.NodeGetCapabilitiesRequest(), timeout=timeout
         )
-        return NodeInfo(name, version, decode.node_capabilities(reply))
+        return NodeInfo(name, version, node_capabilities(reply))
 
     async def probe(self, timeout: float) -> bool:
         """Ask whether the driver is ready. Saying nothing means yes; FAILED_PRECONDITION means no."""
@@ -92,7 +116,7 @@ class CsiClient(Channel):
             )
         except CallNotSupported:
             return None
-        return decode.controller_capabilities(reply)
+        return controller_capabilities(reply)
 
     # ---- Controller, legacy ----
 
@@ -100,7 +124,7 @@ class CsiClient(Channel):
         """Ask for a page of all volumes with their conditions; `max_entries` 0 is no limit, token "" the start."""
         request = pb.ListVolumesRequest(max_entries=max_entries, starting_token=token)
         reply = await self.call(methods.LIST_VOLUMES, request, timeout=timeout)
-        return VolumePage(await _in_parts(reply.entries, decode.VolumeEntries().read), reply.next_token)
+        return VolumePage(await _in_parts(reply.entries, VolumeEntries().read), reply.next_token)
 
     async def get_volume(self, handle: str, timeout: float) -> tuple[Condition, ...] | None:
         """Ask about one volume; no conditions is explicitly healthy, None that the driver sends no condition.
@@ -110,7 +134,7 @@ class CsiClient(Channel):
         request = pb.ControllerGetVolumeRequest(volume_id=handle)
         reply = await self.call(methods.CONTROLLER_GET_VOLUME, request, timeout=timeout)
         sent = reply.status.HasField("volume_condition")
-        return decode.legacy(reply.status.volume_condition) if sent else None
+        return legacy(reply.status.volume_condition) if sent else None
 
     # ---- Controller, CSI 1.13 ----
 
@@ -122,7 +146,7 @@ class CsiClient(Channel):
             max_entries=max_entries, starting_token=token, secrets=secrets
         )
         reply = await self.call(methods.CONTROLLER_LIST_VOLUME_HEALTH, request, timeout=timeout)
-        return VolumePage(await _in_parts(reply.entries, decode.HealthEntries().read), reply.next_token)
+        return VolumePage(await _in_parts(reply.entries, HealthEntries().read), reply.next_token)
 
     async def get_volume_health(
         self, handle: str, *, secrets: Mapping[str, str], timeout: float
@@ -130,11 +154,7 @@ class CsiClient(Channel):
         """Ask about one volume; no conditions is explicitly healthy, None an answer without any health."""
         request = pb.ControllerGetVolumeHealthRequest(volume_id=handle, secrets=secrets)
         reply = await self.call(methods.CONTROLLER_GET_VOLUME_HEALTH, request, timeout=timeout)
-        return (
-            decode.conditions(reply.volume_health.health_statuses)
-            if reply.HasField("volume_health")
-            else None
-        )
+        return conditions(reply.volume_health.health_statuses) if reply.HasField("volume_health") else None
 
     # ---- Node ----
 
@@ -155,8 +175,8 @@ class CsiClient(Channel):
         reply = await self.call(methods.NODE_GET_VOLUME_STATS, request, timeout=timeout)
         sent = reply.HasField("volume_condition")
         return VolumeStats(
-            usage=tuple(map(decode.usage, reply.usage)),
-            conditions=decode.legacy(reply.volume_condition) if sent else None,
+            usage=tuple(map(usage, reply.usage)),
+            conditions=legacy(reply.volume_condition) if sent else None,
         )
 
     async def node_get_volume_health(
@@ -167,11 +187,7 @@ class CsiClient(Channel):
             volume_id=handle, volume_publish_path=publish_path, staging_target_path=staging_path
         )
         reply = await self.call(methods.NODE_GET_VOLUME_HEALTH, request, timeout=timeout)
-        return (
-            decode.conditions(reply.volume_health.health_statuses)
-            if reply.HasField("volume_health")
-            else None
-        )
+        return conditions(reply.volume_health.health_statuses) if reply.HasField("volume_health") else None
 
     async def node_get_storage_health(
         self, *, secrets: Mapping[str, str], timeout: float
@@ -179,15 +195,125 @@ class CsiClient(Channel):
         """Ask a CSI 1.13 node plugin about the storage behind its node; empty means healthy."""
         request = pb.NodeGetStorageHealthRequest(secrets=secrets)
         reply = await self.call(methods.NODE_GET_STORAGE_HEALTH, request, timeout=timeout)
-        return tuple(map(decode.storage_condition, reply.backend_health))
+        return tuple(map(storage_condition, reply.backend_health))
+
+
+# ---- from messages to values ----
 
 
 async def _in_parts(
-    entries: Sequence[_Entry], read: Callable[[Sequence[_Entry]], list[decode.Listed]]
-) -> tuple[decode.Listed, ...]:
+    entries: Sequence[_Entry], read: Callable[[Sequence[_Entry]], list[Listed]]
+) -> tuple[Listed, ...]:
     """Read the entries of a page; others have a turn between any two parts."""
     found = read(entries[:_PART])
     for start in range(_PART, len(entries), _PART):
         await asyncio.sleep(0)
         found += read(entries[start : start + _PART])
     return tuple(found)
+
+
+def legacy(sent: pb.VolumeCondition) -> tuple[Condition, ...]:
+    """Read a VolumeCondition that was sent; none if it is not abnormal. What its text means, rules decide later."""
+    if not sent.abnormal:
+        return ()
+    return (Condition(DEGRADED, Reason.VOLUME_CONDITION_ABNORMAL.value, clean_message(sent.message)),)
+
+
+class VolumeEntries:
+    """Reads a page of ListVolumes, part by part.
+
+    What is said of many volumes becomes one object, and a healthy one's text is not read.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Condition, ...]] = {}
+
+    def read(self, entries: Iterable[pb.ListVolumesResponse.Entry]) -> list[Listed]:
+        """Read a part of the entries."""
+        known = self._known
+        found: list[Listed] = []
+        add = found.append
+        for entry in entries:
+            status = entry.status
+            said: tuple[Condition, ...] | None = None
+            if status.HasField("volume_condition"):
+                sent = status.volume_condition
+                said = ()
+                if sent.abnormal:
+                    message = sent.message
+                    said = known.get(message)
+                    if said is None:
+                        said = known[message] = legacy(sent)
+            add((entry.volume.volume_id, said))
+        return found
+
+
+class HealthEntries:
+    """Reads a page of ControllerListVolumeHealth, part by part; what is said of many volumes becomes one object."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str, str], Condition] = {}
+
+    def read(self, entries: Iterable[pb.VolumeHealth]) -> list[Listed]:
+        """Read a part of the entries."""
+        return [
+            (entry.volume_id, tuple(self._condition(one) for one in entry.health_statuses))
+            for entry in entries
+        ]
+
+    def _condition(self, sent: pb.VolumeHealth.VolumeHealthEntry) -> Condition:
+        key = (sent.status, sent.reason, sent.message)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = condition(sent)
+        return found
+
+
+def conditions(statuses: Iterable[pb.VolumeHealth.VolumeHealthEntry]) -> tuple[Condition, ...]:
+    """Read the adverse statements about one volume."""
+    return tuple(map(condition, statuses))
+
+
+def condition(sent: pb.VolumeHealth.VolumeHealthEntry) -> Condition:
+    """Read an adverse statement about a volume. A status this version does not know is kept by its number."""
+    return Condition(
+        _STATUS.get(sent.status) or f"UnknownHealthType{sent.status}",
+        clean_reason(sent.reason),
+        clean_message(sent.message),
+    )
+
+
+def storage_condition(
+    entry: pb.NodeGetStorageHealthResponse.StorageBackendHealth,
+) -> StorageCondition:
+    """Read an adverse statement about the storage behind a node."""
+    capability = entry.volume_capability
+    access = capability.WhichOneof("access_type")
+    return StorageCondition(
+        status=_STORAGE_STATUS.get(entry.status) or f"UnknownStorageHealthType{entry.status}",
+        reason=clean_reason(entry.reason),
+        message=clean_message(entry.message),
+        access_mode=_ACCESS_MODE.get(capability.access_mode.mode, ""),
+        volume_mode={"block": "Block", "mount": "Filesystem"}.get(access or "", ""),
+    )
+
+
+def usage(entry: pb.VolumeUsage) -> Usage:
+    """Read how full a volume is."""
+    return Usage(_UNIT.get(entry.unit, Unit.UNKNOWN), entry.total, entry.used, entry.available)
+
+
+def controller_capabilities(reply: pb.ControllerGetCapabilitiesResponse) -> frozenset[str]:
+    """Name the controller's capabilities."""
+    names = {int(number): name for name, number in pb.ControllerServiceCapability.RPC.Type.items()}
+    return frozenset(_name(names, capability.rpc.type) for capability in reply.capabilities)
+
+
+def node_capabilities(reply: pb.NodeGetCapabilitiesResponse) -> frozenset[str]:
+    """Name the node plugin's capabilities."""
+    names = {int(number): name for name, number in pb.NodeServiceCapability.RPC.Type.items()}
+    return frozenset(_name(names, capability.rpc.type) for capability in reply.capabilities)
+
+
+def _name(names: dict[int, str], number: int) -> str:
+    return names.get(number) or f"UNKNOWN_{number}"

@@ -2,8 +2,7 @@
 
 import pytest
 
-from volumehealth.csi.client import CsiClient
-from volumehealth.csi.decode import storage_condition
+from volumehealth.csi.client import CsiClient, storage_condition
 from volumehealth.csi.pb import csi_pb2 as pb
 from volumehealth.csi.types import StorageCondition, Unit, Usage
 from volumehealth.errors import VolumeNotFound
