@@ -130,6 +130,11 @@ class CheckResult:
         return self.judgement.transitions if self.judgement is not None else ()
 
     @property
+    def turns(self) -> bool:
+        """Whether the check found something to begin or to end, which must not be passed over."""
+        return bool(self.transitions) or any(problem.new for problem in self.storage)
+
+    @property
     def silent_drivers(self) -> tuple[DriverState, ...]:
         """The drivers that should answer and do not, by name."""
         return tuple(driver for _, driver in sorted(self.drivers.items()) if driver.state.is_down)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -34,19 +34,6 @@ _SLICE = 0.01
 """Seconds after which an output lets others have a turn."""
 
 
-@dataclass(eq=False, slots=True)
-class _Job:
-    """A result to be told; `dropped` once its policy is gone."""
-
-    result: CheckResult
-    dropped: bool = False
-
-    @property
-    def turns(self) -> bool:
-        """Whether the check found something to begin or to end, which must not be passed over."""
-        return bool(self.result.transitions) or any(problem.new for problem in self.result.storage)
-
-
 class Lane:
     """Hands results to one output, the newest of each policy; those with turns are never passed over.
 
@@ -62,31 +49,31 @@ class Lane:
         self._publish = publish
         self._name = name
         self._on_error = on_error
-        self._jobs: deque[_Job] = deque()
-        self._current: _Job | None = None
+        self._waiting: deque[CheckResult] = deque()
+        self._current: CheckResult | None = None
         self._news = asyncio.Event()
         self._idle = asyncio.Event()
         self._failed: str = ""
 
     def put(self, result: CheckResult) -> None:
         """Have a result told. Does not wait."""
-        for job in self._jobs:
-            if job.result.policy.uid == result.policy.uid and not (job.turns or job.dropped):
-                job.result = result
+        for number, older in enumerate(self._waiting):
+            if older.policy.uid == result.policy.uid and not older.turns:
+                self._waiting[number] = result
                 return
-        self._jobs.append(_Job(result))
+        self._waiting.append(result)
         self._news.set()
 
     def drop(self, policy_uid: str) -> None:
         """Tell nothing more of a policy."""
-        for job in (*self._jobs, self._current):
-            if job is not None and job.result.policy.uid == policy_uid:
-                job.dropped = True
+        self._waiting = deque(one for one in self._waiting if one.policy.uid != policy_uid)
+        if self._current is not None and self._current.policy.uid == policy_uid:
+            self._current = None
 
     @property
     def busy(self) -> bool:
         """Whether something waits or is being told."""
-        return bool(self._jobs) or self._current is not None
+        return bool(self._waiting) or self._current is not None
 
     async def idle(self) -> None:
         """Wait until everything was told."""
@@ -98,23 +85,21 @@ class Lane:
         """Tell until cancelled."""
         while True:
             self._news.clear()
-            while self._jobs:
-                self._current = self._jobs.popleft()
+            while self._waiting:
+                self._current = self._waiting.popleft()
                 await self._tell(self._current)
                 self._current = None
             self._idle.set()
             await self._news.wait()
 
-    async def _tell(self, job: _Job) -> None:
+    async def _tell(self, result: CheckResult) -> None:
         loop = asyncio.get_running_loop()
         until = loop.time() + _SLICE
         try:
-            if job.dropped:
-                return
-            for _ in self._publish(job.result):
+            for _ in self._publish(result):
                 if loop.time() >= until:
                     await asyncio.sleep(0)
-                    if job.dropped:
+                    if self._current is not result:  # it was dropped
                         return
                     until = loop.time() + _SLICE
         except Exception as error:
