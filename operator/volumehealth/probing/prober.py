@@ -94,8 +94,7 @@ class ControllerProber:
             self._identity, self._breaker, DutyCycle(limits.duty), clock=clock, limits=limits
         )
         self._asker = self._new_asker(Plan())
-        self._teller = _Publisher(driver_name, self._standing.now())
-        self._told = self._teller.answers
+        self._answers = self._told = _no_answers(driver_name, self._standing.now())
         self._answered: Moment | None = None
 
     def _new_asker(self, plan: Plan) -> Poller:
@@ -271,20 +270,41 @@ class ControllerProber:
         self._on_news()
 
     def _tell(self) -> DriverAnswers:
-        now, asker = self._standing.now(), self._asker
+        """Return the newest answers; whatever part of the last ones still says the same is kept."""
+        now, asker, old = self._standing.now(), self._asker, self._answers
         asker.board.expire(now, list_age=asker.list_age, get_age=asker.get_age)
         down = self._is_down(now)
         view = asker.board.view(now, down=down)
-        driver = self._teller.describe(
-            self._identity.name,
-            self._state(view, down=down),
-            plan=asker.plan,
-            message=self._message(view, now, down=down),
-            next_try=self._breaker.next_try,
-            round_seconds=asker.round_seconds,
-            now=now,
+        driver = self._describe(view, now, down=down)
+        silence, dated = _silence(driver, view, now), asker.board.dated
+        self._answers = DriverAnswers(
+            driver=old.driver if driver == old.driver else driver,
+            at=dated.wall if dated else old.at,
+            healthy=view.healthy,
+            others=view.others,
+            silence=old.silence if says_the_same(old.silence, silence) else silence,
         )
-        return self._teller.tell(driver, view, heard=asker.board.dated, now=now)
+        return self._answers
+
+    def _describe(self, view: VolumeStates, now: Moment, *, down: bool) -> DriverState:
+        """Return the driver's state; its `since` stays while the state does."""
+        old, plan = self._answers.driver, self._asker.plan
+        state, message = self._state(view, down=down), self._message(view, now, down=down)
+        next_try = self._breaker.next_try
+        tried = next_try.wall if next_try else None
+        if tried == old.next_try and same_text(message, old.message):
+            message = old.message
+        return DriverState(
+            name=self._identity.name,
+            state=state,
+            since=old.since if old.state is state else now.wall,
+            health_api=plan.api,
+            methods=plan.methods,
+            message=message,
+            hint=plan.hint,
+            next_try=tried,
+            round_seconds=self._asker.round_seconds,
+        )
 
     @property
     def _unable(self) -> bool:
@@ -454,86 +474,19 @@ def _with_note(answers: DriverAnswers, others: Sequence[str]) -> DriverAnswers:
     return replace(answers, driver=replace(answers.driver, message=message))
 
 
-class _Publisher:
-    """What is published of a driver: its state, and the answers that follow from it.
+def _no_answers(name: str, now: Moment) -> DriverAnswers:
+    """Return what is known of a driver before anything was asked."""
+    state = DriverState(name, SourceState.ANSWERING, now.wall, message=CONNECTING)
+    silence = silent(SilenceReason.NOT_YET_ASKED, now)
+    return DriverAnswers(state, now.wall, frozenset(), VolumeStates().others, silence)
 
-    Makes DriverAnswers, and keeps whatever part of the last ones still says the same.
 
-    Attributes:
-        answers: the newest.
-    """
-
-    def __init__(self, name: str, now: Moment) -> None:
-        state = DriverState(name, SourceState.ANSWERING, now.wall, message=CONNECTING)
-        silence = silent(SilenceReason.NOT_YET_ASKED, now)
-        self.answers = DriverAnswers(state, now.wall, frozenset(), VolumeStates().others, silence)
-
-    def tell(
-        self, driver: DriverState, view: VolumeStates, *, heard: Moment | None, now: Moment
-    ) -> DriverAnswers:
-        """Return the newest answers.
-
-        Args:
-            driver: its state, as `describe` made it.
-            view: what is known of its volumes.
-            heard: when what has no time of its own was heard last.
-            now: the time.
-        """
-        old = self.answers
-        silence = self._silence(driver, view, now)
-        self.answers = DriverAnswers(
-            driver=old.driver if driver == old.driver else driver,
-            at=heard.wall if heard else old.at,
-            healthy=view.healthy,
-            others=view.others,
-            silence=old.silence if says_the_same(old.silence, silence) else silence,
-        )
-        return self.answers
-
-    def _silence(self, driver: DriverState, view: VolumeStates, now: Moment) -> Answer:
-        if view.outage:
-            return silent(SilenceReason.SOURCE_DOWN, now, view.outage)
-        if driver.state.is_down:
-            return silent(SilenceReason.DRIVER_UNREACHABLE, now, driver.message)
-        return silent(view.silence, now)
-
-    def describe(
-        self,
-        name: str,
-        state: SourceState,
-        *,
-        plan: Plan,
-        message: str,
-        next_try: Moment | None,
-        round_seconds: float,
-        now: Moment,
-    ) -> DriverState:
-        """Return a driver's state; its `since` stays while the state does.
-
-        Args:
-            name: the driver's.
-            state: how it answers.
-            plan: how it is asked.
-            message: for people.
-            next_try: when an open circuit is tried.
-            round_seconds: of one round of gets; 0 for lists.
-            now: the time.
-        """
-        old = self.answers.driver
-        tried = next_try.wall if next_try else None
-        if tried == old.next_try and same_text(message, old.message):
-            message = old.message
-        return DriverState(
-            name=name,
-            state=state,
-            since=old.since if old.state is state else now.wall,
-            health_api=plan.api,
-            methods=plan.methods,
-            message=message,
-            hint=plan.hint,
-            next_try=tried,
-            round_seconds=round_seconds,
-        )
+def _silence(driver: DriverState, view: VolumeStates, now: Moment) -> Answer:
+    if view.outage:
+        return silent(SilenceReason.SOURCE_DOWN, now, view.outage)
+    if driver.state.is_down:
+        return silent(SilenceReason.DRIVER_UNREACHABLE, now, driver.message)
+    return silent(view.silence, now)
 
 
 def _is_news(old: DriverAnswers, new: DriverAnswers) -> bool:
