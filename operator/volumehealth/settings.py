@@ -20,6 +20,8 @@ DEFAULT_NAMESPACE = "volumehealth-system"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_LONGEST_SOCKET = 107
+"""Bytes that a sockaddr_un holds."""
 _ADDRESS = 512
 """Characters of an address at most."""
 _DRIVER_NAME = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9._]{0,61}[a-zA-Z0-9])?")
@@ -151,7 +153,9 @@ class _Reader:
 
     def endpoints(self, name: str) -> tuple[EndpointSetting, ...]:
         raw = self.raw.get(name) or ()
-        texts = raw.replace(",", " ").split() if isinstance(raw, str) else [str(text) for text in _items(raw)]
+        # The command line has taken a variable apart at its blanks already.
+        several = raw.split() if isinstance(raw, str) else [str(text) for text in _items(raw)]
+        texts = [text for one in several for text in one.split(",") if text or one == ""]
         found: dict[str, EndpointSetting] = {}
         for text in texts:
             driver, equals, address = text.partition("=")
@@ -184,11 +188,11 @@ def _items(raw: object) -> Sequence[object]:
 def address_fault(address: str) -> str:
     """Say what is wrong with a CSI endpoint's address; empty if nothing is."""
     if address.startswith("unix://"):
-        return (
-            ""
-            if address.startswith("unix:///")
-            else f"{address!r} needs an absolute path: unix:///run/csi.sock"
-        )
+        if not address.startswith("unix:///"):
+            return f"{address!r} needs an absolute path: unix:///run/csi.sock"
+        if len(address.removeprefix("unix://").encode()) > _LONGEST_SOCKET:
+            return f"{address!r} is too long: a unix socket's path has {_LONGEST_SOCKET} bytes at most"
+        return ""
     host, colon, port = address.removeprefix("tcp://").rpartition(":")
     if not colon or not host or not 0 < (whole_number(port) or 0) < 65536:
         return f"{address!r} is neither unix:///path nor HOST:PORT"

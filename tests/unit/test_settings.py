@@ -24,6 +24,7 @@ def test_nothing_given_means_the_defaults() -> None:
     [
         ({"csi_endpoint": ["csi.sock"]}, "--csi-endpoint: 'csi.sock' is neither unix:///path nor HOST:PORT"),
         ({"csi_endpoint": ["unix://csi.sock"]}, "needs an absolute path"),
+        ({"csi_endpoint": [f"unix:///{'x' * 107}"]}, "a unix socket's path has 107 bytes at most"),
         ({"csi_endpoint": ["10.0.0.1:9000"]}, "is not on loopback: TCP needs --csi-tls-ca, -cert and -key"),
         ({"csi_endpoint": ["a b=unix:///a"]}, "is not a CSI driver name"),
         ({"csi_endpoint": ["unix:///a", "unix:///a"]}, "unix:///a is given twice"),
@@ -74,6 +75,16 @@ def test_the_environment_gives_several_endpoints_in_one_text() -> None:
         "unix:///b",
         "unix:///c",
     ]
+
+
+def test_commas_separate_endpoints_also_where_the_command_line_has_taken_the_text_apart() -> None:
+    settings = parse_settings({"csi_endpoint": ("a.example=unix:///a,b.example=unix:///b,", "unix:///c")})
+
+    assert settings.csi_endpoints == (
+        EndpointSetting("unix:///a", "a.example"),
+        EndpointSetting("unix:///b", "b.example"),
+        EndpointSetting("unix:///c"),
+    )
 
 
 def test_tcp_with_all_tls_files_may_leave_the_machine(tmp_path: Path) -> None:

@@ -56,6 +56,15 @@ def test_bad_flags_stop_it_at_start_with_every_fault() -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("command", [["operator"], ["check"], ["agent", "node"], ["agent", "controller"]])
+def test_a_socket_that_nobody_can_open_is_a_bad_flag_and_says_nothing_of_volumes(command: list[str]) -> None:
+    result = run(*command, "--csi-endpoint", f"a.example=unix:///{'x' * 200}")
+
+    assert result.returncode == 2
+    assert "107 bytes at most" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_a_flag_may_come_from_the_environment() -> None:
     result = run("operator", VOLUMEHEALTH_LOG_LEVEL="loud")
 
