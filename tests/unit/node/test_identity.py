@@ -36,6 +36,29 @@ def rbd(image: str) -> Node:
     return node
 
 
+def mapped(kind: str, *, serial: str) -> Node:
+    """A device of the device mapper on a virtual disk that has a serial of its own."""
+    node = Node()
+    disk = node.files.disk("vdb", "253:16")
+    node.files.write(f"{disk}/serial", serial)
+    path = node.files.disk("dm-0", "252:0", below=["vdb"])
+    node.files.write(f"{path}/dm/uuid", kind)
+    node.files.ext4("dm-0")
+    node.volume(number="252:0", handle=UUID)
+    return node
+
+
+def test_the_disk_below_a_local_logical_volume_is_not_its_volume() -> None:
+    """TopoLVM on OpenStack: the handle is a UUID, and so is what the serial is cut from; all its volumes were accused."""
+    assert said(mapped("LVM-abcdef", serial=OTHER[:20]).look(2)["data"]) == []
+
+
+def test_another_volumes_disk_below_luks_is_told() -> None:
+    assert said(mapped("CRYPT-LUKS2-0123-luks", serial=OTHER[:20]).look(2)["data"]) == [
+        "Inaccessible/WrongMount"
+    ]
+
+
 @pytest.mark.parametrize(
     "node",
     [ebs("vol0fffffffffffffff0"), cinder(OTHER[:20]), rbd(f"csi-vol-{OTHER}")],
