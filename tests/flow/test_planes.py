@@ -40,6 +40,7 @@ from volumehealth.model.origin import ON_NODES, Observer
 from volumehealth.model.policy import (
     CapacityCheck,
     Checks,
+    LabelSelector,
     NodeCheck,
     NodeFailureCheck,
     PlaneCheck,
@@ -48,6 +49,7 @@ from volumehealth.model.policy import (
     Rule,
     RuleMatch,
     RuleSet,
+    Selector,
 )
 from volumehealth.model.report import Coverage, Omitted, ReportedDriver, StorageProblem, UnseenOrigin
 from volumehealth.probing.spec import ProbeSpec
@@ -1140,9 +1142,9 @@ def test_unwell_storage_is_one_story_of_driver_and_node_and_no_claims_finding(wo
     said = StorageProblem("StorageUnreachable", "NoPath", "no path to the array", START)
     world.cluster.report("a", drivers=[make_reported_driver(storage=(said,))])
     world.cluster.report("b")
-    assert world.after(minutes=1, renew=("a", "b")).storage == ()
+    assert world.after(minutes=1, renew=("a", "b")).storage.problems == ()
     checked = world.after(minutes=2, renew=("a", "b"))
-    (problem,) = checked.storage
+    (problem,) = checked.storage.problems
     assert (problem.backend.driver, problem.backend.node) == (DRIVER, "a")
     assert [claim.name for claim in problem.claims] == ["db", "wal"]
     assert problem.finding.reason == "NoPath"
@@ -1150,7 +1152,7 @@ def test_unwell_storage_is_one_story_of_driver_and_node_and_no_claims_finding(wo
     assert world.notified == []
     world.cluster.csinodes["a"] = NodeDrivers("a", frozenset([DRIVER]))
     world.cluster.report("a")
-    assert world.after(minutes=6, renew=("a", "b")).storage == ()
+    assert world.after(minutes=6, renew=("a", "b")).storage.problems == ()
 
 
 def test_unwell_storage_touches_only_volumes_of_its_kind(world: World) -> None:
@@ -1158,7 +1160,7 @@ def test_unwell_storage_touches_only_volumes_of_its_kind(world: World) -> None:
     world.claims("disk", access_modes=("ReadWriteOnce",), block=True)
     statement = StorageStatement(UNREACHABLE, "ReadWriteOnce", "Block")
     world.cluster.csinodes["a"] = NodeDrivers("a", frozenset([DRIVER]), ((DRIVER, statement),))
-    (problem,) = world.after(minutes=3).storage
+    (problem,) = world.after(minutes=3).storage.problems
     assert [claim.name for claim in problem.claims] == ["disk"]
 
 
@@ -1168,7 +1170,7 @@ def _storage_is_found(world: World) -> StorageProblem:
     said = StorageProblem("StorageUnreachable", "NoPath", "no path to the array", START)
     methods = ("NodeGetVolumeHealth", "NodeGetStorageHealth")
     world.cluster.report("a", drivers=[make_reported_driver(storage=(said,), methods=methods)])
-    assert world.after(minutes=3, renew=("a",)).storage != ()
+    assert world.after(minutes=3, renew=("a",)).storage.problems != ()
     return said
 
 
@@ -1178,7 +1180,7 @@ def test_unwell_storage_stays_stale_while_the_driver_that_said_so_does_not_answe
     for repeated in ((), (said,)):
         silent = make_reported_driver(state=SourceState.UNREACHABLE, storage=repeated)
         world.cluster.report("a", drivers=[silent])
-        (problem,) = world.after(minutes=30, renew=("a",)).storage
+        (problem,) = world.after(minutes=30, renew=("a",)).storage.problems
         assert problem.finding.stale
 
 
@@ -1193,19 +1195,19 @@ def test_an_hour_in_which_nobody_looked_is_no_hour_of_trouble_of_storage_nor_of_
     world.check()
     world.clock.advance(hours=1)
     world.cluster.renew("a")
-    assert world.check().storage == ()
-    assert world.after(minutes=2, seconds=30, renew=("a",)).storage != ()
+    assert world.check().storage.problems == ()
+    assert world.after(minutes=2, seconds=30, renew=("a",)).storage.problems != ()
     world.cluster.report("a", drivers=[make_reported_driver(methods=methods)])
     world.check()
     world.clock.advance(hours=1)
     world.cluster.renew("a")
-    assert world.check().storage != ()
-    assert world.after(minutes=5, renew=("a",)).storage == ()
+    assert world.check().storage.problems != ()
+    assert world.after(minutes=5, renew=("a",)).storage.problems == ()
 
 
 def test_unwell_storage_stays_stale_while_its_agent_is_silent(world: World) -> None:
     _storage_is_found(world)
-    (problem,) = world.after(minutes=30).storage
+    (problem,) = world.after(minutes=30).storage.problems
     assert problem.finding.stale
 
 
@@ -1215,10 +1217,10 @@ def test_unwell_storage_stays_stale_while_csinodes_may_not_be_read(world: World)
     world.cluster.csinodes["a"] = NodeDrivers(
         "a", frozenset([DRIVER]), ((DRIVER, StorageStatement(UNREACHABLE)),)
     )
-    assert world.after(minutes=3).storage != ()
+    assert world.after(minutes=3).storage.problems != ()
     world.cluster.csinodes.clear()
     world.cluster.unread.add("csinodes")
-    (problem,) = world.after(minutes=30).storage
+    (problem,) = world.after(minutes=30).storage.problems
     assert problem.finding.stale
 
 
@@ -1230,11 +1232,11 @@ def test_unwell_storage_stays_stale_while_the_kubelet_that_said_so_does_not_run(
     world.claims("db")
     said = ((DRIVER, StorageStatement(UNREACHABLE)),)
     world.cluster.csinodes["a"] = NodeDrivers("a", frozenset([DRIVER]), said)
-    assert world.after(minutes=3).storage != ()
+    assert world.after(minutes=3).storage.problems != ()
     if cleared:
         world.cluster.csinodes["a"] = NodeDrivers("a", frozenset([DRIVER]))
     world.cluster.set_node("a", "Unknown")
-    (problem,) = world.after(minutes=30).storage
+    (problem,) = world.after(minutes=30).storage.problems
     assert problem.finding.stale
 
 
@@ -1243,10 +1245,10 @@ def test_unwell_storage_that_a_kubelet_told_of_is_closed_with_its_node(world: Wo
     world.claims("db")
     said = ((DRIVER, StorageStatement(UNREACHABLE)),)
     world.cluster.csinodes["a"] = NodeDrivers("a", frozenset([DRIVER]), said)
-    assert world.after(minutes=3).storage != ()
+    assert world.after(minutes=3).storage.problems != ()
     world.cluster.delete_node("a")
     world.cluster.csinodes.clear()
-    assert world.after(minutes=6).storage == ()
+    assert world.after(minutes=6).storage.problems == ()
 
 
 def test_each_statement_about_storage_is_told_of_the_volumes_that_it_touches(world: World) -> None:
@@ -1262,7 +1264,7 @@ def test_each_statement_about_storage_is_told_of_the_volumes_that_it_touches(wor
             (DRIVER, StorageStatement(other, "ReadWriteMany")),
         ),
     )
-    (problem,) = world.after(minutes=3).storage
+    (problem,) = world.after(minutes=3).storage.problems
     assert problem.finding.reason == "PathLost"
 
 
@@ -1270,8 +1272,37 @@ def test_unwell_storage_stays_stale_while_its_report_has_no_room_for_the_driver(
     """Faults F: what was left out is not gone."""
     _storage_is_found(world)
     world.cluster.report("a", drivers=[], omitted=Omitted(drivers=1))
-    (problem,) = world.after(minutes=30, renew=("a",)).storage
+    (problem,) = world.after(minutes=30, renew=("a",)).storage.problems
     assert problem.finding.stale
+
+
+@pytest.mark.parametrize("carrier", ["an agent", "a kubelet"])
+def test_unwell_storage_that_no_claim_uses_any_more_is_closed_though_nobody_speaks_there(
+    world: World, carrier: str
+) -> None:
+    """Faults C8, of storage: it was stale for as long as the node was silent, while another driver's Pods run there."""
+    world.claims("other", driver="other.csi.example.com")
+    _storage_is_found(world)
+    if carrier == "a kubelet":
+        said = ((DRIVER, StorageStatement(UNREACHABLE)),)
+        world.cluster.csinodes["a"] = NodeDrivers("a", frozenset([DRIVER]), said)
+        world.after(minutes=3, renew=("a",))
+        world.cluster.set_node("a", "Unknown")
+    world.cluster.end(make_pod("db-0", node="a", claim="db"))
+    assert world.after(minutes=9).storage.problems == ()
+
+
+def test_unwell_storage_touches_no_claim_that_is_gone_or_anothers(world: World) -> None:
+    """Faults H26: while its agent was silent, claims stood there that had been deleted long ago."""
+    world.claims("wal", "new")
+    _storage_is_found(world)
+    world.after(minutes=5)
+    del world.cluster.claims[ClaimRef("shop", "wal")]
+    world.spec = replace(SPEC, selector=Selector(claim_selector=LabelSelector({"tier": "gold"})))
+    world.cluster.add(replace(world.cluster.claims[ClaimRef("shop", "new")], labels={"tier": "gold"}))
+    (problem,) = world.after(minutes=1).storage.problems
+    assert problem.finding.stale
+    assert [claim.name for claim in problem.claims] == ["new"]
 
 
 def test_unwell_storage_is_closed_once_its_driver_is_not_registered_any_more(world: World) -> None:
@@ -1279,9 +1310,9 @@ def test_unwell_storage_is_closed_once_its_driver_is_not_registered_any_more(wor
     world.claims("db")
     said = ((DRIVER, StorageStatement(UNREACHABLE)),)
     world.cluster.csinodes["a"] = NodeDrivers("a", frozenset([DRIVER]), said)
-    assert world.after(minutes=3).storage != ()
+    assert world.after(minutes=3).storage.problems != ()
     world.cluster.csinodes["a"] = NodeDrivers("a", frozenset(), said)
-    assert world.after(minutes=6).storage == ()
+    assert world.after(minutes=6).storage.problems == ()
 
 
 def test_unwell_storage_is_closed_with_the_check_the_agent_or_the_call_that_it_came_from(
@@ -1291,15 +1322,15 @@ def test_unwell_storage_is_closed_with_the_check_the_agent_or_the_call_that_it_c
     _storage_is_found(world)
     without_call = make_reported_driver(methods=("NodeGetVolumeHealth",))
     world.cluster.report("a", drivers=[without_call])
-    assert world.after(minutes=6, renew=("a",)).storage == ()
+    assert world.after(minutes=6, renew=("a",)).storage.problems == ()
 
     _storage_is_found(world)
     world.cluster.reports.clear()
-    assert world.after(minutes=9).storage == ()
+    assert world.after(minutes=9).storage.problems == ()
 
     _storage_is_found(world)
     world.spec = replace(SPEC, checks=Checks(node=NodeCheck(enabled=False)))
-    assert world.after(seconds=30, renew=("a",)).storage == ()
+    assert world.after(seconds=30, renew=("a",)).storage.problems == ()
 
 
 # ---- origins: whose word it is ----

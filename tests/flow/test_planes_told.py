@@ -16,10 +16,16 @@ from support.health import DRIVER, START, SteppedClock, make_claim, make_pod
 from support.pipeline import PlainPipeline
 from support.planes import PlainCluster, make_entry, make_reported_driver
 from volumehealth.model.cluster import Claim, NodeDrivers, StorageStatement
-from volumehealth.model.health import Condition, DriverAnswers
+from volumehealth.model.health import Condition, DriverAnswers, HealthAPI, SourceState
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Checks, NodeCheck, Policy, PolicySpec, Rule, RuleMatch, RuleSet
-from volumehealth.model.report import StorageProblem
+from volumehealth.model.report import (
+    Plane,
+    ReportedDriver,
+    StorageProblem,
+    VolumeHealthReport,
+    controller_report_name,
+)
 from volumehealth.probing.spec import ProbeSpec
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.reporter import Reporter
@@ -185,6 +191,34 @@ async def test_a_silent_agent_is_told_once_on_the_policy_and_so_is_its_return(wo
     assert world.condition("SourcesAvailable")["status"] == "True"
 
 
+async def test_a_silent_agent_of_a_node_is_not_told_with_claims_that_another_agent_is_silent_about(
+    world: World,
+) -> None:
+    """Faults H26: the agent beside a driver's controller is silent as well, and so is one that is not told of yet."""
+    other = "other.csi.example.com"
+    world.claim("db", "worker-1")
+    world.claim("wal", "worker-2")
+    for name in ("a", "b", "c"):
+        world.claim(name, driver=other)
+    nodes, controller = ("worker-1", "worker-2"), controller_report_name(other)
+    for node in nodes:
+        world.cluster.report(node)
+    state = ReportedDriver(
+        other, SourceState.ANSWERING, START, HealthAPI.VOLUME_HEALTH, ("ControllerListVolumeHealth",)
+    )
+    world.cluster.reports[controller] = VolumeHealthReport(
+        controller, plane=Plane.CONTROLLER, drivers=(state,)
+    )
+    await world.after(minutes=1, renew=(*nodes, controller))
+    await world.after(minutes=4, renew=("worker-2",))
+    await world.after(minutes=3)
+    (event,) = world.api.events("AgentSilent")
+    assert event["message"].startswith("worker-1 has not reported")
+    assert "; 1 claim Unknown" in event["message"]
+    unknown = world.checker.check(world.policy).unknown
+    assert sum(group.claims for group in unknown if group.reason == "AgentSilent") == 5
+
+
 async def test_agents_that_fall_silent_one_after_the_other_share_an_event(world: World) -> None:
     agents = tuple(f"worker-{number}" for number in range(5))
     for node in agents:
@@ -268,10 +302,18 @@ async def test_unwell_storage_is_not_told_as_healthy_because_its_pods_have_left_
     assert world.api.events("StorageHealthy") == []
 
 
-@pytest.mark.parametrize("end", ["its check is switched off", "its agent is uninstalled"])
+@pytest.mark.parametrize("patience", ["5m", "0s"])
+@pytest.mark.parametrize(
+    "end",
+    ["its check is switched off", "its agent is uninstalled", "a rule ignores it", "its Pods have left"],
+)
 async def test_unwell_storage_that_is_no_longer_monitored_is_not_told_as_healthy(
-    world: World, end: str
+    world: World, end: str, patience: str
 ) -> None:
+    """Faults C8: it was where a policy's `healthyAfter` is 0s."""
+    world.policy = replace(
+        POLICY, spec=replace(POLICY.spec, healthy_after=timedelta(minutes=int(patience[0])))
+    )
     world.claim("db", "worker-1")
     said = StorageProblem("StorageUnreachable", "NoPath", "no path to the array", START)
     driver = make_reported_driver(storage=(said,), methods=("NodeGetVolumeHealth", "NodeGetStorageHealth"))
@@ -280,11 +322,15 @@ async def test_unwell_storage_that_is_no_longer_monitored_is_not_told_as_healthy
     assert len(world.api.events("StorageUnhealthy")) == 1
     if end == "its agent is uninstalled":
         world.cluster.reports.clear()
+    elif end == "its Pods have left":
+        world.cluster.end(make_pod("db-worker-1", node="worker-1", claim="db"))
+    elif end == "a rule ignores it":
+        rule = Rule(RuleMatch(reason="NoPath"), ignore=True)
+        world.policy = replace(world.policy, spec=replace(world.policy.spec, rules=(rule,)))
     else:
-        world.policy = replace(
-            POLICY, spec=replace(POLICY.spec, checks=Checks(node=NodeCheck(enabled=False)))
-        )
-    await world.after(minutes=10)
+        spec = replace(world.policy.spec, checks=Checks(node=NodeCheck(enabled=False)))
+        world.policy = replace(world.policy, spec=spec)
+    await world.after(minutes=10, renew=() if end == "its agent is uninstalled" else ("worker-1",))
     assert "problems" not in world.status
     assert world.api.events("StorageHealthy") == []
 

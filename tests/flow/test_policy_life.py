@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -55,10 +55,19 @@ class Cluster:
     drivers: dict[str, RawDriver] = field(default_factory=dict)
     stale: str = ""
     listeners: list[Listener] = field(default_factory=list)
+    changes: Changes = field(default_factory=Changes)
 
-    def show(self, name: str, interval: str = "5s", *, generation: int = 1, suspend: bool = False) -> None:
+    def show(
+        self,
+        name: str,
+        interval: str = "5s",
+        *,
+        generation: int = 1,
+        suspend: bool = False,
+        **more: object,
+    ) -> None:
         metadata = {"name": name, "uid": name, "generation": generation}
-        spec = {"interval": interval, "suspend": suspend}
+        spec = {"interval": interval, "suspend": suspend, **more}
         self.policies[name] = RawPolicy(name, name, generation, {"metadata": metadata, "spec": spec}, {})
         self.tell(Part.POLICIES)
 
@@ -77,7 +86,11 @@ class Cluster:
         pass
 
     def subscribe(self) -> Changes:
-        return Changes()
+        return self.changes
+
+    def put(self, claim: Claim) -> None:
+        self.claims[claim.ref] = claim
+        self.changes.add(claim.ref)
 
     def listen(self, listener: Listener) -> None:
         self.listeners.append(listener)
@@ -261,6 +274,30 @@ async def test_what_a_record_says_is_gone_on_from_once_a_spec_that_was_invalid_a
             ("DiskFailure", datetime(2026, 11, 24, 1, 0, tzinfo=UTC))
         ]
         assert [one.what for one in explained.history] == ["became unhealthy"]
+
+
+async def test_a_policy_that_takes_over_a_sick_claim_is_checked_at_once_however_long_its_interval() -> None:
+    """Faults C7: between the two checks the claim was in nobody's status and metrics: an alert ended and fired anew."""
+    cluster, claim = Cluster(), make_claim("db")
+    finding = {
+        "source": "Controller",
+        "status": "Inaccessible",
+        "reason": "DiskFailure",
+        "message": "the disk is gone",
+        "since": "2026-11-24T01:00:00Z",
+    }
+    status = {"health": "Unhealthy", "policy": "a", "findings": [finding]}
+    cluster.claims[claim.ref] = claim
+    cluster.records[claim.ref] = RawRecord(claim.ref, "record", claim.uid, {}, json.dumps(status).encode())
+    cluster.show("a")
+    cluster.show("b", "10m", priority=1, selector={"claimSelector": {"matchLabels": {"tier": "gold"}}})
+    async with working(cluster) as world:
+        for name in ("a", "b"):
+            world.kopf_shows(name)
+        await asyncio.sleep(100)
+        assert await world.checks_in(100, "b") == 0
+        cluster.put(replace(claim, labels={"tier": "gold"}))
+        assert await world.checks_in(6, "b") == 1
 
 
 async def test_a_stop_lets_a_timer_go_that_waits_for_its_policy() -> None:

@@ -312,7 +312,7 @@ async def test_the_health_fields_of_kubernetes_1_37(
         async with looking(plane.kubeconfig, "gated.example.com", "gated") as eyes:
             assert eyes.findings(by_monitor) == {"Degraded/PathDown (Controller)"}
             assert eyes.findings(by_kubelet) == {"Degraded/PathDown (Node gated-node)"}
-            (problem,) = eyes.check().storage
+            (problem,) = eyes.check().storage.problems
             assert (problem.backend.node, problem.finding.reason) == ("gated-node", "NoPath")
             assert set(problem.claims) == {by_monitor, by_kubelet}
             await objects.patch(
@@ -321,7 +321,7 @@ async def test_the_health_fields_of_kubernetes_1_37(
             await objects.patch(f"{base}/pods/by-kubelet-0/status", {"status": {"volumeHealth": None}})
             await objects.patch(f"{STORAGE}/csinodes/gated-node/status", {"status": {"storageHealth": None}})
             await eyes.until(lambda: not (eyes.findings(by_monitor) or eyes.findings(by_kubelet)))
-            await eyes.until(lambda: eyes.check().storage == ())
+            await eyes.until(lambda: eyes.check().storage.problems == ())
 
 
 @pytest.mark.timeout(120)

@@ -378,6 +378,9 @@ class Engine:
         changed = self._changes.take()
         try:
             await self._in_turns(self._pipeline.follow(self._book.usable(), changed, relabelled=relabelled))
+            # What was found of a claim stays in all numbers if the policy that holds it now is checked in this moment, too.
+            for heir in self._pipeline.judge.take_heirs() - {entry.raw.uid}:
+                self._wake(heir)
             result = await self._result(entry)
         except BaseException:  # what changed must not be lost with the turn
             self._changes.put_back(changed)

@@ -45,6 +45,7 @@ from volumehealth.model.vocabulary import SilenceReason
 _TURNS = 10
 _EPISODES = 64
 """Identities whose past episodes are remembered; a driver that invents reasons must not fill the memory."""
+_IGNORED = "a rule ignores it"
 _QUOTED = 200
 """Characters of a message that history quotes."""
 
@@ -502,7 +503,7 @@ class _Over(NamedTuple):
         stamp: when that was said last by the one who was asked longest ago: what another goes on saying meanwhile is no
             second word of that one.
         since: when the last of them was first known to be over it.
-        ended: why an origin cannot speak any more; empty if each of them is clean.
+        ended: why an origin cannot speak any more, or is not listened to; empty if each of them is clean.
         delay: how long it must be so.
     """
 
@@ -530,7 +531,10 @@ def _over(
         if heard is None or heard.gone_at(finding.identity, finding.message) is None:
             return None
         stamps.append(heard.stamp)
-        delay = healthy_after
+        if heard.goes_on_unheard(finding.message):
+            whys.append(_IGNORED)
+        else:
+            delay = healthy_after
     return _Over(min(stamps), max(stamps), whys[0] if whys else "", delay)
 
 

@@ -62,6 +62,10 @@ class OriginStatements:
     ignored_texts: dict[str, datetime] = field(default_factory=dict)
     positive: bool = False
 
+    def goes_on_unheard(self, message: str) -> bool:
+        """Tell whether this origin goes on saying something that a rule has begun to ignore."""
+        return bool(message) and normalise(message) in self.ignored_texts
+
     def gone_at(self, identity: Identity, message: str) -> datetime | None:
         """Return when this origin last made clear that something it said before is no longer so; None if it did not.
 

@@ -22,10 +22,16 @@ from volumehealth.judge.claim import (
 from volumehealth.judge.explain import explain_claim
 from volumehealth.judge.policy import PolicyJudgement, answer_about, judge_policy
 from volumehealth.judge.rules import CompiledRules, compile_rules
-from volumehealth.judge.storage import Backend, StorageEvidence, StorageProblem, judge_storage
+from volumehealth.judge.storage import (
+    Backend,
+    StorageEvidence,
+    StorageJudgement,
+    StorageProblem,
+    judge_storage,
+)
 from volumehealth.model.cluster import Claim
 from volumehealth.model.explanation import Explanation
-from volumehealth.model.health import ClaimHealth, DriverAnswers, Evidence, Verdict
+from volumehealth.model.health import ClaimHealth, DriverAnswers, Evidence, TransitionKind, Verdict
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import HAND_OVER_SECONDS, Policy
 from volumehealth.model.steps import Steps
@@ -111,6 +117,7 @@ class Judge:
         self._memories: dict[str, _Memory] = {}
         self._unowned: dict[ClaimRef, ClaimHealth] = {}
         self._between: dict[ClaimRef, _Between] = {}
+        self._heirs: set[str] = set()
 
     # ---- what an earlier process knew ----
 
@@ -167,6 +174,7 @@ class Judge:
                 if new_owner is not None:
                     moved = hand_over(health, policies[new_owner].name, now)
                     self._memory(new_owner).healths[ref] = moved
+                    self._heirs.add(new_owner)
                 elif uid in policies:
                     self._between[ref] = _Between(not_looked_at(health), uid)
         self._take_back(owner, monotonic)
@@ -174,6 +182,12 @@ class Judge:
             new_owner = owner(ref)
             if new_owner is not None:
                 self._memory(new_owner).healths.setdefault(ref, self._unowned.pop(ref))
+                self._heirs.add(new_owner)
+
+    def take_heirs(self) -> frozenset[str]:
+        """Return, once, the uids of the policies that came to hold claims of which something is remembered."""
+        heirs, self._heirs = frozenset(self._heirs), set()
+        return heirs
 
     def _take_back(self, owner: Callable[[ClaimRef], str | None], now: float) -> None:
         """Go on from what is remembered of claims that no policy held for a while, as long as their records stay."""
@@ -182,6 +196,7 @@ class Judge:
             late = one.noticed is not None and now - one.noticed > HAND_OVER_SECONDS
             if holder is not None and not late:
                 self._memory(holder).healths.setdefault(ref, one.health)
+                self._heirs.add(holder)
             if holder is not None or late:
                 del self._between[ref]
 
@@ -284,18 +299,18 @@ class Judge:
 
     def judge_storage(
         self, policy: Policy, evidence: StorageEvidence, stale_reason: str, *, now: datetime, monotonic: float
-    ) -> tuple[StorageProblem, ...]:
+    ) -> StorageJudgement:
         """Judge the storage behind drivers as nodes see it: an incident of its own, with the claims that it touches."""
         memory = self._memory(policy.uid)
         if not (memory.storage or evidence.said):
-            return ()
+            return StorageJudgement()
         settings, before = self._settings(policy), memory.storage
         pause = max(memory.storage_pause, settings.longest_pause)
         memory.storage_pause = settings.longest_pause
         if monotonic - memory.storage_judged > pause.total_seconds():
             before = {backend: not_looked_at(health) for backend, health in before.items()}
         memory.storage_judged = monotonic
-        healths, new = judge_storage(
+        healths, turns = judge_storage(
             before,
             evidence.said,
             settings=settings,
@@ -304,14 +319,33 @@ class Judge:
             stale_reason=stale_reason,
             origins_of=evidence.origins_of,
         )
-        touched = {**memory.touched, **evidence.touched}
-        memory.storage, memory.touched = healths, {backend: touched[backend] for backend in healths}
+        touched = {**self._still_touched(memory), **evidence.touched}
+        memory.storage, memory.touched = healths, {backend: touched.get(backend, ()) for backend in healths}
         memory.changed()
-        return tuple(
-            StorageProblem(backend, finding, touched[backend], (backend, finding) in new)
-            for backend, health in healths.items()
-            for finding in health.findings
+        new = {(backend, turn.finding) for backend, turn in turns if turn.kind is TransitionKind.FOUND}
+        return StorageJudgement(
+            tuple(
+                StorageProblem(backend, finding, memory.touched[backend], (backend, finding) in new)
+                for backend, health in healths.items()
+                for finding in health.findings
+            ),
+            tuple(
+                (backend, turn.finding) for backend, turn in turns if turn.kind is TransitionKind.RECOVERED
+            ),
         )
+
+    def _still_touched(self, memory: _Memory) -> Mapping[Backend, tuple[ClaimRef, ...]]:
+        """Return the claims that storage touched when somebody spoke of it last, as far as the policy still holds them."""
+        held = memory.last.members.by_driver if memory.last is not None else {}
+
+        def is_held(backend: Backend, ref: ClaimRef) -> bool:
+            claim = self._claims.get(ref)
+            return claim is not None and ref in held.get(backend.driver, {}).get(claim.handle, ())
+
+        return {
+            backend: tuple(ref for ref in refs if is_held(backend, ref))
+            for backend, refs in memory.touched.items()
+        }
 
     def explain(
         self, claim: Claim, policy: Policy | None, selection: Selection, silences: Silences, now: datetime

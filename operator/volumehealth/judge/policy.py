@@ -3,10 +3,12 @@
 It goes driver by driver: most claims of one are counted, some are as they were, the rest is judged one by one.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from heapq import merge
+from itertools import chain
 from types import MappingProxyType
 
 from volumehealth.judge.claim import Judgement, JudgeSettings, judge_claim, not_looked_at, unjudged
@@ -118,6 +120,7 @@ class PolicyJudgement:
         counts: of all claims.
         transitions: what people are to be told, in the order of claims.
         unknown: claims that are Unknown, grouped, largest group first.
+        silences: how many are Unknown for each reason, in these very words.
         unmonitored: how many claims of each driver are Unmonitored.
         drivers: claims of each driver by verdict.
         driver_wide: aggregates that are told once for the driver, worst first.
@@ -130,6 +133,7 @@ class PolicyJudgement:
     counts: Counts
     transitions: tuple[Transition, ...] = ()
     unknown: tuple[UnknownGroup, ...] = ()
+    silences: Mapping[Silence, int] = field(default_factory=dict)
     unmonitored: Mapping[str, int] = field(default_factory=dict)
     drivers: Mapping[str, DriverCounts] = field(default_factory=dict)
     driver_wide: tuple[DriverWide, ...] = ()
@@ -217,6 +221,7 @@ def judge_policy(
         ),
         transitions=tuple(turn for driver in drivers.values() for turn in driver.transitions),
         unknown=unknown,
+        silences=MappingProxyType(_silences(driver.silent for driver in drivers.values())),
         unmonitored=MappingProxyType(
             {name: driver.counts.unmonitored for name, driver in drivers.items() if driver.counts.unmonitored}
         ),
@@ -227,6 +232,14 @@ def judge_policy(
         evidence=evidence,
         judged=MappingProxyType(drivers),
     )
+
+
+def _silences(silent: Iterable[Iterable[tuple[Silence, Silent]]]) -> dict[Silence, int]:
+    """Count claims of all drivers by why they are Unknown."""
+    counted: Counter[Silence] = Counter()
+    for why, claims in chain.from_iterable(silent):
+        counted[why] += len(claims.claims)
+    return dict(counted)
 
 
 def _same_objects(some: Mapping[str, object], others: Mapping[str, object]) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime
 from volumehealth.judge.groups import UnknownGroup
 from volumehealth.judge.policy import Counts, DriverCounts, PolicyJudgement
 from volumehealth.judge.problem import Problem
-from volumehealth.judge.storage import StorageProblem
+from volumehealth.judge.storage import StorageJudgement
 from volumehealth.model.cluster import Claim, ViewState
 from volumehealth.model.health import ClaimHealth, DriverState, Finding, Transition
 from volumehealth.model.ids import ClaimRef
@@ -17,12 +17,20 @@ from volumehealth.policy.silence import NOBODY, Silence, Silences
 
 @dataclass(frozen=True, slots=True)
 class Agents:
-    """`status.agents`: who should report, who does, and who fell silent (since when, by node)."""
+    """`status.agents`: who should report, who does, and who fell silent.
+
+    Attributes:
+        expected, reporting: how many.
+        silent: the nodes of those that are silent.
+        since: since when, by node.
+        words: what the claims on their nodes are Unknown for, by node.
+    """
 
     expected: int = 0
     reporting: int = 0
     silent: tuple[str, ...] = ()
     since: Mapping[str, datetime] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +60,7 @@ class CheckResult:
     drivers: Mapping[str, DriverState]
     view: ViewState
     agents: Agents = Agents()
-    storage: tuple[StorageProblem, ...] = ()
+    storage: StorageJudgement = field(default_factory=StorageJudgement)
     invalid: tuple[FieldError, ...] = ()
     generation: int | None = None
     unresolved: tuple[str, ...] = ()
@@ -132,7 +140,8 @@ class CheckResult:
     @property
     def turns(self) -> bool:
         """Whether the check found something to begin or to end, which must not be passed over."""
-        return bool(self.transitions) or any(problem.new for problem in self.storage)
+        turned = bool(self.storage.recovered) or any(problem.new for problem in self.storage.problems)
+        return turned or bool(self.transitions)
 
     @property
     def silent_drivers(self) -> tuple[DriverState, ...]:

@@ -16,7 +16,7 @@ from volumehealth.model.health import (
     Origins,
     Outcome,
     Source,
-    TransitionKind,
+    Transition,
 )
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer, Origin
@@ -50,6 +50,19 @@ class StorageProblem:
 
 
 @dataclass(frozen=True, slots=True)
+class StorageJudgement:
+    """What is confirmed of the storage behind drivers.
+
+    Attributes:
+        problems: what is wrong.
+        recovered: what was wrong and is not any more, by the word of who said so.
+    """
+
+    problems: tuple[StorageProblem, ...] = ()
+    recovered: tuple[tuple[Backend, Finding], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class StorageEvidence:
     """What is said of the storage behind drivers, seen from nodes.
 
@@ -73,7 +86,7 @@ def judge_storage(
     monotonic: float | None = None,
     stale_reason: str = "",
     origins_of: Callable[[Backend], Origins | None] | None = None,
-) -> tuple[dict[Backend, ClaimHealth], frozenset[tuple[Backend, Finding]]]:
+) -> tuple[dict[Backend, ClaimHealth], tuple[tuple[Backend, Transition], ...]]:
     """Judge all backends that anything is said of, or was.
 
     Args:
@@ -86,15 +99,14 @@ def judge_storage(
         origins_of: tells of a backend's origins that gave no answer why; without it they are silent.
 
     Returns:
-        What is to be remembered (only backends with a statement that waits or is confirmed), and what was confirmed
-        just now.
+        What is to be remembered (only backends with a statement that waits or is confirmed), and what turned just now.
     """
     previous = {
         backend: _attributed(backend, health, answers.get(backend, ()), origins_of)
         for backend, health in previous.items()
     }
     healths: dict[Backend, ClaimHealth] = {}
-    new: set[tuple[Backend, Finding]] = set()
+    turns: list[tuple[Backend, Transition]] = []
     for backend in sorted(previous.keys() | answers.keys()):
         try:
             judgement = judge_claim(
@@ -113,10 +125,8 @@ def judge_storage(
             judgement = unjudged(previous.get(backend), backend.node, error)
         if judgement.health is not None and (judgement.health.findings or judgement.health.pending):
             healths[backend] = judgement.health
-        new |= {
-            (backend, turn.finding) for turn in judgement.transitions if turn.kind is TransitionKind.FOUND
-        }
-    return healths, frozenset(new)
+        turns += [(backend, turn) for turn in judgement.transitions]
+    return healths, tuple(turns)
 
 
 def _attributed(

@@ -351,9 +351,11 @@ def event_reason(kind: TransitionKind, finding: Finding) -> EventReason:
 
 
 def found_on_claim(finding: Finding, driver: str, claim: ClaimRef, pods: Sequence[Pod]) -> str:
-    """Tell a PVC's reader that its volume has a finding, since when, and who uses it."""
+    """Tell a PVC's reader that its volume has a finding, since when, and who uses it; on a node, who does there."""
     since = f"since {date_and_time(finding.since)}"
-    return _compose(finding, _words(finding, driver), f"{since}; {_users(pods)}; {_next(claim)}")
+    return _compose(
+        finding, _words(finding, driver), f"{since}; {_users(pods, finding.node)}; {_next(claim)}"
+    )
 
 
 def found_on_pod(finding: Finding, driver: str, claim: ClaimRef) -> str:
@@ -387,9 +389,9 @@ def _is_drivers_word(finding: Finding) -> bool:
     return finding.source is not Source.KUBERNETES and Observer.DRIVER in finding.observers
 
 
-def _users(pods: Sequence[Pod]) -> str:
+def _users(pods: Sequence[Pod], node: str) -> str:
     if not pods:
-        return "no Pod uses it"
+        return f"no Pod on {node} uses it" if node else "no Pod uses it"
     if any(pod.owner for pod in pods):
         by = workloads(pods)
         return f"used by {fit('; '.join(by[:_PODS_NAMED]), 250)}" + (

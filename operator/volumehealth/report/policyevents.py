@@ -11,12 +11,13 @@ from volumehealth.model.health import (
     ControllerConnection,
     DriverState,
     HealthAPI,
+    Source,
     SourceState,
     TransitionKind,
 )
 from volumehealth.model.policy import Policy
 from volumehealth.model.text import count
-from volumehealth.model.vocabulary import API_VERSION, POLICY_KIND, EventReason, SilenceReason
+from volumehealth.model.vocabulary import API_VERSION, POLICY_KIND, EventReason
 from volumehealth.report.eventobjects import About, EventDraft, EventSink
 from volumehealth.report.output import Output
 from volumehealth.report.phrases import headline, monitored, named, where
@@ -72,7 +73,6 @@ class _Known:
     Attributes:
         aggregates, silent, agents, storage: what was told.
         shared: when problems without an Event of their own were told, in monotonic seconds; None if they were not.
-        stale: storage problems that were stale in the last check.
         answered: when drivers answered last, of those that have in this process.
         begun: when this process told of the policy first.
     """
@@ -82,7 +82,6 @@ class _Known:
     agents: set[str]
     storage: dict[Group, frozenset[str]]
     shared: float | None = None
-    stale: set[Group] = field(default_factory=set)
     answered: dict[str, datetime] = field(default_factory=dict)
     begun: datetime | None = None
 
@@ -188,7 +187,7 @@ class PolicyEventWriter:
 
     def _tell_storage(self, result: CheckResult, problems: Sequence[Problem], known: _Known) -> None:
         """Tell of the storage behind drivers: once for each driver and statement, and again when nodes are added."""
-        new = {group_of(one.backend.driver, one.finding) for one in result.storage if one.new}
+        new = {group_of(one.backend.driver, one.finding) for one in result.storage.problems if one.new}
         for problem in problems:
             told = known.storage.get(problem.group, frozenset())
             # A process that goes on from the status knows no more nodes than that names: those that come to so many are no news.
@@ -197,16 +196,15 @@ class PolicyEventWriter:
                 words = _storage(result, problem)
                 self._write(result.policy, EventReason.STORAGE_UNHEALTHY, identity, words, _AT_ONCE)
             known.storage[problem.group] = problem.nodes
-        monitored_still = result.policy.spec.checks.node.enabled
+        recovered = {group_of(backend.driver, finding) for backend, finding in result.storage.recovered}
         for group in known.storage.keys() - {problem.group for problem in problems}:
             del known.storage[group]
-            if group in known.stale or not monitored_still:
+            if group not in recovered:
                 continue  # it is no longer monitored; nobody says that it is well
             words = (
                 f"{group.driver}: {fit(clean(f'{group.status}/{group.reason}'), 80)} is not reported any more"
             )
             self._write(result.policy, EventReason.STORAGE_HEALTHY, "|".join(group), words, _AT_ONCE)
-        known.stale = {problem.group for problem in problems if problem.stale}
 
     def _tell_agents(self, result: CheckResult, known: _Known) -> None:
         """Tell of agents that are silent for as long as it takes to believe a statement, and when they are back.
@@ -337,8 +335,10 @@ def _storage(result: CheckResult, problem: Problem) -> str:
 def _silent_agents(result: CheckResult, names: Sequence[str]) -> str:
     since = min(result.agents.since[name] for name in names)
     verb = "has" if len(names) == 1 else "have"
-    groups = result.judgement.unknown if result.judgement is not None else ()
-    unknown = sum(group.claims for group in groups if group.reason == SilenceReason.AGENT_SILENT)
+    # An agent beside a driver's controller may be silent, too, and others that are not told of yet.
+    words = {result.agents.words.get(name) for name in names}
+    silences = result.judgement.silences.items() if result.judgement is not None else ()
+    unknown = sum(claims for why, claims in silences if why.message in words)
     return (
         f"{named(names, 'agent')} {verb} not reported since {date_and_time(since)}; "
         f"{count(unknown, 'claim')} Unknown, findings there are stale"
@@ -359,13 +359,21 @@ def _recovered(result: CheckResult) -> str:
     return f"none of {count(monitored(result), 'monitored claim')} is unhealthy any more{rest}"
 
 
+def _stale_findings(result: CheckResult, driver: str) -> int:
+    """Count the claims with a finding of a driver's controller that nobody confirms now."""
+    return sum(
+        any(one.stale and one.source is Source.CONTROLLER for one in health.findings)
+        for ref, health in result.healths.items()
+        if (claim := result.claims.get(ref)) is not None and claim.driver == driver
+    )
+
+
 def _silent(result: CheckResult, driver: DriverState) -> str:
     said = fit(clean(driver.message), 300)
     if not said.startswith(_SILENT):
         said = f"{_SILENT} {date_and_time(driver.since)}" + (f" ({said})" if said else "")
     counts = result.driver_counts.get(driver.name)
     unknown = f"; {count(counts.unknown, 'claim')} Unknown" if counts is not None and counts.unknown else ""
-    stale = (
-        f"; findings on {count(counts.unhealthy, 'claim')} are stale" if counts and counts.unhealthy else ""
-    )
+    frozen = _stale_findings(result, driver.name)
+    stale = f"; findings on {count(frozen, 'claim')} are stale" if frozen else ""
     return f"{driver.name} {said}{unknown}{stale}"

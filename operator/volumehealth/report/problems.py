@@ -159,7 +159,7 @@ def _ranked(of_claims: Iterable[Problem], result: CheckResult) -> tuple[Problem,
 def _storage_problems(result: CheckResult) -> Iterator[Problem]:
     """Group what nodes say of the storage behind drivers."""
     groups: dict[Group, list[StorageProblem]] = {}
-    for one in result.storage:
+    for one in result.storage.problems:
         groups.setdefault(group_of(one.backend.driver, one.finding), []).append(one)
     for group, found in groups.items():
         first = min(found, key=lambda one: (one.finding.since, one.backend))

@@ -134,6 +134,8 @@ class _KubeletStorage:
         """Say what an origin is that gave no answer; see `model.health.Origins`."""
         if not self.on:
             return origins.switched_off(origin, self.now, "node")
+        if not self.used(Backend(self.driver, origin.node)):
+            return origins.unused(origin, self.now)
         if not self.view.follows("csinodes"):
             return origins.silent(origin, self.now, SilenceReason.VIEW_STALE, "CSINodes may not be read")
         csinode = self.view.csinodes.get(origin.node)
@@ -144,6 +146,6 @@ class _KubeletStorage:
             why = f"{origins.NO_LONGER}: {self.driver} is not registered on {origin.node}"
             return origins.ended(origin, self.now, why)
         said = (statement for driver, statement in csinode.storage if driver == self.driver)
-        if is_said_still(said, reason, used=self.used(Backend(self.driver, origin.node))):
+        if is_said_still(said, reason):
             return origins.unused(origin, self.now)  # it is said still, and touches no claim of the policy
         return origins.speaks(origin, self.now)

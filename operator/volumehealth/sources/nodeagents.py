@@ -19,6 +19,7 @@ from volumehealth.model.origin import ON_NODES, Observer, Origin
 from volumehealth.model.policy import Checks, Policy
 from volumehealth.model.report import ReportedDriver, ReportedVolume, VolumeHealthReport, agent_lease_name
 from volumehealth.model.steps import Steps
+from volumehealth.model.text import clean_message
 from volumehealth.model.vocabulary import Reason, SilenceReason
 from volumehealth.sources import origins, reports
 from volumehealth.sources.context import Context, ContextSource, InUse, grace_of
@@ -118,6 +119,9 @@ class NodeAgents(ContextSource):
         yield
         readable = everyone if self._context.view.follows("leases") else None
         silent = {agent.node: agent.silent_since for agent in agents if agent.silent_since is not None}
+        words = {
+            agent.node: clean_message(reports.silent_words(agent)) for agent in agents if agent.node in silent
+        }
 
         def used(backend: Backend) -> bool:
             return is_used(self._context, in_use, backend)
@@ -125,7 +129,7 @@ class NodeAgents(ContextSource):
         return Observed(
             statements=self._statements(asked, agents, unasked),
             covered=covered,
-            agents=Agents(len(agents), len(agents) - len(silent), tuple(sorted(silent)), silent),
+            agents=Agents(len(agents), len(agents) - len(silent), tuple(sorted(silent)), silent, words),
             storage=self._storage(in_use, agents) if on else {},
             storage_origins=lambda driver: _AgentStorage(driver, on, readable, used, now),
             on_nodes=_drivers(agents, asked.members.by_driver) if on else {},
@@ -436,6 +440,8 @@ class _AgentStorage:
         """Say what an origin is that gave no answer; see `model.health.Origins`."""
         if not self.on:
             return origins.switched_off(origin, self.now, "node")
+        if not self.used(Backend(self.driver, origin.node)):
+            return origins.unused(origin, self.now)
         if self.agents is None:
             return origins.silent(origin, self.now, SilenceReason.VIEW_STALE, "agents may not be read")
         agent = self.agents.get(origin.node)
@@ -457,6 +463,6 @@ class _AgentStorage:
             why = f"{origins.NO_LONGER}: {self.driver} says nothing of its storage on {origin.node}"
             return origins.ended(origin, self.now, why)
         said = (one for name, one in reports.storage_of(agent) if name == self.driver)
-        if is_said_still(said, reason, used=self.used(Backend(self.driver, origin.node))):
+        if is_said_still(said, reason):
             return origins.unused(origin, self.now)  # it is said still, and touches no claim of the policy
         return origins.speaks(origin, self.now)

@@ -57,16 +57,9 @@ def _touched(
     )
 
 
-def is_said_still(statements: Iterable[StorageStatement], reason: str, *, used: bool) -> bool:
-    """Tell whether something is said still of storage that touches no claim of the policy.
-
-    Args:
-        statements: what is said of it.
-        reason: of the finding; a rule of the policy may have given it any name.
-        used: whether a claim of the policy is in use there, by the same driver.
-    """
-    reasons = {statement.condition.reason for statement in statements}
-    return reason in reasons or (not used and bool(reasons))
+def is_said_still(statements: Iterable[StorageStatement], reason: str) -> bool:
+    """Tell whether something is said still of storage that touches no claim of the policy."""
+    return reason in {statement.condition.reason for statement in statements}
 
 
 def is_used(context: Context, in_use: InUse, backend: Backend) -> bool:

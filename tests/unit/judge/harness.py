@@ -160,3 +160,4 @@ class Court:
 
 FOUND = str(TransitionKind.FOUND)
 RECOVERED = str(TransitionKind.RECOVERED)
+CLOSED = str(TransitionKind.CLOSED)

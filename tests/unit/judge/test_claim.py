@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unit.judge.harness import (
+    CLOSED,
     DEAD,
     DRIVER,
     FOUND,
@@ -433,12 +434,29 @@ class TestIgnoring:
         court.hears(adverse(SLOW), after=1)
         assert court.notified == [(FOUND, "VolumeNotFound", 1), (RECOVERED, "VolumeNotFound", 1)]
 
-    def test_a_finding_whose_very_text_a_new_rule_ignores_goes_away(self) -> None:
-        court = Court(AT_ONCE)
-        court.hears(adverse(self.TEXT))
-        court.settings = settings(unhealthy_after=0, healthy_after=0, rules=[self.RULE])
-        court.hears(adverse(self.TEXT), after=1)
-        assert court.notified[1:] == [(RECOVERED, "VolumeConditionAbnormal", 1)]
+    @pytest.mark.parametrize("reason", ["VolumeConditionAbnormal", "Busy"])
+    def test_a_finding_whose_very_text_a_new_rule_ignores_is_closed_and_has_not_recovered(
+        self, reason: str
+    ) -> None:
+        """Faults C8: people were told that it is not reported any more, and it is."""
+        said = replace(self.TEXT, reason=reason)
+        court = Court(settings(unhealthy_after=0))
+        court.hears(adverse(said))
+        court.settings = settings(unhealthy_after=0, rules=[self.RULE])
+        judgement = court.hears(adverse(said), after=1)
+        assert court.notified[1:] == [(CLOSED, reason, 1)]
+        assert judgement.verdict is Verdict.HEALTHY
+        assert judgement.health is not None
+        assert judgement.health.history[-1].what.endswith("closed: a rule ignores it")
+
+    def test_what_another_reason_says_in_an_ignored_text_of_its_own_recovers_as_ever(self) -> None:
+        court = Court(settings(unhealthy_after=0, rules=[self.RULE]))
+        court.hears(adverse(LOST))
+        court.hears(adverse(replace(self.TEXT, reason="Busy")), after=1)
+        court.hears(adverse(replace(self.TEXT, reason="Busy")), after=4)
+        assert len(court.notified) == 1
+        court.hears(adverse(replace(self.TEXT, reason="Busy")), after=2)
+        assert court.notified[1:] == [(RECOVERED, "VolumeNotFound", 1)]
 
 
 class TestDistrust:

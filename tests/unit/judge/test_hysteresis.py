@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from unit.judge.harness import (
+    CLOSED,
     DEAD,
     FOUND,
     LOST,
@@ -16,13 +17,11 @@ from unit.judge.harness import (
     silent,
 )
 from volumehealth.judge.claim import judge_claim, not_after, resumed
-from volumehealth.model.health import Answer, ClaimHealth, Condition, Source, TransitionKind, Verdict
+from volumehealth.model.health import Answer, ClaimHealth, Condition, Source, Verdict
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import Observer, Origin
 from volumehealth.model.policy import Rule, RuleMatch
 from volumehealth.sources.origins import unused
-
-CLOSED = str(TransitionKind.CLOSED)
 
 NOT_ATTACHED = Condition("Inaccessible", "NotAttached", "host h is not attached to volume v")
 INITIALIZING = Condition("Degraded", "BackendError", "Volume v is in Initializing state")

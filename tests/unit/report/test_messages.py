@@ -47,6 +47,12 @@ def test_a_claims_event_says_what_who_says_so_who_uses_it_and_what_to_type(words
     )
 
 
+def test_a_claims_event_about_a_node_says_only_of_that_node_that_no_pod_uses_it() -> None:
+    """Faults H26: a volume that could not be detached from one node is used on another one."""
+    finding = make_finding(source=Source.KUBERNETES, node="worker-1", reason="DetachFailed")
+    assert "; no Pod on worker-1 uses it; " in found_on_claim(finding, DRIVER, CLAIM, [])
+
+
 def test_a_pods_event_names_the_claim() -> None:
     assert found_on_pod(make_finding(message=""), DRIVER, CLAIM) == (
         "Inaccessible/VolumeNotFound (Controller): PVC orders-db: csi-powerstore.dellemc.com says: no further words"

@@ -20,10 +20,10 @@ from support.health import (
     make_result,
 )
 from unit.report.scenes import pods_of, three_thousand_bad
-from volumehealth.judge.groups import UnknownGroup
+from volumehealth.judge.partition import Silence
 from volumehealth.judge.policy import Counts, DriverCounts
 from volumehealth.judge.result import Agents, CheckResult
-from volumehealth.judge.storage import Backend, StorageProblem
+from volumehealth.judge.storage import Backend, StorageJudgement, StorageProblem
 from volumehealth.kube.writes import WriteQueue
 from volumehealth.model.clock import date_and_time, rfc3339
 from volumehealth.model.cluster import Claim, Namespace, SilenceAsked
@@ -251,7 +251,7 @@ async def test_the_storage_of_one_driver_is_no_news_because_that_of_another_has_
     )
     old = StorageProblem(Backend("old.example.com", "worker-1"), finding, (), new=False)
     new = StorageProblem(Backend("new.example.com", "worker-1"), finding, (), new=True)
-    await world.check(make_result(storage=(old, new)))
+    await world.check(make_result(storage=StorageJudgement((old, new))))
     (message,) = world.messages("StorageUnhealthy")
     assert message.startswith("new.example.com on worker-1: ")
 
@@ -270,7 +270,7 @@ async def test_storage_that_many_nodes_see_is_told_once_however_often_the_operat
             StorageProblem(Backend(DRIVER, node), replace(finding, node=node), (), new=place >= known)
             for place, node in enumerate(nodes[: known + new])
         )
-        return make_result(storage=tuple(problems))
+        return make_result(storage=StorageJudgement(tuple(problems)))
 
     await world.check(seen(0, 140))
     for _ in range(3):
@@ -289,7 +289,9 @@ def test_a_node_that_says_two_things_of_storage_is_gone_on_from_with_both() -> N
     )
     found = [finding, replace(finding, status=STORAGE_DEGRADED, reason="PathLost")]
     result = make_result(
-        storage=tuple(StorageProblem(Backend(DRIVER, "worker-1"), one, (), new=False) for one in found)
+        storage=StorageJudgement(
+            tuple(StorageProblem(Backend(DRIVER, "worker-1"), one, (), new=False) for one in found)
+        )
     )
     status = render_status(result, find_problems(result, pods_of), None)
     ((health, _),) = read_storage(status, now=START).values()
@@ -341,13 +343,25 @@ async def test_a_silent_driver_that_is_connected_anew_is_back_when_it_answers(wo
 async def test_what_a_prober_says_of_a_silent_driver_is_not_said_twice(world: World) -> None:
     said = "has not answered since 23 Nov 03:02Z (DEADLINE_EXCEEDED), next try 23 Nov 03:20Z"
     driver = replace(make_driver(state=SourceState.CIRCUIT_OPEN, message=said), since=world.clock.now())
-    counts = {DRIVER: DriverCounts(claims=3000, unknown=2996, unhealthy=4)}
-    result = make_result(drivers=[driver], judgement={"drivers": counts})
+    counts = {DRIVER: DriverCounts(claims=3000, unknown=2997, unhealthy=3)}
+    bad = [
+        (claim, make_health(claim, replace(FINDING, source=source, node=node, stale=stale)))
+        for claim, (source, node, stale) in zip(
+            CLAIMS,
+            (
+                (Source.CONTROLLER, "", True),
+                (Source.CONTROLLER, "", False),  # an explicit answer still counts
+                (Source.NODE, "worker-1", True),  # its agent is silent, too
+            ),
+            strict=False,
+        )
+    ]
+    result = make_result(bad, drivers=[driver], judgement={"drivers": counts})
     for _ in range(5):
         await world.check(result)
         world.clock.advance(seconds=45)
     assert world.messages("SourceSilent") == [
-        f"{DRIVER} {said}; 2996 claims Unknown; findings on 4 claims are stale"
+        f"{DRIVER} {said}; 2997 claims Unknown; findings on 1 claim are stale"
     ]
 
 
@@ -445,14 +459,16 @@ async def test_an_agent_that_falls_silent_after_a_restart_is_told_beside_one_tha
 
 async def test_a_silent_agent_is_told_with_its_own_claims_and_not_with_those_of_others(world: World) -> None:
     """Faults H26: numbers are those of the sentence."""
-    groups = (
-        UnknownGroup(DRIVER, "NotYetAsked", "", 20, ()),
-        UnknownGroup(DRIVER, "AgentSilent", "the agent on worker-1 has not reported", 2, ()),
-    )
+    mine, others = "the agent on worker-1 has not reported", "the controller agent has not reported"
+    silences = {
+        Silence("NotYetAsked", ""): 20,
+        Silence("AgentSilent", mine): 2,
+        Silence("AgentSilent", others): 7,
+    }
     since = world.clock.now()
     world.clock.advance(minutes=10)
-    counts = Counts(selected=30, healthy=8, unknown=22)
-    silent_agent = Agents(2, 1, ("worker-1",), {"worker-1": since})
-    await world.check(make_result(judgement={"unknown": groups, "counts": counts}, agents=silent_agent))
+    counts = Counts(selected=37, healthy=8, unknown=29)
+    silent_agent = Agents(2, 1, ("worker-1",), {"worker-1": since}, {"worker-1": mine})
+    await world.check(make_result(judgement={"silences": silences, "counts": counts}, agents=silent_agent))
     (message,) = world.messages("AgentSilent")
     assert "; 2 claims Unknown" in message
