@@ -88,7 +88,7 @@ class VolumesReason(Described):
         "NothingMonitored",
         "No selected claim can be monitored: no source can say that it is healthy.",
     )
-    NOT_YET_CHECKED = "NotYetChecked", "No check has finished yet."
+    NOT_YET_CHECKED = "NotYetChecked", "No check has finished yet, or none since the operator started."
     SUSPENDED = "Suspended", "The policy is suspended, for good or until a moment: everything stays as it is."
 
 

@@ -35,6 +35,7 @@ from volumehealth.report.phrases import (
 from volumehealth.report.text import fit, span
 
 _LONGEST = 1024
+_NOT_SINCE = "not checked since"
 _FEW = 0.1
 """So many new claims beside healthy ones make no doubt; more of them are a driver that is slow to ask."""
 
@@ -122,11 +123,15 @@ def _faults(result: CheckResult) -> str:
 
 
 def _sources(result: CheckResult) -> _Condition | None:
-    """Say whether drivers, agents and the API server answer; None if there was no check."""
+    """Say whether drivers, agents and the API server answer; None if the policy is suspended."""
     if result.view.stale:
         return _Condition("False", SourcesReason.VIEW_STALE, result.view.stale)
-    if result.judgement is None:
+    if result.judgement is None and result.policy.spec.suspend:
         return None
+    if result.judgement is None:
+        return _Condition(
+            "Unknown", SourcesReason.NO_SOURCES, "no check has finished since the operator started"
+        )
     if result.silent_drivers:
         return _Condition("False", SourcesReason.DRIVER_UNREACHABLE, silent_drivers(result))
     if result.unresolved:
@@ -170,14 +175,12 @@ def _volumes(
     previous: Mapping[str, Mapping[str, object]],
     checked: datetime | None,
 ) -> _Condition:
+    before, since = previous.get(ConditionType.VOLUMES_HEALTHY), min(checked or result.now, result.now)
     if result.policy.spec.suspend:
-        since = min(checked or result.now, result.now)
-        return _suspended(previous.get(ConditionType.VOLUMES_HEALTHY), since)
+        return _not_checked(VolumesReason.SUSPENDED, before, since, never="never checked")
     judgement = result.judgement
     if judgement is None:
-        if ConditionType.VOLUMES_HEALTHY in previous:
-            return _kept(previous, ConditionType.VOLUMES_HEALTHY)
-        return _Condition("Unknown", VolumesReason.NOT_YET_CHECKED, "no check has finished yet")
+        return _not_checked(VolumesReason.NOT_YET_CHECKED, before, since, never="no check has finished yet")
     counts = judgement.counts
     storage = _storage([problem for problem in problems if problem.storage])
     rest = f"{storage}{on_nodes_word(result)}; {unmonitored(result) or '0 not monitored'}"
@@ -211,13 +214,15 @@ def _not_asked_yet(judgement: PolicyJudgement) -> int:
     return sum(group.claims for group in judgement.unknown if group.reason == SilenceReason.NOT_YET_ASKED)
 
 
-def _suspended(before: Mapping[str, object] | None, since: datetime) -> _Condition:
-    if before is None or before.get("reason") == VolumesReason.NOT_YET_CHECKED:
-        return _Condition("Unknown", VolumesReason.SUSPENDED, "never checked")
-    if before.get("reason") == VolumesReason.SUSPENDED:
-        return _Condition("Unknown", VolumesReason.SUSPENDED, str(before.get("message", "")))
-    words = f"not checked since {date_and_time(since)}; then {before.get('status')}: {before.get('message')}"
-    return _Condition("Unknown", VolumesReason.SUSPENDED, words)
+def _not_checked(
+    reason: VolumesReason, before: Mapping[str, object] | None, since: datetime, *, never: str
+) -> _Condition:
+    """Say since when nothing was checked, and how it was then; what was so may not be so any more."""
+    if before is None or before.get("reason") in (VolumesReason.NOT_YET_CHECKED, VolumesReason.SUSPENDED):
+        said = str(before.get("message", "")) if before is not None else ""
+        return _Condition("Unknown", reason, said if said.startswith(_NOT_SINCE) else never)
+    words = f"{_NOT_SINCE} {date_and_time(since)}; then {before.get('status')}: {before.get('message')}"
+    return _Condition("Unknown", reason, words)
 
 
 def _unhealthy(result: CheckResult, problems: Sequence[Problem]) -> str:

@@ -24,7 +24,8 @@ _NAMES = 5
 _TEXT = 300
 _NAME = 256
 _SUSPENDED = "SUSPENDED"
-_OF_THE_MOMENT = (_SUSPENDED, "NOT YET", INVALID, STALE)
+_UNCHECKED = "NOT CHECKED"
+_OF_THE_MOMENT = (_SUSPENDED, _UNCHECKED, "NOT YET", INVALID, STALE)
 """How lines of the summary begin that are not about what a check found."""
 _ALWAYS = ("selected", "healthy", "unhealthy", "unknown", "unmonitored")
 _IF_ANY = {
@@ -98,13 +99,16 @@ def _carried_on(status: dict[str, Any], before: Mapping[str, Any], result: Check
     carried = {name: value for name, value in before.items() if name not in status}
     now = banners(result)
     lines = [line for line in carried.get("summary") or [] if not line.startswith(_OF_THE_MOMENT)]
+    last = carried.get("lastCheckTime")
     if result.policy.spec.suspend:
-        last = carried.get("lastCheckTime")
         until = result.policy.spec.suspend_until
         head = f"{_SUSPENDED} until {rfc3339(until)}" if until is not None else _SUSPENDED
         carried["summary"] = [f"{head} as of {last}" if last else head, *now, *lines][:LINES]
+    elif lines:
+        since = f"{_UNCHECKED} since {last}" if last else _UNCHECKED
+        carried["summary"] = [*now, since, *lines][:LINES]
     else:
-        carried["summary"] = [*now, *lines][:LINES] if lines else summarize(result, ())
+        carried["summary"] = summarize(result, ())
     return status | carried
 
 

@@ -335,6 +335,27 @@ def test_a_policy_that_is_not_checked_says_of_a_faulty_spec_and_of_a_stale_view_
     assert said["message"] == "no check has finished since the view of the cluster was stale"
 
 
+def test_a_policy_whose_spec_cannot_be_used_since_the_start_does_not_say_that_its_volumes_are_healthy() -> (
+    None
+):
+    """Faults H22: what the last process found stood there for as long as the spec was not mended."""
+    before = status_of(SCENES["all_healthy"]())
+    unusable = replace(SCENES["invalid"](), judgement=None)
+    after = status_of(unusable, before)
+    said = condition(after, "VolumesHealthy")
+    assert (said["status"], said["reason"]) == ("Unknown", "NotYetChecked")
+    assert said["message"].startswith("not checked since 23 Nov 03:12Z; then True: ")
+    sources = condition(after, "SourcesAvailable")
+    assert (sources["status"], sources["reason"]) == ("Unknown", "NoSources")
+    assert after["summary"][1:] == ["NOT CHECKED since 2026-11-23T03:12:11Z", *before["summary"]]
+    assert after["claims"] == before["claims"]
+    assert not differs(after, status_of(unusable, after))
+    suspended = condition(status_of(SCENES["suspended"](), after), "VolumesHealthy")
+    assert (suspended["reason"], suspended["message"]) == ("Suspended", said["message"])
+    mended = status_of(SCENES["all_healthy"](), after)
+    assert (mended["summary"], condition(mended, "VolumesHealthy")["status"]) == (before["summary"], "True")
+
+
 def test_the_observed_generation_is_that_of_the_object() -> None:
     assert status_of(SCENES["all_healthy"]())["observedGeneration"] == 3
     assert status_of(replace(SCENES["invalid"](), generation=4))["observedGeneration"] == 4
