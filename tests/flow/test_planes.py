@@ -51,7 +51,14 @@ from volumehealth.model.policy import (
     RuleSet,
     Selector,
 )
-from volumehealth.model.report import Coverage, Omitted, ReportedDriver, StorageProblem, UnseenOrigin
+from volumehealth.model.report import (
+    Coverage,
+    MissingLook,
+    Omitted,
+    ReportedDriver,
+    StorageProblem,
+    UnseenOrigin,
+)
 from volumehealth.probing.spec import ProbeSpec
 
 UNMOUNTED = Condition("Inaccessible", "VolumeUnmounted", "the volume is not mounted")
@@ -1125,6 +1132,20 @@ def test_controller_and_node_may_disagree_and_the_worse_counts(world: World) -> 
     checked = world.after(minutes=3, renew=("a",))
     assert counts(checked) == {"unhealthy": 1}
     assert world.findings(checked, "db") == ["Inaccessible/VolumeUnmounted (Node a)"]
+
+
+def test_claims_that_nodes_cannot_judge_are_counted_once_and_by_their_own_policy(world: World) -> None:
+    """Faults H26: a claim used on two nodes was two, and those of another policy were in the number, too."""
+    (claim,) = world.claims("db", labels={"tier": "gold"})
+    (other,) = world.claims("other")
+    world.cluster.set_node("b")
+    world.cluster.run(make_pod("db-1", node="b", claim="db"))
+    world.spec = replace(SPEC, selector=Selector(claim_selector=LabelSelector({"tier": "gold"})))
+    mute = make_reported_driver(state=SourceState.UNSUPPORTED, api=HealthAPI.NONE, methods=())
+    for node in ("a", "b"):
+        blind = [MissingLook(one.driver, *one.ref, one.uid, "fuse") for one in (claim, other)]
+        world.cluster.report(node, drivers=[mute], missing=blind)
+    assert world.check().drivers[DRIVER].unseen == (("fuse", 1),)
 
 
 # ---- the storage behind drivers ----

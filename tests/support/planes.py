@@ -27,6 +27,7 @@ from volumehealth.model.origin import ON_NODES, Observer
 from volumehealth.model.report import (
     AGENT_SILENT_SECONDS,
     Coverage,
+    MissingLook,
     Omitted,
     ReportedCondition,
     ReportedDriver,
@@ -156,6 +157,7 @@ class PlainCluster:
         covered: Iterable[Claim] | None = None,
         complete: Iterable[Claim] = (),
         unseen: Iterable[UnseenOrigin] = (),
+        missing: Iterable[MissingLook] = (),
     ) -> None:
         """Let an agent report, and renew its Lease.
 
@@ -176,6 +178,7 @@ class PlainCluster:
             silent=tuple(entry for entry in entries if isinstance(entry, SilentVolume)),
             omitted=omitted or Omitted(),
             unseen=cannot_look,
+            missing=tuple(missing),
         )
         self.renew(node)
 

@@ -193,7 +193,7 @@ class DriverState:
         next_try: when an open circuit is tried again.
         round_seconds: how long one round over all of its volumes takes by get; 0 for lists.
         controller: how its controller plugin is reached.
-        unseen: which of its claims their nodes cannot judge, and why; empty if there are none.
+        unseen: why nodes cannot judge claims, and how many of them; empty if there are none.
         limits: what nodes do not see of the claims that they can judge; may be empty.
     """
 
@@ -207,7 +207,7 @@ class DriverState:
     next_try: datetime | None = None
     round_seconds: float = 0.0
     controller: ControllerConnection = ControllerConnection.ENDPOINT
-    unseen: str = ""
+    unseen: tuple[tuple[str, int], ...] = ()
     limits: str = ""
 
 

@@ -7,7 +7,8 @@ minutes at most, so that a steady cluster writes nothing.
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Protocol
 
 from volumehealth.cluster.objects import RawDriver
@@ -26,7 +27,7 @@ from volumehealth.model.vocabulary import API_VERSION, COMPONENT, DRIVER_KIND, D
 from volumehealth.report.merge import difference
 from volumehealth.report.outbox import StoredRecord
 from volumehealth.report.output import Output
-from volumehealth.report.phrases import clearest
+from volumehealth.report.phrases import clearest, unseen
 from volumehealth.report.priorities import Priority
 from volumehealth.report.text import clean, fit
 
@@ -109,7 +110,7 @@ def _told_of(state: DriverState) -> Iterator[str]:
     if state.message:
         yield state.message
     if state.unseen:
-        yield state.unseen
+        yield unseen(state.unseen)
     if state.limits:
         yield f"of some claims less is seen: {state.limits}"
 
@@ -241,8 +242,10 @@ class DriverWriter:
             status = {"state": str(SourceState.NOT_CONNECTED), "since": rfc3339(self._clock.now())}
             status |= {"healthAPI": "None", "hint": _NOT_SELECTED}
             return status | {"since": _since(status, before)}
-        state = clearest((share.state, checked) for share, checked in seen)
         found = [share for share, _ in seen]
+        # Each policy tells of its own claims only.
+        blind = tuple(chain.from_iterable(share.state.unseen for share in found))
+        state = replace(clearest((share.state, checked) for share, checked in seen), unseen=blind)
         claims = dict(
             zip(_VERDICTS, map(sum, zip(*(share.claims for share in found), strict=True)), strict=True)
         )

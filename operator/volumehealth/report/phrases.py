@@ -1,5 +1,6 @@
 """Sentences that the summary and the conditions share."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from volumehealth.judge.problem import Problem
@@ -57,11 +58,31 @@ def why_unmonitored(result: CheckResult) -> str:
 def _why_not(result: CheckResult, driver: str) -> str:
     state = result.drivers.get(driver)
     if state is not None and state.state is SourceState.UNSUPPORTED:
-        return f"has no health API, and {state.unseen}" if state.unseen else "has no health API"
+        return f"has no health API, and {unseen(state.unseen)}" if state.unseen else "has no health API"
     if state is not None and state.state is SourceState.ANSWERING:
         by_nodes = state.controller is ControllerConnection.NOT_CONNECTED
         return "is heard on nodes, and they are not in use" if by_nodes else "cannot be asked about them"
     return "is not connected"
+
+
+def unseen(reasons: Iterable[tuple[str, int]]) -> str:
+    """Say of how many claims their nodes cannot say that they are healthy, and the commonest reason; empty if of none.
+
+    `2 claims cannot be judged by their nodes: fuse: nothing on the node shows whether it works (1 more reason)`.
+    """
+    claims: Counter[str] = Counter()
+    for why, number in reasons:
+        claims[why] += number
+    if not claims:
+        return ""
+    total, commonest = sum(claims.values()), max(sorted(claims), key=lambda why: claims[why])
+    who = (
+        "1 claim cannot be judged by its node"
+        if total == 1
+        else f"{total} claims cannot be judged by their nodes"
+    )
+    rest = len(claims) - 1
+    return f"{who}: {commonest}" + (f" ({count(rest, 'more reason')})" if rest else "")
 
 
 def on_nodes_word(result: CheckResult) -> str:

@@ -51,7 +51,9 @@ def through_agents(driver: DriverState, observed: ObservedDriver | None) -> Driv
     if observed is None:
         return driver
     driver = replace(
-        driver, unseen=unseen(observed.unseen), limits="; ".join(sorted(observed.limits)[:_LIMITS])
+        driver,
+        unseen=tuple(sorted(observed.unseen.items())),
+        limits="; ".join(sorted(observed.limits)[:_LIMITS]),
     )
     if driver.state is not SourceState.NOT_CONNECTED or not observed.identified:
         return driver
@@ -78,24 +80,6 @@ def through_agents(driver: DriverState, observed: ObservedDriver | None) -> Driv
         unseen=driver.unseen,
         limits=driver.limits,
     )
-
-
-def unseen(reasons: Mapping[str, int]) -> str:
-    """Say of how many claims their nodes cannot say that they are healthy, and the commonest reason; empty if of none.
-
-    `2 claims cannot be judged by their nodes: fuse: nothing on the node shows whether it works (1 more reason)`.
-    """
-    if not reasons:
-        return ""
-    claims, why = sum(reasons.values()), _commonest(reasons)
-    who = (
-        "1 claim cannot be judged by its node"
-        if claims == 1
-        else f"{claims} claims cannot be judged by their nodes"
-    )
-    rest = len(reasons) - 1
-    more = f" ({rest} more reason{'s' if rest > 1 else ''})" if rest else ""
-    return f"{who}: {why}{more}"
 
 
 def _commonest(reasons: Mapping[str, int]) -> str:

@@ -3,7 +3,7 @@
 What they cover is remembered between checks, since it changes only with a report, an agent's life or a Pod.
 """
 
-from collections import ChainMap
+from collections import ChainMap, Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -132,7 +132,7 @@ class NodeAgents(ContextSource):
             agents=Agents(len(agents), len(agents) - len(silent), tuple(sorted(silent)), silent, words),
             storage=self._storage(in_use, agents) if on else {},
             storage_origins=lambda driver: _AgentStorage(driver, on, readable, used, now),
-            on_nodes=_drivers(agents, asked.members.by_driver) if on else {},
+            on_nodes=_drivers(agents, in_use.claims, self._context.view.claims) if on else {},
             origins=_Agents(checks, self._context.view.claims, self._context.usage, readable, now),
         )
 
@@ -305,14 +305,18 @@ def _storage_statements(
             yield Backend(driver, agent.node), statement
 
 
-def _drivers(agents: Collection[reports.NodeAgent], wanted: Collection[str]) -> dict[str, ObservedDriver]:
+def _drivers(
+    agents: Collection[reports.NodeAgent],
+    wanted: Mapping[str, frozenset[ClaimRef]],
+    claims: Mapping[ClaimRef, Claim],
+) -> dict[str, ObservedDriver]:
     """Return what live agents report of each driver; nodes where it has a health call outweigh those without."""
     told: dict[str, list[ReportedDriver]] = {}
     for agent in agents:
         for driver in agent.live.drivers if agent.live is not None else ():
             if driver.name in wanted and (reports.answers(driver) or reports.cannot_answer(driver)):
                 told.setdefault(driver.name, []).append(driver)
-    unseen, limits = _unseen(agents), _limits(agents)
+    unseen, limits = _unseen(agents, wanted, claims), _limits(agents)
     return {
         name: _together(drivers, unseen.get(name, {}), frozenset(limits.get(name, ())))
         for name, drivers in told.items()
@@ -339,14 +343,23 @@ def _limits(agents: Iterable[reports.NodeAgent]) -> dict[str, set[str]]:
     return found
 
 
-def _unseen(agents: Iterable[reports.NodeAgent]) -> dict[str, dict[str, int]]:
-    """Count by driver, and by why, the claims of which their nodes cannot say that they are healthy."""
-    found: dict[str, dict[str, int]] = {}
+def _unseen(
+    agents: Iterable[reports.NodeAgent],
+    wanted: Mapping[str, frozenset[ClaimRef]],
+    claims: Mapping[ClaimRef, Claim],
+) -> dict[str, dict[str, int]]:
+    """Count by driver, and by why, the claims that are wanted and of which no node can say that they are healthy.
+
+    A claim that is used on several nodes is one claim.
+    """
+    found: dict[str, dict[ClaimRef, str]] = {}
     for agent in agents:
         for one in agent.live.missing if agent.live is not None else ():
-            reasons = found.setdefault(one.driver, {})
-            reasons[one.why] = reasons.get(one.why, 0) + 1
-    return found
+            ref = ClaimRef(one.namespace, one.claim)
+            claim = claims.get(ref) if ref in wanted.get(one.driver, ()) else None
+            if claim is not None and claim.uid == one.claim_uid:
+                found.setdefault(one.driver, {}).setdefault(ref, one.why)
+    return {driver: dict(Counter(reasons.values())) for driver, reasons in found.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -318,6 +318,14 @@ async def test_a_driver_whose_claims_no_policy_selects_says_so_once_checks_had_t
     assert (world.status["state"], world.status["hint"]) == ("NotConnected", "no policy selects its claims")
 
 
+async def test_claims_that_nodes_cannot_judge_are_those_of_all_policies(world: World) -> None:
+    """Faults H26."""
+    await world.check(
+        seen(policy="a", unseen=(("fuse", 2),)), seen(policy="b", unseen=(("fuse", 3), ("overlay", 1)))
+    )
+    assert "6 claims cannot be judged by their nodes: fuse (1 more reason)" in world.status["message"]
+
+
 def suspended(policy: str) -> CheckResult:
     return replace(make_result(policy=make_policy(policy, suspend=True)), judgement=None)
 

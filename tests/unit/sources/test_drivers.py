@@ -6,7 +6,8 @@ import pytest
 
 from support.health import START
 from volumehealth.model.health import DriverState, HealthAPI, SourceState
-from volumehealth.sources.drivers import SEEN_BY_NODES, through_agents, unseen
+from volumehealth.report.phrases import unseen
+from volumehealth.sources.drivers import SEEN_BY_NODES, through_agents
 from volumehealth.sources.source import ObservedDriver
 
 BLIND = "the node's mount table shows no mount of any Pod"
@@ -29,7 +30,7 @@ def told(reasons: Mapping[str, int], *, health_api: HealthAPI = HealthAPI.NONE) 
 def test_claims_that_nodes_cannot_judge_are_counted_with_the_commonest_reason(
     reasons: Mapping[str, int], sentence: str
 ) -> None:
-    assert unseen(reasons) == sentence
+    assert unseen(reasons.items()) == sentence
 
 
 def test_the_hint_of_a_mute_driver_says_what_its_nodes_do_not_see_without_a_number_that_changes() -> None:
@@ -55,5 +56,5 @@ def test_a_driver_that_answers_on_its_nodes_says_it_too() -> None:
     driver = told({BLIND: 1}, health_api=HealthAPI.VOLUME_CONDITION)
     assert (driver.state, driver.unseen) == (
         SourceState.ANSWERING,
-        f"1 claim cannot be judged by its node: {BLIND}",
+        ((BLIND, 1),),
     )
