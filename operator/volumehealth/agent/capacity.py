@@ -46,9 +46,13 @@ def judge_capacity(usage: Iterable[Usage], check: CapacityCheck) -> Fullness:
 def is_counted(usage: Usage) -> bool:
     """Tell whether numbers were really counted: no zero total, something in use, a known unit, and what is free is said.
 
-    More may be in use than there is room for. `available` is optional in CSI: 0 while less than half is in use is no word.
+    More bytes may be in use than there is room for. `available` is optional in CSI: 0 while less than half is in use is no word.
+    A filesystem without a bound of inodes (CephFS) says that there are as many as it has, and -1 free: drivers make that one
+    more in use than there are, with -1 or 0 free.
     """
     if usage.unit is Unit.UNKNOWN or usage.total <= 0 or usage.used <= 0:
+        return False
+    if usage.unit is Unit.INODES and (usage.available < 0 or usage.used > usage.total):
         return False
     if usage.available > 0:
         return usage.available <= usage.total

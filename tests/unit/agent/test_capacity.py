@@ -30,6 +30,8 @@ QUIET = {
     "a zero total, as of a block volume": [Usage(Unit.BYTES, 0, 0, 0)],
     "nothing used": [Usage(Unit.BYTES, GIB, 0, 0)],
     "what is free is not said, which CSI leaves to the driver": [Usage(Unit.BYTES, 100 * GIB, 10 * GIB, 0)],
+    "inodes without a bound, as the kernel says it of CephFS": [Usage(Unit.INODES, 12345, 12346, -1)],
+    "inodes without a bound, as ceph-csi says it": [usage(50), Usage(Unit.INODES, 12345, 12346, 0)],
     "a unit that is not known": [usage(0, Unit.UNKNOWN)],
     "numbers that cannot be": [Usage(Unit.BYTES, GIB, GIB, -1), Usage(Unit.BYTES, GIB, 1, 2 * GIB)],
 }
