@@ -42,9 +42,8 @@ from volumehealth.policy.select import Members
 from volumehealth.probing.spec import ProbeSpec
 from volumehealth.sources import origins
 from volumehealth.sources.drivers import NOT_CONNECTED, SWITCHED_OFF, no_csi_driver
-from volumehealth.sources.liveness import AgentLiveness
 from volumehealth.sources.moments import Moment, Moments, last_round
-from volumehealth.sources.reports import NodeAgent
+from volumehealth.sources.reports import AgentLiveness, NodeAgent
 from volumehealth.sources.source import Asked, HealthSource, Observed, Wanted
 
 NOT_ASKED = frozenset((SilenceReason.NOT_YET_ASKED,))

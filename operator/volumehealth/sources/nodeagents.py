@@ -23,7 +23,6 @@ from volumehealth.model.text import clean_message
 from volumehealth.model.vocabulary import Reason, SilenceReason
 from volumehealth.sources import origins, reports
 from volumehealth.sources.context import Context, ContextSource, InUse, grace_of
-from volumehealth.sources.liveness import AgentLiveness
 from volumehealth.sources.moments import last_round
 from volumehealth.sources.source import (
     OF_STORAGE,
@@ -89,7 +88,7 @@ class NodeAgents(ContextSource):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._liveness = AgentLiveness(context.moments)
+        self._liveness = reports.AgentLiveness(context.moments)
         self._of_policies: dict[str, _OfPolicy] = {}
         self._version = -1
         self._covered = reports.Covered()

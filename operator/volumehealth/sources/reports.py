@@ -6,30 +6,36 @@ is kept in tables that are made anew only when a report, an agent's life or a Po
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from volumehealth.cluster.tables import LeaseLiveness
 from volumehealth.model.clock import rfc3339
 from volumehealth.model.cluster import Claim, Pod, StorageStatement
 from volumehealth.model.health import Answer, Condition, HealthAPI, Outcome, Source, SourceState, Via
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.origin import ASKED, Observer, Origin
 from volumehealth.model.report import (
+    AGENT_RENEW_SECONDS,
     Plane,
     ReportedDriver,
     ReportedVolume,
     SilentVolume,
     UnseenOrigin,
     VolumeHealthReport,
+    agent_lease_name,
 )
 from volumehealth.model.steps import Steps
 from volumehealth.model.text import clean_message
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.sources.kubernetes import ClaimAnswers
+from volumehealth.sources.moments import Moment, Moments
 from volumehealth.sources.usage import Usage
 
 Heard = Callable[[ReportedVolume, Answer], datetime]
 """Tells when an answer that is made of an entry was heard last."""
 _NOTHING_SAID: frozenset[Observer] = frozenset()
+_COMEBACK = AGENT_RENEW_SECONDS * 1.5
+"""Seconds that agents have to renew their Leases once the API server is back; it was away for us and for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,56 @@ class NodeAgent:
         """Return what it said last of a driver."""
         drivers = self.report.drivers if self.report is not None else ()
         return next((driver for driver in drivers if driver.name == name), None)
+
+
+class AgentLiveness:
+    """Calls the roll of agents, and remembers since when those are missing that nobody has ever seen.
+
+    Args:
+        moments: knows when the API server was away: a Lease that expired meanwhile says nothing about its agent, for a
+            while.
+    """
+
+    def __init__(self, moments: Moments) -> None:
+        self._missing: dict[str, datetime] = {}
+        self._moments = moments
+
+    def evaluate(
+        self,
+        nodes: Iterable[str],
+        reports: Mapping[str, VolumeHealthReport],
+        leases: Mapping[str, LeaseLiveness],
+        moment: Moment,
+    ) -> dict[str, NodeAgent]:
+        """Return the agent of every node, by node.
+
+        Args:
+            nodes: those that run Pods with claims.
+            reports: by node.
+            leases: by name.
+            moment: the moment that counts.
+        """
+        agents = {}
+        missing: dict[str, datetime] = {}
+        for node in nodes:
+            report, lease = reports.get(node), leases.get(agent_lease_name(node))
+            since: datetime | None = None
+            if report is None or lease is None:
+                since = missing[node] = min(self._missing.get(node, moment.wall), moment.wall)
+            elif not self.alive(lease, moment.monotonic):
+                since = moment.wall - timedelta(seconds=moment.monotonic - lease.until)
+            agents[node] = NodeAgent(node, report, since)
+        self._missing = missing
+        return agents
+
+    def alive(self, lease: LeaseLiveness, monotonic: float) -> bool:
+        """Tell whether an agent is alive, by its Lease at a moment in monotonic seconds."""
+        if lease.until > monotonic:
+            return True
+        if self._moments.away is None:
+            return False
+        began, ended = self._moments.away
+        return lease.until > began and monotonic < ended + _COMEBACK
 
 
 def node_reports(reports: Iterable[VolumeHealthReport]) -> dict[str, VolumeHealthReport]:
