@@ -56,13 +56,13 @@ class Pipeline:
         now, monotonic = self._clock.now(), self._clock.monotonic()
         members, view, claims = self.selection.members(policy.uid), self._view.state(), self._view.claims
         said = yield from self._sources.gather(Asked(policy, members, now), view.stale)
-        judged = self.judge.judge_claims(policy, members, said.evidence, now=now, monotonic=monotonic)
+        judged = self.judge.judge_claims(policy, members, said, now=now, monotonic=monotonic)
         return CheckResult(
             policy=policy,
             now=now,
             judgement=(yield from judged),
             claims=claims,
-            drivers=said.drivers,
+            drivers=said.states,
             view=view,
             agents=said.agents,
             storage=self.judge.judge_storage(policy, said.storage, view.stale, now=now, monotonic=monotonic),

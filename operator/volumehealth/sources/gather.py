@@ -1,6 +1,6 @@
 """All sources asked in turn, and what they say put together for the judge."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -26,21 +26,19 @@ from volumehealth.sources.source import OF_STORAGE, Asked, HealthSource, Observe
 _Owner = tuple[Source, Observer]
 
 
-@dataclass(frozen=True, slots=True)
-class Gathered:
-    """What all sources say of a policy's claims at one moment.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered(Evidence):
+    """What all sources say of a policy's claims at one moment: evidence for the judge, and what is shown beside it.
 
     Attributes:
-        evidence: for the judge.
         storage: what is said of the storage behind drivers.
-        drivers: the state of every driver whose claims the policy selects.
+        states: of every driver whose claims the policy selects.
         agents: those whose nodes carry claims of the policy.
         unresolved: configured endpoints that never answered.
     """
 
-    evidence: Evidence
     storage: StorageEvidence
-    drivers: Mapping[str, DriverState]
+    states: Mapping[str, DriverState]
     agents: Agents
     unresolved: tuple[str, ...]
 
@@ -99,18 +97,24 @@ class Sources:
             )
             return _AllOrigins.of({owner: of(backend.driver) for owner, of in telling}, asked.now)
 
-        origins = _AllOrigins.of({owner: one.origins for owner, one in owned}, asked.now)
-        evidence = Evidence(
-            drivers={name: answers for one in observed for name, answers in one.drivers.items()},
-            claims={ref: tuple(answers) for ref, answers in said.items()},
+        answers = {name: of_driver for one in observed for name, of_driver in one.drivers.items()}
+        on_nodes = {name: driver for one in observed for name, driver in one.on_nodes.items()}
+        states = {
+            name: through_agents(answers[name].driver, on_nodes.get(name)) for name in asked.members.by_driver
+        }
+        return Gathered(
+            drivers=answers,
+            claims={ref: tuple(of_claim) for ref, of_claim in said.items()},
             stale_reason=stale_reason,
             healthy_on_nodes=next(
                 (one.covered for one in observed if one.covered is not None), HealthyOnNodes()
             ),
-            origins=origins,
+            origins=_AllOrigins.of({owner: one.origins for owner, one in owned}, asked.now),
+            storage=_storage(observed, origins_of),
+            states=self._dated(states, asked),
+            agents=next((one.agents for one in observed if one.agents is not None), Agents()),
+            unresolved=tuple(endpoint for one in observed for endpoint in one.unresolved),
         )
-        together = _together(asked.members.by_driver, evidence, observed, _storage(observed, origins_of))
-        return replace(together, drivers=self._dated(together.drivers, asked))
 
     def _dated(self, drivers: Mapping[str, DriverState], asked: Asked) -> dict[str, DriverState]:
         """Return the states of drivers, none of them since a moment that has not come."""
@@ -148,19 +152,6 @@ class _AllOrigins:
         """Say what an origin is that gave no answer; see `model.health.Origins`."""
         known = self.owners.get((origin.source, origin.observer)) or self.planes.get(origin.source)
         return (known or self.others).state_of(claim, origin, reason)
-
-
-def _together(
-    drivers: Iterable[str], evidence: Evidence, observed: Sequence[Observed], storage: StorageEvidence
-) -> Gathered:
-    on_nodes = {name: driver for one in observed for name, driver in one.on_nodes.items()}
-    return Gathered(
-        evidence=evidence,
-        storage=storage,
-        drivers={name: through_agents(evidence.drivers[name].driver, on_nodes.get(name)) for name in drivers},
-        agents=next((one.agents for one in observed if one.agents is not None), Agents()),
-        unresolved=tuple(endpoint for one in observed for endpoint in one.unresolved),
-    )
 
 
 def _storage(observed: Sequence[Observed], origins_of: Callable[[Backend], Origins]) -> StorageEvidence:

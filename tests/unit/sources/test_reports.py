@@ -207,11 +207,11 @@ class NoDrivers:
 
 def plain(gathered: Gathered) -> object:
     """Return what matters of what was gathered, in an order of its own."""
-    evidence, nodes = gathered.evidence, gathered.evidence.healthy_on_nodes
-    claims = {ref: sorted(answers, key=repr) for ref, answers in evidence.claims.items()}
+    nodes = gathered.healthy_on_nodes
+    claims = {ref: sorted(answers, key=repr) for ref, answers in gathered.claims.items()}
     refs = {ref for of_driver in nodes.claims.values() for ref in of_driver}
     healthy_on_nodes = {ref: sorted(nodes.covered[ref]) for ref in refs}
-    states = {name: driver.state for name, driver in gathered.drivers.items()}
+    states = {name: driver.state for name, driver in gathered.states.items()}
     return claims, healthy_on_nodes, gathered.agents.expected, set(gathered.agents.silent), states
 
 

@@ -63,7 +63,7 @@ def test_every_origin_is_answered_for_even_one_that_no_release_of_today_has(
     at_once(selection.update({POLICY.uid: POLICY}, cluster.claims, {}, None))
     made = make_sources(cluster, NoDrivers(), clock=cluster.clock).sources
     gathered = at_once(made.gather(Asked(POLICY, selection.members(POLICY.uid), START), ""))
-    assert gathered.evidence.origins is not None
-    state = gathered.evidence.origins.state_of(claim.ref, Origin(source, observer, "a"), "Any")
+    assert gathered.origins is not None
+    state = gathered.origins.state_of(claim.ref, Origin(source, observer, "a"), "Any")
     assert (state.source, state.observer) == (source, observer)
     assert state.outcome in (Outcome.HEALTHY, Outcome.SILENT, Outcome.ENDED)
