@@ -186,7 +186,7 @@ class NodeAgents(ContextSource):
         def heard(volume: ReportedVolume, answer: Answer) -> datetime:
             return last_round(entries.since(volume, answer, moment.monotonic), interval, moment)
 
-        yield from reports.accusations(agents, claims, usage, wanted=wanted, now=now, heard=heard)
+        yield from reports.adverse_answers(agents, claims, usage, wanted=wanted, now=now, heard=heard)
         if checks.node.enabled:
             yield from reports.silences(agents, usage, drivers=asked.members.by_driver, now=now)
         yield from unasked

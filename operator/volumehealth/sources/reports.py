@@ -245,7 +245,7 @@ class _Look:
             covered.complete.setdefault(claim.driver, set()).add(ref)
 
 
-def accusations(
+def adverse_answers(
     agents: Iterable[NodeAgent],
     claims: Mapping[ClaimRef, Claim],
     usage: Usage,
@@ -273,7 +273,7 @@ def accusations(
         unseen = {one.observer for one in report.unseen}
         for volume in report.volumes:
             if _concerns(volume, agent.node, claims, usage):
-                for answer in _accusations(volume, agent.node, wanted, unseen, now=now):
+                for answer in _adverse_of(volume, agent.node, wanted, unseen, now=now):
                     if heard is not None and answer.observer in ASKED:
                         answer = replace(answer, at=heard(volume, answer))
                     yield ref_of(volume), answer
@@ -282,7 +282,7 @@ def accusations(
                 yield ref_of(silent), silence(silent.reason, silent.message, agent.node, now)
 
 
-def _accusations(
+def _adverse_of(
     volume: ReportedVolume,
     node: str,
     wanted: Collection[Observer],

@@ -16,7 +16,14 @@ from volumehealth.model.report import Omitted, Plane, VolumeHealthReport
 from volumehealth.model.steps import at_once
 from volumehealth.policy.select import Selection
 from volumehealth.sources.gather import Gathered
-from volumehealth.sources.reports import Covered, NodeAgent, accusations, covered_by, node_reports, silences
+from volumehealth.sources.reports import (
+    Covered,
+    NodeAgent,
+    adverse_answers,
+    covered_by,
+    node_reports,
+    silences,
+)
 from volumehealth.sources.source import Asked
 from volumehealth.sources.sourcelist import make_sources
 from volumehealth.sources.usage import Usage
@@ -104,7 +111,7 @@ def test_an_agent_that_cannot_know_says_nothing_of_what_it_does_not_name() -> No
 def said(cluster: PlainCluster, usage: Usage, one: NodeAgent) -> dict[str, list[Answer]]:
     answers: dict[str, list[Answer]] = {}
     for ref, answer in (
-        *accusations([one], cluster.claims, usage, wanted=ON_NODES, now=START),
+        *adverse_answers([one], cluster.claims, usage, wanted=ON_NODES, now=START),
         *silences([one], usage, drivers=[DRIVER], now=START),
     ):
         answers.setdefault(ref.name, []).append(answer)
