@@ -55,7 +55,7 @@ _OTHERS = "the agent's report covers other volumes of this driver than there are
 
 
 class Drivers(Protocol):
-    """What asks drivers: `probing.prober.Probers` those of its endpoints, `ControllerAnswers` those and agents' too."""
+    """What asks the drivers of the endpoints that the operator was given (`probing.prober.Probers`)."""
 
     def demand(self, wanted: Mapping[str, ProbeSpec], /) -> None:
         """Say which volumes of which driver are wanted, and how often."""
@@ -72,9 +72,10 @@ class DriverControllers(HealthSource):
     """What drivers' controllers say.
 
     Args:
-        drivers: what asks them.
+        drivers: what asks those that can be asked from here.
         claims: the view's rows.
         reads_agents: tells whether agents may be read now, which may stand beside drivers that nothing else reaches.
+        reported: what agents report of others; None if nobody reads that.
     """
 
     name = "DriverControllers"
@@ -85,8 +86,11 @@ class DriverControllers(HealthSource):
         drivers: Drivers,
         claims: Mapping[ClaimRef, Claim],
         reads_agents: Callable[[], bool] = lambda: True,
+        *,
+        reported: "ReportedControllers | None" = None,
     ) -> None:
         self._drivers = drivers
+        self._reported = reported
         self._claims = claims
         self._reads_agents = reads_agents
         self._answered_before: frozenset[str] = frozenset()
@@ -103,12 +107,14 @@ class DriverControllers(HealthSource):
         """Have the drivers asked."""
         for key in [key for key in self._stand_ins if key[0] not in wanted.drivers]:
             del self._stand_ins[key]
+        if self._reported is not None:
+            self._reported.demand(wanted.volumes)
         self._drivers.demand(wanted.volumes)
 
     def observe(self, asked: Asked) -> Steps[Observed]:
         """Return the answers of each driver whose claims the policy selects."""
         on = asked.policy.spec.checks.controller.enabled
-        known, hint = (self._drivers.answers(), NOT_CONNECTED) if on else ({}, SWITCHED_OFF)
+        known, hint = (self._answers(), NOT_CONNECTED) if on else ({}, SWITCHED_OFF)
         answers = {
             name: known.get(name) or self._stand_in(name, hint, asked.now) for name in asked.members.by_driver
         }
@@ -127,7 +133,7 @@ class DriverControllers(HealthSource):
 
     def settled(self, members: Members, unsettled: Collection[str] = NOT_ASKED) -> bool:
         """Tell whether every endpoint named its driver, and no volume of a policy is silent for one of these reasons."""
-        known = self._drivers.answers()
+        known = self._answers()
         return not any(
             _is_unsettled(known[driver], handles.keys(), unsettled)
             for driver, handles in members.by_driver.items()
@@ -141,7 +147,13 @@ class DriverControllers(HealthSource):
 
     def answers_of(self, driver: str) -> DriverAnswers | None:
         """Return a driver's newest answers; None if nobody asks it."""
-        return self._drivers.answers().get(driver)
+        return self._answers().get(driver)
+
+    def _answers(self) -> Mapping[str, DriverAnswers]:
+        """Return the newest answers by driver name; a driver that nobody asks is missing."""
+        own = self._drivers.answers()
+        reported = self._reported.answers(own) if self._reported is not None else None
+        return {**own, **reported} if reported else own
 
     def _driver_of(self, ref: ClaimRef) -> str:
         claim = self._claims.get(ref)
@@ -283,17 +295,15 @@ class _Digested:
     same: bool = False
 
 
-class ControllerAnswers:
-    """The answers of all drivers' controllers: those asked from here, and those that agents report on.
+class ReportedControllers:
+    """What agents report of the controllers beside them.
 
     Args:
-        own: the probers of the endpoints that the operator was given.
         view: follows reports and agents' Leases.
         clock: time.
     """
 
-    def __init__(self, own: Drivers, view: AgentView, *, clock: Clock) -> None:
-        self._own = own
+    def __init__(self, view: AgentView, *, clock: Clock) -> None:
         self._view = view
         self._clock = clock
         self._moments = Moments(view, clock)
@@ -304,11 +314,6 @@ class ControllerAnswers:
         self._digested: dict[str, _Digested] = {}
         self._arrived: dict[str, tuple[VolumeHealthReport, float]] = {}
         self._silences: dict[str, tuple[NodeAgent, DriverAnswers]] = {}
-
-    @property
-    def unresolved(self) -> Sequence[str]:
-        """Endpoints of the operator's own whose driver is not known yet."""
-        return self._own.unresolved
 
     def demand(self, wanted: Mapping[str, ProbeSpec]) -> None:
         """Set what is wanted, by driver name; an agent finds out by itself, and is given a while for that."""
@@ -335,11 +340,9 @@ class ControllerAnswers:
             for driver in memory.keys() - wanted.keys():
                 del memory[driver]
         self._wanted = wanted
-        self._own.demand(wanted)
 
-    def answers(self) -> Mapping[str, DriverAnswers]:
-        """Return the newest answers by driver name; a driver that nobody asks is missing."""
-        own = self._own.answers()
+    def answers(self, own: Mapping[str, DriverAnswers]) -> Mapping[str, DriverAnswers]:
+        """Return what counts of what agents report, by driver name; `own` are the drivers that are asked from here."""
         reports = self._view.reports
         # Names that differ in capitals only share a report, which is about one of them.
         names = {
@@ -352,10 +355,10 @@ class ControllerAnswers:
             driver: name for driver, name in names.items() if name in reports or self._lives(name, moment)
         }
         if not expected:
-            return own
+            return {}
         agents = self._liveness.evaluate(set(expected.values()), reports, self._view.leases, moment)
         reported = {driver: self._answers(driver, agents[name], moment) for driver, name in expected.items()}
-        return {**own, **{name: one for name, one in reported.items() if _counts(one, own.get(name))}}
+        return {name: one for name, one in reported.items() if _counts(one, own.get(name))}
 
     def _lives(self, name: str, moment: Moment) -> bool:
         """Tell whether an agent is alive: then it has reported, though somebody may have deleted what it wrote."""

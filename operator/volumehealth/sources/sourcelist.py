@@ -6,7 +6,7 @@ from volumehealth.model.clock import Clock
 from volumehealth.sources.claimhealth import ClaimHealthStatus
 from volumehealth.sources.clusterobjects import ClusterObjects
 from volumehealth.sources.context import Context, ContextSource
-from volumehealth.sources.controllers import ControllerAnswers, DriverControllers, Drivers
+from volumehealth.sources.controllers import DriverControllers, Drivers, ReportedControllers
 from volumehealth.sources.gather import Sources
 from volumehealth.sources.kubelets import Kubelets
 from volumehealth.sources.monitors import MonitorAnnotations
@@ -36,7 +36,11 @@ class SourceList:
 def make_sources(view: SourceView, probers: Drivers, *, clock: Clock) -> SourceList:
     """Return the sources of a process."""
     context = Context(view, clock)
-    asked = ControllerAnswers(probers, view, clock=clock)
-    controllers = DriverControllers(asked, view.claims, lambda: view.follows("leases"))
+    controllers = DriverControllers(
+        probers,
+        view.claims,
+        lambda: view.follows("leases"),
+        reported=ReportedControllers(view, clock=clock),
+    )
     sources = (controllers, *(source(context) for source in _OF_THE_CLUSTER))
     return SourceList(Sources(sources, context=context), controllers)

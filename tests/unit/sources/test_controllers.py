@@ -25,7 +25,7 @@ from volumehealth.model.report import (
     coverage_digest,
 )
 from volumehealth.probing.spec import ProbeSpec
-from volumehealth.sources.controllers import GRACE, SETTLED, ControllerAnswers
+from volumehealth.sources.controllers import GRACE, SETTLED, ReportedControllers
 
 DRIVER = "d.example.com"
 NAME = controller_report_name(DRIVER)
@@ -57,21 +57,6 @@ class FakeView:
         return ViewState(complete=True, age=0.0)
 
 
-class FakeProbers:
-    """The operator's own endpoints."""
-
-    unresolved = ()
-
-    def __init__(self) -> None:
-        self.said: dict[str, DriverAnswers] = {}
-
-    def demand(self, wanted: Mapping[str, ProbeSpec], /) -> None:
-        """Take it."""
-
-    def answers(self) -> Mapping[str, DriverAnswers]:
-        return self.said
-
-
 class Scene:
     """An operator that wants four volumes, and an agent that reports on them."""
 
@@ -80,9 +65,9 @@ class Scene:
         self.view = FakeView()
         if report is not None:
             self.view.reports[NAME] = report
-        self.own = FakeProbers()
+        self.own: dict[str, DriverAnswers] = {}
         self.renew()
-        self.controllers = ControllerAnswers(self.own, self.view, clock=self.clock)
+        self.controllers = ReportedControllers(self.view, clock=self.clock)
         self.want("well", "bad", "mute")
 
     def renew(self) -> None:
@@ -92,8 +77,12 @@ class Scene:
         demand = ProbeSpec(frozenset(handles), timedelta(seconds=60), timedelta(seconds=5))
         self.controllers.demand({DRIVER: demand})
 
+    def answers(self) -> Mapping[str, DriverAnswers]:
+        """What counts: of the operator's own endpoints, and of what the agent reports."""
+        return {**self.own, **self.controllers.answers(self.own)}
+
     def outcomes(self, *handles: str) -> list[Outcome]:
-        said = self.controllers.answers()[DRIVER]
+        said = self.answers()[DRIVER]
         return [said.about(handle).outcome for handle in handles]
 
 
@@ -101,21 +90,21 @@ def test_who_is_covered_and_not_named_is_healthy() -> None:
     scene = Scene()
 
     assert scene.outcomes("well", "bad", "mute") == [Outcome.HEALTHY, Outcome.ADVERSE, Outcome.SILENT]
-    driver = scene.controllers.answers()[DRIVER].driver
+    driver = scene.answers()[DRIVER].driver
     assert (driver.state, driver.methods) == (SourceState.ANSWERING, ("ListVolumes",))
 
 
 def test_what_an_agent_reports_is_one_answer_until_it_has_asked_again() -> None:
     """Faults B5: looked at in between, it is no second one."""
     scene = Scene()
-    first = scene.controllers.answers()[DRIVER].at
+    first = scene.answers()[DRIVER].at
     scene.clock.advance(45)
-    assert scene.controllers.answers()[DRIVER].at == first
+    assert scene.answers()[DRIVER].at == first
     scene.clock.advance(15)  # a round later
-    assert scene.controllers.answers()[DRIVER].at == first + timedelta(seconds=60)
+    assert scene.answers()[DRIVER].at == first + timedelta(seconds=60)
     scene.clock.advance(30)
     scene.view.reports[NAME] = replace(REPORT, volumes=())  # it has heard something new
-    assert scene.controllers.answers()[DRIVER].at == first + timedelta(seconds=90)
+    assert scene.answers()[DRIVER].at == first + timedelta(seconds=90)
 
 
 def test_a_silent_lease_takes_everything_back() -> None:
@@ -124,7 +113,7 @@ def test_a_silent_lease_takes_everything_back() -> None:
     scene.clock.advance(181)
 
     assert scene.outcomes("well", "bad") == [Outcome.SILENT, Outcome.SILENT]
-    assert scene.controllers.answers()[DRIVER].driver.state is SourceState.UNREACHABLE
+    assert scene.answers()[DRIVER].driver.state is SourceState.UNREACHABLE
     scene.renew()
     assert scene.outcomes("well", "bad") == [Outcome.HEALTHY, Outcome.ADVERSE]
 
@@ -132,18 +121,18 @@ def test_a_silent_lease_takes_everything_back() -> None:
 def test_a_driver_without_a_report_is_nobodys() -> None:
     scene = Scene(None)
     scene.view.leases.clear()
-    assert scene.controllers.answers() == {}
+    assert scene.answers() == {}
 
 
 def test_an_agent_whose_report_somebody_deleted_is_silent_and_not_gone() -> None:
     """Faults C8: it lives, and writes its report again; what it had found is not closed for that."""
     scene = Scene()
     scene.view.reports.clear()
-    driver = scene.controllers.answers()[DRIVER].driver
+    driver = scene.answers()[DRIVER].driver
     assert (driver.state, driver.controller) == (SourceState.UNREACHABLE, "Agent")
     assert scene.outcomes("well", "bad") == [Outcome.SILENT, Outcome.SILENT]
     scene.clock.advance(181)
-    assert scene.controllers.answers() == {}, "nobody is there any more"
+    assert scene.answers() == {}, "nobody is there any more"
 
 
 def test_an_empty_report_makes_nobody_healthy() -> None:
@@ -222,7 +211,7 @@ def test_a_digest_that_stays_another_than_that_of_all_covers_nobody() -> None:
     )
     scene.clock.advance(SETTLED)
     assert scene.outcomes("well", "forgotten") == [Outcome.SILENT, Outcome.SILENT]
-    assert scene.controllers.answers()[DRIVER].silence.reason == "ListIncomplete"
+    assert scene.answers()[DRIVER].silence.reason == "ListIncomplete"
 
 
 def test_while_volumes_come_and_go_an_agent_that_writes_nothing_has_answered_about_no_new_one() -> None:
@@ -253,10 +242,10 @@ def test_an_operator_that_starts_waits_for_a_report_if_the_one_that_is_there_is_
 def test_a_silence_stays_the_same_object() -> None:
     scene = Scene()
     scene.clock.advance(181)
-    before = scene.controllers.answers()[DRIVER]
+    before = scene.answers()[DRIVER]
     for _ in range(5):
         scene.clock.advance(30)
-        assert scene.controllers.answers()[DRIVER] is before
+        assert scene.answers()[DRIVER] is before
 
 
 def test_an_agent_says_nothing_of_another_driver() -> None:
@@ -267,10 +256,10 @@ def test_an_agent_says_nothing_of_another_driver() -> None:
 
 def test_an_endpoint_of_the_operators_own_wins() -> None:
     scene = Scene()
-    own = replace(scene.controllers.answers()[DRIVER], healthy=frozenset({"bad"}), others={})
-    scene.own.said[DRIVER] = own
+    own = replace(scene.answers()[DRIVER], healthy=frozenset({"bad"}), others={})
+    scene.own[DRIVER] = own
 
-    assert scene.controllers.answers()[DRIVER] is own
+    assert scene.answers()[DRIVER] is own
 
 
 @pytest.mark.parametrize("state", [SourceState.UNREACHABLE, SourceState.CIRCUIT_OPEN])
@@ -278,34 +267,32 @@ def test_while_the_operators_own_endpoint_is_dead_the_agent_that_hears_the_drive
     state: SourceState,
 ) -> None:
     scene = Scene()
-    said = scene.controllers.answers()[DRIVER]
+    said = scene.answers()[DRIVER]
     dead = replace(said, driver=replace(said.driver, state=state), healthy=frozenset(), others={})
-    scene.own.said[DRIVER] = dead
+    scene.own[DRIVER] = dead
 
     assert scene.outcomes("well", "bad") == [Outcome.HEALTHY, Outcome.ADVERSE]
 
     scene.clock.advance(181)  # the agent has fallen silent, too
-    assert scene.controllers.answers()[DRIVER] is dead
+    assert scene.answers()[DRIVER] is dead
 
 
 def test_an_endpoint_without_a_health_call_hides_no_agent_of_the_driver() -> None:
     """Faults I31: of an endpoint and an agent of one driver the one that can tell is heard, and missed when it is silent."""
     scene = Scene()
-    said = scene.controllers.answers()[DRIVER]
+    said = scene.answers()[DRIVER]
     unable = replace(said.driver, state=SourceState.UNSUPPORTED, health_api=HealthAPI.NONE)
-    scene.own.said[DRIVER] = own = replace(said, driver=unable, healthy=frozenset(), others={})
+    scene.own[DRIVER] = own = replace(said, driver=unable, healthy=frozenset(), others={})
 
     assert scene.outcomes("well", "bad") == [Outcome.HEALTHY, Outcome.ADVERSE]
 
     scene.clock.advance(181)
-    assert scene.controllers.answers()[DRIVER].driver.state is SourceState.UNREACHABLE, (
-        "it has not lost its call"
-    )
+    assert scene.answers()[DRIVER].driver.state is SourceState.UNREACHABLE, "it has not lost its call"
 
     scene.renew()
     mute = replace(HEARD, state=SourceState.UNSUPPORTED, health_api=HealthAPI.NONE, methods=())
     scene.view.reports[NAME] = replace(REPORT, drivers=(mute,), volumes=(), silent=())
-    assert scene.controllers.answers()[DRIVER] is own
+    assert scene.answers()[DRIVER] is own
 
 
 def test_of_drivers_that_differ_in_capitals_each_is_read_from_the_report_that_they_share() -> None:
@@ -315,17 +302,17 @@ def test_of_drivers_that_differ_in_capitals_each_is_read_from_the_report_that_th
     for order in ((DRIVER, DRIVER.upper()), (DRIVER.upper(), DRIVER)):
         scene.controllers.demand(dict.fromkeys(order, demand))
         assert scene.outcomes("well", "bad") == [Outcome.HEALTHY, Outcome.ADVERSE]
-        stray = scene.controllers.answers()[DRIVER.upper()]
+        stray = scene.answers()[DRIVER.upper()]
         assert [stray.about(one).outcome for one in ("well", "bad")] == [Outcome.SILENT, Outcome.SILENT]
 
 
 def test_what_stays_the_same_stays_the_same_object() -> None:
     scene = Scene()
-    before = scene.controllers.answers()[DRIVER]
+    before = scene.answers()[DRIVER]
     scene.clock.advance(10)
     scene.view.reports[NAME] = replace(REPORT, silent=())
 
-    after = scene.controllers.answers()[DRIVER]
+    after = scene.answers()[DRIVER]
 
     assert after.others["bad"] is before.others["bad"]
     assert after.at > before.at
