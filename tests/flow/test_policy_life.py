@@ -300,6 +300,41 @@ async def test_a_policy_that_takes_over_a_sick_claim_is_checked_at_once_however_
         assert await world.checks_in(6, "b") == 1
 
 
+@pytest.mark.parametrize("why", ["it is suspended", "its spec cannot be used"])
+async def test_an_unhealthy_claim_has_its_series_though_its_policy_is_not_checked_since_the_start(
+    why: str,
+) -> None:
+    """Faults H26: its record said Unhealthy, and its alert ended because the operator was started anew."""
+    cluster, claim = Cluster(), make_claim("db")
+    finding = {
+        "source": "Controller",
+        "status": "Inaccessible",
+        "reason": "DiskFailure",
+        "message": "the disk is gone",
+        "since": "2026-11-24T01:00:00Z",
+    }
+    status = {"health": "Unhealthy", "policy": "a", "findings": [finding]}
+    labels = {"volumehealth.dev/policy": "a"}
+    cluster.claims[claim.ref] = claim
+    cluster.records[claim.ref] = RawRecord(
+        claim.ref, "record", claim.uid, labels, json.dumps(status).encode()
+    )
+    if why == "it is suspended":
+        cluster.show("a", suspend=True)
+    else:
+        cluster.show("a", "never")
+    cluster.show("b", selector={"claimSelector": {"matchLabels": {"tier": "gold"}}})
+    async with working(cluster) as world:
+        writes = asyncio.create_task(world.reporter.run())
+        for name in ("a", "b"):
+            world.kopf_shows(name)
+        await asyncio.sleep(60)
+        writes.cancel()
+        shown = world.turns.render().decode()
+    assert 'volumehealth_claim_unhealthy{driver="csi-powerstore.dellemc.com",namespace="shop"' in shown
+    assert shown.count("volumehealth_claim_unhealthy{") == 1
+
+
 async def test_a_stop_lets_a_timer_go_that_waits_for_its_policy() -> None:
     async with working() as world:
         turn = asyncio.create_task(world.engine.turn("nobody"))

@@ -20,6 +20,7 @@ from volumehealth.model.steps import Result, Steps
 from volumehealth.pipeline import Pipeline
 from volumehealth.policy.select import Members
 from volumehealth.report.metrics import Metrics
+from volumehealth.report.records import POLICY_LABEL, label_value
 from volumehealth.report.reporter import Reporter
 from volumehealth.report.storagestate import read_storage
 from volumehealth.sources.controllers import DriverControllers
@@ -416,10 +417,23 @@ class Engine:
                 claims=view.claims,
                 view=view.state(),
                 silences=self._pipeline.silences,
+                remembered=self._remembered(entry),
                 invalid=entry.faults,
             )
         result = await self._in_turns(self._pipeline.check(entry.shown))
         return replace(result, invalid=entry.faults) if entry.faults else result
+
+    def _remembered(self, entry: Entry) -> dict[ClaimRef, ClaimHealth]:
+        """Return what was found of the claims of a policy that is not checked now; of one without a spec, its records say it."""
+        judge, records = self._pipeline.judge, self._view.records
+        if entry.policy is not None:
+            return dict(judge.healths(entry.policy.uid))
+        label = label_value(entry.raw.name)
+        return {
+            ref: health
+            for ref, health in judge.unowned.items()
+            if (record := records.get(ref)) is not None and record.labels.get(POLICY_LABEL) == label
+        }
 
     def _members(self, uid: str) -> Members:
         return self._pipeline.selection.members(uid)

@@ -210,6 +210,11 @@ class Judge:
         memory = self._memories.get(uid)
         return memory.healths if memory is not None else {}
 
+    @property
+    def unowned(self) -> Healths:
+        """What an earlier process found of claims that no usable policy owns."""
+        return self._unowned
+
     def to_confirm(self, uid: str) -> Mapping[str, frozenset[str]]:
         """Return a policy's volumes with live findings, by driver; looked for once after each check."""
         memory = self._memories.get(uid)

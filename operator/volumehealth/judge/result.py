@@ -51,6 +51,7 @@ class CheckResult:
         unresolved: configured CSI endpoints that have not answered since the start, so that their driver has no name.
         problems: findings and storage grouped, worst first; the reporter adds them before outputs are given the result.
         silences: of what people are not to be told for now.
+        remembered: without a judgement, what was found of its claims before; in records, and perhaps not so any more.
     """
 
     policy: Policy
@@ -66,6 +67,7 @@ class CheckResult:
     unresolved: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     silences: Silences = NOBODY
+    remembered: Mapping[ClaimRef, ClaimHealth] = field(default_factory=dict)
 
     def silence(self, ref: ClaimRef, finding: Finding) -> Silence | None:
         """Return the silence that holds for a finding now; None if people are to be told of it."""
@@ -93,6 +95,7 @@ class CheckResult:
         claims: Mapping[ClaimRef, Claim],
         view: ViewState,
         silences: Silences,
+        remembered: Mapping[ClaimRef, ClaimHealth],
         invalid: tuple[FieldError, ...] = (),
     ) -> "CheckResult":
         """Make the result for a policy that was not checked; of what is still to be told some may be silenced."""
@@ -105,6 +108,7 @@ class CheckResult:
             view=view,
             invalid=invalid,
             silences=silences,
+            remembered=remembered,
         )
 
     @property

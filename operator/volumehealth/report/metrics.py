@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from volumehealth import __version__
 from volumehealth.judge.result import Agents, CheckResult
 from volumehealth.model.cluster import Pod, ViewState
-from volumehealth.model.health import DriverState, Finding, SourceState, urgency
+from volumehealth.model.health import ClaimHealth, DriverState, Finding, SourceState, urgency
 from volumehealth.model.ids import ClaimRef
 from volumehealth.report.phrases import clearest
 from volumehealth.report.text import clean, fit
@@ -40,17 +40,27 @@ class _Shown:
 
     Attributes:
         result: its newest check.
+        newest: that check, or what was reported instead of one since.
         conditions: type and status of each of its conditions.
         pods_of: the Pods that use a claim.
         owner_of: the name of the policy that owns a claim now.
-        checked: whether it is checked now; what it found before it was suspended may not be so any more.
     """
 
     result: CheckResult
+    newest: CheckResult
     conditions: tuple[tuple[str, str], ...]
     pods_of: Callable[[ClaimRef], Sequence[Pod]]
     owner_of: Callable[[ClaimRef], str | None]
-    checked: bool
+
+    @property
+    def checked(self) -> bool:
+        """Whether it is checked now; what it found before it was suspended may not be so any more."""
+        return self.newest.judgement is not None
+
+    @property
+    def healths(self) -> Mapping[ClaimRef, ClaimHealth]:
+        """What is known of its claims."""
+        return self.newest.healths if self.checked else self.newest.remembered
 
 
 class Metrics:
@@ -124,13 +134,13 @@ class Metrics:
             pods_of: the Pods that use a claim.
             owner_of: the name of the policy that owns a claim now; None if none does, or it is not known.
         """
-        name, checked = result.policy.name, result.judgement is not None
+        name, newest = result.policy.name, result
         before = self._state.policies.get(name)
         if result.policy.spec.suspend:
             self._state.checked.pop(name, None)  # it is not late: no check is due
         if result.judgement is None and before is not None:
             result = before.result
-        self._state.policies[name] = _Shown(result, tuple(conditions), pods_of, owner_of, checked)
+        self._state.policies[name] = _Shown(result, newest, tuple(conditions), pods_of, owner_of)
 
     def forget(self, policy: str) -> None:
         """Let every series of a policy vanish."""
@@ -315,14 +325,14 @@ class _State(Collector):
         """Yield every finding, with what puts it in order first: urgency, claim, policy, place among its findings."""
         by_age = sorted(self.policies.items(), key=lambda item: item[1].result.now)
         # A claim that changed hands is its new policy's at once, whenever the other one is checked again.
-        holders = {ref: name for name, shown in by_age for ref in shown.result.healths}
+        holders = {ref: name for name, shown in by_age for ref in shown.healths}
         for name, shown in by_age:
-            quiet = shown.result.silences.any
-            for ref, health in shown.result.healths.items():
-                claim = shown.result.claims.get(ref) if health.findings else None
+            quiet = shown.newest.silences.any
+            for ref, health in shown.healths.items():
+                claim = shown.newest.claims.get(ref) if health.findings else None
                 if claim is not None and claim.uid == health.uid and self._shows(name, ref, holders):
                     for number, finding in enumerate(health.findings):
-                        if quiet and shown.result.silence(ref, finding) is not None:
+                        if quiet and shown.newest.silence(ref, finding) is not None:
                             continue
                         rank = -urgency(finding.status, finding.reason)
                         yield rank, ref, name, number, claim.driver, finding
@@ -333,8 +343,8 @@ class _State(Collector):
         Once another policy owns the claim and is checked, that one knows all there is to know of it.
         """
         owner = self.policies[name].owner_of(ref)
-        next_one = self.policies.get(owner) if owner is not None and owner != name else None
-        return holders[ref] == name and not (next_one is not None and next_one.checked)
+        shown = self.policies.get(owner) if owner is not None else None
+        return name == (owner if shown is not None and shown.checked else holders[ref])
 
 
 def _agents(agents: Agents) -> tuple[tuple[str, int], ...]:

@@ -11,8 +11,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.health import START, make_claim, make_driver, make_pod, make_policy, make_result
 from unit.report.scenes import SCENES, pods_of, three_bad, three_thousand_bad
 from volumehealth.judge.result import Agents, CheckResult
-from volumehealth.model.cluster import ViewState
+from volumehealth.model.clock import rfc3339
+from volumehealth.model.cluster import Namespace, SilenceAsked, ViewState
 from volumehealth.model.health import SourceState
+from volumehealth.policy.silence import Silences
 from volumehealth.report.metrics import Metrics
 
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
@@ -153,7 +155,7 @@ def test_a_claim_that_changed_hands_has_the_series_of_its_new_policy_only(metric
     show(metrics, three_bad())
     taken = replace(three_bad(), policy=make_policy("other"), now=three_bad().now + timedelta(minutes=1))
     show(metrics, taken)
-    show(metrics, SCENES["suspended"]())
+    show(metrics, suspended())
     assert {dict(labels)["policy"] for labels in samples(metrics, "claim_unhealthy")} == {"other"}
     assert samples(metrics, "claim_unhealthy_truncated") == {(): 0}
 
@@ -164,12 +166,21 @@ def test_a_claim_that_a_suspended_policy_held_has_no_series_once_its_next_policy
     """Faults H26: it recovered long ago, and the suspended policy says what it found then."""
     owner_of = {"shop": "other"}
     show(metrics, three_bad())
-    metrics.publish(SCENES["suspended"](), CONDITIONS, owner_of=lambda ref: owner_of.get(ref.namespace))
+    metrics.publish(suspended(), CONDITIONS, owner_of=lambda ref: owner_of.get(ref.namespace))
     assert len(samples(metrics, "claim_unhealthy")) == 3
     next_one = make_result(policy=make_policy("other"), now=three_bad().now + timedelta(days=8), healthy=3)
     show(metrics, next_one)
     named = {series_claim(labels) for labels in samples(metrics, "claim_unhealthy")}
     assert named == {("ci", "cache-3")}
+
+
+def test_a_claim_has_the_series_of_its_owner_while_a_suspended_policy_still_remembers_it(
+    metrics: Metrics,
+) -> None:
+    metrics.publish(replace(three_bad(), policy=make_policy("other")), CONDITIONS, owner_of=lambda _: "other")
+    later = replace(suspended(), now=three_bad().now + timedelta(minutes=1))
+    metrics.publish(later, CONDITIONS, owner_of=lambda _: "other")
+    assert {dict(labels)["policy"] for labels in samples(metrics, "claim_unhealthy")} == {"other"}
 
 
 def test_another_claim_of_the_same_name_has_no_series(metrics: Metrics) -> None:
@@ -204,9 +215,35 @@ def test_every_series_of_a_driver_vanishes_with_it(metrics: Metrics) -> None:
     assert b"a.example.com" not in metrics.render()
 
 
+def suspended() -> CheckResult:
+    """Return what is reported of a suspended policy that had found three claims to be bad."""
+    found = three_bad()
+    return replace(SCENES["suspended"](), claims=found.claims, remembered=found.healths)
+
+
 def test_while_a_policy_is_suspended_its_numbers_stay(metrics: Metrics) -> None:
     show(metrics, three_bad())
-    show(metrics, SCENES["suspended"]())
+    show(metrics, suspended())
+    assert len(samples(metrics, "claim_unhealthy")) == 3
+    assert samples(metrics, "policy_claims")[("policy", "storage"), ("state", "unhealthy")] == 3
+
+
+def test_what_a_policy_found_that_is_suspended_has_its_series_when_the_operator_starts(
+    metrics: Metrics,
+) -> None:
+    """Faults H26: an alert ended because the operator was started anew."""
+    show(metrics, suspended())
+    assert len(samples(metrics, "claim_unhealthy")) == 3
+
+
+def test_a_silence_ends_while_its_policy_is_suspended(metrics: Metrics) -> None:
+    """Faults H26: it went on by the time of the last check."""
+    asked = Namespace("shop", {}, SilenceAsked(rfc3339(START + timedelta(hours=1)), "", "uid-shop"))
+    silences = Silences({}, {}, {"shop": asked}, {})
+    show(metrics, replace(three_bad(), silences=silences))
+    show(metrics, replace(suspended(), silences=silences))
+    assert len(samples(metrics, "claim_unhealthy")) == 1
+    show(metrics, replace(suspended(), silences=silences, now=START + timedelta(hours=2)))
     assert len(samples(metrics, "claim_unhealthy")) == 3
 
 

@@ -471,6 +471,7 @@ async def test_a_silence_holds_while_its_policy_is_suspended(tmp_path: Path) -> 
                 claims=found.claims,
                 view=found.view,
                 silences=quiet(),
+                remembered=found.healths,
             )
         )
         await world.live()
