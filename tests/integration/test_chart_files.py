@@ -311,6 +311,18 @@ def test_the_kubelets_directory_is_set_everywhere(helm: Helm) -> None:
     assert "/var/lib/kubelet" not in str(pod)
 
 
+def test_the_agent_reaches_sockets_where_drivers_are_known_to_have_them(helm: Helm) -> None:
+    """JuiceFS, Fluid and the drivers of Alibaba Cloud register sockets below `csi-plugins`."""
+    pod = pod_of(helm.render(), "DaemonSet")
+    (container,) = pod["containers"]
+    places = {one["name"]: one["hostPath"]["path"] for one in pod["volumes"]}
+    assert set(places.values()) == {
+        f"/var/lib/kubelet/{name}" for name in ("plugins_registry", "plugins", "csi-plugins")
+    }
+    assert all(one["mountPath"] == places[one["name"]] for one in container["volumeMounts"])
+    assert all(one["readOnly"] for one in container["volumeMounts"])
+
+
 def test_another_namespace_of_the_release_reaches_rights_agents_and_sidecars(helm: Helm) -> None:
     text = helm.run(
         "template",
@@ -403,6 +415,7 @@ REFUSED = {
     "operator.resources.limit.cpu=1": "/operator/resources.*'limit' not allowed",
     "controllerAgents[0].driver=a": "/controllerAgents/0.*missing propert.*'namespace'",
     "policies[0].spec.interval=1m": "/policies/0.*missing property 'name'",
+    f"policies[0].name={'p' * 64}": "/policies/0/name.*maxLength",  # the API server would refuse it in the middle
     "operator.csiEndpoints[0]=/csi/csi.sock": "/operator/csiEndpoints/0.*does not match pattern",
     "monitoring.podMonitor.enable=true": "/monitoring/podMonitor.*'enable' not allowed",
     r"operator.podLabels.app\.kubernetes\.io/name=x": "/operator/podLabels",

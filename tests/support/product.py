@@ -37,7 +37,7 @@ def agent_overlay(home: Path, kubelet_dir: Path) -> Path:
     }
     replace = [
         {"op": "replace", "path": f"/spec/template/spec/{path}", "value": f"{kubelet_dir}/{name}"}
-        for index, name in enumerate(("plugins_registry", "plugins"))
+        for index, name in enumerate(("plugins_registry", "plugins", "csi-plugins"))
         for path in (f"containers/0/volumeMounts/{index}/mountPath", f"volumes/{index}/hostPath/path")
     ]
     overlay = {
