@@ -335,6 +335,32 @@ async def test_an_unhealthy_claim_has_its_series_though_its_policy_is_not_checke
     assert shown.count("volumehealth_claim_unhealthy{") == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        ({"state": "Answering", "healthAPI": "VolumeHealth"}, "Unknown"),
+        # as the last process wrote it, to which the endpoint did not even tell its driver's name
+        ({"state": "Unreachable", "healthAPI": "None"}, "Unknown"),
+        ({"state": "Answering", "healthAPI": "None"}, "Unmonitored"),
+        ({"state": "NotConnected", "healthAPI": "None"}, "Unmonitored"),
+    ],
+)
+async def test_a_driver_that_answered_once_is_missed_however_often_the_operator_starts_meanwhile(
+    status: dict[str, str], verdict: str
+) -> None:
+    """Faults A2, H22: after a second start its claims were Unmonitored, which is no alarm."""
+    cluster, claim = Cluster(unresolved=("unix:///csi/dead.sock",)), make_claim("db")
+    cluster.claims[claim.ref] = claim
+    cluster.drivers[claim.driver] = RawDriver(claim.driver, status)
+    cluster.show("a")
+    async with working(cluster) as world:
+        world.kopf_shows("a")
+        await asyncio.sleep(60)
+        explained = world.engine.explain(claim)
+        assert explained is not None
+        assert explained.verdict == verdict
+
+
 async def test_a_stop_lets_a_timer_go_that_waits_for_its_policy() -> None:
     async with working() as world:
         turn = asyncio.create_task(world.engine.turn("nobody"))

@@ -449,10 +449,17 @@ def _interval(entry: Entry) -> float:
 
 
 def _connected(drivers: Iterable[RawDriver]) -> set[str]:
-    """Return the drivers that were connected when their objects were written."""
+    """Return the drivers that were connected when their objects were written, or were missed.
+
+    Of one that did not answer since the start of the process that wrote it, that one knew no health call either.
+    """
     apart = {SourceState.NOT_CONNECTED.value, SourceState.UNSUPPORTED.value}
+    missed = {state.value for state in SourceState if state.is_down}
     return {
         driver.name
         for driver in drivers
-        if driver.status.get("state") not in apart and driver.status.get("healthAPI") != HealthAPI.NONE.value
+        if driver.status.get("state") in missed
+        or (
+            driver.status.get("state") not in apart and driver.status.get("healthAPI") != HealthAPI.NONE.value
+        )
     }
