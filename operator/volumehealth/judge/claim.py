@@ -151,9 +151,10 @@ def judge_claim(
         frozen=bool(stale_reason),
     )  # fmt: skip
     kept, cleared, closed = followed
-    known -= _over_for_good(closed, kept)
+    known -= _over_for_good(closed, kept, hearing)
     pending = _take_up(following, kept, hearing, known, tick)
     waiting, confirmed, known = _confirm(pending, kept, hearing, known, past.episodes, now)
+    confirmed = _since_before(confirmed, closed, hearing) if closed else confirmed
     said = [wait for wait in waiting if _statement(hearing, wait) is not None]
     findings = tuple(sorted((*kept, *confirmed), key=_worst_first))
     was = past.verdict if _positive_is_fresh(waiting, hearing, settings.fresh) else Verdict.UNKNOWN
@@ -490,10 +491,27 @@ def _goes_on_in_passing_words(
     return any(origin not in lasts for origin, *_ in as_bad)
 
 
-def _over_for_good(closed: Iterable[tuple[Finding, str]], kept: Iterable[Finding]) -> frozenset[Origin]:
+def _over_for_good(
+    closed: Iterable[tuple[Finding, str]], kept: Iterable[Finding], hearing: Statements
+) -> frozenset[Origin]:
     """Return the origins of which all findings are closed: what they say if they come back must last anew."""
     left = {origin for finding in kept for origin in finding.origins}
-    return frozenset(origin for finding, _ in closed for origin in finding.origins) - left
+    over = frozenset(origin for finding, _ in closed for origin in finding.origins) - left
+    return frozenset(origin for origin in over if not hearing.says_anything(origin))
+
+
+def _since_before(
+    confirmed: Iterable[Finding], closed: Iterable[tuple[Finding, str]], hearing: Statements
+) -> list[Finding]:
+    """Let findings go on from those that the rules called otherwise: it is one fault, since when it is."""
+    since: dict[Identity, datetime] = {}
+    for finding, _ in closed:
+        for origin in finding.origins:
+            heard = hearing.origins.get(origin)
+            named = heard.named_now(finding.identity, finding.message) if heard is not None else None
+            if named is not None:
+                since[named] = min(finding.since, since.get(named, finding.since))
+    return [replace(one, since=min(one.since, since.get(one.identity, one.since))) for one in confirmed]
 
 
 class _Over(NamedTuple):
@@ -531,8 +549,11 @@ def _over(
         if heard is None or heard.gone_at(finding.identity, finding.message) is None:
             return None
         stamps.append(heard.stamp)
+        named = heard.named_now(finding.identity, finding.message)
         if heard.goes_on_unheard(finding.message):
             whys.append(_IGNORED)
+        elif named is not None:
+            whys.append(f"the rules call it {named.status}/{named.reason} now")
         else:
             delay = healthy_after
     return _Over(min(stamps), max(stamps), whys[0] if whys else "", delay)

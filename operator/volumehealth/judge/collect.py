@@ -54,6 +54,7 @@ class OriginStatements:
             not saying something proves nothing.
         ignored_texts: normalised texts that a rule ignored, and when they were last heard.
         positive: True if this is a driver that says that the volume is healthy, or says only what a rule ignores.
+        named: by the normalised text of a legacy driver, what the rules make of it.
     """
 
     stamp: datetime
@@ -61,6 +62,12 @@ class OriginStatements:
     clear_at: datetime | None = None
     ignored_texts: dict[str, datetime] = field(default_factory=dict)
     positive: bool = False
+    named: dict[str, Identity] = field(default_factory=dict)
+
+    def named_now(self, identity: Identity, message: str) -> Identity | None:
+        """Return what the rules make now of a legacy text that was made something else before; None if it is not said."""
+        named = self.named.get(normalise(message)) if message else None
+        return named if named != identity else None
 
     def goes_on_unheard(self, message: str) -> bool:
         """Tell whether this origin goes on saying something that a rule has begun to ignore."""
@@ -197,7 +204,7 @@ def _note(
     place: OriginStatements, answer: Answer, ruled: Iterable[Ruled], *, at: datetime, delay: timedelta
 ) -> None:
     """Write down what one answer says."""
-    for rule in ruled:
+    for rule, said in zip(ruled, answer.conditions, strict=True):
         condition = rule.condition
         if rule.ignored:
             text = normalise(condition.message)
@@ -212,6 +219,8 @@ def _note(
             answer.at,
             patience_of(rule, delay if answer.delay is None else answer.delay),
         )
+        if said.reason == Reason.VOLUME_CONDITION_ABNORMAL:
+            place.named[normalise(said.message)] = identity
         old = place.said.get(identity)
         place.said[identity] = new if old is None else _merge(old, new)
 

@@ -28,7 +28,7 @@ from unit.judge.harness import (
 from volumehealth.judge.claim import Judgement, hand_over, judge_claim
 from volumehealth.model.health import Answer, ClaimHealth, Condition, Source, Verdict, Via
 from volumehealth.model.origin import Observer
-from volumehealth.model.policy import Rule, RuleMatch
+from volumehealth.model.policy import Rule, RuleMatch, RuleSet
 
 AT_ONCE = settings(unhealthy_after=0, healthy_after=0)
 NODE = Source.NODE
@@ -448,6 +448,34 @@ class TestIgnoring:
         assert judgement.verdict is Verdict.HEALTHY
         assert judgement.health is not None
         assert judgement.health.history[-1].what.endswith("closed: a rule ignores it")
+
+    @pytest.mark.parametrize("restart", [False, True], ids=["an edited rule", "another built-in rule"])
+    def test_a_finding_whose_very_text_the_rules_call_otherwise_now_goes_on_under_that_name(
+        self, restart: bool
+    ) -> None:
+        """Faults C8: people were told that it is not reported any more, and it is."""
+        court = Court(settings())
+        for _ in range(4):
+            court.hears(adverse(self.TEXT), after=1)
+        before = court.health
+        assert before is not None
+        made = RuleSet(status="Inaccessible", reason="Offline")
+        court.settings = settings(rules=[Rule(RuleMatch(message="^resizing$"), set=made)])
+        if restart:
+            court.restarts()
+        judgement = court.hears(adverse(self.TEXT), after=1)
+        assert judgement.verdict is Verdict.UNHEALTHY, "there is no moment in which it counts as healthy"
+        assert judgement.health is not None
+        (finding,) = judgement.health.findings
+        assert (finding.status, finding.reason) == ("Inaccessible", "Offline")
+        assert finding.since == before.findings[0].since
+        for _ in range(10):
+            court.hears(adverse(self.TEXT), after=1)
+        assert court.notified == [
+            (FOUND, "VolumeConditionAbnormal", 1),
+            (CLOSED, "VolumeConditionAbnormal", 1),
+            (FOUND, "Offline", 1),
+        ]
 
     def test_what_another_reason_says_in_an_ignored_text_of_its_own_recovers_as_ever(self) -> None:
         court = Court(settings(unhealthy_after=0, rules=[self.RULE]))
