@@ -60,11 +60,12 @@ class Tools:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """All outputs, and the two that the reporter also speaks to."""
+    """All outputs, and those that the reporter also speaks to."""
 
     all: tuple[Output, ...]
     statuses: StatusWriter
     records: RecordWriter
+    policy_events: PolicyEventWriter
 
 
 class MetricsOutput(Output):
@@ -136,12 +137,13 @@ def make_outputs(tools: Tools) -> Outputs:
         on_error=metrics.output_failed,
         runbooks=tools.runbooks,
     )
+    policy_events = PolicyEventWriter(sink)
     drivers = (DriverOutput(DriverWriter(queue, clock=clock, view=tools.view)),) if tools.view else ()
     return Outputs(
         (
             StatusOutput(statuses, tools.runbooks),
             *drivers,
-            PolicyEventOutput(PolicyEventWriter(sink)),
+            PolicyEventOutput(policy_events),
             SilenceOutput(sink),
             events,
             records,
@@ -150,4 +152,5 @@ def make_outputs(tools: Tools) -> Outputs:
         ),
         statuses,
         records,
+        policy_events,
     )

@@ -1,8 +1,9 @@
 """Events on a policy: its own turns, grouped, never one for each claim."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from volumehealth.judge.problem import Group, Problem
 from volumehealth.judge.result import CheckResult
@@ -75,6 +76,7 @@ class _Known:
         shared: when problems without an Event of their own were told, in monotonic seconds; None if they were not.
         answered: when drivers answered last, of those that have in this process.
         begun: when this process told of the policy first.
+        missed_drivers, missed_agents: those that were silent by the word of the process before this one.
     """
 
     aggregates: dict[Group, _Story]
@@ -84,6 +86,8 @@ class _Known:
     shared: float | None = None
     answered: dict[str, datetime] = field(default_factory=dict)
     begun: datetime | None = None
+    missed_drivers: set[str] = field(default_factory=set)
+    missed_agents: set[str] = field(default_factory=set)
 
 
 class PolicyEventOutput(Output):
@@ -118,6 +122,17 @@ class PolicyEventWriter:
     def __init__(self, sink: EventSink) -> None:
         self._sink = sink
         self._known: dict[str, _Known] = {}
+
+    def learn(self, policy: Policy, status: Mapping[str, Any] | None) -> None:
+        """Take from a policy's status, before it is written anew, who was silent for as long as it takes to be told.
+
+        Args:
+            policy: the policy.
+            status: as an earlier process wrote it, and anybody may have edited it; None if it is not known.
+        """
+        if policy.uid not in self._known:
+            known = self._known[policy.uid] = _Known({}, set(), set(), {})
+            known.missed_drivers, known.missed_agents = _missed(status or {})
 
     def tell(self, result: CheckResult, problems: Sequence[Problem]) -> None:
         """Tell what turned in this check. What was there before the process started is not told again."""
@@ -216,8 +231,9 @@ class PolicyEventWriter:
         new = {
             name for name, since in silent.items() if name not in known.agents and result.now - since >= wait
         }
-        back = known.agents - silent.keys()
+        back = (known.agents | known.missed_agents) - silent.keys()
         known.agents = (known.agents | new) - back
+        known.missed_agents -= back
         if new:
             # Those that were missing as this process began may have been told of by the one before.
             fresh = [silent[name] for name in new if not _since_start(silent[name], known, result)]
@@ -247,11 +263,12 @@ class PolicyEventWriter:
                 answered = known.answered.get(name)
                 older = result.now - answered if answered is not None else _NEVER
                 self._write(result.policy, EventReason.SOURCE_SILENT, name, words, older)
-        for name in known.silent - silent.keys():
+        for name in (known.silent | known.missed_drivers) - silent.keys():
             back = result.drivers.get(name)
             if back is not None and _connecting(back):
                 continue  # it is asked again, and has not answered yet
             known.silent.discard(name)
+            known.missed_drivers.discard(name)
             # One that nobody asks any more, because its check is off or its endpoint is gone, has not come back.
             if back is not None and back.controller is not ControllerConnection.NOT_CONNECTED:
                 words = f"{name} answers again"
@@ -270,6 +287,22 @@ class PolicyEventWriter:
             priority=Priority.STATUS,
             on_end=lambda _: None,
         )
+
+
+def _missed(status: Mapping[str, Any]) -> tuple[set[str], set[str]]:
+    """Return the drivers and the agents that a status says are silent."""
+    lines, agents = status.get("drivers"), status.get("agents")
+    names = agents.get("silentNames") if isinstance(agents, Mapping) else None
+    told = (
+        [line.partition(": ") for line in lines or () if isinstance(line, str)]
+        if isinstance(lines, list)
+        else []
+    )
+    down = tuple(str(state) for state in SourceState if state.is_down)
+    return (
+        {name for name, _, state in told if state.startswith(down)},
+        {name for name in names if isinstance(name, str)} if isinstance(names, list) else set(),
+    )
 
 
 def _monotonic(result: CheckResult) -> float:

@@ -210,6 +210,7 @@ class Reporter:
         `previous_status` is the policy's raw status as the view has it, and `version` its resourceVersion.
         """
         self._outputs.statuses.learn(result.policy, previous_status, version=version)
+        self._outputs.policy_events.learn(result.policy, previous_status)
         self._metrics.view(result.view)
         self._outbox.enter(result)
         changed = self._changes.take() if self._changes is not None else None

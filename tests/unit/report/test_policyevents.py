@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from support.health import (
     make_driver,
     make_finding,
     make_health,
+    make_policy,
     make_result,
 )
 from unit.report.scenes import pods_of, three_thousand_bad
@@ -417,6 +419,40 @@ async def test_a_driver_that_falls_silent_again_after_it_was_said_to_answer_is_t
     assert [event["count"] for event in world.api.events("SourceSilent")] == [2]
     (last,) = world.messages("SourceSilent")
     assert date_and_time(since) in last
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"drivers": "all", "agents": ["worker-1"]},
+        {"drivers": [7, "x"], "agents": {"silentNames": 7}},
+        {"drivers": None},
+        None,
+    ],
+)
+async def test_whatever_a_status_says_nobody_is_back_who_was_not_missed(
+    world: World, status: dict[str, Any] | None
+) -> None:
+    world.writer.learn(make_policy(), status)
+    await world.check(make_result(drivers=[make_driver()]))
+    assert world.api.requests == []
+
+
+async def test_what_was_silent_before_a_restart_is_told_when_it_is_back(world: World) -> None:
+    """Faults E13: the last word on the policy was that it does not answer."""
+    down = replace(silent(), agents=Agents(2, 1, ("worker-1",), {"worker-1": world.clock.now()}))
+    world.clock.advance(minutes=3)
+    await world.check(down)
+    status = render_status(down, find_problems(down, pods_of), None)
+    world.restart()
+    world.writer.learn(make_policy(), status)
+    world.writer.learn(make_policy(), {})  # what this process wrote since
+    well = make_result(drivers=[make_driver()], agents=Agents(2, 2))
+    for _ in range(3):
+        await world.check(well)
+    assert world.messages("SourceAnswering") == ["csi-powerstore.dellemc.com answers again"]
+    assert world.messages("AgentReporting") == ["worker-1: reporting again, or not expected any more"]
+    assert [event["count"] for event in world.api.events("SourceAnswering")] == [1]
 
 
 async def test_a_driver_that_answered_in_between_is_told_again(world: World) -> None:
