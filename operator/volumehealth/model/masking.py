@@ -135,14 +135,25 @@ _FORMS = (
         r"(?P<keep>//[^\s/:@%\"'<>]*[:%])(?!\d{1,5}(?:/|$|\s))(?:[^\s\"'<>/]+|[^\s\"'<>@]+?)(?=@)",
         named=False,
     ),
+    # Sessions, which are as good as a password while they last: ?_sid=x (Synology), isisessid=x, "sessionId": "x". A number, as
+    # of an iSCSI session, is none
+    _form(
+        "sid ionid ion_id ion-id",
+        (
+            rf"(?P<keep>{_BEGIN}_?(?:sid|[a-z]{{0,8}}sess(?:ion)?[_-]?id)(?:=|\\?[\"']\s{{0,4}}:\s{{0,4}}\\?[\"']|:\s{{0,4}}))"
+            r"(?!\d+\b)[^\s;&,\"'<>\\]{8,}"
+        ),
+        named=False,
+    ),
     # Secrets by their form: AWS, JSON web tokens, Ceph, NVMe, GitHub, GitLab, Slack, Vault, Google
     _form(
-        "akia asia eyj aq dhhc gh glpat xox hvs. aiza",
+        "akia asia eyj aq dhhc nvmetlskey gh glpat xox hvs. aiza",
         (
             r"(?P<keep>)\b(?-i:(?:AKIA|ASIA)[A-Z0-9]{16}\b"
             r"|eyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?"
             r"|AQ[A-Za-z0-9+/]{36,38}=="
             r"|DHHC-1:\d\d:[A-Za-z0-9+/]{8,}={0,2}:?"
+            r"|NVMeTLSkey-1:\d\d:[A-Za-z0-9+/]{8,}={0,2}:?"
             r"|gh[oprsu]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abeprs]-[\w-]{10,}|hvs\.[\w-]{20,}"
             r"|AIza[\w-]{35})"
         ),

@@ -23,6 +23,13 @@ SEEN = {
     "https://user:p@ss@host:8443/x": "https://user:***@host:8443/x",
     "iscsi://user%pw@10.0.0.1/iqn": "iscsi://user%***@10.0.0.1/iqn",
     "//user:pw@srv/share": "//user:***@srv/share",
+    'Get "http://10.0.0.1:5000/webapi/entry.cgi?api=SYNO.Core&_sid=Zk3jd93kf&method=list": EOF': (
+        'Get "http://10.0.0.1:5000/webapi/entry.cgi?api=SYNO.Core&_sid=***&method=list": EOF'
+    ),
+    '{"data":{"sid":"Zk3jd93kf","is_portal_port":false}}': '{"data":{"sid":"***","is_portal_port":false}}',
+    "isisessid=0c2d-11ee; refused": "isisessid=***; refused",
+    "sessionId: Zk3jd93kf": "sessionId: ***",
+    "psk NVMeTLSkey-1:01:VRLbtnN9AQb2WXW3c9+wEf/DRLz0QuLdbYvEhwtdWwNf9LrZ:": "psk ***",
     "Authorization: Bearer abcdefghijklmnop1": "Authorization: Bearer ***",
     "Authorization: Basic dXNlcjpwdw==": "Authorization: Basic ***",
     "sent basic dXNlcjpwdw== to it": "sent basic *** to it",
@@ -87,6 +94,9 @@ SEEN = {
 }
 
 HARMLESS = (
+    "iscsiadm: Logging in to [sid: 3, target: iqn.2005-10.org.freenas.ctl:x, portal: 10.0.0.1,3260]",
+    "session_id=1234567890 of the initiator",
+    "the volume's fsid=0f1e2d3c-aaaa is not that of the cluster; residential=no",
     "volume is in a healthy condition",
     "The source path of the volume doesn't exist",
     "rpc error: code = Internal desc = failed to get stats: input/output error",
