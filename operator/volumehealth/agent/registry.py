@@ -24,6 +24,8 @@ Stamp = tuple[int, int]
 """Inode and time of a socket."""
 
 REGISTRY = "plugins_registry"
+_OF_SOCKETS = ("plugins", "csi-plugins")
+"""Directories of the kubelet where drivers have their sockets."""
 _REFUSED = os.strerror(errno.EACCES)
 """Stands in gRPC's own words when the kernel does not let this process connect."""
 _UNAVAILABLE = "UNAVAILABLE"
@@ -188,7 +190,7 @@ class PluginRegistry:
         if answered:
             self._note_asked(path, self._pace.shared)
         if info.kind == CSI_PLUGIN:
-            self._sockets[path] = _Found(stamp, info.name, info.endpoint)
+            self._sockets[path] = _Found(stamp, info.name, self._as_seen_here(info.endpoint))
         else:
             self._sockets[path] = _Found(stamp)
 
@@ -204,6 +206,22 @@ class PluginRegistry:
                 self._unnamed.remove(endpoint)
                 self._barred.discard(str(endpoint))
                 self._fixed[info.name] = endpoint
+
+    def _as_seen_here(self, endpoint: Endpoint) -> Endpoint:
+        """Return where a plugin's socket is for this process.
+
+        A driver may name it by a symbolic link to the kubelet's directory (`/var/lib/kubelet` of MicroK8s, k0s and IBM Cloud),
+        which this process does not have.
+        """
+        path = endpoint.target.removeprefix("unix://")
+        if os.path.exists(path):
+            return endpoint
+        for name in (*_OF_SOCKETS, REGISTRY):
+            _, found, rest = path.partition(f"/{name}/")
+            here = self._directory.with_name(name) / rest
+            if found and here.exists():
+                return Endpoint(f"unix://{here}")
+        return endpoint
 
     def _note_obstacle(self) -> None:
         if _is_closed(self._directory):

@@ -103,6 +103,19 @@ async def test_a_plugin_without_an_endpoint_answers_at_its_own_socket(kubelet: P
         assert await looking.look() == {NAME: f"unix://{registration.socket}"}
 
 
+@pytest.mark.parametrize("directory", ["plugins", "csi-plugins"])
+async def test_a_socket_that_is_named_by_a_link_to_the_kubelets_directory_is_found(
+    kubelet: Path, directory: str
+) -> None:
+    """MicroK8s has /var/lib/kubelet as a link, which drivers' manifests name and the agent does not have."""
+    place = kubelet / directory / NAME
+    place.mkdir(parents=True)
+    (place / "csi.sock").touch()
+    named = f"/nowhere/var/lib/kubelet/{directory}/{NAME}/csi.sock"
+    async with Registration(kubelet, name=NAME, endpoint=named):
+        assert await Looking(kubelet).look() == {NAME: f"unix://{place}/csi.sock"}
+
+
 async def test_an_endpoint_given_by_hand_works_with_and_without_the_drivers_name(kubelet: Path) -> None:
     async with SimulatedDriver(name=NAME) as driver:
         looking = Looking(kubelet, **{"": driver.endpoint})
