@@ -42,9 +42,9 @@ class Pipeline:
         `changed` is None if it may be any claim. Of policies that are `gone` (uids) nothing is remembered.
         """
         if policies != self._policies or changed is None or changed or relabelled:
-            claims, namespaces = self._view.claims, self._view.namespaces
-            yield from self.selection.update(policies, claims, namespaces, changed)
-            self.judge.follow(policies, self.selection.owner, self._clock.now(), self._clock.monotonic())
+            yield from self.selection.update(policies, self._view.claims, self._view.namespaces, changed)
+            now, monotonic = self._clock.now(), self._clock.monotonic()
+            yield from self.judge.follow(policies, self.selection.owner, now, monotonic)
         self._policies = policies
         for uid in gone:
             self.judge.forget(uid)

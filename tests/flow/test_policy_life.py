@@ -24,6 +24,7 @@ from volumehealth.cluster.view import Listener, Part
 from volumehealth.model.cluster import Claim, Namespace, SilenceAsked, ViewState
 from volumehealth.model.health import DriverAnswers
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.steps import at_once
 from volumehealth.pipeline import Pipeline
 from volumehealth.policy.silence import Silences
 from volumehealth.probing.spec import ProbeSpec
@@ -330,7 +331,7 @@ async def test_an_unhealthy_claim_has_its_series_though_its_policy_is_not_checke
             world.kopf_shows(name)
         await asyncio.sleep(60)
         writes.cancel()
-        shown = world.turns.render().decode()
+        shown = at_once(world.turns.render()).decode()
     assert 'volumehealth_claim_unhealthy{driver="csi-powerstore.dellemc.com",namespace="shop"' in shown
     assert shown.count("volumehealth_claim_unhealthy{") == 1
 

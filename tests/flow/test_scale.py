@@ -32,6 +32,7 @@ from volumehealth.model.health import (
 )
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy, PolicySpec
+from volumehealth.model.steps import at_once
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.reporter import Reporter
 
@@ -63,7 +64,7 @@ class World:
             pods_of=self.cluster.pods_of,
             changes=self.cluster.changes,
         )
-        self.reporter.resume(self.cluster.records)
+        at_once(self.reporter.resume(self.cluster.records))
         self.checker.follow({POLICY.uid: POLICY}, None)
 
     @property
@@ -119,14 +120,14 @@ async def test_no_object_outgrows_a_quarter_of_a_mebibyte_however_many_volumes_a
 async def test_series_are_bounded_and_no_healthy_volume_has_one() -> None:
     world = World()
     await world.hears([])
-    quiet = world.metrics.render().count(b"\n")
+    quiet = at_once(world.metrics.render()).count(b"\n")
     assert quiet < 150
     await world.hears(world.handles)
-    loud = world.metrics.render()
+    loud = at_once(world.metrics.render())
     assert loud.count(b"\nvolumehealth_claim_unhealthy{") == 1000
     assert b"volumehealth_claim_unhealthy_truncated 200.0" in loud
     await world.hears([])
-    assert world.metrics.render().count(b"\n") < quiet + 20
+    assert at_once(world.metrics.render()).count(b"\n") < quiet + 20
 
 
 async def test_memory_is_returned_after_a_burst() -> None:
@@ -217,6 +218,34 @@ async def test_checking_thousands_of_bad_volumes_lets_others_have_a_turn_after_e
     )
     assert sum(1 for _ in world.checker.pipeline.check(POLICY)) >= CLAIMS
     assert sum(1 for _ in world.checker.pipeline.follow({POLICY.uid: POLICY}, None)) >= CLAIMS
+
+
+async def test_taking_up_and_taking_back_thousands_of_records_lets_others_have_a_turn_after_each() -> None:
+    world = World()
+    for _ in range(2):
+        await world.hears(world.handles)
+    world.cluster.show_records(world.api)
+    assert len(world.cluster.records) == CLAIMS
+    again = World()
+    assert sum(1 for _ in again.reporter.resume(world.cluster.records)) >= CLAIMS
+    healths = {POLICY.uid: at_once(World().reporter.resume(world.cluster.records))["storage"]}
+    assert sum(1 for _ in again.checker.pipeline.judge.resume(healths, {}, START)) >= CLAIMS
+    assert sum(1 for _ in world.reporter.forget(POLICY)) >= CLAIMS
+
+
+async def test_handing_thousands_of_bad_claims_over_lets_others_have_a_turn_after_each() -> None:
+    world = World()
+    await world.hears(world.handles)
+    heir = replace(POLICY, name="heir", uid="uid-heir", spec=replace(SPEC, priority=1))
+    both = {POLICY.uid: POLICY, heir.uid: heir}
+    assert sum(1 for _ in world.checker.pipeline.follow(both, ())) >= 2 * CLAIMS
+    assert len(world.checker.pipeline.judge.healths(heir.uid)) == CLAIMS
+
+
+async def test_a_page_of_metrics_with_a_thousand_series_is_written_in_steps() -> None:
+    world = World()
+    await world.hears(world.handles)
+    assert sum(1 for _ in world.metrics.render()) >= 1000
 
 
 async def test_fifty_claims_come_and_go_in_each_second_and_cost_what_they_are() -> None:

@@ -25,6 +25,7 @@ from volumehealth.judge.result import CheckResult
 from volumehealth.model.health import Answer, Condition, DriverAnswers, Outcome, Source
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy, PolicySpec
+from volumehealth.model.steps import at_once
 from volumehealth.probing.spec import ProbeSpec
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.reporter import Reporter
@@ -126,9 +127,9 @@ class World:
             self.api, clock=self.clock, random=Random(1), metrics=Metrics(), pods_of=self.cluster.pods_of
         )
         self.checker.follow({self.policy.uid: self.policy}, None)
-        healths = self.reporter.resume(self.records()).get("storage", {})
+        healths = at_once(self.reporter.resume(self.records())).get("storage", {})
         self.checker.resume({self.policy.uid: healths}, [DRIVER])
-        self.reporter.sweep(self.records(), {"storage"})
+        at_once(self.reporter.sweep(self.records(), {"storage"}))
         self.running = asyncio.create_task(self.reporter.run())
 
     async def kill(self) -> None:
@@ -149,7 +150,7 @@ class World:
         self.clock.advance(seconds=30)
         self.checker.follow({self.policy.uid: self.policy}, None)
         checked = self.checker.check(self.policy)
-        self.reporter.sweep(self.records(), {"storage"})
+        at_once(self.reporter.sweep(self.records(), {"storage"}))
         raw = self.api.objects[PATH]
         self.reporter.report(
             checked,
@@ -311,7 +312,7 @@ async def test_what_becomes_of_events_of_a_deleted_policy_is_nothing() -> None:
             view=checked.view,
         )
     )
-    world.reporter.forget(world.policy)
+    at_once(world.reporter.forget(world.policy))
     await asyncio.sleep(60)
     await world.kill()
     assert not [one for one in world.told() if one[0] == "VolumeConditionNormal"]

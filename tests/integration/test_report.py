@@ -31,6 +31,7 @@ from volumehealth.model.cluster import Claim, Pod
 from volumehealth.model.health import ClaimHealth
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy
+from volumehealth.model.steps import at_once
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.reporter import Reporter
 from volumehealth_sandbox.controlplane import ControlPlane
@@ -172,7 +173,7 @@ async def test_a_restart_repeats_no_event_and_no_record_and_goes_on_from_the_rec
         metadata["labels"],
         json.dumps(before["status"]).encode(),
     )
-    resumed = telling.reporter.resume({claim.ref: record})["storage"]
+    resumed = at_once(telling.reporter.resume({claim.ref: record}))["storage"]
     (finding,) = resumed[claim.ref].findings
     assert finding.last_notified_at is not None
     await telling.check((claim, resumed[claim.ref]))
@@ -207,7 +208,7 @@ async def test_an_event_in_a_namespace_that_is_going_is_let_go(
     kubectl("delete", "namespace", namespace, "--wait=false")
     await telling.check(bad(claim, telling))
     assert events(kubectl, namespace) == []
-    assert b'result="Gone"' in telling.metrics.render()
+    assert b'result="Gone"' in at_once(telling.metrics.render())
 
 
 async def test_a_burst_of_a_thousand_loses_none(telling: Telling, namespace: str, kubectl: Kubectl) -> None:
@@ -230,7 +231,7 @@ async def test_an_api_server_that_restarts_in_a_burst_loses_none_and_gets_none_t
         running = asyncio.create_task(telling.show(replace(result, now=telling.clock.now()), seconds=90))
         await asyncio.sleep(0.5)
         plane.kill_apiserver()
-        written = len(telling.metrics.render())
+        written = len(at_once(telling.metrics.render()))
         await asyncio.sleep(2)
         await asyncio.to_thread(plane.start_apiserver)
         await running

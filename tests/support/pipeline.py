@@ -72,5 +72,5 @@ class PlainPipeline:
         unowned: Mapping[ClaimRef, ClaimHealth] | None = None,
     ) -> None:
         """Take up what an earlier process wrote."""
-        self.pipeline.judge.resume(healths, unowned or {}, self._clock.now())
+        at_once(self.pipeline.judge.resume(healths, unowned or {}, self._clock.now()))
         self.controllers.resume(answered)

@@ -153,7 +153,7 @@ class Engine:
                 await self._follow_policies()
             if self._clock.monotonic() - swept >= SWEEP:
                 swept = self._clock.monotonic()
-                self._sweep()
+                await self._sweep()
 
     async def started(self) -> None:
         """Wait until the policies are known and earlier records were taken up."""
@@ -264,9 +264,28 @@ class Engine:
         await self._follow_policies()
         self._changes.take()
         await self._in_turns(self._pipeline.follow(self._book.usable(), None))
+        await self._in_turns(self._resume())
+        for entry in self._book.entries():
+            storage = read_storage(entry.raw.status, now=self._clock.now())
+            self._pipeline.judge.resume_storage(entry.raw.uid, storage)
+        await self._sweep()
+        log.info("view complete", extra={"claims": len(self._view.claims), "policies": len(self._book)})
+        self._led = self._clock.monotonic()
+        self._following.set()
+
+    def _resume(self) -> Steps[None]:
+        """Take up what the records of an earlier process say, one in each step."""
+        # A record shows that its driver answered once, as its VolumeHealthDriver does.
+        answered: set[str] = set()
+        for ref in list(self._view.records):
+            claim = self._view.claims.get(ref)
+            if claim is not None:
+                answered.add(claim.driver)
+        self._controllers.resume(_connected(self._view.drivers.values()) | answered)
+        yield
         owned: dict[str, dict[ClaimRef, ClaimHealth]] = {}
         unowned: dict[ClaimRef, ClaimHealth] = {}
-        for healths in self._reporter.resume(self._view.records).values():
+        for healths in (yield from self._reporter.resume(self._view.records)).values():
             for ref, health in healths.items():
                 uid, claim = self._pipeline.selection.owner(ref), self._view.claims.get(ref)
                 if claim is None or claim.uid != health.uid:
@@ -275,19 +294,8 @@ class Engine:
                     owned.setdefault(uid, {})[ref] = health
                 else:  # its policy's spec cannot be used now
                     unowned[ref] = health
-        # A record shows that its driver answered once, as its VolumeHealthDriver does.
-        answered = {
-            claim.driver for ref in self._view.records if (claim := self._view.claims.get(ref)) is not None
-        }
-        self._pipeline.judge.resume(owned, unowned, self._clock.now())
-        self._controllers.resume(_connected(self._view.drivers.values()) | answered)
-        for entry in self._book.entries():
-            storage = read_storage(entry.raw.status, now=self._clock.now())
-            self._pipeline.judge.resume_storage(entry.raw.uid, storage)
-        self._sweep()
-        log.info("view complete", extra={"claims": len(self._view.claims), "policies": len(self._book)})
-        self._led = self._clock.monotonic()
-        self._following.set()
+                yield
+        yield from self._pipeline.judge.resume(owned, unowned, self._clock.now())
 
     async def _follow_policies(self) -> None:
         """Take the policies that exist now; a changed spec acts at once, a deleted policy takes back what it told."""
@@ -306,16 +314,17 @@ class Engine:
             if slot is not None:
                 slot.wake.set()
             log.info("policy deleted", extra={"policy": entry.raw.name})
-            self._reporter.forget(entry.shown)
+            await self._in_turns(self._reporter.forget(entry.shown))
         if gone:
             uids = [entry.raw.uid for entry in gone]
             await self._in_turns(self._pipeline.follow(self._book.usable(), (), gone=uids))
             for uid in self._slots:  # the claims it leaves may be another's now
                 self._wake(uid)
 
-    def _sweep(self) -> None:
+    async def _sweep(self) -> None:
         self._pipeline.judge.keep_unowned(self._view.records)
-        self._reporter.sweep(self._view.records, {entry.raw.name for entry in self._book.entries()})
+        names = {entry.raw.name for entry in self._book.entries()}
+        await self._in_turns(self._reporter.sweep(self._view.records, names))
 
     def _wake(self, uid: str) -> None:
         slot = self._slot(uid)

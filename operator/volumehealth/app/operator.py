@@ -25,13 +25,14 @@ from volumehealth.kube.lease import LeaseElector
 from volumehealth.model.clock import SystemClock
 from volumehealth.report.http import PROMETHEUS, Page, health, serve
 from volumehealth.report.metrics import Metrics
+from volumehealth.report.reporter import in_slices
 from volumehealth.settings import HostPort, Settings, identity
 
 log = logging.getLogger(__name__)
 
 LEASE = "volumehealth-operator"
 DRAIN_SECONDS = 5.0
-_GC_THRESHOLDS = (5_000, 5, 1_000)
+GC_THRESHOLDS = (5_000, 2, 2_500)
 """Often, of what is young, and hardly ever of all there is: a pause is as long as what is looked at. With Python's
 defaults, and with rare large collections as well, garbage of a burst blocked the event loop for 50 ms and more."""
 LEASE_LOST_SECONDS = 4
@@ -66,7 +67,7 @@ async def run(settings: Settings) -> int:
     Raises:
         ApiError: if there are no credentials, or the API server refuses them at start.
     """
-    gc.set_threshold(*_GC_THRESHOLDS)
+    gc.set_threshold(*GC_THRESHOLDS)
     log.info("starting", extra={"version": __version__})
     stop = asyncio.Event()
     on_signals(stop)
@@ -76,7 +77,7 @@ async def run(settings: Settings) -> int:
         api = await stack.enter_async_context(await Api.connect(settings.kubeconfig or None))
         routes = {"/healthz": health(lambda: probes.alive()), "/readyz": health(lambda: probes.ready())}
         explain = ExplainPages()
-        shown = {"/metrics": lambda: Page(metrics.render(), content_type=PROMETHEUS)}
+        shown = {"/metrics": partial(_metrics_page, metrics)}
         for address, served, trees in (
             (settings.health_address, routes, {}),
             (settings.metrics_address, shown, {"/explain/": explain}),
@@ -113,6 +114,10 @@ async def run(settings: Settings) -> int:
             await elector.release()
     log.info("stopped")
     return status
+
+
+async def _metrics_page(metrics: Metrics) -> Page:
+    return Page(await in_slices(metrics.render()), content_type=PROMETHEUS)
 
 
 async def _hold(elector: LeaseElector) -> None:

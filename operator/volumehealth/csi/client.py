@@ -3,16 +3,16 @@
 Lists of 10,000 entries pass here: nothing is made twice that can be made once.
 """
 
-import asyncio
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Generic, TypeVar
 
 from volumehealth.csi import methods
 from volumehealth.csi.channel import Channel
 from volumehealth.csi.pb import csi_pb2 as pb
 from volumehealth.csi.types import (
     DriverInfo,
+    Listed,
     NodeInfo,
     StorageCondition,
     Unit,
@@ -26,8 +26,6 @@ from volumehealth.model.text import clean_message, clean_reason
 from volumehealth.model.vocabulary import Reason
 
 _DRIVER_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9._]{0,61}[A-Za-z0-9])?")
-_PART = 5_000
-"""Entries of a list that are read without a pause; they take 5 to 10 ms."""
 _Entry = TypeVar("_Entry")
 _CONTROLLER_SERVICE = pb.PluginCapability.Service.CONTROLLER_SERVICE
 _STATUS: dict[int, str] = {pb.DEGRADED: DEGRADED, pb.INACCESSIBLE: INACCESSIBLE, pb.DATA_LOSS: DATA_LOSS}
@@ -46,8 +44,6 @@ _ACCESS_MODE: dict[int, str] = {  # as the kubelet maps them (facts C3)
     _Mode.MULTI_NODE_SINGLE_WRITER: "ReadWriteMany",
     _Mode.MULTI_NODE_MULTI_WRITER: "ReadWriteMany",
 }
-Listed = tuple[str, tuple[Condition, ...] | None]
-"""Handle and adverse conditions of an entry: none is explicitly healthy, None that the driver did not say."""
 
 
 class CsiClient(Channel):
@@ -124,7 +120,7 @@ class CsiClient(Channel):
         """Ask for a page of all volumes with their conditions; `max_entries` 0 is no limit, token "" the start."""
         request = pb.ListVolumesRequest(max_entries=max_entries, starting_token=token)
         reply = await self.call(methods.LIST_VOLUMES, request, timeout=timeout)
-        return VolumePage(await _in_parts(reply.entries, VolumeEntries().read), reply.next_token)
+        return VolumePage(Entries(reply.entries, volume_entries), reply.next_token)
 
     async def get_volume(self, handle: str, timeout: float) -> tuple[Condition, ...] | None:
         """Ask about one volume; no conditions is explicitly healthy, None that the driver sends no condition.
@@ -146,7 +142,7 @@ class CsiClient(Channel):
             max_entries=max_entries, starting_token=token, secrets=secrets
         )
         reply = await self.call(methods.CONTROLLER_LIST_VOLUME_HEALTH, request, timeout=timeout)
-        return VolumePage(await _in_parts(reply.entries, HealthEntries().read), reply.next_token)
+        return VolumePage(Entries(reply.entries, health_entries), reply.next_token)
 
     async def get_volume_health(
         self, handle: str, *, secrets: Mapping[str, str], timeout: float
@@ -201,17 +197,6 @@ class CsiClient(Channel):
 # ---- from messages to values ----
 
 
-async def _in_parts(
-    entries: Sequence[_Entry], read: Callable[[Sequence[_Entry]], list[Listed]]
-) -> tuple[Listed, ...]:
-    """Read the entries of a page; others have a turn between any two parts."""
-    found = read(entries[:_PART])
-    for start in range(_PART, len(entries), _PART):
-        await asyncio.sleep(0)
-        found += read(entries[start : start + _PART])
-    return tuple(found)
-
-
 def legacy(sent: pb.VolumeCondition) -> tuple[Condition, ...]:
     """Read a VolumeCondition that was sent; none if it is not abnormal. What its text means, rules decide later."""
     if not sent.abnormal:
@@ -219,54 +204,58 @@ def legacy(sent: pb.VolumeCondition) -> tuple[Condition, ...]:
     return (Condition(DEGRADED, Reason.VOLUME_CONDITION_ABNORMAL.value, clean_message(sent.message)),)
 
 
-class VolumeEntries:
-    """Reads a page of ListVolumes, part by part.
+class Entries(Collection[Listed], Generic[_Entry]):
+    """The entries of a page, each read when somebody comes to it.
 
-    What is said of many volumes becomes one object, and a healthy one's text is not read.
+    Args:
+        sent: as they were sent.
+        read: reads them one after the other.
     """
 
-    def __init__(self) -> None:
-        self._known: dict[str, tuple[Condition, ...]] = {}
+    def __init__(self, sent: Sequence[_Entry], read: Callable[[Iterable[_Entry]], Iterator[Listed]]) -> None:
+        self._sent = sent
+        self._read = read
 
-    def read(self, entries: Iterable[pb.ListVolumesResponse.Entry]) -> list[Listed]:
-        """Read a part of the entries."""
-        known = self._known
-        found: list[Listed] = []
-        add = found.append
-        for entry in entries:
-            status = entry.status
-            said: tuple[Condition, ...] | None = None
-            if status.HasField("volume_condition"):
-                sent = status.volume_condition
-                said = ()
-                if sent.abnormal:
-                    message = sent.message
-                    said = known.get(message)
-                    if said is None:
-                        said = known[message] = legacy(sent)
-            add((entry.volume.volume_id, said))
-        return found
+    def __len__(self) -> int:
+        return len(self._sent)
+
+    def __iter__(self) -> Iterator[Listed]:
+        return self._read(self._sent)
+
+    def __contains__(self, one: object) -> bool:
+        return any(entry == one for entry in self)
 
 
-class HealthEntries:
-    """Reads a page of ControllerListVolumeHealth, part by part; what is said of many volumes becomes one object."""
+def volume_entries(sent: Iterable[pb.ListVolumesResponse.Entry]) -> Iterator[Listed]:
+    """Read the entries of ListVolumes. What is said of many volumes becomes one object; a healthy one's text is not read."""
+    known: dict[str, tuple[Condition, ...]] = {}
+    for entry in sent:
+        status = entry.status
+        said: tuple[Condition, ...] | None = None
+        if status.HasField("volume_condition"):
+            condition_sent = status.volume_condition
+            said = ()
+            if condition_sent.abnormal:
+                message = condition_sent.message
+                said = known.get(message)
+                if said is None:
+                    said = known[message] = legacy(condition_sent)
+        yield entry.volume.volume_id, said
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[int, str, str], Condition] = {}
 
-    def read(self, entries: Iterable[pb.VolumeHealth]) -> list[Listed]:
-        """Read a part of the entries."""
-        return [
-            (entry.volume_id, tuple(self._condition(one) for one in entry.health_statuses))
-            for entry in entries
-        ]
+def health_entries(sent: Iterable[pb.VolumeHealth]) -> Iterator[Listed]:
+    """Read the entries of ControllerListVolumeHealth; what is said of many volumes becomes one object."""
+    known: dict[tuple[int, str, str], Condition] = {}
 
-    def _condition(self, sent: pb.VolumeHealth.VolumeHealthEntry) -> Condition:
-        key = (sent.status, sent.reason, sent.message)
-        found = self._known.get(key)
+    def read(one: pb.VolumeHealth.VolumeHealthEntry) -> Condition:
+        key = (one.status, one.reason, one.message)
+        found = known.get(key)
         if found is None:
-            found = self._known[key] = condition(sent)
+            found = known[key] = condition(one)
         return found
+
+    for entry in sent:
+        yield entry.volume_id, tuple(map(read, entry.health_statuses))
 
 
 def conditions(statuses: Iterable[pb.VolumeHealth.VolumeHealthEntry]) -> tuple[Condition, ...]:

@@ -3,6 +3,7 @@
 Adverse statements are `model.health.Condition`; only what the model does not know is defined here.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -53,16 +54,20 @@ class NodeInfo:
     node: frozenset[str]
 
 
+Listed = tuple[str, tuple[Condition, ...] | None]
+"""Handle and adverse conditions of an entry: none is explicitly healthy, None that the driver did not say."""
+
+
 @dataclass(frozen=True, slots=True)
 class VolumePage:
     """A page of either generation's list of volumes, in the driver's order; duplicates are kept.
 
     Attributes:
-        entries: handle and adverse conditions; none of them means explicitly healthy, None that the driver did not say.
+        entries: what it lists. Each is read when somebody comes to it, so a long page is best gone through in parts.
         next_token: opaque; empty at the end, or with a driver that never sends one (facts D1).
     """
 
-    entries: tuple[tuple[str, tuple[Condition, ...] | None], ...]
+    entries: Collection[Listed]
     next_token: str = ""
 
 

@@ -121,8 +121,8 @@ class Judge:
 
     # ---- what an earlier process knew ----
 
-    def resume(self, healths: Mapping[str, Healths], unowned: Healths, now: datetime) -> None:
-        """Take up what an earlier process wrote.
+    def resume(self, healths: Mapping[str, Healths], unowned: Healths, now: datetime) -> Steps[None]:
+        """Take up what an earlier process wrote, one claim in each step.
 
         Args:
             healths: by the uid of the policy that owns the claim now.
@@ -130,7 +130,10 @@ class Judge:
             now: the moment; no remembered time is after it.
         """
         for uid, of_policy in healths.items():
-            taken_up = {ref: not_after(resumed(health), now) for ref, health in of_policy.items()}
+            taken_up: dict[ClaimRef, ClaimHealth] = {}
+            for ref, health in of_policy.items():
+                taken_up[ref] = not_after(resumed(health), now)
+                yield
             self._memory(uid).healths = taken_up
         self._unowned = {ref: not_after(resumed(health), now) for ref, health in unowned.items()}
 
@@ -157,8 +160,8 @@ class Judge:
         owner: Callable[[ClaimRef], str | None],
         now: datetime,
         monotonic: float,
-    ) -> None:
-        """Let what is remembered go with its claim to the policy that owns it now.
+    ) -> Steps[None]:
+        """Let what is remembered go with its claim to the policy that owns it now, one claim in each step.
 
         Args:
             policies: all with a usable spec, by uid.
@@ -177,6 +180,7 @@ class Judge:
                     self._heirs.add(new_owner)
                 elif uid in policies:
                     self._between[ref] = _Between(not_looked_at(health), uid)
+                yield
         self._take_back(owner, monotonic)
         for ref in list(self._unowned):
             new_owner = owner(ref)

@@ -21,6 +21,7 @@ from volumehealth.kube.discovery import DISCOVERY, serves
 from volumehealth.kube.lists import WatchLine
 from volumehealth.kube.reading import ObjectPage, ObjectReader, Skipped
 from volumehealth.model.clock import Clock
+from volumehealth.model.steps import in_parts
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ _SHORT, _LONG = 1.0, 5.0
 """Seconds: a watch that ends sooner is a failure, one that lasts longer has proved that the server is well."""
 _LONGEST_WAIT = 60.0
 """Seconds that a server may ask us to stay away."""
+_PART = 1_000
+"""Objects that are known, or gone, that are looked at in one step after one another."""
 _EARLY = 10.0
 """Seconds: a server ends a watch a little before or after the time that was asked for."""
 _NAMELESS: tuple[Hashable, ...] = (None,)
@@ -229,7 +232,10 @@ class Reflector(Generic[Item, Row]):
 
         Rows are put as pages come: nothing that is known is lost meanwhile, and the loop is never held for long.
         """
-        missing: dict[Hashable, None] = dict.fromkeys(self._sink.known())
+        missing: dict[Hashable, None] = {}
+        for part in in_parts(self._sink.known(), _PART):  # nobody else changes what is known
+            missing.update(dict.fromkeys(part))
+            await asyncio.sleep(0)
         token, version, nameless, count = "", "", False, 0
         while True:
             page = await self._read_page(token)
@@ -245,8 +251,10 @@ class Reflector(Generic[Item, Row]):
             if not token:
                 break
         if not nameless:  # else any of those that were not seen may be the one without a name
-            for key in missing:
-                self._sink.drop(key)
+            for part in in_parts(missing, _PART):
+                for key in part:
+                    self._sink.drop(key)
+                await asyncio.sleep(0)
         self._version, self._whole, self._doubted = version, False, False
         self._relist_at = self._clock.monotonic() + self._pace.whole * self._random.uniform(0.8, 1.2)
         self._confirm(listed=True)

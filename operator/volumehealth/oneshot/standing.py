@@ -179,7 +179,8 @@ async def judge_standing(
         claim, owner = view.claims[ref], pipeline.selection.owner(ref)
         if owner is not None:
             health = _remembered(ref, claim.uid, record, clock)
-            pipeline.judge.resume({owner: {ref: health}} if health is not None else {}, {}, clock.now())
+            healths = {owner: {ref: health}} if health is not None else {}
+            at_once(pipeline.judge.resume(healths, {}, clock.now()))
             at_once(pipeline.check(usable[owner]))
         pods = [pod for pod in view.pods_of(ref) if not pod.finished]
         told = pipeline.explain(claim)

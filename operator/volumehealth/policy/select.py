@@ -87,7 +87,8 @@ class Selection:
         touched = self._follow_policies(policies)
         refs: Collection[ClaimRef]
         if changed is None:
-            refs = [*claims, *(self._held.keys() - claims.keys())]
+            refs = [*claims, *(ref for ref in self._held if ref not in claims)]
+            yield
         elif moved:
             refs = {*changed, *(ref for ref in claims if ref.namespace in moved)}
         else:

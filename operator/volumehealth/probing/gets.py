@@ -205,5 +205,5 @@ _T = TypeVar("_T")
 
 
 def _keep(kept: dict[str, _T], handles: Set[str]) -> None:
-    for handle in kept.keys() - handles:
+    for handle in [handle for handle in kept if handle not in handles]:
         del kept[handle]

@@ -7,12 +7,14 @@ bad must be confirmed to have recovered.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from volumehealth.csi.types import VolumePage
+from volumehealth.csi.types import Listed, VolumePage
 from volumehealth.errors import CsiError, TokenRejected
 from volumehealth.model.health import Condition, severity
+from volumehealth.model.steps import in_parts
 from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.probing.moment import Moment
 from volumehealth.probing.spec import ProbeLimits
@@ -28,6 +30,9 @@ MAX_CONDITIONS = 16
 ENOUGH_LISTS = 2
 """Whole lists in a row that confirm an absence where no get can."""
 _NONE: frozenset[str] = frozenset()
+_PART = 2_000
+"""Entries that are read and sorted in one step; they take a few milliseconds."""
+_Said = TypeVar("_Said")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,7 @@ class ListResult:
     """One list of a driver, restricted to the volumes that are wanted.
 
     Attributes:
+        wanted: the volumes that it is restricted to.
         healthy: explicitly healthy.
         adverse: with conditions.
         silent: named without a condition (facts D4).
@@ -45,6 +51,7 @@ class ListResult:
         code: the gRPC status that ended it early; empty if none did.
     """
 
+    wanted: frozenset[str]
     healthy: frozenset[str]
     adverse: Mapping[str, tuple[Condition, ...]] = field(default_factory=dict)
     silent: frozenset[str] = frozenset()
@@ -74,21 +81,20 @@ class ListAccumulator:
         self._wanted = wanted
         self._legacy = legacy
         self._limit = limit
-        self._seen: set[str] = set()
+        self._absent = set(wanted)
         self._silent: set[str] = set()
         self._adverse: dict[str, tuple[Condition, ...]] = {}
         self.pages = 0
         self.named = 0
 
-    def add(self, page: VolumePage) -> None:
-        """Take the entries of a page."""
-        self.pages += 1
-        self.named += len(page.entries)
-        wanted, seen = self._wanted, self._seen
-        for handle, conditions in page.entries:
+    def add(self, entries: Collection[Listed]) -> None:
+        """Take entries of a page."""
+        self.named += len(entries)
+        wanted, absent = self._wanted, self._absent
+        for handle, conditions in entries:
             if handle not in wanted:
                 continue
-            seen.add(handle)
+            absent.discard(handle)
             if conditions:
                 self._accuse(handle, conditions)
             elif conditions is None:
@@ -107,13 +113,15 @@ class ListAccumulator:
             code: the gRPC status that ended it.
         """
         silent = self._silent - self._adverse.keys()
-        healthy = self._seen.difference(self._adverse, silent)
+        # Of sets that are equal to that of all volumes, which is kept anyway, none is made: they are large.
+        all_absent = len(self._absent) == len(self._wanted)
+        others = self._absent.union(self._adverse, silent) if self._adverse or silent else self._absent
         return ListResult(
-            # the one set that is kept of all volumes anyway, where it is equal
-            healthy=self._wanted if len(healthy) == len(self._wanted) else frozenset(healthy),
+            wanted=self._wanted,
+            healthy=self._wanted - others if others else self._wanted,
             adverse=self._adverse,
             silent=frozenset(silent),
-            absent=self._wanted - self._seen,
+            absent=self._wanted if all_absent else frozenset(self._absent),
             named=self.named,
             whole=not why,
             why=why,
@@ -130,7 +138,7 @@ class ListAccumulator:
         size = len(page.entries)
         if self._limit and size >= self._limit:
             return f"the driver stopped at the limit of {self._limit} entries without a page token"
-        if size and size % _ROUND == 0 and self._names_all(page) and len(self._seen) < len(self._wanted):
+        if size and size % _ROUND == 0 and self._names_all(page) and self._absent:
             return (
                 f"the driver stopped at {size} entries without a page token, as one with a fixed limit does"
             )
@@ -205,10 +213,11 @@ class ListReader:
             if read.pages and self._monotonic() >= deadline:
                 return f"the list did not end within {self._limits.list_seconds:g} s"
             page = await ask(self.page_size, token)
-            # Decoding thousands of entries, sorting them, and what follows are steps of their own.
-            await asyncio.sleep(0)
-            read.add(page)
-            await asyncio.sleep(0)
+            read.pages += 1
+            await asyncio.sleep(0)  # decoding a message of 100,000 entries is a step of its own
+            for part in in_parts(page.entries, _PART):
+                read.add(part)
+                await asyncio.sleep(0)
             token = page.next_token
             if not token:
                 return read.doubt_about_end(page)
@@ -238,6 +247,7 @@ class ListResults:
         self._accused: set[str] = set()
         self._acquitted: set[str] = set()
         self._findings: frozenset[str] = _NONE
+        self._volumes: frozenset[str] = _NONE
         self._clear()
 
     def _clear(self) -> None:
@@ -252,16 +262,23 @@ class ListResults:
         self.read: Moment | None = None
 
     def want(self, volumes: frozenset[str], findings: frozenset[str]) -> None:
-        """Forget whoever is not wanted any more; `findings` are volumes with live findings."""
+        """Set which volumes are wanted, and which of them have live findings; forget those that are not wanted any more."""
         self._findings = findings
-        self.healthy = self.healthy if self.healthy <= volumes else self.healthy & volumes
-        self.presumed &= volumes
-        self.missing &= volumes
-        self.adverse = {handle: said for handle, said in self.adverse.items() if handle in volumes}
-        self.open = {handle: why for handle, why in self.open.items() if handle in volumes}
-        self._absences = {handle: count for handle, count in self._absences.items() if handle in volumes}
-        self._accused &= volumes
-        self._acquitted &= volumes
+        if volumes is self._volumes:
+            return
+        gone = self._volumes - volumes
+        self._volumes = volumes
+        if not gone:
+            return
+        # Sets of all volumes are copied only if one of them has gone.
+        self.healthy = self.healthy if self.healthy.isdisjoint(gone) else self.healthy - gone
+        self.presumed = self.presumed if self.presumed.isdisjoint(gone) else self.presumed - gone
+        self.missing -= gone
+        self._accused -= gone
+        self._acquitted -= gone
+        self.adverse = _without(self.adverse, gone)
+        self.open = _without(self.open, gone)
+        self._absences = _without(self._absences, gone)
 
     def take(self, reading: ListResult, now: Moment, *, confirmable: bool) -> None:
         """Take a new list.
@@ -271,6 +288,7 @@ class ListResults:
             now: when it ended.
             confirmable: whether single volumes can be asked about what it leaves open.
         """
+        self._volumes = self._volumes if reading.wanted is self._volumes else self._volumes | reading.wanted
         self._speak(reading)
         doubtful = reading.absent if self._legacy else reading.absent & self._suspects()
         # An incomplete list says nothing of who is absent, so the row of whole lists starts anew.
@@ -284,8 +302,11 @@ class ListResults:
         if self._legacy:
             self.healthy, self.missing = reading.healthy, confirmed
         else:
-            absent = reading.absent - (doubtful - confirmed) if reading.whole else _NONE
-            self.healthy, self.presumed, self.missing = reading.healthy | absent, absent, _NONE
+            unconfirmed = doubtful - confirmed
+            absent = reading.absent if reading.whole else _NONE
+            absent = absent - unconfirmed if unconfirmed else absent
+            self.healthy = reading.healthy | absent if reading.healthy else absent
+            self.presumed, self.missing = absent, _NONE
             self._acquit(confirmed)
         self.adverse = reading.adverse
         self.open = dict.fromkeys(reading.silent, SilenceReason.NO_CONDITION)
@@ -325,3 +346,13 @@ class ListResults:
     def _acquit(self, handles: "Set[str] | tuple[str, ...]") -> None:
         self._accused.difference_update(handles)
         self._acquitted.update(handles)
+
+
+def _without(volumes: Mapping[str, _Said], gone: frozenset[str]) -> dict[str, _Said]:
+    """Return what is said of volumes that have not gone."""
+    if len(gone) < len(volumes):
+        left = dict(volumes)
+        for handle in gone:
+            left.pop(handle, None)
+        return left
+    return {handle: said for handle, said in volumes.items() if handle not in gone}

@@ -96,9 +96,13 @@ class GetQueue:
     def __init__(self, random: Random, *, jitter: float) -> None:
         self._random = random
         self._jitter = jitter
-        self._new: deque[str] = deque()
+        self._new: deque[list[str]] = deque()  # heaps, of which those that came first are asked first
+        self._unordered: list[
+            list[str]
+        ] = []  # no heaps yet: that is done when somebody asks for the first of them
         self._soon: list[tuple[float, str]] = []
         self._turns: list[tuple[float, str]] = []
+        self._all: frozenset[str] | None = None
         self._due: dict[str, float] = {}
         self._planned: dict[str, float] = {}
         self._phases = random.random()
@@ -108,14 +112,28 @@ class GetQueue:
 
     def retarget(self, handles: Set[str]) -> None:
         """Set which volumes are asked. One that is new here is asked before those whose turn it is."""
-        gone = self._due.keys() - handles
-        for handle in gone:
-            del self._due[handle]
-        if gone:  # while the driver does not answer, nobody takes them out
-            self._new = deque(handle for handle in self._new if handle in self._due)
-        new = sorted(handles - self._due.keys())
-        self._due.update(dict.fromkeys(new, -math.inf))
-        self._new.extend(new)
+        if handles is self._all:
+            return
+        self._all = handles if isinstance(handles, frozenset) else None  # another set may change
+        before = len(self._due)
+        if before > len(handles):
+            self._due = {handle: self._due[handle] for handle in handles if handle in self._due}
+        else:
+            for handle in [handle for handle in self._due if handle not in handles]:
+                del self._due[handle]
+        if len(self._due) < before:  # while the driver does not answer, nobody takes them out
+            groups = (*self._new, *self._unordered)
+            left = ([handle for handle in group if handle in self._due] for group in groups)
+            self._new, self._unordered = deque(), [group for group in left if group]
+        # Of 100,000 volumes the one that is first by name is found in a fifth of the time that sorting them takes.
+        if self._due:
+            new = [*(handles - self._due.keys())]
+            self._due.update(dict.fromkeys(new, -math.inf))
+        else:
+            new = [*handles]
+            self._due = dict.fromkeys(handles, -math.inf)
+        if new:
+            self._unordered.append(new)
 
     def take(self, now: float, most: int) -> list[str]:
         """Return up to `most` volumes to ask now. Each is in flight until `asked` is called for it."""
@@ -181,12 +199,21 @@ class GetQueue:
         return heapq.heappop(heap)[1] if self._peek(heap) <= now else None
 
     def _peek_new(self) -> str | None:
-        while self._new and self._due.get(self._new[0]) != -math.inf:
+        for group in self._unordered:
+            heapq.heapify(group)
+        self._new += self._unordered
+        self._unordered.clear()
+        while self._new:
+            group = self._new[0]
+            while group and self._due.get(group[0]) != -math.inf:
+                heapq.heappop(group)
+            if group:
+                return group[0]
             self._new.popleft()
-        return self._new[0] if self._new else None
+        return None
 
     def _pop_new(self) -> str | None:
-        return self._new.popleft() if self._peek_new() is not None else None
+        return heapq.heappop(self._new[0]) if self._peek_new() is not None else None
 
 
 class RoundMeter:

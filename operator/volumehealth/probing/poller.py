@@ -284,6 +284,7 @@ class Poller:
         ask = partial(calls.page, self.plan)
         try:
             reading = await self._reader.read(ask, wanted=self.board.wanted, legacy=self.plan.legacy)
+            await asyncio.sleep(0)
         except CallNotSupported:
             self._standing.lacks(self.plan.list_call)
         except CsiError as error:
@@ -296,6 +297,8 @@ class Poller:
                 self._standing.lost()
         finally:
             self._standing.worked(start)
+        await asyncio.sleep(0)
+        self._queue.retarget(self.board.targets)
 
     def _list_failed(self, error: CsiError, *, broken: bool) -> None:
         """Ask volume by volume while the list fails: one array of several may be down.
@@ -310,7 +313,6 @@ class Poller:
         if gets:
             self.list_trouble = failure(error)
             self.board.list_failed()
-            self._queue.retarget(self.board.targets)
 
     def _listed(self, reading: ListResult, start: float) -> None:
         now = self._standing.now()
@@ -321,7 +323,6 @@ class Poller:
         self._list_seconds = now.mono - start
         self._standing.ok()
         self.board.listed(reading, now)
-        self._queue.retarget(self.board.targets)
 
     # ---- get ----
 

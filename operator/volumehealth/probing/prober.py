@@ -171,6 +171,7 @@ class ControllerProber:
                     "probe failed", extra={"driver": self._identity.name, "endpoint": str(self.endpoint)}
                 )
                 self._standing.at_fault(error)
+            await asyncio.sleep(0)
             await self._pause()
 
     async def _turn(self, calls: Calls) -> None:

@@ -111,7 +111,7 @@ class VolumeStore:
         """Set which volumes are wanted, which of them have live findings, and from which nodes they can be reached."""
         self._changes += 1
         if volumes is not self.wanted or topology is not self._topology:
-            self._placed = frozenset(volumes & topology.keys())
+            self._placed = volumes.intersection(topology)
         self._topology = topology
         self.wanted = volumes
         self.findings = findings & volumes
@@ -126,11 +126,20 @@ class VolumeStore:
         self._changes += 1
         self.list_expired = self._list_fails = False
         self.lists.take(reading, now, confirmable=self.plan.gets)
-        for handle in self._placed & (reading.healthy | reading.adverse.keys()):
-            self._known_places[self._from(handle)] = now.mono
+        for place in self._places_of(reading):
+            self._known_places[place] = now.mono
         self.lists.want(self.wanted, self.findings)
         self.gets.keep(self.targets)
         self.heard = now
+
+    def _places_of(self, reading: ListResult) -> set[str]:
+        """Return the places of volumes that a list knows something of."""
+        found: set[str] = set()
+        for handle in self._placed:
+            place = self._from(handle)
+            if place not in found and (handle in reading.healthy or handle in reading.adverse):
+                found.add(place)
+        return found
 
     def list_failed(self) -> None:
         """Take gets' word for all volumes until a list works again: one array of several may be down.
@@ -391,7 +400,8 @@ class _StatesBuilder:
 
     def _healthy(self) -> frozenset[str]:
         if not self._store.by_list:
-            return frozenset(self._gets.healthy) | self._healthy_by_last_list()
+            by_list = self._healthy_by_last_list()
+            return by_list.union(self._gets.healthy) if by_list else frozenset(self._gets.healthy)
         unsure = self._unsure
         confirmed = (self._lists.open.keys() | unsure) & self._gets.healthy
         listed = self._lists.healthy - unsure if unsure else self._lists.healthy
@@ -409,15 +419,28 @@ class _StatesBuilder:
             for handle, record in self._gets.others.items()
             if record.said is not GetOutcome.FAILED and record.said is not GetOutcome.OUTDATED
         }
-        return self._lists.healthy - spoken
+        return self._lists.healthy - spoken if spoken else self._lists.healthy
 
     def _explicit(self) -> None:
         """Take what the driver explicitly said against a volume: that counts even in an outage."""
         newer = frozenset[str]() if self._store.by_list else self._gets.healthy
         # While the list fails, what other volumes answer by themselves says nothing of what it said last.
         read = None if self._store.by_list else self._lists.read
+        before, others = self._old.others, self._others
+        same = _SameConditions()
         for handle, conditions in self._lists.adverse.items():
-            if handle not in newer:
+            if handle in newer:
+                continue
+            # A list may accuse all volumes: an answer of a list that stays is found without any ado.
+            old = before.get(handle)
+            if (
+                read is None
+                and old is not None
+                and old.since is None
+                and same.are(old.conditions, conditions)
+            ):
+                others[handle] = old
+            else:
                 self._accuse(handle, conditions, heard=read)
         for handle, record in self._gets.others.items():
             if record.said is GetOutcome.ADVERSE and handle not in self._lists.adverse:
@@ -430,7 +453,7 @@ class _StatesBuilder:
         """
         dated = dict(self._gets.acquitted)
         if not self._store.by_list and self._lists.read is not None:
-            for handle in self._store.findings & self._healthy_by_last_list() - self._gets.healthy:
+            for handle in (self._store.findings & self._healthy_by_last_list()) - self._gets.healthy:
                 dated[handle] = self._lists.read
         for handle, heard in dated.items():
             old = self._old.others.get(handle)
@@ -548,6 +571,21 @@ class _StatesBuilder:
     def _put(self, handle: str, answer: Answer) -> None:
         old = self._old.others.get(handle)
         self._others[handle] = old if old is not None and says_the_same(old, answer) else answer
+
+
+class _SameConditions:
+    """Compares conditions; those of many volumes are one object, which is compared once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], bool] = {}
+
+    def are(self, some: tuple[Condition, ...], others: tuple[Condition, ...]) -> bool:
+        """Tell whether conditions are equal, and any; who calls keeps both as long as this lives."""
+        key = (id(some), id(others))
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = bool(some) and some == others
+        return known
 
 
 def silent(reason: SilenceReason, now: Moment, message: str = "") -> Answer:

@@ -23,6 +23,7 @@ from volumehealth.model.ids import NO_CSI_DRIVERS, ClaimRef, object_name
 from volumehealth.model.known_drivers import known_driver
 from volumehealth.model.policy import Policy
 from volumehealth.model.report import Plane, VolumeHealthReport, agent_lease_name
+from volumehealth.model.steps import Steps
 from volumehealth.model.vocabulary import API_VERSION, COMPONENT, DRIVER_KIND, DRIVERS
 from volumehealth.report.merge import difference
 from volumehealth.report.outbox import StoredRecord
@@ -132,9 +133,10 @@ class DriverOutput(Output):
         self._writer.publish(result)
         yield
 
-    def forget(self, policy: Policy) -> None:
+    def forget(self, policy: Policy) -> Steps[None]:
         """Drivers are shared: what the policy knew of them no longer counts."""
         self._writer.forget(policy.uid)
+        yield
 
     def sweep(self, records: Mapping[ClaimRef, StoredRecord], policies: Collection[str]) -> None:
         """Write drivers that no check speaks of, and remove those that no claim uses."""

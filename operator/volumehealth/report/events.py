@@ -19,6 +19,7 @@ from volumehealth.model.cluster import Claim, Pod
 from volumehealth.model.health import ClaimHealth, Finding, Identity, Transition, TransitionKind
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy
+from volumehealth.model.steps import Steps
 from volumehealth.report.agenda import Agenda
 from volumehealth.report.eventobjects import (
     About,
@@ -233,7 +234,7 @@ class EventWriter(Output):
         told = self._episodes(claim).get(episode_of(uid, finding))
         return told.claim.last if told is not None else finding.last_notified_at
 
-    def forget(self, policy: Policy) -> None:
+    def forget(self, policy: Policy) -> Steps[None]:
         """A policy is gone: forget what was told of its claims, take back what waits, and tell nobody.
 
         What is owed goes with the claims' records: to the policy that holds them next, or away.
@@ -242,7 +243,9 @@ class EventWriter(Output):
         self._rests.pop(policy.name, None)
         self._agenda.forget(policy.name)
         for claim in [claim for claim, holder in self._holders.items() if holder == policy.name]:
-            self._leave(claim)
+            if self._holders.get(claim) == policy.name:
+                self._leave(claim)
+            yield
 
     def sweep(self, records: Mapping[ClaimRef, StoredRecord], policies: Collection[str]) -> None:
         """Forget what was told of claims that no policy holds, once their records are gone."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,10 +27,12 @@ class Page:
     content_type: str = "text/plain; charset=utf-8"
 
 
-Route = Callable[[], Page]
+Route = Callable[[], Page | Awaitable[Page]]
+"""A page that takes long to make is made while others have their turns."""
 Tree = Callable[[str], Page | None]
 """Answers for every path below one; None if there is nothing."""
 
+_Find = Callable[[str], Page | Awaitable[Page] | None]
 _CHUNK = 64 * 1024
 _CLIENT_SECONDS = 30.0
 """Seconds that a client may take for its request and for reading the page."""
@@ -87,7 +89,7 @@ async def serve(
         await asyncio.gather(*left, return_exceptions=True)
 
 
-def _find(routes: Mapping[str, Route], trees: Mapping[str, Tree], path: str) -> Page | None:
+def _find(routes: Mapping[str, Route], trees: Mapping[str, Tree], path: str) -> Page | Awaitable[Page] | None:
     """Return the page of a path; None if there is none."""
     if path in routes:
         return routes[path]()
@@ -97,9 +99,7 @@ def _find(routes: Mapping[str, Route], trees: Mapping[str, Tree], path: str) -> 
     return None
 
 
-async def _serve(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, find: Callable[[str], Page | None]
-) -> None:
+async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, find: _Find) -> None:
     """Answer one client."""
     http = h11.Connection(h11.SERVER)
     try:
@@ -121,9 +121,7 @@ async def _serve(
         writer.transport.abort()
 
 
-async def _answer(
-    http: h11.Connection, reader: asyncio.StreamReader, find: Callable[[str], Page | None]
-) -> tuple[Page, int]:
+async def _answer(http: h11.Connection, reader: asyncio.StreamReader, find: _Find) -> tuple[Page, int]:
     """Read a request and return its page with its status."""
     while (event := http.next_event()) is h11.NEED_DATA:
         http.receive_data(await reader.read(_CHUNK))
@@ -132,7 +130,8 @@ async def _answer(
     if event.method not in (b"GET", b"HEAD"):
         return Page(b"only GET\n"), 405
     try:
-        page = find(event.target.decode("latin-1").partition("?")[0])
+        found = find(event.target.decode("latin-1").partition("?")[0])
+        page = await found if isinstance(found, Awaitable) else found
     except Exception:
         log.exception("a page cannot be made")
         return Page(b"this page cannot be made\n"), 500

@@ -8,6 +8,7 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -18,12 +19,17 @@ from volumehealth.judge.result import Agents, CheckResult
 from volumehealth.model.cluster import Pod, ViewState
 from volumehealth.model.health import ClaimHealth, DriverState, Finding, SourceState, urgency
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.steps import Steps, at_once, in_parts
 from volumehealth.report.phrases import clearest
 from volumehealth.report.text import clean, fit
 from volumehealth.report.workloads import names
 
 _SERIES = 1000
 """Unhealthy claims that have a series of their own, worst first: a burst must not overrun the one who scrapes."""
+_PART = 1_000
+"""Claims that are looked at in one step."""
+_WRITTEN = 200
+"""Series of a claim that are written in one step."""
 _WORKLOADS = 3
 _LABEL = 100
 _CALL_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0)
@@ -68,7 +74,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+        process = ProcessCollector(registry=self.registry)
         self._calls = Histogram(
             "volumehealth_csi_call_duration_seconds",
             "CSI calls by driver, method and gRPC status code, and how long they took.",
@@ -109,6 +115,18 @@ class Metrics:
         )
         self._state = _State()
         self.registry.register(self._state)
+        self._claims = _Claims(self._state)
+        self.registry.register(self._claims)
+        self._small: tuple[Collector, ...] = (
+            process,
+            self._calls,
+            self._checks,
+            self._events,
+            self._writes,
+            self._skipped,
+            self._failed,
+            self._state,
+        )
 
     def observe_call(self, driver: str, method: str, code: str, seconds: float) -> None:
         """Count a CSI call: the method (`ListVolumes`), the gRPC status name (`OK`), how long it took."""
@@ -176,9 +194,16 @@ class Metrics:
         """Show how far the view of the cluster can be trusted."""
         self._state.view = state
 
-    def render(self) -> bytes:
-        """Write all of them in Prometheus' text format."""
-        return generate_latest(self.registry)
+    def render(self) -> Steps[bytes]:
+        """Write all of them in Prometheus' text format, some series in each step."""
+        pages = []
+        for collector in self._small:
+            pages.append(generate_latest(collector))
+            yield
+        for family in (yield from self._claims.in_steps()):
+            pages.append((yield from _written(family)))
+            yield
+        return b"".join(pages)
 
 
 class _State(Collector):
@@ -195,7 +220,6 @@ class _State(Collector):
         yield from self._process()
         yield from self._policy_gauges()
         yield from self._driver_gauges()
-        yield from self._claims()
 
     def _process(self) -> Iterator[Metric]:
         yield _gauge(
@@ -297,54 +321,125 @@ class _State(Collector):
             (((name,), driver.round_seconds) for name, driver in drivers.items()),
         )
 
-    def _claims(self) -> Iterator[Metric]:
-        bad = list(self._bad())
-        shown = heapq.nsmallest(_SERIES, bad)
-        yield _gauge(
+
+_Row = tuple[int, ClaimRef, str, int, str, Finding]
+"""A finding, with what puts it in order first: urgency, claim, policy, place among its findings; then the driver."""
+
+
+class _Claims(Collector):
+    """Gauges of unhealthy claims, built when somebody asks; of a hundred thousand in steps.
+
+    Args:
+        state: knows the newest check of each policy.
+    """
+
+    def __init__(self, state: _State) -> None:
+        self._state = state
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every gauge."""
+        yield from at_once(self.in_steps())
+
+    def in_steps(self) -> Steps[tuple[Metric, ...]]:
+        """Return every gauge."""
+        policies = dict(self._state.policies)
+        shown, found = yield from _worst(policies)
+        unhealthy = _gauge(
             "claim_unhealthy",
             f"1 for every finding of an unhealthy claim that is not silenced; {_SERIES} at most, worst first.",
             _BAD,
             (((*ref, driver, policy, *_of(finding)), 1) for _, ref, policy, _, driver, finding in shown),
         )
-        yield _gauge(
-            "claim_workload",
-            f"1 for what runs the Pods that use a claim of claim_unhealthy; {_WORKLOADS} of a claim at most.",
-            ("namespace", "persistentvolumeclaim", "workload"),
-            (
-                ((*ref, workload), 1)
-                for ref, policy in {ref: policy for _, ref, policy, *_ in shown}.items()
-                for workload in names(self.policies[policy].pods_of(ref))[:_WORKLOADS]
+        yield
+        workloads: list[tuple[tuple[str, ...], float]] = []
+        for ref, policy in {ref: policy for _, ref, policy, *_ in shown}.items():
+            used_by = names(policies[policy].pods_of(ref))[:_WORKLOADS]
+            workloads += (((*ref, workload), 1) for workload in used_by)
+            yield
+        return (
+            unhealthy,
+            _gauge(
+                "claim_workload",
+                f"1 for what runs the Pods that use a claim of claim_unhealthy; {_WORKLOADS} of a claim at most.",
+                ("namespace", "persistentvolumeclaim", "workload"),
+                workloads,
+            ),
+            _gauge(
+                "claim_unhealthy_truncated",
+                "Findings left out of claim_unhealthy.",
+                (),
+                [((), found - len(shown))],
             ),
         )
-        left_out = len(bad) - len(shown)
-        yield _gauge(
-            "claim_unhealthy_truncated", "Findings left out of claim_unhealthy.", (), [((), left_out)]
-        )
 
-    def _bad(self) -> Iterator[tuple[int, ClaimRef, str, int, str, Finding]]:
-        """Yield every finding, with what puts it in order first: urgency, claim, policy, place among its findings."""
-        by_age = sorted(self.policies.items(), key=lambda item: item[1].result.now)
-        # A claim that changed hands is its new policy's at once, whenever the other one is checked again.
-        holders = {ref: name for name, shown in by_age for ref in shown.healths}
-        for name, shown in by_age:
-            quiet = shown.newest.silences.any
-            for ref, health in shown.healths.items():
-                claim = shown.newest.claims.get(ref) if health.findings else None
-                if claim is not None and claim.uid == health.uid and self._shows(name, ref, holders):
-                    for number, finding in enumerate(health.findings):
-                        if quiet and shown.newest.silence(ref, finding) is not None:
-                            continue
-                        rank = -urgency(finding.status, finding.reason)
-                        yield rank, ref, name, number, claim.driver, finding
 
-    def _shows(self, name: str, ref: ClaimRef, holders: Mapping[ClaimRef, str]) -> bool:
-        """Tell whether a policy is the one that says how a claim is.
+def _worst(policies: Mapping[str, _Shown]) -> Steps[tuple[list[_Row], int]]:
+    """Return the worst findings in order, as many as are shown, and how many there are; some claims in each step."""
+    by_age = sorted(policies.items(), key=lambda item: item[1].result.now)
+    # A claim that changed hands is its new policy's at once, whenever the other one is checked again.
+    holders: dict[ClaimRef, str] = {}
+    for name, shown in by_age:
+        for refs in in_parts(shown.healths, _PART):
+            holders.update(dict.fromkeys(refs, name))
+            yield
+    worst: list[_Row] = []
+    count = 0
+    for name, shown in by_age:
+        for part in in_parts(shown.healths.items(), _PART):
+            found = [
+                row
+                for ref, health in part
+                if health.findings and _shows(policies, name, ref, holders)
+                for row in _bad(name, shown, ref, health)
+            ]
+            count += len(found)
+            worst = heapq.nsmallest(_SERIES, chain(worst, found))
+            yield
+    return worst, count
 
-        Once another policy owns the claim and is checked, that one knows all there is to know of it.
-        """
-        owner = self.policies[name].owner_of(ref)
-        shown = self.policies.get(owner) if owner is not None else None
-        return name == (owner if shown is not None and shown.checked else holders[ref])
+
+def _bad(policy: str, shown: _Shown, ref: ClaimRef, health: ClaimHealth) -> Iterator[_Row]:
+    """Yield every finding of a claim of which people are told."""
+    newest = shown.newest
+    claim = newest.claims.get(ref)
+    if claim is None or claim.uid != health.uid:
+        return
+    for number, finding in enumerate(health.findings):
+        if not (newest.silences.any and newest.silence(ref, finding) is not None):
+            yield -urgency(finding.status, finding.reason), ref, policy, number, claim.driver, finding
+
+
+class _Families(Collector):
+    """Families that are written by themselves."""
+
+    def __init__(self, *families: Metric) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield them."""
+        yield from self._families
+
+
+def _written(family: Metric) -> Steps[bytes]:
+    """Write a family, some series in each step."""
+    samples = family.samples
+    family.samples = samples[:_WRITTEN]
+    pages = [generate_latest(_Families(family))]
+    for start in range(_WRITTEN, len(samples), _WRITTEN):
+        yield
+        family.samples = samples[start : start + _WRITTEN]
+        pages.append(generate_latest(_Families(family)).split(b"\n", 2)[2])  # without its help and type
+    return b"".join(pages)
+
+
+def _shows(policies: Mapping[str, _Shown], name: str, ref: ClaimRef, holders: Mapping[ClaimRef, str]) -> bool:
+    """Tell whether a policy is the one that says how a claim is.
+
+    Once another policy owns the claim and is checked, that one knows all there is to know of it.
+    """
+    owner = policies[name].owner_of(ref)
+    shown = policies.get(owner) if owner is not None else None
+    return name == (owner if shown is not None and shown.checked else holders[ref])
 
 
 def _agents(agents: Agents) -> tuple[tuple[str, int], ...]:

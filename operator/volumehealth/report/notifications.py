@@ -26,6 +26,7 @@ from volumehealth.model.health import Transition, TransitionKind
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy
 from volumehealth.model.runbooks import PAGE, runbook
+from volumehealth.model.steps import Steps
 from volumehealth.model.text import whole_number
 from volumehealth.model.vocabulary import GROUP
 from volumehealth.report.chat import Words, words_of
@@ -189,7 +190,7 @@ class Notifications(Output):
         if owed:
             self._news.set()
 
-    def forget(self, policy: Policy) -> None:
+    def forget(self, policy: Policy) -> Steps[None]:
         """A policy is gone: it sends nothing more. What it owed goes with the claims' records, to the next policy or away."""
         self._newest.pop(policy.name, None)
         self._untaken.pop(policy.name, None)
@@ -197,6 +198,7 @@ class Notifications(Output):
         self._backoffs.succeeded(policy.name)
         for ref in [ref for ref, holder in self._holders.items() if holder == policy.name]:
             del self._holders[ref]
+        yield
 
     async def run(self) -> None:
         """Send what is owed until cancelled; each policy by itself, so that one receiver delays no other."""

@@ -18,6 +18,7 @@ from volumehealth.judge.result import CheckResult
 from volumehealth.model.clock import Clock, rfc3339
 from volumehealth.model.health import ClaimHealth, Finding, Identity, TransitionKind
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.steps import Steps
 
 PATIENCE = 10.0
 """Seconds after which a turn whose record cannot be written is told all the same: people come before bookkeeping."""
@@ -160,7 +161,7 @@ class Outbox:
 
     # ---- turns ----
 
-    def enter(self, result: CheckResult) -> None:
+    def enter(self, result: CheckResult) -> Steps[None]:
         """Take the turns of a check, before any output is given it."""
         now = self._clock.monotonic()
         for turn in result.transitions:
@@ -169,10 +170,12 @@ class Outbox:
             edge = Edge.ABNORMAL if turn.kind is TransitionKind.FOUND else Edge.NORMAL
             facts = self._unrecorded.setdefault(turn.claim, {})
             facts[Fact(edge, episode_of(turn.uid, turn.finding))] = now
+            yield
         for debtor in self._debtors:
             for ref, due in debtor.dues(result):
                 self._dues.setdefault(ref, {})[due.key] = due
                 self._bump(ref)
+                yield
 
     def restore(self, ref: ClaimRef, dues: Iterable[Due]) -> None:
         """Take what an earlier process still owed, as a record says."""

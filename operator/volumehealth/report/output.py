@@ -12,6 +12,7 @@ from typing import ClassVar
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy
+from volumehealth.model.steps import Steps
 from volumehealth.report.outbox import StoredRecord
 
 
@@ -29,7 +30,7 @@ class Output(ABC):
         """The rows, Pods or records of these claims have changed (None: of any), for an output that keeps an `Agenda`."""
 
     @abstractmethod
-    def forget(self, policy: Policy) -> None:
+    def forget(self, policy: Policy) -> Steps[None]:
         """A policy was deleted: take back what was told, and say of nothing that it recovered."""
 
     def sweep(self, records: Mapping[ClaimRef, StoredRecord], policies: Collection[str]) -> None:  # noqa: B027 - most outputs have nothing to compare

@@ -14,6 +14,7 @@ from volumehealth.model.health import Finding
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy
 from volumehealth.model.runbooks import PAGE
+from volumehealth.model.steps import Steps
 from volumehealth.report.conditions import conditions
 from volumehealth.report.drivers import DriverOutput, DriversView, DriverWriter
 from volumehealth.report.eventobjects import EventSink
@@ -93,9 +94,10 @@ class MetricsOutput(Output):
         self._metrics.waiting(len(self._queue))
         yield
 
-    def forget(self, policy: Policy) -> None:
+    def forget(self, policy: Policy) -> Steps[None]:
         """Let every series of a policy vanish."""
         self._metrics.forget(policy.name)
+        yield
 
 
 def _notifications(tools: Tools) -> tuple[Output, ...]:

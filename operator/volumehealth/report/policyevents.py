@@ -17,6 +17,7 @@ from volumehealth.model.health import (
     TransitionKind,
 )
 from volumehealth.model.policy import Policy
+from volumehealth.model.steps import Steps
 from volumehealth.model.text import count
 from volumehealth.model.vocabulary import API_VERSION, POLICY_KIND, EventReason
 from volumehealth.report.eventobjects import About, EventDraft, EventSink
@@ -107,9 +108,10 @@ class PolicyEventOutput(Output):
         self._writer.tell(result, result.problems)
         yield
 
-    def forget(self, policy: Policy) -> None:
+    def forget(self, policy: Policy) -> Steps[None]:
         """The policy is gone."""
         self._writer.forget(policy.uid)
+        yield
 
 
 class PolicyEventWriter:

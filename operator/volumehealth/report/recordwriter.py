@@ -23,6 +23,7 @@ from volumehealth.model.health import ClaimHealth, Finding
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import HAND_OVER_SECONDS, Policy
 from volumehealth.model.runbooks import PAGE
+from volumehealth.model.steps import Steps
 from volumehealth.model.vocabulary import API_VERSION, COMPONENT, RECORDS
 from volumehealth.policy.silence import Silence
 from volumehealth.report.agenda import Agenda
@@ -141,7 +142,7 @@ class RecordWriter(Output):
         """Return how many records there should be."""
         return len(self._wanted)
 
-    def learn(self, records: Mapping[ClaimRef, StoredRecord]) -> dict[ClaimRef, Resumed]:
+    def learn(self, records: Mapping[ClaimRef, StoredRecord]) -> Steps[dict[ClaimRef, Resumed]]:
         """At start: see what is on the server, and return what can be gone on from.
 
         `records` may be a live view: later checks compare with what it shows then.
@@ -154,6 +155,7 @@ class RecordWriter(Output):
                 resumed[ref] = read
                 self._hold(ref, read.policy)
                 self._outbox.restore(ref, read.owed)
+            yield
         return resumed
 
     def publish(self, result: CheckResult) -> Iterator[None]:
@@ -173,10 +175,10 @@ class RecordWriter(Output):
         """Compare the records of these claims again; None means all."""
         self._agenda.look_again(claims)
 
-    def take_receipts(self) -> None:
-        """Write into the records what was delivered since."""
-        receipts, self._receipts = self._receipts, set()
-        for ref in receipts:
+    def take_receipts(self) -> Steps[None]:
+        """Write into the records what was delivered since, a record in each step."""
+        while self._receipts:
+            ref = self._receipts.pop()
             wanted = self._wanted.get(ref)
             if wanted is None:
                 continue
@@ -186,17 +188,20 @@ class RecordWriter(Output):
                 self._compare(ref, trusted=True)
             except Exception:  # noqa: BLE001 - one object must not end the process
                 self._report_error(ref)
+            yield
 
     @property
     def has_receipts(self) -> bool:
         """Whether something was delivered that a record does not say yet."""
         return bool(self._receipts)
 
-    def forget(self, policy: Policy) -> None:
+    def forget(self, policy: Policy) -> Steps[None]:
         """A policy is gone: remove its records, unless another one takes over their claims in this moment."""
         self._agenda.forget(policy.name)
         for ref in [ref for ref, holder in self._holders.items() if holder == policy.name]:
-            self._remove(ref, policy.name, _NEW_OWNER, left=True)
+            if self._holders.get(ref) == policy.name:
+                self._remove(ref, policy.name, _NEW_OWNER, left=True)
+            yield
 
     def sweep(self, records: Mapping[ClaimRef, StoredRecord], policies: Collection[str]) -> None:
         """Once all policies are known: remove records of policies that are gone, and those that nobody wants."""

@@ -19,6 +19,7 @@ from volumehealth.model.health import ClaimHealth
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy
 from volumehealth.model.runbooks import PAGE
+from volumehealth.model.steps import Result, Steps
 from volumehealth.report.drivers import DriversView
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.outbox import Outbox, StoredRecord
@@ -32,6 +33,21 @@ _RECEIPTS = 5.0
 """Seconds after which records say what was delivered, if no check comes first."""
 _SLICE = 0.01
 """Seconds after which an output lets others have a turn."""
+
+
+async def in_slices(steps: Steps[Result]) -> Result:
+    """Take all steps and return the result; whenever a slice of time is over, others have a turn."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _SLICE
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        if loop.time() >= until:
+            await asyncio.sleep(0)
+            until = loop.time() + _SLICE
 
 
 class Lane:
@@ -191,13 +207,15 @@ class Reporter:
         drains = [output.drain(end - loop.time()) for output in self._outputs.all]
         return sum(await asyncio.gather(self._drain_writes(end), *drains))
 
-    def resume(self, records: Mapping[ClaimRef, StoredRecord]) -> dict[str, dict[ClaimRef, ClaimHealth]]:
+    def resume(
+        self, records: Mapping[ClaimRef, StoredRecord]
+    ) -> Steps[dict[str, dict[ClaimRef, ClaimHealth]]]:
         """At start, once the view is complete: read `ClusterView.records` and return healths by policy name.
 
         Also learns from them what is on the server and what people are still to be told.
         """
         healths: dict[str, dict[ClaimRef, ClaimHealth]] = {}
-        for ref, resumed in self._outputs.records.learn(records).items():
+        for ref, resumed in (yield from self._outputs.records.learn(records)).items():
             healths.setdefault(resumed.policy, {})[ref] = resumed.health
         return healths
 
@@ -212,31 +230,32 @@ class Reporter:
         self._outputs.statuses.learn(result.policy, previous_status, version=version)
         self._outputs.policy_events.learn(result.policy, previous_status)
         self._metrics.view(result.view)
-        self._outbox.enter(result)
         changed = self._changes.take() if self._changes is not None else None
         self._problems.look_again(changed)
         for output in self._outputs.all:
             output.look_again(changed)
         self._grouping.put(result)
 
-    def forget(self, policy: Policy) -> None:
+    def forget(self, policy: Policy) -> Steps[None]:
         """A policy was deleted: take back its records and metrics; no Event says that anything recovered."""
         for lane in (self._grouping, *self._lanes):
             lane.drop(policy.uid)
         self._problems.forget(policy.name)
         for output in self._outputs.all:
-            output.forget(policy)
+            yield from output.forget(policy)
 
-    def sweep(self, records: Mapping[ClaimRef, StoredRecord], policy_names: Collection[str]) -> None:
+    def sweep(self, records: Mapping[ClaimRef, StoredRecord], policy_names: Collection[str]) -> Steps[None]:
         """Compare records with what the view shows (`ClusterView.records`); call it when all policies are known.
 
         Those of policies that are gone are deleted, wanted ones that somebody deleted are written again.
         """
         for output in self._outputs.all:
             output.sweep(records, policy_names)
+            yield
 
     def _group(self, result: CheckResult) -> Iterator[None]:
-        """Group findings into problems, once for all outputs, and hand the result on."""
+        """Note what is to be told, group findings into problems, once for all outputs, and hand the result on."""
+        yield from self._outbox.enter(result)
         result = replace(result, problems=(yield from self._problems.of(result)))
         for lane in self._lanes:
             lane.put(result)
@@ -247,7 +266,7 @@ class Reporter:
             await self._outbox.receipt.wait()
             await asyncio.sleep(_RECEIPTS)
             self._outbox.receipt.clear()
-            self._outputs.records.take_receipts()
+            await in_slices(self._outputs.records.take_receipts())
 
     async def _drain_writes(self, end: float) -> int:
         loop = asyncio.get_running_loop()
@@ -255,4 +274,4 @@ class Reporter:
             left = await self._queue.drain(end - loop.time())
             if not self._outputs.records.has_receipts or loop.time() >= end:
                 return left
-            self._outputs.records.take_receipts()
+            await in_slices(self._outputs.records.take_receipts())

@@ -6,6 +6,7 @@ from functools import partial
 
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.policy import Policy
+from volumehealth.model.steps import Steps
 from volumehealth.model.vocabulary import SILENCE_UNTIL, EventReason
 from volumehealth.policy.silence import BadSilence
 from volumehealth.report.eventobjects import About, EventDraft, EventSink, Receipt
@@ -46,8 +47,9 @@ class SilenceOutput(Output):
             )
             yield
 
-    def forget(self, policy: Policy) -> None:
+    def forget(self, policy: Policy) -> Steps[None]:
         """A policy has no silences of its own."""
+        yield
 
     def _ended(self, one: BadSilence, receipt: Receipt) -> None:
         if not receipt.settled:

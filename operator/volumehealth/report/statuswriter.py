@@ -16,6 +16,7 @@ from volumehealth.kube.writes import Outcome, Result, Write, WriteQueue
 from volumehealth.model.clock import Clock, moment_of
 from volumehealth.model.policy import Policy
 from volumehealth.model.runbooks import PAGE
+from volumehealth.model.steps import Steps
 from volumehealth.model.vocabulary import API_VERSION, POLICIES
 from volumehealth.report.merge import merge_patch, union
 from volumehealth.report.output import Output
@@ -64,9 +65,10 @@ class StatusOutput(Output):
         self._writer.publish(result.policy, status)
         yield
 
-    def forget(self, policy: Policy) -> None:
+    def forget(self, policy: Policy) -> Steps[None]:
         """The status went with the policy."""
         self._writer.forget(policy.uid)
+        yield
 
 
 class StatusWriter:

@@ -5,7 +5,7 @@ from benchmarks.bulkdriver import BulkDriver
 from benchmarks.lines.burst import most_at_once
 from benchmarks.table import Line, as_json, markdown
 
-from volumehealth.csi.client import VolumeEntries
+from volumehealth.csi.client import volume_entries
 from volumehealth.csi.pb import csi_pb2 as pb
 
 
@@ -39,7 +39,7 @@ def test_the_table_is_markdown_with_a_word_on_each_goal() -> None:
 def test_the_bulk_driver_speaks_the_protocol_that_the_product_reads() -> None:
     driver = BulkDriver("bulk.example.com", "vol-", 3, lists=True)
     driver._make_up_its_mind(1)
-    entries = VolumeEntries().read(pb.ListVolumesResponse.FromString(driver._list).entries)
+    entries = volume_entries(pb.ListVolumesResponse.FromString(driver._list).entries)
     assert [(handle, bool(conditions)) for handle, conditions in entries] == [
         ("vol-1", True),
         ("vol-2", False),

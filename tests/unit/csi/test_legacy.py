@@ -14,14 +14,14 @@ FULL = (Condition("Degraded", "VolumeConditionAbnormal", "The free space of the 
 async def test_a_list_tells_every_volume(legacy: SimulatedDriver, to_legacy: CsiClient) -> None:
     legacy.fault("vol-2", Fault.OUT_OF_CAPACITY)
     page = await to_legacy.list_volumes(0, "", timeout=1.0)
-    assert page.entries == (("vol-1", HEALTHY), ("vol-2", FULL), ("vol-3", HEALTHY))
+    assert tuple(page.entries) == (("vol-1", HEALTHY), ("vol-2", FULL), ("vol-3", HEALTHY))
     assert page.next_token == ""
 
 
 async def test_a_list_goes_on_where_its_token_says(to_legacy: CsiClient) -> None:
     first = await to_legacy.list_volumes(2, "", timeout=1.0)
     rest = await to_legacy.list_volumes(2, first.next_token, timeout=1.0)
-    assert [handle for handle, _ in first.entries + rest.entries] == ["vol-1", "vol-2", "vol-3"]
+    assert [handle for handle, _ in (*first.entries, *rest.entries)] == ["vol-1", "vol-2", "vol-3"]
     assert first.next_token
     assert rest.next_token == ""
 
@@ -32,7 +32,7 @@ async def test_a_missing_condition_is_none_and_never_healthy(
     """D4."""
     legacy.misbehave(Quirk.NIL_CONDITION, Params(methods=("ListVolumes", "ControllerGetVolume")))
     page = await to_legacy.list_volumes(0, "", timeout=1.0)
-    assert page.entries == (("vol-1", None), ("vol-2", None), ("vol-3", None))
+    assert tuple(page.entries) == (("vol-1", None), ("vol-2", None), ("vol-3", None))
     assert await to_legacy.get_volume("vol-1", 1.0) is None
 
 

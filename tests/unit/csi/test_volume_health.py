@@ -14,7 +14,7 @@ GONE = Condition("Inaccessible", "VolumeNotFound", "The source path of the volum
 async def test_a_list_tells_the_adverse_ones_only(modern: SimulatedDriver, to_modern: CsiClient) -> None:
     modern.fault("vol-2", Fault.DISK_FAILURE)
     page = await to_modern.list_volume_health(0, "", secrets={}, timeout=1.0)
-    assert page.entries == (("vol-2", (LOST,)),)
+    assert tuple(page.entries) == (("vol-2", (LOST,)),)
     assert page.next_token == ""
 
 
@@ -24,7 +24,7 @@ async def test_a_list_may_name_healthy_ones_without_conditions(
     modern.fault("vol-2", Fault.DISK_FAILURE)
     modern.misbehave(Quirk.LISTS_HEALTHY)
     page = await to_modern.list_volume_health(0, "", secrets={}, timeout=1.0)
-    assert page.entries == (("vol-1", ()), ("vol-2", (LOST,)), ("vol-3", ()))
+    assert tuple(page.entries) == (("vol-1", ()), ("vol-2", (LOST,)), ("vol-3", ()))
 
 
 async def test_a_list_goes_on_where_its_token_says(modern: SimulatedDriver, to_modern: CsiClient) -> None:
@@ -32,7 +32,7 @@ async def test_a_list_goes_on_where_its_token_says(modern: SimulatedDriver, to_m
         modern.fault(handle, Fault.VOLUME_DELETED)
     first = await to_modern.list_volume_health(2, "", secrets={}, timeout=1.0)
     rest = await to_modern.list_volume_health(2, first.next_token, secrets={}, timeout=1.0)
-    assert first.entries + rest.entries == (("vol-1", (GONE,)), ("vol-2", (GONE,)), ("vol-3", (GONE,)))
+    assert (*first.entries, *rest.entries) == (("vol-1", (GONE,)), ("vol-2", (GONE,)), ("vol-3", (GONE,)))
 
 
 async def test_one_volume_can_be_asked_about(modern: SimulatedDriver, to_modern: CsiClient) -> None:

@@ -8,6 +8,7 @@ from volumehealth.judge.judge import Judge
 from volumehealth.model.cluster import Node, SilenceAsked
 from volumehealth.model.health import Answer, Condition, Outcome, Pending, Source
 from volumehealth.model.origin import Observer
+from volumehealth.model.steps import at_once
 from volumehealth.policy.select import Selection
 from volumehealth.policy.silence import Silences
 
@@ -19,7 +20,7 @@ THERE = make_finding(source=Source.NODE, node="worker-2")
 def silenced(*nodes: str) -> str:
     """Return what is explained of a claim that is bad on two nodes, some of which are silenced for an hour or more."""
     judge = Judge({CLAIM.ref: CLAIM})
-    judge.resume({POLICY.uid: {CLAIM.ref: make_health(CLAIM, HERE, THERE)}}, {}, START)
+    at_once(judge.resume({POLICY.uid: {CLAIM.ref: make_health(CLAIM, HERE, THERE)}}, {}, START))
     asked = {
         name: Node(name, "True", START, silence=SilenceAsked(f"2026-11-23T0{4 + number}:00Z", "", name))
         for number, name in enumerate(nodes)

@@ -16,6 +16,7 @@ def reading(
 ) -> ListResult:
     seen = frozenset(healthy) | frozenset(bad) | frozenset(silent)
     return ListResult(
+        wanted=WANTED,
         healthy=frozenset(healthy),
         adverse=dict.fromkeys(bad, BAD),
         silent=frozenset(silent),

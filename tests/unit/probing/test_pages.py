@@ -1,5 +1,7 @@
 """Lists are read to their end, or known to be incomplete, whatever becomes of pages and tokens (facts D1, D2)."""
 
+import asyncio
+
 import pytest
 
 from volumehealth.csi.types import VolumePage
@@ -43,6 +45,22 @@ async def test_the_first_call_has_no_limit_and_the_end_is_an_empty_token() -> No
     assert reading.whole
     assert reading.healthy == WANTED
     assert script.asked == [(0, ""), (0, "1"), (0, "2")]
+
+
+async def test_a_page_of_a_hundred_thousand_entries_keeps_nobody_waiting_for_long() -> None:
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    others = asyncio.create_task(take_turns())
+    reading = await Script(sheet("a", "b", "z", *(f"x{number}" for number in range(100_000)))).read()
+    others.cancel()
+    assert reading.named == 100_003
+    assert turns > 40
 
 
 async def test_an_empty_page_with_a_token_is_no_end() -> None:

@@ -1,6 +1,5 @@
 """What one list says: entries of many pages, sorted by what they mean."""
 
-from volumehealth.csi.types import VolumePage
 from volumehealth.model.health import Condition
 from volumehealth.probing.lists import MAX_CONDITIONS, ListAccumulator, merged
 
@@ -10,7 +9,7 @@ BAD = (Condition("Degraded", "VolumeConditionAbnormal", "offline"),)
 
 def test_entries_are_healthy_bad_silent_or_absent_and_others_are_ignored() -> None:
     tally = ListAccumulator(frozenset("abcd"))
-    tally.add(VolumePage((("a", OK), ("b", BAD), ("c", None), ("x", BAD), ("y", None))))
+    tally.add((("a", OK), ("b", BAD), ("c", None), ("x", BAD), ("y", None)))
     reading = tally.reading()
     assert reading.healthy == {"a"}
     assert reading.adverse == {"b": BAD}
@@ -22,16 +21,16 @@ def test_entries_are_healthy_bad_silent_or_absent_and_others_are_ignored() -> No
 def test_of_duplicates_the_worst_counts_in_any_order() -> None:
     for entries in ([OK, None, BAD], [BAD, None, OK], [None, BAD, OK]):
         tally = ListAccumulator(frozenset("a"))
-        tally.add(VolumePage(tuple(("a", entry) for entry in entries)))
+        tally.add(tuple(("a", entry) for entry in entries))
         assert "a" in tally.reading().adverse
     tally = ListAccumulator(frozenset("a"))
-    tally.add(VolumePage((("a", None), ("a", OK))))
+    tally.add((("a", None), ("a", OK)))
     assert tally.reading().silent == {"a"}
 
 
 def test_an_entry_without_conditions_is_healthy() -> None:
     tally = ListAccumulator(frozenset("ab"))
-    tally.add(VolumePage((("a", ()), ("b", (Condition("Inaccessible", "Offline"),)))))
+    tally.add((("a", ()), ("b", (Condition("Inaccessible", "Offline"),))))
     assert tally.reading().healthy == {"a"}
     assert set(tally.reading().adverse) == {"b"}
 

@@ -30,6 +30,7 @@ def reading(
 ) -> ListResult:
     seen = healthy | frozenset(adverse)
     return ListResult(
+        wanted=HANDLES,
         healthy=healthy - frozenset(adverse),
         adverse=dict.fromkeys(adverse, BAD),
         absent=HANDLES - seen,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volumehealth.csi.types import GET_VOLUME, LIST_VOLUMES, VOLUME_CONDITION, DriverInfo, VolumePage
+from volumehealth.csi.types import GET_VOLUME, LIST_VOLUMES, VOLUME_CONDITION, DriverInfo
 from volumehealth.model.health import Condition, Outcome
 from volumehealth.probing.lists import ListAccumulator
 from volumehealth.probing.moment import Moment
@@ -30,7 +30,7 @@ capabilities = st.sampled_from([{LIST_VOLUMES}, {GET_VOLUME}, {LIST_VOLUMES, GET
 def take_list(board: VolumeStore, words: tuple[str, ...], *, whole: bool, now: Moment) -> None:
     tally = ListAccumulator(frozenset(HANDLES))
     pairs = zip(HANDLES, words, strict=True)
-    tally.add(VolumePage(tuple((handle, WORDS.get(word)) for handle, word in pairs if word != ABSENT)))
+    tally.add(tuple((handle, WORDS.get(word)) for handle, word in pairs if word != ABSENT))
     board.listed(tally.reading("" if whole else "cut"), now)
 
 

@@ -31,6 +31,7 @@ from volumehealth.model.cluster import Pod, SilenceAsked
 from volumehealth.model.health import INACCESSIBLE, Source
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Events
+from volumehealth.model.steps import at_once
 from volumehealth.policy.silence import Silences
 from volumehealth.report.eventobjects import EventSink
 from volumehealth.report.events import EventWriter
@@ -90,7 +91,7 @@ class World:
 
     def publish(self, result: CheckResult) -> None:
         """Publish a check whose record is on the server."""
-        self.outbox.enter(result)
+        at_once(self.outbox.enter(result))
         for ref in result.claims:
             self.outbox.unrecordable(ref)
         list(self.events.publish(result))
@@ -250,7 +251,7 @@ async def test_a_reminder_makes_an_expired_event_again_and_goes_on_counting(worl
 async def test_a_wall_clock_that_is_set_back_delays_no_word_until_its_event_has_expired(world: World) -> None:
     """Faults B6: neither the first word, where the record cannot be written, nor a reminder."""
     bad = world.result(BAD, turns=[found(CLAIM, FINDING)])
-    world.outbox.enter(bad)
+    at_once(world.outbox.enter(bad))
     world.clock.set_wall(timedelta(hours=-1))
     world.clock.advance(seconds=11)
     list(world.events.publish(replace(bad, now=world.clock.now())))
@@ -484,7 +485,7 @@ async def test_the_record_learns_when_people_were_told_last(world: World) -> Non
 
 async def test_a_deleted_policys_claims_are_forgotten_in_silence(world: World) -> None:
     await world.check(world.result(BAD))
-    world.events.forget(make_policy())
+    at_once(world.events.forget(make_policy()))
     await world.write()
     assert len(world.api.requests) == 1
     world.events.sweep({}, [])  # their records are gone
@@ -508,7 +509,7 @@ async def test_a_claim_that_goes_to_a_policy_is_not_told_again_though_its_event_
     world.clock.advance(hours=2)
     world.api.objects.clear()
     if left == "deleted":
-        world.events.forget(policy)
+        at_once(world.events.forget(policy))
     else:
         await world.check(world.result(others=[CLAIM], policy=policy))
     world.events.sweep({CLAIM.ref: RawRecord(CLAIM.ref, "", CLAIM.uid, {}, b"")}, [])
@@ -527,7 +528,7 @@ async def test_an_end_that_a_deleted_policy_owed_is_told_by_the_policy_that_hold
     await world.check(world.result(BAD, turns=[found(CLAIM, FINDING)]))
     well = (CLAIM, make_health(CLAIM, recovered=START))
     world.publish(world.result(well, turns=[cleared(CLAIM, FINDING)]))
-    world.events.forget(make_policy())
+    at_once(world.events.forget(make_policy()))
     await world.write()
     assert world.api.events("VolumeConditionNormal") == []
     await world.check(world.result(well, policy=make_policy("next")))

@@ -28,6 +28,7 @@ from support.notifying import reporter_with
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.cluster import Claim, SilenceAsked
 from volumehealth.model.health import Source, Transition, TransitionKind
+from volumehealth.model.steps import at_once
 from volumehealth.policy.silence import Silences
 from volumehealth.report.chat import Words, words_of
 from volumehealth.report.notifications import HttpSession, Notifications, Target, Targets
@@ -94,7 +95,7 @@ class World:
         (self.directory / f"{policy}.yaml").write_text(text)
 
     def check(self, result: CheckResult, *, recorded: bool = True) -> None:
-        self.outbox.enter(result)
+        at_once(self.outbox.enter(result))
         list(self.output.publish(result))
         for ref in result.claims if recorded else ():
             self.outbox.unrecordable(ref)
@@ -168,7 +169,7 @@ async def test_what_a_deleted_policy_owed_is_sent_by_the_policy_that_holds_the_c
     world.receiver.answers = [503] * 100
     world.check(came(CLAIM))
     await world.live(30)
-    world.output.forget(make_policy())
+    at_once(world.output.forget(make_policy()))
     world.receiver.answers = []
     await world.live(600)
     assert world.receiver.messages == []
@@ -354,7 +355,7 @@ async def test_a_policy_without_a_target_owes_nothing_and_a_deleted_one_neither(
     assert world.outbox.owed(CLAIM.ref) == ()
     world.target("storage", "https://example.com")
     world.check(came(CLAIM))
-    world.output.forget(make_policy())
+    at_once(world.output.forget(make_policy()))
     await world.live()
     assert world.receiver.messages == []
 
@@ -512,7 +513,7 @@ async def test_what_is_not_to_be_sent_any_more_is_not_sent_by_a_round_that_has_b
     running = asyncio.create_task(world.output.run())
     await asyncio.sleep(30)
     if change == "deleted":
-        world.output.forget(bad.policy)
+        at_once(world.output.forget(bad.policy))
     elif change == "handed over":
         (tmp_path / "next.yaml").write_text("apprise: json://next.example.com")
         world.check(replace(bad, policy=make_policy("next")), recorded=False)

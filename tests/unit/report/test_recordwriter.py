@@ -27,6 +27,7 @@ from volumehealth.model.clock import rfc3339
 from volumehealth.model.cluster import Pod, SilenceAsked
 from volumehealth.model.health import Finding
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.steps import at_once
 from volumehealth.policy.silence import Silences
 from volumehealth.report.outbox import Due, Edge, Outbox, episode_of
 from volumehealth.report.recordwriter import RecordWriter
@@ -204,14 +205,14 @@ async def test_a_hand_over_between_policies_keeps_the_record(world: World) -> No
 
 async def test_a_deleted_policy_takes_its_records_back(world: World) -> None:
     await world.keep(make_result([BAD]))
-    world.records.forget(make_policy())
+    at_once(world.records.forget(make_policy()))
     await world.write(seconds=3)
     assert PATH not in world.api.objects
 
 
 async def test_a_deleted_policy_whose_claims_another_takes_over_leaves_their_records(world: World) -> None:
     await world.keep(make_result([BAD]))
-    world.records.forget(make_policy())
+    at_once(world.records.forget(make_policy()))
     await world.write()
     await world.keep(make_result([BAD], policy=make_policy("other")), seconds=60)
     assert world.api.count("DELETE") == 0
@@ -221,7 +222,7 @@ async def test_a_deleted_policy_whose_claims_another_takes_over_leaves_their_rec
 async def test_a_policy_deleted_while_the_operator_was_down_takes_its_records_back_too(world: World) -> None:
     await world.keep(make_result([BAD]))
     world.restart()
-    world.records.learn(world.view())
+    at_once(world.records.learn(world.view()))
     world.records.sweep(world.view(), {"other"})
     await world.write()
     assert PATH not in world.api.objects
@@ -231,7 +232,7 @@ async def test_a_restart_writes_no_equal_record_again(world: World) -> None:
     await world.keep(make_result([BAD]))
     world.restart()
     world.clock.advance(minutes=10)
-    resumed = world.records.learn(world.view())
+    resumed = at_once(world.records.learn(world.view()))
     health = resumed[CLAIM.ref].health
     assert health.findings == (make_finding(last_notified_at=START),)
     await world.keep(make_result([(CLAIM, health)]))
@@ -315,7 +316,7 @@ async def test_a_patch_that_got_409_is_not_taken_for_written(world: World) -> No
 async def test_a_finding_whose_record_met_a_conflict_is_told_once_the_record_is_there(world: World) -> None:
     result = make_result([BAD], turns=[found(CLAIM, FINDING)])
     episode = episode_of(CLAIM.uid, FINDING)
-    world.outbox.enter(result)
+    at_once(world.outbox.enter(result))
     world.api.refusals = [errors.Conflict("another field manager", status=409)]
     await world.check(result, seconds=5)
     assert not world.outbox.may_tell(CLAIM.ref, Edge.ABNORMAL, episode)
@@ -423,7 +424,7 @@ async def test_a_record_goes_with_its_claim_to_the_next_policy_however_late_that
     for _ in range(60):
         await world.keep(make_result([], others=[CLAIM]), seconds=10)
         assert PATH in world.api.objects
-    world.records.forget(make_policy())
+    at_once(world.records.forget(make_policy()))
     await world.write(seconds=30)
     await world.keep(make_result([BAD], policy=make_policy("other")))
     assert world.api.count("DELETE") == 0
@@ -437,7 +438,7 @@ async def test_a_record_stays_if_its_claim_is_back_however_late_its_policy_looks
     """Faults C7: relabelled away and back, or its policy made anew under the same name: it was gone until the next check."""
     await world.check()
     if deleted:
-        world.records.forget(make_policy())
+        at_once(world.records.forget(make_policy()))
     else:
         await world.keep(make_result([], others=[CLAIM]))
     world.owners[CLAIM.ref] = "storage"
@@ -489,7 +490,7 @@ async def test_an_error_in_what_was_delivered_of_one_claim_costs_that_claim_only
     world.records._notified = notified
     for claim in (CLAIM, other):
         world.outbox.touch(claim.ref)
-    world.records.take_receipts()
+    at_once(world.records.take_receipts())
     await world.write()
     (written,) = (one for one in world.api.of_kind("VolumeHealth") if one["metadata"]["name"] == "other")
     assert written["status"]["findings"][0]["lastNotifiedAt"] == rfc3339(moment)
@@ -498,10 +499,10 @@ async def test_an_error_in_what_was_delivered_of_one_claim_costs_that_claim_only
 async def test_what_was_found_of_a_claim_that_went_before_it_had_a_record_is_forgotten(world: World) -> None:
     """But not what was found in this moment: its record is written next."""
     gone, here = make_claim("gone"), make_claim("here")
-    world.outbox.enter(
-        make_result([(gone, make_health(gone, FINDING))], turns=[found(gone, FINDING)], claims={})
-    )
+    told = make_result([(gone, make_health(gone, FINDING))], turns=[found(gone, FINDING)], claims={})
+    at_once(world.outbox.enter(told))
     await world.check(make_result())
-    world.outbox.enter(make_result([(here, make_health(here, FINDING))], turns=[found(here, FINDING)]))
+    told = make_result([(here, make_health(here, FINDING))], turns=[found(here, FINDING)])
+    at_once(world.outbox.enter(told))
     await world.check(make_result())
     assert list(world.outbox.claims) == [here.ref]

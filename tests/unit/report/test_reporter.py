@@ -21,6 +21,7 @@ from support.health import (
 )
 from unit.report.scenes import three_thousand_bad
 from volumehealth.judge.result import CheckResult
+from volumehealth.model.steps import at_once
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.reporter import Reporter
 
@@ -70,7 +71,7 @@ async def test_a_check_is_told_everywhere_with_one_write_for_each_object(
     (record,) = api.of_kind("VolumeHealth")
     assert "lastNotifiedAt" in record["status"]["findings"][0]
     assert len(api.requests) == 6, "the record is written first, and once more when its Events were delivered"
-    assert b"volumehealth_claim_unhealthy{" in metrics.render()
+    assert b"volumehealth_claim_unhealthy{" in at_once(metrics.render())
 
 
 async def test_the_record_of_a_recovery_is_written_after_its_event(reporter: Reporter, api: FakeApi) -> None:
@@ -105,7 +106,7 @@ async def test_a_check_that_found_a_turn_is_never_passed_over(reporter: Reporter
 
 async def test_a_check_of_a_policy_that_is_gone_is_not_told(reporter: Reporter, api: FakeApi) -> None:
     reporter.report(bad())
-    reporter.forget(bad().policy)
+    at_once(reporter.forget(bad().policy))
     async with running(reporter):
         await reporter.drain(30)
     assert api.events() == []
@@ -120,10 +121,10 @@ async def test_a_policy_that_goes_while_it_is_told_leaves_nothing_behind(
         reporter.report(result)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        reporter.forget(result.policy)
+        at_once(reporter.forget(result.policy))
         await reporter.drain(300)
     assert api.of_kind("VolumeHealth") == []
-    assert b"volumehealth_policy_claims{" not in metrics.render()
+    assert b"volumehealth_policy_claims{" not in at_once(metrics.render())
 
 
 async def test_a_suspended_policy_keeps_its_records_and_events(reporter: Reporter, api: FakeApi) -> None:

@@ -10,6 +10,7 @@ from support.health import START, SteppedClock, make_claim, make_finding, make_h
 from volumehealth.judge.result import CheckResult
 from volumehealth.kube.writes import WriteQueue
 from volumehealth.model.cluster import Namespace, SilenceAsked
+from volumehealth.model.steps import at_once
 from volumehealth.policy.silence import Silences
 from volumehealth.report.eventobjects import EventSink
 from volumehealth.report.metrics import Metrics
@@ -44,7 +45,7 @@ def test_a_page_without_silences_does_not_mention_them() -> None:
 def test_a_silenced_finding_is_in_no_series_that_alerts_read() -> None:
     metrics = Metrics()
     metrics.publish(result(), [])
-    page = metrics.render().decode()
+    page = at_once(metrics.render()).decode()
     unhealthy = [line for line in page.splitlines() if line.startswith("volumehealth_claim_unhealthy{")]
     assert len(unhealthy) == 1
     assert 'persistentvolumeclaim="b"' in unhealthy[0]
