@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
 from benchmarks.bench import Bench, Driver, bench
-from benchmarks.lines import agent, burst, nodes, probes, resting, scale, start, steady
+from benchmarks.lines import agent, burst, nodes, probes, resting, scale, start, steady, steps
 from benchmarks.table import Line, as_json, markdown
 
 CLAIMS = 10_000
@@ -35,6 +35,7 @@ def groups(*, quick: bool = False, soak: bool = False) -> dict[str, Group]:
         "thousand": lambda b: burst.thousand(b, MAIN, bad=1000, times=1 if quick else 3),
         "gone": lambda b: burst.gone(b, MAIN, claims=CLAIMS, seconds=10 if quick else 20),
         "resting": lambda _: resting.resting(bad=CLAIMS, claims=5 * CLAIMS // 2, times=5 if quick else 20),
+        "steps": lambda _: steps.steps(claims=HUGE.volumes, bad=1000 if quick else CLAIMS),
         "get": lambda b: probes.by_get(b, MAIN, times=1 if quick else 3, seconds=20),
         "policies": lambda b: scale.policies(
             b, MAIN, numbers=(1, 100) if quick else (1, 10, 100), seconds=10 if quick else 15

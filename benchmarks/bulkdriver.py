@@ -101,12 +101,26 @@ class BulkDriver:
 
     def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
         """Return what answers a method."""
-        if details.method == CONTROL:
-            return _unary(self._obey)
-        method = details.method.rpartition("/")[2]
+        answer = self._obey if details.method == CONTROL else self._answers(details.method)
+        return _unary(answer) if answer is not None else None
+
+    async def answer(self, path: str, request: bytes) -> bytes | None:
+        """Answer a call that was made in this process; None if there is no such method."""
+        answer = self._answers(path)
+        return await answer(request) if answer is not None else None
+
+    def obey(self, order: Order) -> None:
+        """Do what is ordered."""
+        if order.bad >= 0:
+            self._make_up_its_mind(order.bad)
+        if order.hang is not None:
+            self._hang = order.hang
+
+    def _answers(self, path: str) -> _Answer | None:
+        method = path.rpartition("/")[2]
         if method in self._fixed:
-            return _unary(lambda _: _now(self._fixed[method]))
-        return {"ListVolumes": _unary(self._all), "ControllerGetVolume": _unary(self._one)}.get(method)
+            return lambda _: _now(self._fixed[method])
+        return {"ListVolumes": self._all, "ControllerGetVolume": self._one}.get(method)
 
     async def _all(self, _: bytes) -> bytes:
         self._calls["ListVolumes"] += 1
@@ -128,11 +142,7 @@ class BulkDriver:
             await asyncio.Event().wait()
 
     async def _obey(self, request: bytes) -> bytes:
-        order = msgspec.json.decode(request, type=Order)
-        if order.bad >= 0:
-            self._make_up_its_mind(order.bad)
-        if order.hang is not None:
-            self._hang = order.hang
+        self.obey(msgspec.json.decode(request, type=Order))
         return msgspec.json.encode(Told(dict(self._calls), self._heard, self._round))
 
 

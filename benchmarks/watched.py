@@ -74,14 +74,15 @@ def _watch_loop() -> None:
         run(handle)
         seconds = time.perf_counter() - begun
         if seconds > _LONG:
-            _seen.longest.append(Step(seconds, time.thread_time() - worked, _name(callback)))
+            _seen.longest.append(Step(seconds, time.thread_time() - worked, step_name(callback)))
             if len(_seen.longest) > _MOST:
                 _seen.longest = sorted(_seen.longest, key=lambda step: -step.cpu)[: _MOST // 2]
 
     setattr(asyncio.events.Handle, "_run", timed)  # noqa: B010 - the type checker would not have it otherwise
 
 
-def _name(callback: object) -> str:
+def step_name(callback: object) -> str:
+    """Name the task that a step of the event loop belongs to, and what it waits for."""
     owner = getattr(callback, "__self__", None)
     if isinstance(owner, asyncio.Task):
         coroutine: Any = owner.get_coro()

@@ -16,6 +16,7 @@ from support.pipeline import PlainPipeline
 from volumehealth.kube.writes import Limits
 from volumehealth.model.health import Answer, Condition, DriverAnswers, Outcome, Source
 from volumehealth.model.policy import Policy, PolicySpec
+from volumehealth.model.steps import at_once
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.reporter import Reporter
 
@@ -49,7 +50,7 @@ async def resting(*, bad: int, claims: int, times: int) -> list[Line]:
         changes=cluster.changes,
         limits=Limits(paced_per_second=1e9),
     )
-    reporter.resume(cluster.records)
+    at_once(reporter.resume(cluster.records))
     cluster.said[DRIVER] = _accusing(cluster, bad)
     task = asyncio.create_task(reporter.run())
     checks, tellings = [], []
