@@ -94,8 +94,10 @@ class Selection:
         else:
             refs = changed
         if touched and changed is not None:
-            for ref, claim in list(claims.items()):
-                self._reconsider(ref, claim, touched)
+            for ref in list(claims):
+                claim = claims.get(ref)
+                if claim is not None:
+                    self._reconsider(ref, claim, touched)
                 yield
         for ref in refs:
             self._consider(ref, claims.get(ref))

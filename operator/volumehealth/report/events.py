@@ -224,6 +224,7 @@ class EventWriter(Output):
                 yield
         for ref in healthy | self._closings.keys():
             self._drop_healthy(ref, result)
+            yield
 
     def look_again(self, claims: Collection[ClaimRef] | None) -> None:
         """Look again at what is to be told of these claims; None means all."""
