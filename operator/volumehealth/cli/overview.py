@@ -1,14 +1,19 @@
 """`volumehealth status`, `drivers` and `history`: what the operator has found, for a person."""
 
 import time
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import click
 
 from volumehealth.cli.options import cluster_options, form_option, namespace_option
 from volumehealth.cli.reading import read_with, screen
+from volumehealth.errors import ApiError
 from volumehealth.model.clock import SystemClock
 from volumehealth.model.ids import ClaimRef
+from volumehealth.model.text import visible
+
+T = TypeVar("T")
 
 _EVERY = 2.0
 """Seconds between two looks of `--watch`."""
@@ -16,6 +21,22 @@ _EVERY = 2.0
 _output = click.option(
     "-o", "--output", type=click.Choice(["table", "wide", "json", "yaml"]), default="table", show_default=True
 )
+
+
+def watched(look: Callable[[], T], pause: Callable[[float], None]) -> Iterator[tuple[T, str]]:
+    """Look again and again; while the API server cannot be read, what was seen last stays, with a line that says so.
+
+    Raises:
+        ApiError: if it cannot be read the first time.
+    """
+    found, trouble = look(), ""
+    while True:
+        yield found, trouble
+        pause(_EVERY)
+        try:
+            found, trouble = look(), ""
+        except ApiError as error:
+            trouble = f"CANNOT BE READ NOW, this is what was seen last: {error}"
 
 
 @click.command()
@@ -44,13 +65,13 @@ def status(namespace: str, all_namespaces: bool, watch: bool, output: str, kubec
         )
         return found
 
-    found = look()
-    while watch:
+    for found, trouble in watched(look, time.sleep) if watch else ():
         page = show_status(found, output, now=clock.now(), **screen())
         click.clear()
+        if trouble:
+            click.echo(visible(trouble))
         click.echo(page, nl=False)
-        time.sleep(_EVERY)
-        found = look()
+    found = look()
     click.echo(show_status(found, output, now=clock.now(), **screen()), nl=False)
     raise SystemExit(found.exit_status)
 

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from volumehealth import errors
+from volumehealth.cli.overview import watched
 from volumehealth.cli.overviewoutput import age, show_drivers, show_history, show_status
 from volumehealth.model.ids import ClaimRef
 from volumehealth.oneshot.overview import NO_POLICY, Overview, not_watched, read_overview, read_rest
@@ -334,6 +335,25 @@ def test_a_record_whose_fields_are_not_there_is_no_traceback() -> None:
 def test_ages_are_written_as_kubectl_writes_them(since: int, written: str) -> None:
     moment = (NOW - timedelta(seconds=since)).strftime("%Y-%m-%dT%H:%M:%SZ")
     assert age(moment, NOW) == written
+
+
+def test_who_watches_goes_on_to_while_the_api_server_is_away() -> None:
+    answers: list[str | errors.ApiError] = ["one", errors.ApiUnreachable("nobody listens"), "two"]
+    pauses: list[float] = []
+
+    def look() -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, errors.ApiError):
+            raise answer
+        return answer
+
+    seen = watched(look, pauses.append)
+    assert [next(seen) for _ in range(3)] == [
+        ("one", ""),
+        ("one", "CANNOT BE READ NOW, this is what was seen last: nobody listens"),
+        ("two", ""),
+    ]
+    assert pauses == [2.0, 2.0]
 
 
 def test_ages_of_nonsense_and_of_the_future_are_harmless() -> None:
