@@ -14,6 +14,8 @@ from volumehealth.oneshot.reading import Object
 from volumehealth.oneshot.workloads import Controller
 
 _CHART = "charts/volumehealth"
+_SOCKET = "csi.sock"
+"""The socket's name that the chart and the component have if none is given."""
 _BOTTLEROCKET = f"{_CHART}/presets/eks.yaml"
 _ENFORCING = {"Bottlerocket": "super_t", "Red Hat Enterprise Linux CoreOS": "spc_t"}
 """Node systems on which SELinux always enforces, by how their image's name begins, and the type that lets the node agent
@@ -107,7 +109,7 @@ def _settings(name: str, one: Controller) -> dict[str, str]:
         "namespace": one.namespace,
         "serviceAccount": one.account,
         "socketVolume": one.socket_volume or "SOCKET-VOLUME",
-    }
+    } | ({"socketFile": one.socket_file} if one.socket_file not in ("", _SOCKET) else {})
 
 
 def refused_by_selinux(nodes: Iterable[Object], agent: Object) -> Iterable[tuple[str, str]]:

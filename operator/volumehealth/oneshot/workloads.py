@@ -21,6 +21,7 @@ NEEDS = {
 _SIDECAR = re.compile(r"csi[-/](?:external-)?(?:provisioner|attacher|resizer|snapshotter|health-monitor)")
 """In the image (`csi-provisioner`, EKS: `kubernetes-csi/external-provisioner`), or in the container's name where the image is a
 digest (OpenShift)."""
+_SOCKET = re.compile(r"--csi-address[= ](?P<path>\$\((?P<variable>\w+)\)|[^\s'\"$\\]+)")
 _REGISTRATION = re.compile(r"--kubelet-registration-path[= ]\S*?/([^/\s]+)/[^/\s]+\.sock")
 _UNITS: Mapping[str, int | Decimal] = {
     "": 1, "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("0.001"),
@@ -39,6 +40,7 @@ class Controller:
         kind, namespace, name: which.
         account: its ServiceAccount.
         socket_volume: the Pod's volume that holds the socket; empty if it is not an emptyDir that sidecars share.
+        socket_file: the socket's name in it, as the sidecars are told; empty if they are not.
         agent: whether our agent is beside it.
         manager: who would take a patch back; empty if nobody is known to.
         environment: names and values of its containers' variables; `ELSEWHERE` for one whose value comes from another object.
@@ -49,6 +51,7 @@ class Controller:
     name: str
     account: str
     socket_volume: str
+    socket_file: str
     agent: bool
     manager: str
     environment: Mapping[str, str]
@@ -188,6 +191,7 @@ def _controller(kind: str, one: Object) -> Controller:
         metadata["name"],
         str(pod.get("serviceAccountName") or "default"),
         _socket_volume(pod),
+        next(filter(None, map(_socket_file, _containers(one))), ""),
         any(container["name"] == CONTAINER for container in _containers(one)),
         _manager(metadata),
         environment,
@@ -229,6 +233,17 @@ def _socket_volume(pod: Mapping[str, Any]) -> str:
     }
     best = max(empty, key=lambda name: users[name], default="")
     return best if users.get(best, 0) >= 2 else ""
+
+
+def _socket_file(container: Mapping[str, Any]) -> str:
+    """Return the name of the socket that a sidecar is told, outright or by a variable of its own."""
+    words = " ".join(map(str, [*(container.get("command") or ()), *(container.get("args") or ())]))
+    found = _SOCKET.search(words)
+    if found is None:
+        return ""
+    own = {entry["name"]: str(entry.get("value", "")) for entry in container.get("env") or ()}
+    path = own.get(found["variable"], "") if found["variable"] else found["path"]
+    return path.rpartition("/")[2]
 
 
 def _is_controller(one: Object) -> bool:

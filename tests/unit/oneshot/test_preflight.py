@@ -112,6 +112,22 @@ def test_the_next_command_holds_the_controllers_namespace_account_and_socket() -
     assert found.drivers[0].steps == (1, 2)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "env"),
+    [
+        (["--csi-address=unix:///csi/csi-provisioner.sock"], []),
+        (["--csi-address=$(ADDRESS)"], [{"name": "ADDRESS", "value": "/csi/csi-provisioner.sock"}]),
+    ],
+)
+def test_the_next_command_names_a_socket_that_is_called_otherwise(
+    arguments: list[str], env: list[dict[str, str]]
+) -> None:
+    found = controller("ps", f"--driver={DELL}", *arguments)
+    found["spec"]["template"]["spec"]["containers"][0]["env"] = env
+    connect, _ = preflight(installed(deployments=[*installed()["deployments"], found])).steps
+    assert '"socketVolume":"socket-dir","socketFile":"csi-provisioner.sock","inject":true' in connect
+
+
 def test_the_next_command_takes_no_driver_its_agent_away() -> None:
     """Helm replaces a list as a whole: the command for the second driver removed the rights of the first one's agent."""
     heard = {
