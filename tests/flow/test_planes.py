@@ -363,6 +363,17 @@ def test_one_answer_of_a_driver_that_an_agent_reports_is_one_until_it_is_asked_a
     assert world.notified[1:] == ["Recovered db VolumeUnmounted a"]
 
 
+def test_a_driver_on_a_node_with_another_reason_in_each_answer_is_told_of_once(world: World) -> None:
+    """Faults B4: its agent asks again a little later than the interval says, and then the last answer was no second one."""
+    world.spec = replace(SPEC, interval=timedelta(minutes=1), unhealthy_after=timedelta(minutes=1))
+    (db,) = world.claims("db")
+    for number in range(8):
+        world.cluster.report("a", make_entry(db, reason=f"Changing{number}"))
+        world.check()
+        world.after(seconds=62, renew=("a",))
+    assert world.notified == ["Found db Changing1 a"]
+
+
 def test_what_a_node_sees_itself_needs_no_second_ask(world: World) -> None:
     """The agent looks at mounts every 15 seconds, whatever the interval."""
     world.spec = replace(SPEC, interval=timedelta(minutes=10))
@@ -1513,6 +1524,21 @@ def test_a_driver_that_lost_its_health_call_closes_its_findings_after_a_while(wo
     assert world.findings(checked, "db") == ["Inaccessible/VolumeUnmounted (Node a) (stale)"]
     world.after(minutes=2, renew=("a",))
     assert world.notified == ["Found db VolumeUnmounted a", "Closed db VolumeUnmounted a"]
+
+
+def test_the_time_in_which_a_driver_had_no_health_call_is_none_in_which_it_said_well(world: World) -> None:
+    """Another version of it runs for four minutes; then it says well for less than healthyAfter."""
+    (claim,) = world.claims("db")
+    world.cluster.report("a", make_entry(claim, origin=Observer.DRIVER))
+    world.after(minutes=3, renew=("a",))
+    mute = make_reported_driver(state=SourceState.UNSUPPORTED, api=HealthAPI.NONE)
+    world.cluster.report("a", drivers=[mute], covered=())
+    world.after(minutes=4, renew=("a",))
+    world.cluster.report("a", covered=[claim])
+    world.after(minutes=4, renew=("a",))
+    assert world.notified == ["Found db VolumeUnmounted a"]
+    world.after(minutes=2, renew=("a",))
+    assert world.notified == ["Found db VolumeUnmounted a", "Recovered db VolumeUnmounted a"]
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,7 @@ class SimDriver:
         up: whether it answers at all.
         hangs: methods that never answer now.
         fails: a status for every call of a method.
+        lacks: which of its health calls (`lists`, `gets`, `node_health`) another version of it does not have.
         slow: mean seconds of a call.
         incarnation: counts restarts.
         statements: what was heard of each volume.
@@ -127,6 +128,7 @@ class SimDriver:
     up: bool = True
     hangs: frozenset[str] = frozenset()
     fails: dict[str, grpc.StatusCode] = field(default_factory=dict)
+    lacks: frozenset[str] = frozenset()
     slow: float = 0.02
     incarnation: int = 1
     pages: int = 0
@@ -183,9 +185,9 @@ class SimDriver:
                 return pb.ProbeResponse(), ()
             case "NodeGetCapabilities" if self.plane != "Controller":
                 return self._node_calls(), ()
-            case "NodeGetVolumeStats" if self.legacy and self.node_health:
+            case "NodeGetVolumeStats" if self.legacy and self._has("node_health"):
                 return self._get_stats(pb.NodeGetVolumeStatsRequest.FromString(request).volume_id)
-            case "NodeGetVolumeHealth" if not self.legacy and self.node_health:
+            case "NodeGetVolumeHealth" if not self.legacy and self._has("node_health"):
                 return self._get_node_health(pb.NodeGetVolumeHealthRequest.FromString(request).volume_id)
             case "GetPluginCapabilities":
                 service = pb.PluginCapability.Service(type=pb.PluginCapability.Service.CONTROLLER_SERVICE)
@@ -198,28 +200,32 @@ class SimDriver:
                     pb.ControllerServiceCapability(rpc=rpc(type=kind)) for kind in self._controller_calls()
                 ]
                 return pb.ControllerGetCapabilitiesResponse(capabilities=kinds), ()
-            case "ListVolumes" if self.legacy and self.lists:
+            case "ListVolumes" if self.legacy and self._has("lists"):
                 return self._list_volumes(pb.ListVolumesRequest.FromString(request))
-            case "ControllerListVolumeHealth" if not self.legacy and self.lists:
+            case "ControllerListVolumeHealth" if not self.legacy and self._has("lists"):
                 return self._list_health(pb.ControllerListVolumeHealthRequest.FromString(request))
-            case "ControllerGetVolume" if self.legacy and self.gets:
+            case "ControllerGetVolume" if self.legacy and self._has("gets"):
                 return self._get_volume(pb.ControllerGetVolumeRequest.FromString(request).volume_id)
-            case "ControllerGetVolumeHealth" if not self.legacy and self.gets:
+            case "ControllerGetVolumeHealth" if not self.legacy and self._has("gets"):
                 return self._get_health(pb.ControllerGetVolumeHealthRequest.FromString(request).volume_id)
         raise RpcFailed(grpc.StatusCode.UNIMPLEMENTED, f"unknown method {method}")
+
+    def _has(self, call: str) -> bool:
+        """Tell whether the version that runs has a health call."""
+        return bool(getattr(self, call)) and call not in self.lacks
 
     def _controller_calls(self) -> "list[pb.ControllerServiceCapability.RPC.Type.ValueType]":
         types = pb.ControllerServiceCapability.RPC
         if self.legacy:
             calls = [types.VOLUME_CONDITION]
-            calls += [types.LIST_VOLUMES] if self.lists else []
-            return calls + ([types.GET_VOLUME] if self.gets else [])
-        calls = [types.LIST_VOLUME_HEALTH] if self.lists else []
-        return calls + ([types.GET_VOLUME_HEALTH] if self.gets else [])
+            calls += [types.LIST_VOLUMES] if self._has("lists") else []
+            return calls + ([types.GET_VOLUME] if self._has("gets") else [])
+        calls = [types.LIST_VOLUME_HEALTH] if self._has("lists") else []
+        return calls + ([types.GET_VOLUME_HEALTH] if self._has("gets") else [])
 
     @property
     def controller_tells(self) -> bool:
-        """Whether its controller tells of volumes."""
+        """Whether its controller tells of volumes, in the version that runs most of the time."""
         return self.lists or self.gets
 
     def named(self, illness: Illness) -> tuple[str, str]:
@@ -229,17 +235,22 @@ class SimDriver:
     def _node_calls(self) -> pb.NodeGetCapabilitiesResponse:
         types, reply = pb.NodeServiceCapability.RPC, pb.NodeGetCapabilitiesResponse()
         legacy = (types.GET_VOLUME_STATS, types.VOLUME_CONDITION)
-        for kind in (legacy if self.legacy else (types.GET_VOLUME_HEALTH,)) if self.node_health else ():
+        kinds = legacy if self.legacy else (types.GET_VOLUME_HEALTH,)
+        for kind in kinds if self._has("node_health") else ():
             reply.capabilities.add().rpc.type = kind
         return reply
 
     def _get_stats(self, handle: str) -> "tuple[Message, list[tuple[str, Illness | None]]]":
         volume, reply = self._known(handle), pb.NodeGetVolumeStatsResponse()
+        if volume.nil:
+            return reply, []
         _condition(reply.volume_condition, volume.illness)
         return reply, [(handle, volume.illness)]
 
     def _get_node_health(self, handle: str) -> "tuple[Message, list[tuple[str, Illness | None]]]":
         volume, reply = self._known(handle), pb.NodeGetVolumeHealthResponse()
+        if volume.nil:
+            return reply, []
         self._health(reply.volume_health, volume)
         return reply, [(handle, volume.illness)]
 

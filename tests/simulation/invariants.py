@@ -20,6 +20,7 @@ from simulation.telling import (
     Mode,
     Patience,
     Segment,
+    Spans,
     TellingChecker,
     calm,
     is_abnormal,
@@ -30,6 +31,7 @@ from simulation.telling import (
 from simulation.world import SECRET, SHOP, ClaimLife, World
 from volumehealth.kube.backoff import Growth
 from volumehealth.kube.writes import Limits
+from volumehealth.model.origin import Observer
 from volumehealth.model.report import AGENT_RENEW_SECONDS
 
 COUNTS = "1 counts"
@@ -58,6 +60,8 @@ _TIMES = frozenset(
         "generation",
     ]
 )
+_CHANGING = re.compile(r"(?<=Changing)\d+")
+"""What is different in each answer of some volumes' drivers (`plan.ILLNESSES`)."""
 _TIME_IN_TEXT = re.compile(r"^\d+\. |\b\d{1,2} [A-Z][a-z]{2} \d\d:\d\dZ")
 _PODS_LATER = 600.0
 """Seconds by which a Pod's Event may come before or after its claim's, where the API server is in trouble."""
@@ -86,10 +90,11 @@ def check_all(world: World) -> None:
         segments = segments_of(world, life)
         told = _not_by_nodes(told_about(world, life.uid))
         forgotten = _forgotten(world, life, disturbed)
-        _telling(world, f"claim {life.name}", segments, told, forgotten)
+        _telling(world, f"claim {life.name}", segments, told, forgotten, disturbed)
         for pod in life.pods:
             events = _not_by_nodes(told_about(world, pod[0]))
-            _telling_pod(world, life, pod, _windows(told), events, disturbed, over=forgotten)
+            over = [*forgotten, *(start for start, _ in world.upgraded.get(life.driver, ()))]
+            _telling_pod(world, life, pod, _windows(told), events, disturbed, over=over)
         _speaking(world, life, told, disturbed)
         _records(world, life, disturbed)
     _counts(world, disturbed)
@@ -110,7 +115,10 @@ def segments_of(world: World, life: ClaimLife) -> list[Segment]:
     """Return what was true of a claim's volume, and how it was watched."""
     truth = world.volume(life.handle).truth if world.drivers[life.driver].controller_tells else []
     end = life.died if life.died is not None else world.loop.time()
-    moments = sorted({0.0, end, *(at for at, _ in (*truth, *life.regimes) if at < end)})
+    borders = [at for span in world.upgraded.get(life.driver, ()) for at in span]
+    moments = sorted(
+        {0.0, end, *(at for at in (*borders, *(at for at, _ in (*truth, *life.regimes))) if at < end)}
+    )
     legacy = world.drivers[life.driver].legacy
     found: list[Segment] = []
     for start, until in pairwise(moments):
@@ -120,7 +128,10 @@ def segments_of(world: World, life: ClaimLife) -> list[Segment]:
         if illness is not None and illness.status == "DataLoss" and not legacy:
             patience = replace(patience, ill=0.0)  # confirmed at once; the legacy text says no such thing
         # While a spec cannot be used a process that never knew it leaves the claim to another policy, with its delays.
-        new = Segment(start, until, illness is not None, patience, _mode(regime), joins=regime.unsure)
+        mode = _mode(regime)
+        if mode in (Mode.ON, Mode.UNUSABLE) and world.is_upgraded(life.driver, start, until):
+            mode = Mode.UNSURE  # what was told ends without a word once the driver has no health call
+        new = Segment(start, until, illness is not None, patience, mode, joins=regime.unsure)
         if found and replace(new, start=found[-1].start) == replace(found[-1], end=until):
             found[-1] = replace(found[-1], end=until)
         else:
@@ -159,9 +170,14 @@ def told_about(world: World, uid: str) -> list[Told]:
 
 
 def _telling(
-    world: World, what: str, segments: list[Segment], told: list[Told], forgotten: list[float]
+    world: World,
+    what: str,
+    segments: list[Segment],
+    told: list[Told],
+    forgotten: list[float],
+    disturbed: Spans,
 ) -> None:
-    checker = TellingChecker(segments, told, world.unrest(), forgotten, clocks_set=world.jumped)
+    checker = TellingChecker(segments, told, disturbed, forgotten, clocks_set=world.jumped)
     complaint = checker.complaint()
     if complaint:
         world.history.violate(TELLING, f"{what}: {complaint}")
@@ -313,10 +329,7 @@ def _told_by_nodes(world: World, life: ClaimLife, disturbed: Any) -> None:
     modes = [(at, regime, _mode(regime)) for at, regime in life.regimes] or [(0.0, UNOWNED, Mode.OFF)]
     every_sighting = list(nodechecks.sightings(world, life))
     known = {(one.node, one.fault.reason) for one in every_sighting}
-    driver = world.drivers[life.driver]
-    illnesses = [one for _, one in world.volume(life.handle).truth if one is not None]
-    changes = any("*" in driver.named(one)[1] for one in illnesses)  # another reason in each answer
-    for event in every if not changes else ():
+    for event in every:
         sighting = nodechecks.sighting_of(event)
         if sighting is not None and sighting not in known:
             world.history.violate(TELLING, f"nothing like this ever broke: {event.message}")
@@ -326,7 +339,10 @@ def _told_by_nodes(world: World, life: ClaimLife, disturbed: Any) -> None:
         segments = nodechecks.segments(world, life, one, modes)
         what = f"claim {life.name}, {one.fault.reason} on {one.node}"
         forgotten = _forgotten(world, life, disturbed)
-        _telling(world, what, segments, told, forgotten)
+        of_driver = one.fault.observer is Observer.DRIVER
+        unrest = world.nodes.unrest(one.node, life.driver) if of_driver else disturbed
+        refused = world.nodes.refusing.get((one.node, life.driver), ()) if of_driver else ()
+        _telling(world, what, segments, told, forgotten, unrest)
         places = [place for place in world.nodes.places_of(life.uid) if place.node == one.node]
         for pod in life.pods:
             mine = next((place for place in places if place.pod == pod[0]), None)
@@ -335,11 +351,12 @@ def _told_by_nodes(world: World, life: ClaimLife, disturbed: Any) -> None:
                 regime = _regime(life, mine.until if mine.until is not None else world.loop.time())
                 patience = nodechecks.on_node(regime, _NOT_WATCHED, one.fault)
                 over = [*forgotten, *(place.until for place in places if place.until is not None)]
-                _telling_pod(world, life, pod, _windows(told), events, disturbed, patience, over)
+                over += [start for start, _ in refused]
+                _telling_pod(world, life, pod, _windows(told), events, unrest, patience, over)
             elif events:
                 world.history.violate(TELLING, f"Pod {pod[1]} is told of {key}, and was not there")
         for event in told:
-            _node_spoke(world, life, event, disturbed)
+            _node_spoke(world, life, event, unrest)
 
 
 def _node_spoke(world: World, life: ClaimLife, event: Told, disturbed: Any) -> None:
@@ -424,7 +441,9 @@ def _put_back(world: World, life: ClaimLife, disturbed: Any) -> None:
         until = life.died if life.died is not None else world.loop.time()
         truth = [one for at, one in world.volume(life.handle).truth if at <= after.at][-1:]
         changed = any(after.at < at <= end for at, _ in (*world.volume(life.handle).truth, *life.regimes))
-        free = undisturbed(after.at - 1.0, end, disturbed)
+        free = undisturbed(after.at - 1.0, end, disturbed) and not world.is_upgraded(
+            life.driver, after.at, end
+        )
         watched = _mode(regime) is Mode.ON and not changed and truth not in ([None], [])
         there = any(after.at < one.at <= end and one.status is not None for one in states)
         if watched and free and end < until and not there:
@@ -441,6 +460,8 @@ def _was_owned(world: World, life: ClaimLife, at: float) -> bool:
     start = at - (60.0 if undisturbed(at - 60.0, at, united(world.disturbed_but_by_policies)) else 1000.0)
     before = [one for moment, one in life.regimes if moment <= start][-1:]
     lately = [one for moment, one in life.regimes if start < moment <= at]
+    if world.is_upgraded(life.driver, start, at):
+        return False  # its findings are closed
     return bool(before) and all(one.policy and not one.unsure for one in (*before, *lately))
 
 
@@ -544,7 +565,8 @@ def _known(
         segment = mine[bisect_right(mine, at, key=lambda one: one.start) - 1]
         patience = segment.patience
         needed = max(needed, patience.interval + patience.timeout + patience.slack)
-        known = at - max(segment.start, since) >= patience.sure(ill=segment.ill) + patience.timeout
+        sure = segment.mode is Mode.ON
+        known = sure and at - max(segment.start, since) >= patience.sure(ill=segment.ill) + patience.timeout
         least += known and segment.ill
         most += not known or segment.ill
     return least, most, needed
@@ -600,7 +622,14 @@ def _bounded(world: World) -> None:
     """Once everything has settled, a cluster costs a heartbeat of each policy and reminders of each finding."""
     began = max(end for _, end in world.disturbed)
     hours = (world.loop.time() - began) / 3600.0
-    writes = [one for one in world.seen.writes if one[0] > began and one[1] != "admin" and one[2] != "leases"]
+    writes = [
+        one
+        for one in world.seen.writes
+        if one[0] > began
+        and one[1] != "admin"
+        and one[2] != "leases"
+        and not _in_other_words(one[2], *one[4:])
+    ]
     policies, claims = len(world.plan.policies), len(world.plan.claims)
     most = (hours + 0.2) * (30.0 * policies + 12.0 * claims + 6.0 * len(world.drivers))
     if hours > 0.0 and len(writes) > most:
@@ -711,7 +740,7 @@ def _since_at_rest(world: World, life: ClaimLife, record: Any) -> None:
     if before is None or before.end - before.start < rested:
         return
     span = (fell - rested, fell + patience.sure(ill=True) + patience.timeout)
-    if not undisturbed(*span, world.unrest()):
+    if not undisturbed(*span, world.unrest()) or world.is_upgraded(life.driver, span[0], world.loop.time()):
         return
     of_driver = [one for one in record["status"]["findings"] if one["source"] != "Node"]
     if not of_driver:
@@ -739,11 +768,21 @@ def check_rest(world: World, since: float) -> None:
             continue  # a reminder; a user may have deleted the Event
         if plural == "volumehealths" and _without_reminder(old) == _without_reminder(new):
             continue
+        if _in_other_words(plural, old, new):
+            continue
         if world.jumped and _timeless(old) == _timeless(new):
             continue  # times that lie in the future by the new clock are set to now
         if world.jumped and at < since + _AGENTS_UNKNOWN and nodechecks.is_of_silence(world, plural, new):
             continue  # a Lease that is seen for the first time is as old as it says; by another clock that is too old
         world.history.violate(REST, f"{method} {plural} at rest: {_difference(old, new)}")
+
+
+def _in_other_words(plural: str, old: Any, new: Any) -> bool:
+    """Tell whether a report only says what it said, since the driver gives another reason in each answer."""
+    if plural != "volumehealthreports" or old is None or new is None:
+        return False
+    before, after = (_CHANGING.sub("", repr(_timeless(one))) for one in (old, new))
+    return before == after
 
 
 def _without_beat(value: Any) -> Any:

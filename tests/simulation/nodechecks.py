@@ -21,6 +21,8 @@ _ROUND = EVERY + AGAIN + 1.0
 LOOKING = 60.0
 """Seconds from a change on a node until it is in the report: a round of looks, one more, and the gaps between writes."""
 _HEAD = re.compile(r"(?P<status>\w+)/(?P<reason>\w+) \((?:Node|Kubernetes) (?P<node>\S+)\): ")
+_CHANGING = re.compile(r"(?<=Changing)\d+$")
+"""What is different in each answer of some volumes' drivers (`plan.ILLNESSES`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +41,19 @@ def fault_of(reason: str) -> NodeFault:
 def sighting_of(event: Told) -> tuple[str, str] | None:
     """Return the node and the reason that an Event is about; None if no node said it."""
     found = _HEAD.match(event.message)
-    return (found["node"], found["reason"]) if found else None
+    return (found["node"], _plain(found["reason"])) if found else None
+
+
+def _plain(reason: str) -> str:
+    """Return a reason as it is called in the plan; of one that changes with each answer every word is the same."""
+    return _CHANGING.sub("*", reason)
 
 
 def sightings(world: World, life: ClaimLife) -> Iterator[Sighting]:
     """Yield all that nodes can say of a claim."""
     driver = world.drivers[life.driver]
     illnesses = [one for _, one in world.volume(life.handle).truth if one is not None]
-    said = {driver.named(one) for one in illnesses if "*" not in driver.named(one)[1]}
+    said = {driver.named(one) for one in illnesses}
     for node in world.nodes.machines:
         for fault in (*NODE_FAULTS.values(), NODE_FAILED):
             yield Sighting(node, fault)
@@ -88,8 +95,11 @@ def segments(
     if sighting.fault.observer is Observer.API:
         failures = world.nodes.failures.get(sighting.node, ())
         changes = [at for one in failures for at in (one.start, one.end)]
-    if sighting.fault.observer is Observer.DRIVER:
+    of_driver = sighting.fault.observer is Observer.DRIVER
+    refusing = world.nodes.refusing.get((sighting.node, life.driver), ())
+    if of_driver:
         changes = [at for at, _ in world.volume(life.handle).truth]
+        changes += [at for span in refusing for at in span]
     borders = [at for place in places for at in (place.since, place.until) if at is not None]
     away = [at for span in world.nodes.removed.get(sighting.node, ()) for at in span]
     turns = [at for at, *_ in modes]
@@ -113,10 +123,11 @@ def segments(
         gone = sighting.fault.observer is not Observer.API and any(
             first <= start < last for first, last in world.nodes.removed.get(sighting.node, ())
         )
+        refused = of_driver and any(first <= start < last for first, last in refusing)
         if place is None and mode in (Mode.ON, Mode.UNUSABLE):
             closing = patience.sure(ill=False)
             mode = Mode.OFF if mode is Mode.ON else Mode.UNSURE
-        elif gone and mode in (Mode.ON, Mode.UNUSABLE):
+        elif (gone or refused) and mode in (Mode.ON, Mode.UNUSABLE):
             mode = Mode.UNSURE
         elif place is not None and _is_hidden(place, start, sighting.fault) and mode is Mode.ON:
             mode = Mode.PAUSED
@@ -236,7 +247,7 @@ def _says(report: VolumeHealthReport | None, uid: str, fault: NodeFault) -> bool
     if report is None:
         return None
     for volume in report.volumes:
-        if volume.claim_uid == uid and any(one.reason == fault.reason for one in volume.conditions):
+        if volume.claim_uid == uid and any(_plain(one.reason) == fault.reason for one in volume.conditions):
             return True
     return _looked(report, uid, fault)
 

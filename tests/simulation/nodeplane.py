@@ -5,12 +5,16 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
+import grpc
+
 from simulation.driver import SimDriver
 from simulation.loop import Process
 from simulation.machines import NODE_FAULTS, ONLY_ON, Failure, Machine, Place, inline, plugin_socket
 from simulation.network import SimTransport, SimWire
 from simulation.objects import Json
 from simulation.processes import NAMESPACE, Host, Replica, SimCredentials
+from simulation.telling import Spans, united
+from volumehealth.agent.calls import HEALTH, STATS
 from volumehealth.agent.looks import NodeSights
 from volumehealth.agent.node import NodeAgent
 from volumehealth.agent.reach import NodeReach
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 AGENT_NAMESPACE = "volumehealth-agent"
 AGENT_USER = "system:serviceaccount:volumehealth-agent:volumehealth-agent"
 """With the node's name behind a slash: an agent's token names its node."""
+HEALTH_CALLS = frozenset((HEALTH, STATS))
 COMEBACK = 240.0
 """Seconds until an agent that was away is believed again at the latest: started, everything looked at, a Lease renewed."""
 
@@ -61,6 +66,9 @@ class NodePlane:
         places: every mounting that ever was.
         removed: from when to when no agent was wanted on a node.
         failures: of nodes, in order.
+        plugins: of drivers on nodes, by node and driver.
+        ailing: when plugins did not answer as they should, with how long it may take to hear them again.
+        refusing: when plugins said that they have no health call; what they had said may end without a word.
     """
 
     world: "World"
@@ -70,6 +78,9 @@ class NodePlane:
     places: list[Place] = field(default_factory=list)
     removed: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     failures: dict[str, list[Failure]] = field(default_factory=dict)
+    plugins: dict[tuple[str, str], SimDriver] = field(default_factory=dict)
+    ailing: dict[tuple[str, str], list[tuple[float, float]]] = field(default_factory=dict)
+    refusing: dict[tuple[str, str], list[tuple[float, float]]] = field(default_factory=dict)
     _away: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -110,6 +121,7 @@ class NodePlane:
             legacy=controller.legacy,
             node_health=controller.node_health,
         )
+        self.plugins[machine.host.name, name] = plugin
         network.drivers[address] = plugin
         network.drivers[f"unix://{machine.kubelet}/{REGISTRY}/{plugin_socket(name)}"] = plugin
 
@@ -223,6 +235,58 @@ class NodePlane:
         agent.wanted = True
         agent.start()
 
+    # ---- plugins that fail ----
+
+    def do_plugin_down(self, node: str, name: str, seconds: float) -> None:
+        """A driver's plugin on a node is gone for a while."""
+        if (plugin := self._ails(node, name, seconds)) is not None:
+            plugin.up = False
+            plugin.restart()
+
+    def do_plugin_hangs(self, node: str, name: str, seconds: float) -> None:
+        """A driver's plugin on a node does not answer for a while what is asked about volumes."""
+        if (plugin := self._ails(node, name, seconds)) is not None:
+            plugin.hangs = HEALTH_CALLS
+
+    def do_plugin_fails(self, node: str, name: str, seconds: float, code: str) -> None:
+        """A driver's plugin on a node fails for a while what is asked about volumes.
+
+        One that has answered UNIMPLEMENTED is started anew at the end: a call that it promises and has not is made again
+        only then.
+        """
+        if (plugin := self._ails(node, name, seconds)) is not None:
+            plugin.fails = dict.fromkeys(HEALTH_CALLS, grpc.StatusCode[code])
+            if code == "UNIMPLEMENTED":
+                self.refusing.setdefault((node, name), []).append(self.ailing[node, name][-1])
+
+    def do_plugin_upgrade(self, node: str, name: str, seconds: float, *, anew: bool) -> None:
+        """A driver's plugin on a node has no health call for a while; it may be started anew for that."""
+        if (plugin := self._ails(node, name, seconds)) is not None:
+            self.refusing.setdefault((node, name), []).append(self.ailing[node, name][-1])
+            plugin.lacks = frozenset({"node_health"})
+            plugin.incarnation += anew
+
+    def _ails(self, node: str, name: str, seconds: float) -> SimDriver | None:
+        """Note that a plugin does not answer as it should for a while; None if there is none, or it does not already."""
+        now, plugin = self.world.loop.time(), self.plugins.get((node, name))
+        if plugin is None or not plugin.up or plugin.hangs or plugin.fails or plugin.lacks:
+            return None
+        # A volume whose calls get stuck is asked ever more rarely, up to every 10 minutes; what a plugin can do is read
+        # every 5 minutes.
+        recovery = COMEBACK + min(600.0, 180.0 + 2.0 * seconds)
+        self.ailing.setdefault((node, name), []).append((now, now + seconds + recovery))
+        self.world.loop.in_world(seconds, self._plugin_well, plugin)
+        return plugin
+
+    @staticmethod
+    def _plugin_well(plugin: SimDriver) -> None:
+        plugin.incarnation += grpc.StatusCode.UNIMPLEMENTED in plugin.fails.values()
+        plugin.up, plugin.hangs, plugin.fails, plugin.lacks = True, frozenset(), {}, frozenset()
+
+    def unrest(self, node: str, driver: str) -> Spans:
+        """Return when what a driver says on a node could not be heard as it should, in order."""
+        return united([*self.world.unrest(), *self.ailing.get((node, driver), ())])
+
     # ---- nodes that fail ----
 
     def do_node_not_ready(self, node: str, seconds: float, ready: str, *, with_agent: bool) -> None:
@@ -290,6 +354,8 @@ class NodePlane:
             if failures[-1].end > now:
                 failures[-1] = replace(failures[-1], end=now)
                 self._node_back(node, failures[-1])
+        for plugin in self.plugins.values():
+            self._plugin_well(plugin)
         for node, agent in self.agents.items():
             agent.thaw()
             self._readable(node)

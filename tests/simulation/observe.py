@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from simulation.history import History
 from simulation.loop import SimLoop
 from simulation.objects import Json, Kind
+from volumehealth.model.health import SourceState
 from volumehealth.model.report import VolumeHealthReport
 from volumehealth.model.report_json import decode_report
 
@@ -126,6 +127,7 @@ class Observer:
             case "volumehealthreports":
                 report = decode_report(key[1], new.get("status")) if new is not None else None
                 self.reports.setdefault(key[1], []).append(ReportState(now, report))
+                self._reach(report)
             case "leases" if new is not None:
                 self.renewals.setdefault(key[1], []).append(now)
             case "volumehealthpolicies":
@@ -133,6 +135,14 @@ class Observer:
                 self.shown.setdefault(key[1], []).append(state)
                 if user != "admin" and "summary" in state.status:
                     self.statuses.append(state)
+
+    def _reach(self, report: VolumeHealthReport | None) -> None:
+        """Count what reports say of plugins that do not answer."""
+        for driver in report.drivers if report is not None else ():
+            if driver.state is not SourceState.ANSWERING:
+                self.history.reach(f"a report says that a plugin is {driver.state}")
+        for silent in report.silent if report is not None else ():
+            self.history.reach(f"a report says that a plugin is silent: {silent.reason}")
 
     def _event(self, now: float, key: tuple[str, str], old: Json | None, new: Json | None) -> None:
         if new is None:

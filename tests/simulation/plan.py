@@ -48,6 +48,10 @@ NODE_MISHAPS = (
     "report_delete",
     "log_unreadable",
 )
+_JUMPS = (-7200, -3600, -61, -5, 5, 61, 3600, 86400)
+"""Seconds by which a wall clock is set."""
+_CODES = ("INTERNAL", "UNAVAILABLE", "ABORTED", "NOT_FOUND", "UNIMPLEMENTED", "UNIMPLEMENTED")
+"""What a plugin on a node fails with."""
 _STRIKES = (
     "storm",
     "storm and kill",
@@ -162,8 +166,9 @@ def make_plan(seed: int, minutes: float = 120.0, *, agents: bool | None = None) 
     plan = _with_timers(Random(f"timers of {seed}"), plan)
     own = Random(f"nodes of {seed}")  # so that what has nothing to do with nodes is the same with and without
     if agents if agents is not None else own.random() < 0.5:
-        return _with_failing_nodes(Random(f"failing nodes of {seed}"), _with_nodes(own, plan))
-    return plan
+        plan = _with_failing_nodes(Random(f"failing nodes of {seed}"), _with_nodes(own, plan))
+        plan = _with_ailing_plugins(Random(f"ailing plugins of {seed}"), plan)
+    return _with_upgrades(Random(f"upgrades of {seed}"), plan)
 
 
 def _with_timers(random: Random, plan: Plan) -> Plan:
@@ -176,12 +181,32 @@ def _with_timers(random: Random, plan: Plan) -> Plan:
     return replace(plan, actions=tuple(sorted(actions, key=lambda one: one.at)))
 
 
+def _with_upgrades(random: Random, plan: Plan) -> Plan:
+    """Let other versions of drivers, which have fewer health calls, run for a while, in few plans."""
+    if random.random() < 0.7:
+        return plan
+    actions = list(plan.actions)
+    mean, length = random.choice((600.0, 1800.0)), random.choice((60.0, 300.0, 1200.0))
+    now = random.expovariate(1 / mean)
+    while now < plan.until:
+        driver = random.choice(plan.drivers)
+        how: Json = {"name": driver["name"], "seconds": round(random.expovariate(1 / length) + 1.0, 1)}
+        how["anew"] = random.random() < 0.7
+        if driver.get("node_health") and random.random() < 0.5:
+            actions.append(Action(now, "plugin_upgrade", how | {"node": random.choice(NODES)}))
+        elif driver["lists"] or driver["gets"]:
+            lacks = random.choice((["lists"], ["gets"], ["lists", "gets"]))
+            actions.append(Action(now, "controller_upgrade", how | {"lacks": lacks}))
+        now += random.expovariate(1 / mean)
+    return replace(plan, actions=tuple(sorted(actions, key=lambda one: one.at)))
+
+
 def _with_nodes(random: Random, plan: Plan) -> Plan:
     """Let an agent run on each node, some drivers be mute, and things break on nodes."""
     drivers = tuple(
         one
         | ({"lists": False, "gets": False} if random.random() < 0.4 else {})
-        | {"node_health": random.random() < 0.3 and (one["legacy"] or not _changes_words(plan, one["name"]))}
+        | {"node_health": random.random() < 0.3}
         for one in plan.drivers
     )
     mute = {one["name"] for one in drivers if not (one["lists"] or one["gets"] or one["node_health"])}
@@ -221,10 +246,26 @@ def _with_failing_nodes(random: Random, plan: Plan) -> Plan:
     return replace(plan, actions=tuple(sorted(actions, key=lambda one: one.at)))
 
 
-def _changes_words(plan: Plan, driver: str) -> bool:
-    """Tell whether a driver gives another reason in each answer about any volume."""
-    handles = {claim["handle"] for claim in plan.claims if claim["driver"] == driver}
-    return any("*" in one.how.get("reason", "") for one in plan.actions if one.how.get("handle") in handles)
+def _with_ailing_plugins(random: Random, plan: Plan) -> Plan:
+    """Let plugins on nodes be gone, hang or fail for a while, in some plans."""
+    if random.random() < 0.5:
+        return plan
+    drivers = tuple(
+        one | {"node_health": one["node_health"] or random.random() < 0.5} for one in plan.drivers
+    )
+    telling = [one["name"] for one in drivers if one["node_health"]]
+    actions = list(plan.actions)
+    mean, length = random.choice((300.0, 900.0, 1800.0)), random.choice((20.0, 120.0, 600.0))
+    now = random.expovariate(1 / mean) if telling else plan.until
+    while now < plan.until:
+        seconds = round(random.expovariate(1 / length) + 1.0, 1)
+        how: Json = {"node": random.choice(NODES), "name": random.choice(telling), "seconds": seconds}
+        kind = random.choice(("plugin_down", "plugin_hangs", "plugin_fails"))
+        actions.append(
+            Action(now, kind, how | ({"code": random.choice(_CODES)} if kind == "plugin_fails" else {}))
+        )
+        now += random.expovariate(1 / mean)
+    return replace(plan, drivers=drivers, actions=tuple(sorted(actions, key=lambda one: one.at)))
 
 
 def _node_faults(random: Random, plan: Plan) -> Iterator[Action]:
@@ -391,7 +432,7 @@ class _Builder:
             case "freeze":
                 return {"who": who, "seconds": seconds}
             case "jump":
-                return {"who": who, "seconds": random.choice((-7200, -3600, -61, -5, 5, 61, 3600, 86400))}
+                return {"who": who, "seconds": random.choice(_JUMPS)}
             case "driver_down" | "driver_hangs":
                 return {"name": driver, "seconds": seconds}
             case "driver_fails":

@@ -177,7 +177,9 @@ class TellingChecker:
             return {(False, count)} if needed else {(False, count), (told, count)}
         found = {(False, count)} if segment.mode is Mode.UNSURE else set()
         if told == segment.ill:
-            return found | {(told, count)}
+            found.add((told, count))
+            if not (segment.ill and segment.mode is Mode.UNSURE):
+                return found  # else it may have ended without a word, and be told anew
         deadline = self._deadline(segment)
         if deadline is None:
             found.add((told, count))

@@ -119,6 +119,16 @@ def test_what_may_not_be_watched_while_it_is_well_may_end_without_a_word() -> No
     assert complaint([well, ill, begins, watched, later], told(1070.0, ILL))
 
 
+def test_what_may_have_no_health_call_for_a_while_may_be_told_anew_and_what_has_one_may_not() -> None:
+    well, ill, healed = ONE_EPISODE
+    first, second, end = told(1070.0, ILL), told(1800.0, ILL), told(2130.0, WELL)
+    begins, ends = Segment(1000.0, 1200.0, True, PATIENCE), Segment(1700.0, 2000.0, True, PATIENCE)
+    unsure = Segment(1200.0, 1700.0, True, PATIENCE, Mode.UNSURE)
+    assert complaint([well, begins, unsure, ends, healed], first, told(1600.0, ILL), end) == ""
+    assert complaint([well, begins, unsure, ends, healed], first, second, end) == ""
+    assert complaint([well, ill, healed], first, second, end)
+
+
 def test_what_was_told_is_not_forgotten_while_the_spec_cannot_be_used() -> None:
     first, second, end = told(1070.0, ILL), told(1870.0, ILL), told(2130.0, WELL)
     assert complaint(modes(Mode.UNUSABLE), first, end) == ""

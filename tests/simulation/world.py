@@ -92,6 +92,7 @@ class World:
         led: when processes began to lead.
         working: by Pod the process that led there last, since when, and what it does.
         nodes: nodes, their agents, and what is mounted there.
+        upgraded: when controllers lacked a health call, with how long it may take to hear that they have it again, by driver.
     """
 
     def __init__(self, plan: Plan, loop: SimLoop) -> None:
@@ -123,6 +124,7 @@ class World:
         self.led: list[float] = []
         self._good_specs: dict[str, Json] = {}
         self._deleted: dict[str, Json] = {}
+        self.upgraded: dict[str, list[tuple[float, float]]] = {}
         self.working: dict[str, tuple[Process, float, LeaderWork]] = {}
         self.nodes = NodePlane(self, NODES)
         if plan.agents:
@@ -392,6 +394,24 @@ class World:
         self.drivers[name].fails = {"*": grpc.StatusCode[code]}
         self.loop.in_world(seconds, self._driver_up, self.drivers[name])
 
+    def do_controller_upgrade(self, name: str, seconds: float, lacks: list[str], *, anew: bool) -> None:
+        """The driver's controller lacks health calls for a while; it may be started anew for that."""
+        driver, now = self.drivers[name], self.loop.time()
+        if driver.up and not (driver.hangs or driver.fails or driver.lacks):
+            self.upgraded.setdefault(name, []).append((now, now + seconds + 420.0))
+            driver.lacks = frozenset(lacks)
+            driver.incarnation += anew
+            self.loop.in_world(seconds, self._downgrade, driver, anew)
+
+    @staticmethod
+    def _downgrade(driver: SimDriver, anew: bool) -> None:
+        driver.lacks = frozenset()
+        driver.incarnation += anew
+
+    def is_upgraded(self, driver: str, start: float, end: float) -> bool:
+        """Tell whether a controller may have lacked a health call at some moment of a time."""
+        return any(first < end and last > start for first, last in self.upgraded.get(driver, ()))
+
     def _driver_up(self, driver: SimDriver) -> None:
         driver.up = True
         driver.hangs = frozenset()
@@ -580,6 +600,7 @@ class World:
         self.network.weather = Weather()
         for driver in self.drivers.values():
             self._driver_up(driver)
+            self._downgrade(driver, anew=False)
             for volume in driver.volumes.values():
                 volume.nil = False
         for operator in self.operators.values():

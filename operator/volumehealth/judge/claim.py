@@ -437,9 +437,13 @@ def _follow_findings(
         ):
             kept.append(replace(finding, stale=False, clear_since=None, clear=NOTHING_ANSWERED))
         else:
+            ending = bool(over.ended)
+            if finding.ending is not ending and finding.clear != NOTHING_ANSWERED:
+                # That nobody could be asked is no word that it is well, and the other way round.
+                finding = replace(finding, clear_since=None, clear=NOTHING_ANSWERED)
             clear = _go_on(finding.clear, over.stamp, tick)
             since = finding.clear_since or min(over.since, tick.wall)
-            following = replace(finding, stale=bool(over.ended), clear_since=since, clear=clear)
+            following = replace(finding, stale=ending, ending=ending, clear_since=since, clear=clear)
             if not clear.reaches(over.delay):
                 kept.append(following)
             elif over.ended:

@@ -421,6 +421,7 @@ class Finding:
         stale: True while its source is silent: frozen.
         clear_since: since when its source no longer says it; None while it does.
         clear: for how long the source answered without it.
+        ending: whether that is because it cannot be asked any more.
         named: what `since` was before the wall clock was set back; the episode keeps its name. None if it never was.
         last_notified_at: when people were last notified (event or reminder); None if not yet.
     """
@@ -437,6 +438,7 @@ class Finding:
     stale: bool = False
     clear_since: datetime | None = None
     clear: Answered = NOTHING_ANSWERED
+    ending: bool = False
     named: datetime | None = None
     last_notified_at: datetime | None = None
     observers: tuple[Observer, ...] = (Observer.DRIVER,)

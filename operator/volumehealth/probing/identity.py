@@ -25,6 +25,7 @@ class Identity:
         self.known = False
         self.mismatch = ""
         self._limits = limits
+        self._info: DriverInfo | None = None
         self._broken: frozenset[str] = frozenset()
         self._found_at = -math.inf
         self._retry_at = -math.inf
@@ -39,6 +40,8 @@ class Identity:
         self.known = True
         self._found_at = now
         self._retry_delay = self._limits.first_retry
+        if info != self._info:  # it promises something else now: it may have what it lacked before
+            self._info, self._broken = info, frozenset()
         before, self.name = self.name, self.given or info.name
         self.mismatch = ""
         plan = make_plan(info, self._broken)

@@ -10,8 +10,10 @@ from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import ViewState
 
 Key = TypeVar("Key", bound=Hashable)
-_TICK = 1.0
-"""Seconds by which a round may be looked at early."""
+_SPREAD = 0.05
+"""By which share of itself a round may be longer (`agent.driver.DriverPace.jitter`)."""
+_CARRIED = 10.0
+"""Seconds after which what a round has changed is surely there: the call itself, and the gaps between an agent's writes."""
 _LATE = timedelta(minutes=1)
 """By so much what we see may be late, and clocks may differ, without anybody having to care."""
 
@@ -43,16 +45,17 @@ class Moment:
 def last_round(heard: float, every: timedelta, moment: Moment) -> datetime:
     """Return when somebody asked last who asks in every round, and tells only what changes.
 
-    What was told once is one answer until a round later: looked at in between, it is no second one.
+    What was told once is one answer until a round later: looked at in between, it is no second one. A round is over once
+    what it changed would be there: a driver with another reason in each answer has said none of them twice.
 
     Args:
         heard: when it was told, in monotonic seconds.
         every: one round.
         moment: now.
     """
-    passed = max(0.0, moment.monotonic - heard)
-    rounds = (passed + _TICK) // every.total_seconds()
-    return moment.wall - timedelta(seconds=max(0.0, passed - rounds * every.total_seconds()))
+    passed, round_ = max(0.0, moment.monotonic - heard), every.total_seconds()
+    rounds = max(0.0, passed - _SPREAD * round_ - _CARRIED) // round_
+    return moment.wall - timedelta(seconds=passed - rounds * round_)
 
 
 class Seen:

@@ -51,6 +51,19 @@ def test_a_promise_that_was_broken_is_remembered_until_the_driver_comes_back() -
     assert who.plan.lists
 
 
+def test_a_call_that_went_and_came_back_without_a_new_connection_is_made_again() -> None:
+    """It answers UNIMPLEMENTED before its capabilities are read anew; five minutes later it has the call again."""
+    who = identity()
+    who.found(INFO, endpoint="here", now=0.0)
+    who.lacks("ListVolumes")
+    without = replace(INFO, controller=INFO.controller - {LIST_VOLUMES})
+    who.found(without, endpoint="here", now=0.0)
+    assert who.plan is not None
+    assert not who.plan.message
+    assert who.found(INFO, endpoint="here", now=300.0)
+    assert who.plan.lists
+
+
 def test_another_driver_at_the_endpoint_is_asked_anew_whatever_it_can() -> None:
     """What was heard of the one is no word about volumes of the other, though they have the same handles."""
     who = identity()
