@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from support.agenttoken import AGENT, agent_token
 from support.container import User, command, reason_not_to
 from support.node import SimulatedNode
 from volumehealth.errors import Forbidden, Invalid, NotFound, SandboxError
@@ -27,7 +28,6 @@ from volumehealth_sandbox.processes import Program
 pytestmark = pytest.mark.cluster
 
 ROOT = Path(__file__).parents[2]
-AGENT = "volumehealth-agent"
 REPORTS = "/apis/volumehealth.dev/v1alpha1/volumehealthreports"
 POLICIES = "/apis/volumehealth.dev/v1alpha1/volumehealthpolicies"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/volumehealth-system/leases"
@@ -80,33 +80,6 @@ async def installed(
     return cluster_objects
 
 
-async def token(objects: ClusterObjects, node: str) -> str:
-    """Return a token as the kubelet of a node would mount it into the agent's Pod there; "" is bound to nothing."""
-    spec: dict[str, Any] = {"expirationSeconds": 3600}
-    if node:
-        await objects.make_node(node)
-        name = f"agent-{node}"
-        container = {"name": "agent", "image": "example.invalid/none"}
-        pod = await objects.post(
-            f"/api/v1/namespaces/{AGENT}/pods",
-            {
-                "metadata": {"name": name},
-                "spec": {"serviceAccountName": AGENT, "nodeName": node, "containers": [container]},
-            },
-        )
-        spec["boundObjectRef"] = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "name": name,
-            "uid": pod["metadata"]["uid"],
-        }
-    made = await objects.post(
-        f"/api/v1/namespaces/{AGENT}/serviceaccounts/{AGENT}/token",
-        {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec},
-    )
-    return str(made["status"]["token"])
-
-
 @pytest.fixture
 async def connect(
     installed: ClusterObjects, control_plane: ControlPlane, tmp_path: Path
@@ -116,7 +89,7 @@ async def connect(
 
     async def connected(node: str) -> Api:
         path = tmp_path / f"kubeconfig-{node}"
-        control_plane.write_kubeconfig(path, await token(installed, node), user=AGENT)
+        control_plane.write_kubeconfig(path, await agent_token(installed, node), user=AGENT)
         api = await Api.connect(str(path))
         connections.append(api)
         return api
@@ -281,7 +254,7 @@ async def test_a_hundred_volumes_fit_into_its_memory_with_the_rights_it_has(
     """The command as the DaemonSet runs it, with a Pod's credentials: it reports all, in little memory."""
     with SimulatedNode(f"big-{namespace}") as node:
         token_file = tmp_path / "token"
-        token_file.write_text(await token(installed, node.name))
+        token_file.write_text(await agent_token(installed, node.name))
         driver_socket = f"unix://{node.kubelet}/plugins/big/csi.sock"
         async with (
             SimulatedDriver(
