@@ -60,6 +60,7 @@ from volumehealth.model.report import (
     UnseenOrigin,
 )
 from volumehealth.probing.spec import ProbeSpec
+from volumehealth.report.conditions import conditions
 
 UNMOUNTED = Condition("Inaccessible", "VolumeUnmounted", "the volume is not mounted")
 NOT_MOUNTED = PodEvent("FailedMount", 'MountVolume.SetUp failed for volume "pv-db" : timed out', START)
@@ -867,6 +868,45 @@ def test_a_pod_that_took_anothers_place_between_two_checks_is_not_covered_by_wha
         assert checked.unknown[0].reason == "NotYetAsked"
         world.cluster.report("a")
         assert counts(world.check()) == {"healthy": 1}
+
+
+@pytest.mark.parametrize("reported", [False, True], ids=["as it was", "anew"])
+def test_a_claim_whose_pod_does_not_begin_for_hours_is_not_in_use(world: World, *, reported: bool) -> None:
+    """Faults H28: its image could not be pulled; it was new for days, and all volumes healthy."""
+    db, other = world.claims("db", "other")
+    world.cluster.report("a")
+    assert counts(world.check()) == {"healthy": 2}
+    world.cluster.run(replace(make_pod("db-0", node="a", claim="db"), phase="Pending"))
+    if reported:
+        world.cluster.report("a", covered=(other,))
+    assert counts(world.after(seconds=30, renew=("a",))) == {"healthy": 1, "unknown": 1}
+    assert counts(world.after(minutes=5, renew=("a",))) == {"healthy": 1, "unmonitored": 1}
+    world.cluster.run(make_pod("db-0", node="a", claim="db"))
+    checked = world.after(seconds=30, renew=("a",))
+    assert [(group.reason, group.claims) for group in checked.unknown] == [("NotYetAsked", 1)]
+    world.cluster.report("a", covered=(db, other))
+    assert counts(world.after(seconds=30, renew=("a",))) == {"healthy": 2}
+
+
+def test_a_claim_that_is_not_asked_about_for_long_is_no_new_one(world: World) -> None:
+    """Faults A2, H22: beside healthy claims it was new for days, and all volumes healthy."""
+    claims = world.claims("new", *(f"db-{number}" for number in range(30)))
+    world.cluster.report("a", covered=claims[1:])
+    checked = world.after(minutes=9, renew=("a",))
+    assert condition(checked) == ("True", "31 monitored claims, 1 of them new and not asked about yet")
+    checked = world.after(minutes=3, renew=("a",))
+    assert condition(checked) == (
+        "Unknown",
+        "1 of 31 monitored claims unknown: the driver was not asked about it on a since it was wanted",
+    )
+    world.cluster.report("a", covered=claims)
+    assert condition(world.check()) == ("True", "31 monitored claims")
+
+
+def condition(checked: CheckResult) -> tuple[str, str]:
+    """Return status and first words of VolumesHealthy."""
+    shown = {str(one["type"]): one for one in conditions(checked, (), {})}["VolumesHealthy"]
+    return str(shown["status"]), str(shown["message"]).partition(";")[0]
 
 
 def test_a_pod_that_begins_beside_one_that_runs_on_takes_nothing_from_it(world: World) -> None:

@@ -35,6 +35,7 @@ from volumehealth.model.health import ClaimHealth, DriverAnswers, Evidence, Tran
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import HAND_OVER_SECONDS, Policy
 from volumehealth.model.steps import Steps
+from volumehealth.model.vocabulary import SilenceReason
 from volumehealth.policy.select import Members, Selection
 from volumehealth.policy.silence import Silences
 
@@ -43,6 +44,8 @@ _LONGEST_GAP = timedelta(days=1)
 """Drivers that are slow, or have many volumes, answer seldom; checks in between see when they fall silent."""
 _LONGEST_PAUSE = timedelta(minutes=3)
 """A policy that was not checked for longer (it was suspended, the process stood still) missed what was said."""
+_NEW_FOR = timedelta(minutes=10)
+"""For so long a claim that was not asked about yet is a new one."""
 _LOOKED_AT = 100
 """Volumes with a delay that is complete, of which it is looked up at each answer whether it was about one of them."""
 
@@ -86,6 +89,7 @@ class _Memory:
         touched: the claims that each of these touches.
         bad: volumes with findings, by driver; None until somebody asks after a check.
         running: delays that are running, by driver, the next to be complete first; None likewise.
+        unasked: claims that were not asked about yet, and since when, in monotonic seconds; empty while they are many.
     """
 
     healths: dict[ClaimRef, ClaimHealth] = field(default_factory=dict)
@@ -99,6 +103,7 @@ class _Memory:
     touched: Mapping[Backend, tuple[ClaimRef, ...]] = field(default_factory=dict)
     bad: Mapping[str, frozenset[str]] | None = None
     running: Mapping[str, Sequence[_RunningOf]] | None = None
+    unasked: dict[ClaimRef, float] = field(default_factory=dict)
 
     def changed(self) -> None:
         """Forget what follows from the healths."""
@@ -300,6 +305,7 @@ class Judge:
         if memory.last is None or not memory.steady or judgement.healths is not memory.last.healths:
             memory.healths = dict(judgement.healths)
             memory.changed()
+        judgement = replace(judgement, overdue=_overdue(memory, judgement, settings))
         memory.last, memory.steady = judgement, True
         for one in self._between.values():
             if one.left == policy.uid and one.noticed is None:
@@ -401,6 +407,23 @@ class Judge:
             longest_pause=longest_pause,
             fresh=longest_pause,
         )
+
+
+def _overdue(memory: _Memory, judgement: PolicyJudgement, settings: JudgeSettings) -> int:
+    """Count the claims that were not asked about yet for longer than a new one waits; where most are not, nobody need."""
+    waiting = [
+        silent.claims
+        for driver in judgement.judged.values()
+        for why, silent in driver.silent
+        if why.reason == SilenceReason.NOT_YET_ASKED
+    ]
+    if sum(map(len, waiting)) > judgement.counts.healthy:
+        memory.unasked = {}
+        return 0
+    now = judgement.monotonic
+    memory.unasked = {ref: memory.unasked.get(ref, now) for claims in waiting for ref in claims}
+    longest = max(_NEW_FOR, settings.longest_pause).total_seconds()
+    return sum(now - since >= longest for since in memory.unasked.values())
 
 
 def _due(delays: Sequence[_RunningOf], monotonic: float) -> int:

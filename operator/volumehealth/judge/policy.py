@@ -121,6 +121,7 @@ class PolicyJudgement:
         transitions: what people are to be told, in the order of claims.
         unknown: claims that are Unknown, grouped, largest group first.
         silences: how many are Unknown for each reason, in these very words.
+        overdue: of those that were not asked about yet, how many have waited for longer than a new claim does.
         unmonitored: how many claims of each driver are Unmonitored.
         drivers: claims of each driver by verdict.
         driver_wide: aggregates that are told once for the driver, worst first.
@@ -134,6 +135,7 @@ class PolicyJudgement:
     transitions: tuple[Transition, ...] = ()
     unknown: tuple[UnknownGroup, ...] = ()
     silences: Mapping[Silence, int] = field(default_factory=dict)
+    overdue: int = 0
     unmonitored: Mapping[str, int] = field(default_factory=dict)
     drivers: Mapping[str, DriverCounts] = field(default_factory=dict)
     driver_wide: tuple[DriverWide, ...] = ()

@@ -209,9 +209,10 @@ def _not_asked_yet(judgement: PolicyJudgement) -> int:
     """Count new claims that no source was asked about yet.
 
     A new claim waits for the next list of its driver. Where claims come and go all day the condition must not turn
-    Unknown and back with each of them; beside claims that are known to be healthy they wait.
+    Unknown and back with each of them; beside claims that are known to be healthy they wait, for a while.
     """
-    return sum(group.claims for group in judgement.unknown if group.reason == SilenceReason.NOT_YET_ASKED)
+    waiting = sum(group.claims for group in judgement.unknown if group.reason == SilenceReason.NOT_YET_ASKED)
+    return waiting - judgement.overdue
 
 
 def _not_checked(

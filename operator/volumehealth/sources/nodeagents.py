@@ -96,6 +96,7 @@ class NodeAgents(ContextSource):
         self._entries: dict[str, _Entries] = {}
         self._arrived: dict[str, tuple[VolumeHealthReport | None, float]] = {}
         self._listed: dict[Place, tuple[float, VolumeHealthReport | None]] = {}
+        self._idle: dict[Place, float] = {}
 
     def forget(self, policy_uid: str) -> None:
         """A policy is gone."""
@@ -144,6 +145,8 @@ class NodeAgents(ContextSource):
             listed = self._listed.get(place)
             if since == inf or listed is None or listed[0] != since:
                 self._listed[place] = since, self._context.view.reports.get(place.node)
+        now = self._context.moment.monotonic
+        self._idle = {place: self._idle.get(place, now) for place, since in fresh.items() if since == inf}
 
     def _agents(self) -> _AGENTS:
         """Return the agents of all nodes in use; where no agent has ever reported, none is expected.
@@ -226,12 +229,18 @@ class NodeAgents(ContextSource):
         tables = (table for driver, table in covered.origins.items() if driver in in_use.claims)
         old: dict[ClaimRef, tuple[Origin, ...]] = {}
         by_claim = ChainMap(old, *tables)
-        unasked = list(reports.unasked(covered, in_use.claims, now))
+        # Where no Pod has begun to run for long, for want of its image say, a claim is not in use yet.
+        begun = self._context.moment.monotonic - grace_of(policy)
+        idle = {place for place, since in self._idle.items() if since <= begun}
+        told = reports.unasked(covered, in_use.claims, now)
+        unasked = [(ref, answer) for ref, answer in told if not idle or Place(answer.node, ref) not in idle]
         for place in self._covered_before_its_pod(policy, agents):
             listed = by_claim.get(place.claim, ())
-            if any(origin.node == place.node for origin in listed):
-                old[place.claim] = tuple(origin for origin in listed if origin.node != place.node)
-                words = f"its Pod on {place.node} has only just begun to run"
+            if all(origin.node != place.node for origin in listed):
+                continue
+            old[place.claim] = tuple(origin for origin in listed if origin.node != place.node)
+            if place not in idle:
+                words = f"its Pod on {place.node} does not run yet, or has only just begun to"
                 why = str(SilenceReason.NOT_YET_ASKED)
                 unasked.append((place.claim, reports.silence(why, words, place.node, now)))
         healthy, complete = _without(own.healthy, old), own.complete
