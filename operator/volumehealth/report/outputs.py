@@ -80,15 +80,19 @@ class MetricsOutput(Output):
         queue: WriteQueue,
         pods_of: Callable[[ClaimRef], Sequence[Pod]],
         owner_of: Callable[[ClaimRef], str | None],
+        statuses: StatusWriter,
     ) -> None:
+        self._statuses = statuses
         self._metrics = metrics
         self._pods_of = pods_of
         self._owner_of = owner_of
         self._queue = queue
 
     def publish(self, result: CheckResult) -> Iterator[None]:
-        """Show a policy's newest check."""
-        shown = conditions(result, result.problems, {})
+        """Show a policy's newest check; what a status carries on while no check runs is carried on here, too."""
+        there = self._statuses.newest(result.policy).get("conditions") or []
+        before = {str(one.get("type")): one for one in there}
+        shown = conditions(result, result.problems, before)
         statuses = [(str(one["type"]), str(one["status"])) for one in shown]
         self._metrics.publish(result, statuses, self._pods_of, self._owner_of)
         self._metrics.waiting(len(self._queue))
@@ -149,7 +153,7 @@ def make_outputs(tools: Tools) -> Outputs:
             SilenceOutput(sink),
             events,
             records,
-            MetricsOutput(metrics, queue, tools.pods_of, tools.owner_of),
+            MetricsOutput(metrics, queue, tools.pods_of, tools.owner_of, statuses),
             *_notifications(tools),
         ),
         statuses,

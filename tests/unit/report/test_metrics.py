@@ -8,15 +8,18 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from support.health import START, make_claim, make_driver, make_pod, make_policy, make_result
-from unit.report.scenes import SCENES, pods_of, three_bad, three_thousand_bad
+from support.health import START, SteppedClock, make_claim, make_driver, make_pod, make_policy, make_result
+from unit.report.scenes import SCENES, pods_of, status_of, three_bad, three_thousand_bad
 from volumehealth.judge.result import Agents, CheckResult
+from volumehealth.kube.writes import WriteQueue
 from volumehealth.model.clock import rfc3339
 from volumehealth.model.cluster import Namespace, SilenceAsked, ViewState
 from volumehealth.model.health import SourceState
 from volumehealth.model.steps import at_once
 from volumehealth.policy.silence import Silences
 from volumehealth.report.metrics import Metrics
+from volumehealth.report.outputs import MetricsOutput
+from volumehealth.report.statuswriter import StatusWriter
 
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
 CONDITIONS = (("Ready", "True"), ("VolumesHealthy", "False"))
@@ -246,6 +249,22 @@ def test_a_silence_ends_while_its_policy_is_suspended(metrics: Metrics) -> None:
     assert len(samples(metrics, "claim_unhealthy")) == 1
     show(metrics, replace(suspended(), silences=silences, now=START + timedelta(hours=2)))
     assert len(samples(metrics, "claim_unhealthy")) == 3
+
+
+async def test_the_conditions_of_a_suspended_policy_are_those_of_its_status(
+    metrics: Metrics, queue: WriteQueue, clock: SteppedClock
+) -> None:
+    """Faults H26: that a driver does not answer was said by the status and by no metric any more."""
+    statuses = StatusWriter(queue, clock=clock)
+    before, policy = status_of(SCENES["driver_down"]()), SCENES["suspended"]().policy
+    statuses.learn(policy, before)
+    output = MetricsOutput(metrics, queue, pods_of, lambda _: None, statuses)
+    assert list(output.publish(suspended())) == [None]
+    shown = samples(metrics, "policy_condition")
+    told = {(dict(labels)["type"], dict(labels)["status"]) for labels, value in shown.items() if value}
+    there = status_of(SCENES["suspended"](), before)["conditions"]
+    assert told == {(one["type"], one["status"]) for one in there}
+    assert ("SourcesAvailable", "False") in told
 
 
 def test_a_suspended_policy_is_not_late(metrics: Metrics) -> None:
