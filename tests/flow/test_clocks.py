@@ -48,6 +48,24 @@ def test_a_wall_clock_that_is_set_delays_and_hastens_nothing(world: World, hours
     assert minutes_until(world, TransitionKind.RECOVERED, bad=False) == 5
 
 
+@pytest.mark.parametrize("hours", [-1, 1, 24])
+def test_a_claim_that_is_judged_for_the_first_time_after_the_clock_was_set_waits_as_long_as_any(
+    hours: int,
+) -> None:
+    """The driver has said it before: to another policy, or before the first check. Such an answer keeps its time."""
+    world = World()
+    world.follow(PATIENT)
+    world.says(healthy=OTHERS, bad=ALL[:1])
+    first = world.drivers.said[DRIVER].others
+    world.clock.set_wall(timedelta(hours=hours))
+    found = []
+    for _ in range(4):
+        world.says(healthy=OTHERS, bad=ALL[:1])
+        world.drivers.said[DRIVER] = replace(world.drivers.said[DRIVER], others=first)
+        found.append(len(world.checker.check(PATIENT).transitions))
+    assert found == [0, 0, 1, 0]
+
+
 @pytest.mark.parametrize("ours", [True, False])
 def test_no_driver_is_in_its_state_since_a_moment_that_has_not_come(world: World, *, ours: bool) -> None:
     """Our own clock was set back, or an agent that tells of a driver has one that is ahead: told an hour late."""

@@ -62,6 +62,7 @@ class JudgeSettings:
         longest_gap: two answers of a source that are further apart leave open what was in between.
         longest_pause: after a longer time without a check nobody knows what the sources said meanwhile.
         fresh: how long a positive answer makes a claim Healthy while something adverse waits to be confirmed.
+        clock_set: when it was noticed that this process's wall clock had been set; None if it never was.
     """
 
     unhealthy_after: timedelta
@@ -71,6 +72,7 @@ class JudgeSettings:
     longest_gap: timedelta = timedelta(minutes=15)
     longest_pause: timedelta = timedelta.max
     fresh: timedelta = timedelta.max
+    clock_set: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,13 @@ def judge_claim(
     tick = _Tick(now.timestamp() if monotonic is None else monotonic, settings.longest_gap, now)
     stand_ins, states = _stand_ins(answers, past, origins, ref)
     hearing = hear(
-        answers, stand_ins, driver=driver, rules=settings.rules, delay=settings.unhealthy_after, now=now
+        answers,
+        stand_ins,
+        driver=driver,
+        rules=settings.rules,
+        delay=settings.unhealthy_after,
+        now=now,
+        clock_set=settings.clock_set,
     )
     states |= _of_other_objects(past, hearing, origins, ref)
     known = frozenset(origin for origin in past.confirmed_origins if not hearing.is_clean(origin))

@@ -147,6 +147,7 @@ def hear(
     rules: CompiledRules,
     delay: timedelta,
     now: datetime,
+    clock_set: datetime | None = None,
 ) -> Statements:
     """Sort what every source says of one claim.
 
@@ -158,6 +159,7 @@ def hear(
         rules: what is made of each statement.
         delay: the policy's `unhealthyAfter`.
         now: answers from the future were heard now.
+        clock_set: when it was noticed that this process's wall clock had been set; None if it never was.
     """
     hearing = Statements()
     told = (*answers, *stand_ins)
@@ -171,7 +173,7 @@ def hear(
         heard.stamp = max(heard.stamp, answer.at)
         at = min(answer.at, now)
         ruled = [rules.apply(driver, answer.source, condition) for condition in answer.conditions]
-        _note(heard, answer, ruled, at=at, delay=delay)
+        _note(heard, answer, ruled, at=at, delay=delay, clock_set=clock_set)
         every_one_ignored = all(rule.ignored for rule in ruled)
         hearing.ignored = hearing.ignored or any(rule.ignored for rule in ruled)
         by_driver = answer.observer is Observer.DRIVER and number < len(answers)
@@ -201,9 +203,16 @@ def _tells_all(answer: Answer, ruled: Sequence[Ruled]) -> bool:
 
 
 def _note(
-    place: OriginStatements, answer: Answer, ruled: Iterable[Ruled], *, at: datetime, delay: timedelta
+    place: OriginStatements,
+    answer: Answer,
+    ruled: Iterable[Ruled],
+    *,
+    at: datetime,
+    delay: timedelta,
+    clock_set: datetime | None,
 ) -> None:
     """Write down what one answer says."""
+    credit = max(_NO_WAIT, answer.at - _counted_from(answer, clock_set))
     for rule, said in zip(ruled, answer.conditions, strict=True):
         condition = rule.condition
         if rule.ignored:
@@ -215,7 +224,7 @@ def _note(
             condition.message,
             answer.via,
             min(at, answer.since or at),
-            max(_NO_WAIT, answer.at - (answer.since or answer.at)),
+            credit,
             answer.at,
             patience_of(rule, delay if answer.delay is None else answer.delay),
         )
@@ -223,6 +232,16 @@ def _note(
             place.named[normalise(said.message)] = identity
         old = place.said.get(identity)
         place.said[identity] = new if old is None else _merge(old, new)
+
+
+def _counted_from(answer: Answer, clock_set: datetime | None) -> datetime:
+    """Return from when on it is known how long an answer has been given.
+
+    What this process heard itself is dated by its own wall clock: before that was set, times were other ones.
+    """
+    since = answer.since or answer.at
+    by_our_clock = answer.source is Source.CONTROLLER
+    return max(since, clock_set) if by_our_clock and clock_set is not None else since
 
 
 def _merge(one: Statement, other: Statement) -> Statement:

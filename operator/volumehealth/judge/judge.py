@@ -42,6 +42,8 @@ from volumehealth.policy.silence import Silences
 Healths = Mapping[ClaimRef, ClaimHealth]
 _LONGEST_GAP = timedelta(days=1)
 """Drivers that are slow, or have many volumes, answer seldom; checks in between see when they fall silent."""
+_SET = 1.0
+"""Seconds by which the wall clock differs from the monotonic one once it was set."""
 _LONGEST_PAUSE = timedelta(minutes=3)
 """A policy that was not checked for longer (it was suspended, the process stood still) missed what was said."""
 _NEW_FOR = timedelta(minutes=10)
@@ -123,6 +125,8 @@ class Judge:
         self._unowned: dict[ClaimRef, ClaimHealth] = {}
         self._between: dict[ClaimRef, _Between] = {}
         self._heirs: set[str] = set()
+        self._ahead: float | None = None
+        self._clock_set: datetime | None = None
 
     # ---- what an earlier process knew ----
 
@@ -174,6 +178,7 @@ class Judge:
             now: the moment, for the history.
             monotonic: the moment, in monotonic seconds.
         """
+        self._notice(now, monotonic)
         for uid, memory in list(self._memories.items()):
             memory.changed()
             memory.steady = False
@@ -288,6 +293,7 @@ class Judge:
         monotonic: float,
     ) -> Steps[PolicyJudgement]:
         """Judge every claim of a policy, and remember what was found; see `judge_policy`."""
+        self._notice(now, monotonic)
         memory, settings = self._memory(policy.uid), self._settings(policy)
         # A shorter interval that was set meanwhile does not make the last check one that was missed.
         pause, memory.pause = max(memory.pause, settings.longest_pause), settings.longest_pause
@@ -393,6 +399,13 @@ class Judge:
     def _memory(self, uid: str) -> _Memory:
         return self._memories.setdefault(uid, _Memory())
 
+    def _notice(self, now: datetime, monotonic: float) -> None:
+        """Notice whether the wall clock was set since the last look at it: the monotonic clock went on as ever."""
+        ahead = now.timestamp() - monotonic
+        if self._ahead is not None and abs(ahead - self._ahead) > _SET:
+            self._clock_set = now
+        self._ahead = ahead
+
     def _settings(self, policy: Policy) -> JudgeSettings:
         memory, spec = self._memory(policy.uid), policy.spec
         if memory.rules is None or memory.rules[0] is not policy:
@@ -406,6 +419,7 @@ class Judge:
             longest_gap=_LONGEST_GAP,
             longest_pause=longest_pause,
             fresh=longest_pause,
+            clock_set=self._clock_set,
         )
 
 
