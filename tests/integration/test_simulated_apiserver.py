@@ -270,7 +270,7 @@ def simulated(namespace: str) -> Read:
             "admin", request.method, request.path, request.query or {}, request.body, request.headers
         )
         if isinstance(reply, Watch):
-            return 200, "".join(reply.backlog).encode()
+            return 200, b"".join(reply.backlog)
         return reply.status, reply.body
 
     return read

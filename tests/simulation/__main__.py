@@ -12,7 +12,6 @@ import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, TypeVar
@@ -109,7 +108,7 @@ def _told(plan: Plan, history: str, requests: str) -> dict[str, Any]:
     if history:
         Path(history).write_text("\n".join(map(str, result.history.lines)), encoding="utf-8")
     if requests:
-        lines = (json.dumps(asdict(one)) for one in result.world.seen.requests)
+        lines = (json.dumps(one._asdict()) for one in result.world.seen.requests)
         Path(requests).write_text("\n".join(lines), encoding="utf-8")
     return {
         "seed": plan.seed,

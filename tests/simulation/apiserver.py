@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -18,7 +19,9 @@ from simulation.objects import (
     Json,
     Kind,
     Path,
+    changed_leaves,
     copied,
+    gone_leaves,
     leaves,
     merge_patched,
     put_at,
@@ -63,18 +66,16 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault of the server
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """An answer that is whole."""
 
     status: int
     body: bytes
     content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """An entry of a resource's log."""
 
     version: int
@@ -83,13 +84,12 @@ class Change:
     before: "Stored | None"
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """One version of an object; never changed."""
 
     version: int
     value: Json
-    body: str
+    body: bytes
 
     @property
     def key(self) -> tuple[str, str]:
@@ -109,6 +109,10 @@ class _Table:
     installed: bool = True
 
 
+_Route = tuple[_Table, str, str, str]
+"""A table, namespace, name and subresource."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What a list or a watch selects."""
@@ -120,6 +124,8 @@ class Wanted:
 
     def takes(self, value: Json) -> bool:
         """Tell whether an object is selected."""
+        if not (self.namespace or self.labels or self.fields):
+            return True
         metadata = value["metadata"]
         if self.namespace and metadata.get("namespace", "") != self.namespace:
             return False
@@ -130,7 +136,7 @@ class Wanted:
             str(value_at(value, tuple(path.split("."))) or "") == wanted for path, wanted in self.fields
         )
 
-    def body(self, stored: Stored) -> str:
+    def body(self, stored: Stored) -> bytes:
         """Return an object as it is shown."""
         if not self.metadata_only:
             return stored.body
@@ -144,8 +150,8 @@ class Watch:
         self.wanted = wanted
         self.bookmarks = bookmarks
         self.seconds = seconds
-        self.backlog: list[str] = []
-        self.send: Callable[[str], None] = self.backlog.append
+        self.backlog: list[bytes] = []
+        self.send: Callable[[bytes], None] = self.backlog.append
         self.close: Callable[[], None] = lambda: None
 
     def take(self, change: Change) -> None:
@@ -158,7 +164,7 @@ class Watch:
             kind = "DELETED"
         else:
             return
-        self.send(f'{{"type":"{kind}","object":{self.wanted.body(change.stored)}}}\n')
+        self.send(b'{"type":"%s","object":%s}\n' % (kind.encode(), self.wanted.body(change.stored)))
 
 
 class ApiServer:
@@ -182,6 +188,7 @@ class ApiServer:
         self._now = now
         self._tables = {kind.plural: _Table(kind) for kind in KINDS}
         self._routes = {(kind.prefix, kind.plural): self._tables[kind.plural] for kind in KINDS}
+        self._known_routes: dict[str, _Route] = {}
         self._pages: dict[str, tuple[int, Wanted, list[Stored]]] = {}
         self._tokens = itertools.count(1)
         self._watch_ids = itertools.count(1)
@@ -224,7 +231,7 @@ class ApiServer:
             "apiVersion": table.kind.api_version,
             "metadata": {"resourceVersion": str(self.version), "creationTimestamp": None},
         }
-        watch.send(_dump({"type": "BOOKMARK", "object": value}) + "\n")
+        watch.send(_dump({"type": "BOOKMARK", "object": value}) + b"\n")
 
     def copy(self) -> "ApiServer":
         """Return a server with the same objects and no watches."""
@@ -252,7 +259,7 @@ class ApiServer:
         try:
             answer = self._answer(user, method, path, query, body, headers)
         except Refused as refused:
-            answer = Reply(refused.code, _dump(refused.body).encode())
+            answer = Reply(refused.code, _dump(refused.body))
         if method != "GET" and isinstance(answer, Reply):
             self.answered(user, method, path, query, body, headers, answer.status)
         return answer
@@ -282,7 +289,7 @@ class ApiServer:
             wanted = _wanted(namespace, query, headers)
             return self._watch(table, wanted, query) if verb == "watch" else self._list(table, wanted, query)
         if verb == "get":
-            return Reply(200, self._existing(table, namespace, name).body.encode())
+            return Reply(200, self._existing(table, namespace, name).body)
         data = msgspec.json.decode(body) if body else {}
         if verb == "create":
             return self._create(user, table, namespace, data)
@@ -292,7 +299,13 @@ class ApiServer:
             return self._patch(user, table, namespace, name, sub, data, query, headers)
         return self._delete(user, table, namespace, name, data)
 
-    def _route(self, path: str) -> tuple[_Table, str, str, str]:
+    def _route(self, path: str) -> _Route:
+        known = self._known_routes.get(path)
+        if known is None:
+            known = self._known_routes[path] = self._route_anew(path)
+        return known
+
+    def _route_anew(self, path: str) -> _Route:
         parts = path.strip("/").split("/")
         size = 2 if parts[0] == "api" else 3
         prefix, rest = "/" + "/".join(parts[:size]), parts[size:]
@@ -343,14 +356,13 @@ class ApiServer:
             self._pages[token] = (version, wanted, rest)
             meta |= {"continue": token, "remainingItemCount": len(rest)}
         kind = table.kind
-        shown = ",".join(wanted.body(one) for one in items)
-        inside = f"[{shown}]"
+        inside = b"[%s]" % b",".join(wanted.body(one) for one in items)
         title, group = f"{kind.kind}List", kind.api_version
         if wanted.metadata_only:
             title, group = "PartialObjectMetadataList", "meta.k8s.io/v1"
-            inside = inside if items else "null"  # as the real one answers
-        body = f'{{"kind":"{title}","apiVersion":"{group}","metadata":{_dump(meta)},"items":{inside}}}'
-        return Reply(200, body.encode())
+            inside = inside if items else b"null"  # as the real one answers
+        head = f'{{"kind":"{title}","apiVersion":"{group}","metadata":'.encode()
+        return Reply(200, b'%s%s,"items":%s}' % (head, _dump(meta), inside))
 
     def _watch(self, table: _Table, wanted: Wanted, query: Mapping[str, str]) -> Watch:
         since = int(query.get("resourceVersion", "0") or "0")
@@ -358,7 +370,7 @@ class ApiServer:
         watch = Watch(wanted, bookmarks, float(query.get("timeoutSeconds", "1800")))
         if since < self.compacted:
             refused = Refused(410, f"too old resource version: {since} ({self.compacted})")
-            watch.send(_dump({"type": "ERROR", "object": refused.body}) + "\n")
+            watch.send(_dump({"type": "ERROR", "object": refused.body}) + b"\n")
             watch.seconds = 0.0
             return watch
         for change in table.log:
@@ -391,7 +403,7 @@ class ApiServer:
         if kind.namespaced:
             metadata["namespace"] = namespace
         stored = self._store_new(user, table, value)
-        return Reply(201, stored.body.encode())
+        return Reply(201, stored.body)
 
     def _check_namespace(self, kind: Kind, namespace: str, metadata: Json, name: str) -> None:
         if not kind.namespaced:
@@ -448,7 +460,7 @@ class ApiServer:
         value = merge_patched(data, {})
         value = self._kept(table.kind, old, value, sub="")
         stored = self._store(user, "PUT", table, value, old)
-        return Reply(200, stored.body.encode())
+        return Reply(200, stored.body)
 
     def _patch(
         self,
@@ -471,13 +483,12 @@ class ApiServer:
         value = self._kept(table.kind, old, merge_patched(old.value, data), sub)
         self._edited(table, old, value, query.get("fieldManager", user))
         stored = self._store(user, "PATCH", table, value, old)
-        return Reply(200, stored.body.encode())
+        return Reply(200, stored.body)
 
     def _edited(self, table: _Table, old: Stored, value: Json, manager: str) -> None:
         """Fields that somebody changes are his from now on, and those that he removes are nobody's."""
         owners = table.owned.setdefault(old.key, {})
-        changed = {path for path in leaves(value) if value_at(value, path) != value_at(old.value, path)}
-        gone = {path for path in leaves(old.value) if value_at(value, path) is None}
+        changed, gone = set(changed_leaves(value, old.value)), set(gone_leaves(old.value, value))
         for one, paths in owners.items():
             owners[one] = paths - changed - gone
         owners[f"update:{manager}"] = owners.get(f"update:{manager}", frozenset()) | changed
@@ -510,7 +521,7 @@ class ApiServer:
             if table.kind.namespaced:
                 value["metadata"]["namespace"] = namespace
             table.owned[key] = {manager: frozenset(leaves(data)) - _IDENTITY}
-            return Reply(201, self._store_new(user, table, value).body.encode())
+            return Reply(201, self._store_new(user, table, value).body)
         self._preconditions(table.kind, name, old, metadata)
         owners = table.owned.setdefault(key, {})
         fields = frozenset(leaves(data)) - _IDENTITY
@@ -537,7 +548,7 @@ class ApiServer:
                 )
         owners[manager] = fields
         stored = self._store(user, "APPLY", table, self._kept(table.kind, old, value, sub), old)
-        return Reply(200, stored.body.encode())
+        return Reply(200, stored.body)
 
     def _preconditions(self, kind: Kind, name: str, old: Stored, metadata: Json) -> None:
         uid, version = metadata.get("uid"), metadata.get("resourceVersion")
@@ -604,7 +615,7 @@ class ApiServer:
         self._preconditions(table.kind, name, old, data.get("preconditions") or {})
         self._remove(user, table, old)
         status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
-        return Reply(200, _dump(status).encode())
+        return Reply(200, _dump(status))
 
     def _remove(self, user: str, table: _Table, old: Stored) -> None:
         self.version += 1
@@ -656,8 +667,8 @@ def _partial(value: Json) -> Json:
     }
 
 
-def _dump(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
+def _dump(value: Any) -> bytes:
+    return msgspec.json.encode(value)
 
 
 def path_of(plural: str, namespace: str = "", name: str = "", sub: str = "") -> str:

@@ -9,6 +9,8 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
+import msgspec
+
 from simulation import nodechecks
 from simulation.driver import Statement
 from simulation.network import Attempt
@@ -24,6 +26,7 @@ from simulation.telling import (
     TellingChecker,
     calm,
     is_abnormal,
+    lengthen,
     minutes,
     undisturbed,
     united,
@@ -132,10 +135,7 @@ def segments_of(world: World, life: ClaimLife) -> list[Segment]:
         if mode in (Mode.ON, Mode.UNUSABLE) and world.is_upgraded(life.driver, start, until):
             mode = Mode.UNSURE  # what was told ends without a word once the driver has no health call
         new = Segment(start, until, illness is not None, patience, mode, joins=regime.unsure)
-        if found and replace(new, start=found[-1].start) == replace(found[-1], end=until):
-            found[-1] = replace(found[-1], end=until)
-        else:
-            found.append(new)
+        lengthen(found, new)
     return found
 
 
@@ -601,9 +601,9 @@ def _answered(world: World, life: ClaimLife, regime: Regime, at: float) -> bool:
 def _secrets(world: World) -> None:
     """What looks like a password in a driver's words is in no object and no line of the log."""
     for at, user, plural, method, _, new in world.seen.writes:
-        if user != "admin" and new is not None and SECRET in str(new):
+        if user != "admin" and new is not None and SECRET.encode() in msgspec.json.encode(new):
             world.history.violate(SECRETS, f"{method} {plural} at {minutes(at)}")
-    if any(" LOG " in str(line) and SECRET in str(line) for line in world.history.lines):
+    if any(SECRET in line.what and " LOG " in str(line) for line in world.history.lines):
         world.history.violate(SECRETS, "it is in a line of the log")
 
 

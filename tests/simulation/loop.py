@@ -11,8 +11,10 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakSet
+
+_Value = TypeVar("_Value")
 
 
 class Process:
@@ -33,7 +35,7 @@ class Process:
         self.name = name
         self.dead = False
         self.frozen = False
-        self.queue: deque[asyncio.Handle] = deque()
+        self.queue: deque[Handle] = deque()
         self.tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
         self.graves: list[object] = []
         self.listed: set[str] = set()
@@ -62,12 +64,38 @@ class _Task(asyncio.Task[Any]):
 class _Future(asyncio.Future[Any]):
     """See `_Task`."""
 
-    def __init__(self, *args: Any, loop: "SimLoop", **options: Any) -> None:
-        self._number = next(loop.numbers)
-        super().__init__(*args, loop=loop, **options)
+    __slots__ = ("number",)
+    number: int
 
     def __hash__(self) -> int:
-        return self._number
+        return self.number
+
+
+class Handle:
+    """What is going to run: `asyncio.Handle` without what a debugger needs; most of a run is made of these."""
+
+    __slots__ = ("args", "callback", "context", "live")
+
+    def __init__(
+        self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context
+    ) -> None:
+        self.callback = callback
+        self.args = args
+        self.context = context
+        self.live = True
+
+    def cancel(self) -> None:
+        """Let it not run."""
+        self.live = False
+        self.callback, self.args = _nothing, ()
+
+    def cancelled(self) -> bool:
+        """Tell whether it is not to run."""
+        return not self.live
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 class Livelock(AssertionError):  # noqa: N818 - a sentence about a run
@@ -84,17 +112,18 @@ class SimLoop(asyncio.BaseEventLoop):
 
     Attributes:
         steps: how many handles ran.
+        now: virtual seconds.
     """
 
     def __init__(self, random: Random, *, drag: float = 0.0, most: int = 200_000) -> None:
         super().__init__()
-        self._rng = random
-        self._now = 0.0
+        self._draw = random.random
+        self.now = 0.0
         self._drag = drag
         self._most = most
         self._next_second = 0
         self._steps_before = 0
-        self._timers: list[tuple[float, float, int, asyncio.TimerHandle]] = []
+        self._timers: list[tuple[float, float, int, Handle]] = []
         self._order = itertools.count()
         self.numbers = itertools.count(1)
         self._busy: list[Process] = []
@@ -109,45 +138,47 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def time(self) -> float:
         """Return virtual seconds."""
-        return self._now
+        return self.now
 
     # ---- scheduling ----
 
-    def call_soon(  # type: ignore[override]  # plain arguments
+    def call_soon(  # type: ignore[override]  # plain arguments, and a slim handle
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
-    ) -> asyncio.Handle:
+    ) -> Handle:
         """Run it in its process's turn."""
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = Handle(callback, args, contextvars.copy_context() if context is None else context)
         self._queue(handle)
         return handle
 
     call_soon_threadsafe = call_soon  # type: ignore[assignment]  # there are no other threads
 
-    def call_at(  # type: ignore[override]  # plain arguments
+    def call_at(  # type: ignore[override]  # plain arguments, and a slim handle
         self,
         when: float,
         callback: Callable[..., object],
         *args: Any,
         context: contextvars.Context | None = None,
-    ) -> asyncio.TimerHandle:
+    ) -> Handle:
         """Run it at a moment."""
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
-        heapq.heappush(self._timers, (when, self._rng.random(), next(self._order), handle))
+        handle = Handle(callback, args, contextvars.copy_context() if context is None else context)
+        heapq.heappush(self._timers, (when, self._draw(), next(self._order), handle))
         return handle
 
-    def call_later(  # type: ignore[override]  # plain arguments
+    def call_later(  # type: ignore[override]  # plain arguments, and a slim handle
         self,
         delay: float,
         callback: Callable[..., object],
         *args: Any,
         context: contextvars.Context | None = None,
-    ) -> asyncio.TimerHandle:
+    ) -> Handle:
         """Run it after so many seconds."""
-        return self.call_at(self._now + delay, callback, *args, context=context)
+        return self.call_at(self.now + delay, callback, *args, context=context)
 
     def in_world(self, delay: float, callback: Callable[..., object], *args: Any) -> None:
         """Have the world do something, whatever becomes of the process that asks for it."""
-        self.call_at(self._now + max(0.0, delay), callback, *args, context=self.world_context)
+        when = self.now + delay if delay > 0.0 else self.now
+        handle = Handle(callback, args, self.world_context)
+        heapq.heappush(self._timers, (when, self._draw(), next(self._order), handle))
 
     def spawn(self, process: Process, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
         """Start a task of a process."""
@@ -168,7 +199,19 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def create_future(self) -> "asyncio.Future[Any]":
         """Return a future with a hash of its own."""
-        return _Future(loop=self)
+        future = _Future(loop=self)
+        future.number = next(self.numbers)
+        return future
+
+    async def within(self, seconds: float | None, future: "asyncio.Future[_Value]") -> _Value:
+        """Wait for a future of nobody else's; after so many seconds it fails. `asyncio.timeout` costs five times as much."""
+        if seconds is None:
+            return await future
+        late = self.call_at(self.now + seconds, _come_too_late, future)
+        try:
+            return await future
+        finally:
+            late.cancel()
 
     def run_in_executor(  # type: ignore[override]  # inline
         self, executor: object, func: Callable[..., Any], *args: Any
@@ -181,8 +224,8 @@ class SimLoop(asyncio.BaseEventLoop):
             future.set_exception(error)
         return future
 
-    def _queue(self, handle: asyncio.Handle) -> None:
-        process = handle._context.get(PROCESS, self.world)  # type: ignore[attr-defined]  # no public name
+    def _queue(self, handle: Handle) -> None:
+        process = handle.context.get(PROCESS, self.world)
         if process.dead:
             process.graves.append(handle)
             return
@@ -193,48 +236,56 @@ class SimLoop(asyncio.BaseEventLoop):
     # ---- running ----
 
     def _run_once(self) -> None:
-        """Run one handle; let time pass if there is none."""
-        busy, timers = self._busy, self._timers
-        while not busy:
-            self._pass()
-        if timers and timers[0][0] <= self._now:
-            self._release()
-        at = int(self._rng.random() * len(busy)) if len(busy) > 1 else 0
-        process = busy[at]
-        queue = process.queue
-        if process.frozen or not queue:
-            busy[at] = busy[-1]
-            busy.pop()
-            return
-        handle = queue.popleft()
-        if not queue:
-            busy[at] = busy[-1]
-            busy.pop()
-        if not handle.cancelled():
-            handle._run()
-            self._count()
+        """Run one handle after the other until the loop is to stop; let time pass where there is none."""
+        busy, timers, draw, drag = self._busy, self._timers, self._draw, self._drag
+        while not self._stopping:  # type: ignore[attr-defined]  # no public name
+            while not busy:
+                self._pass()
+            if timers and timers[0][0] <= self.now:
+                self._release()
+            at = int(draw() * len(busy)) if len(busy) > 1 else 0
+            process = busy[at]
+            queue = process.queue
+            if process.frozen or not queue:
+                busy[at] = busy[-1]
+                busy.pop()
+                continue
+            handle = queue.popleft()
+            if not queue:
+                busy[at] = busy[-1]
+                busy.pop()
+            if not handle.live:
+                continue
+            try:
+                handle.context.run(handle.callback, *handle.args)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is told
+                self._failed(handle, error)
+            self.steps += 1
+            self.now += drag
+            if self.now >= self._next_second:
+                self._next_second, self._steps_before = int(self.now) + 1, self.steps
+            elif self.steps - self._steps_before > self._most:
+                raise Livelock(f"{self._most} steps within one second")
+
+    def _failed(self, handle: Handle, error: BaseException) -> None:
+        name = getattr(handle.callback, "__qualname__", "a callback")
+        self.call_exception_handler({"message": f"Exception in callback {name}", "exception": error})
 
     def _pass(self) -> None:
         """Let time pass until the next timer."""
         if not self._timers:
             raise Livelock("nothing is left to happen")
-        self._now = max(self._now, self._timers[0][0])
+        self.now = max(self.now, self._timers[0][0])
         self._release()
 
     def _release(self) -> None:
-        timers, now = self._timers, self._now
+        timers, now = self._timers, self.now
         while timers and timers[0][0] <= now:
             handle = heapq.heappop(timers)[3]
-            if not handle.cancelled():
+            if handle.live:
                 self._queue(handle)
-
-    def _count(self) -> None:
-        self.steps += 1
-        self._now += self._drag
-        if self._now >= self._next_second:
-            self._next_second, self._steps_before = int(self._now) + 1, self.steps
-        elif self.steps - self._steps_before > self._most:
-            raise Livelock(f"{self._most} steps within one second")
 
     # ---- what a loop without a selector has not ----
 
@@ -244,11 +295,13 @@ class SimLoop(asyncio.BaseEventLoop):
     def _process_events(self, event_list: object) -> None:
         return
 
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        return
-
     async def shutdown_default_executor(self) -> None:
         """Do nothing."""
+
+
+def _come_too_late(future: "asyncio.Future[Any]") -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())
 
 
 def _make_task(

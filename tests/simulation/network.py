@@ -2,12 +2,16 @@
 
 import asyncio
 import json
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from math import log
 from random import Random
+from typing import NamedTuple
 
 import grpc
+import msgspec
 
 from simulation.apiserver import ApiServer, Reply, Watch
 from simulation.driver import Answered, SimDriver
@@ -64,8 +68,7 @@ class Weather:
     last: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """A write as the process that sent it saw it.
 
     Attributes:
@@ -102,6 +105,7 @@ class Network:
     def __init__(self, loop: SimLoop, random: Random, server: ApiServer, history: History) -> None:
         self.loop = loop
         self.random = random
+        self._draw = random.random
         self.server = server
         self.history = history
         self.weather = Weather()
@@ -111,7 +115,7 @@ class Network:
 
     def delay(self) -> float:
         """Return seconds of one way."""
-        return self.random.expovariate(1 / self.latency)
+        return -log(1.0 - self._draw()) / (1 / self.latency)  # `expovariate`, to the last digit
 
     def strikes(self, process: Process, fault: str, request: HttpRequest) -> bool:
         """Tell whether a fault happens to a request now."""
@@ -146,7 +150,7 @@ class SimTransport:
             return answer
         finally:
             if request.method != "GET":
-                attempt = Attempt(sent, self._process, _plural(request), _object(request), status)
+                attempt = Attempt(sent, self._process, _plural(request.path), _object(request), status)
                 self._network.attempts.append(attempt)
 
     async def _send(self, request: HttpRequest) -> HttpAnswer:
@@ -253,15 +257,16 @@ class SimTransport:
         self._network.loop.in_world(self._network.delay(), _refuse, answer, error)
 
 
-def _plural(request: HttpRequest) -> str:
+@lru_cache(maxsize=4096)
+def _plural(path: str) -> str:
     """Return the resource that a request is about."""
-    parts = request.path.strip("/").split("/")[2 if request.path.startswith("/api/") else 3 :]
+    parts = path.strip("/").split("/")[2 if path.startswith("/api/") else 3 :]
     return parts[2] if parts[0] == "namespaces" and len(parts) > 2 else parts[0]
 
 
 def _object(request: HttpRequest) -> tuple[str, str, str]:
     """Return which object a write is about."""
-    metadata = json.loads(request.body or b"{}").get("metadata") or {}
+    metadata = msgspec.json.decode(request.body or b"{}").get("metadata") or {}
     return request.path, metadata.get("name", ""), metadata.get("uid", "")
 
 
@@ -330,7 +335,7 @@ class _Stream:
 
     # ---- the server's side ----
 
-    def _send(self, line: str) -> None:
+    def _send(self, line: bytes) -> None:
         """Put a line on its way; lines arrive in order."""
         network, process = self._network, self._process
         if self._closed or self._stalled:
@@ -351,18 +356,17 @@ class _Stream:
                 "message": "too old resource version",
                 "reason": "Expired",
             }
-            line = json.dumps({"type": "ERROR", "object": status}) + "\n"
+            line = json.dumps({"type": "ERROR", "object": status}).encode() + b"\n"
             self._note("expires")
         elif network.strikes(process, "watch garbage", self._request):
-            line = line[: network.random.randrange(1, len(line))] + "\n"
+            line = line[: network.random.randrange(1, len(line))] + b"\n"
             self._note("is garbled")
-        data = line.encode()
         now = network.loop.time()
         delay = network.delay()
         if network.strikes(process, "slow", self._request):
             delay += network.random.uniform(0.5, 40.0)
         self._arrives = max(self._arrives + 1e-6, now + delay)  # lines never overtake each other
-        network.loop.in_world(self._arrives - now, self._feed, data)
+        network.loop.in_world(self._arrives - now, self._feed, line)
 
     def _bookmark(self) -> None:
         if self._closed:
@@ -399,8 +403,7 @@ class _Stream:
             if self._closed and self._arrives <= self._network.loop.time():
                 return b""
             self._waiter = self._network.loop.create_future()
-            async with asyncio.timeout(self._idle):
-                await self._waiter
+            await self._network.loop.within(self._idle, self._waiter)
         data = b"".join(self._pieces)
         self._pieces.clear()
         return data
@@ -433,12 +436,11 @@ class SimWire:
         """Make one call."""
         network = self._network
         answer: asyncio.Future[bytes] = network.loop.create_future()
-        self._calls[answer] = path.rpartition("/")[2]
-        self._count()
+        method = self._calls[answer] = path.rpartition("/")[2]
+        self._count(method)
         network.loop.in_world(network.delay(), self._arrive, path, request, answer)
         try:
-            async with asyncio.timeout(timeout):
-                return await answer
+            return await network.loop.within(timeout, answer)
         except TimeoutError as error:
             raise RpcFailed(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded") from error
         finally:
@@ -451,12 +453,12 @@ class SimWire:
             if not call.done():
                 call.set_exception(WireClosed())
 
-    def _count(self) -> None:
+    def _count(self, method: str) -> None:
         """Note the most calls of a method that were made at once."""
         driver = self._network.drivers.get(self._address)
         if driver is not None:
-            for method, count in Counter(self._calls.values()).items():
-                driver.most_in_flight[method] = max(count, driver.most_in_flight.get(method, 0))
+            count = sum(one == method for one in self._calls.values())
+            driver.most_in_flight[method] = max(count, driver.most_in_flight.get(method, 0))
 
     def _arrive(self, path: str, request: bytes, answer: "asyncio.Future[bytes]") -> None:
         network = self._network

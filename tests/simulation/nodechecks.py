@@ -2,6 +2,7 @@
 
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -10,7 +11,7 @@ from simulation.machines import BY_REASON, NODE_FAILED, NODE_FAULTS, NodeFault, 
 from simulation.objects import Json
 from simulation.observe import Told
 from simulation.regimes import Regime
-from simulation.telling import CLOSING, Mode, Patience, Segment, calm, is_abnormal
+from simulation.telling import CLOSING, Mode, Patience, Segment, calm, is_abnormal, lengthen
 from simulation.world import ClaimLife, World
 from volumehealth.agent.looks import AGAIN, EVERY
 from volumehealth.model.origin import Observer
@@ -106,10 +107,11 @@ def segments(
     left = [span for one in places if (span := _left_behind(world, one, sighting.fault)) is not None]
     ends = [until for _, until in left]
     moments = sorted({0.0, end, *(at for at in (*changes, *borders, *away, *turns, *ends) if at < end)})
+    default = Patience(0.0, 0.0, 60.0, 15.0)
+    delayed = [(at, regime, mode, on_node(regime, default, sighting.fault)) for at, regime, mode in modes]
     found: list[Segment] = []
     for start, until in pairwise(moments):
-        _, regime, mode = next((one for one in reversed(modes) if one[0] <= start), modes[0])
-        patience = on_node(regime, Patience(0.0, 0.0, 60.0, 15.0), sighting.fault)
+        _, regime, mode, patience = next((one for one in reversed(delayed) if one[0] <= start), delayed[0])
         place = next((one for one in reversed(places) if _covers(one, start)), None)
         failure, at_its_word = world.nodes.failure_of(sighting.node, start), False
         if sighting.fault.observer is Observer.API and failure is not None and place is not None:
@@ -138,10 +140,7 @@ def segments(
         )
         # Which policy holds it, and so how long it must last, is not sure where a spec cannot be used.
         new = Segment(start, until, ill, patience, mode, closing, joins)
-        if found and replace(new, start=found[-1].start) == replace(found[-1], end=until):
-            found[-1] = replace(found[-1], end=until)
-        else:
-            found.append(new)
+        lengthen(found, new)
     return found
 
 
@@ -150,12 +149,19 @@ def _was_adverse(
 ) -> bool:
     """Tell whether the same look saw something else there, not long before: it goes on, in other words."""
     earliest = at - patience.sure(ill=False) - AGENT_SILENT_SECONDS
-    earliest -= sum(end - start for start, end in world.unrest() if start < at and end > earliest)
-    return any(
-        NODE_FAULTS[kind].observer is sighting.fault.observer and NODE_FAULTS[kind] != sighting.fault
+    others = (
+        moment
         for place in places
         for moment, kind in _spans(place)
-        if kind and moment > earliest
+        if kind
+        and NODE_FAULTS[kind].observer is sighting.fault.observer
+        and NODE_FAULTS[kind] != sighting.fault
+    )
+    latest = max(others, default=-math.inf)
+    if latest == -math.inf or latest > earliest:
+        return latest > earliest
+    return latest > earliest - sum(
+        end - start for start, end in world.unrest() if start < at and end > earliest
     )
 
 
@@ -271,7 +277,9 @@ def _looked(report: VolumeHealthReport, uid: str, fault: NodeFault) -> bool | No
 def _alive(world: World, node: str, start: float, end: float) -> float:
     """Return for how much of a time an agent's Lease was valid."""
     total, at = 0.0, start
-    for renewed in world.seen.renewals.get(agent_lease_name(node), []):
+    renewals = world.seen.renewals.get(agent_lease_name(node), [])
+    from_here = bisect_left(renewals, start - AGENT_SILENT_SECONDS - 1.0)
+    for renewed in renewals[from_here : bisect_left(renewals, end)]:
         first, last = max(renewed, at), min(renewed + AGENT_SILENT_SECONDS, end)
         if last > first:
             total, at = total + last - first, last

@@ -1,6 +1,6 @@
 """The resources of the simulated API server, and what happens to their objects: patches, apply, defaults."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,9 +79,9 @@ def copied(value: Any) -> Any:
 
 def merge_patched(old: Any, patch: Any) -> Any:
     """Apply an RFC 7386 patch."""
-    if not isinstance(patch, Mapping):
+    if not isinstance(patch, dict):
         return copied(patch)
-    result = dict(old) if isinstance(old, Mapping) else {}
+    result = dict(old) if isinstance(old, dict) else {}
     for name, value in patch.items():
         if value is None:
             result.pop(name, None)
@@ -92,10 +92,32 @@ def merge_patched(old: Any, patch: Any) -> Any:
 
 def leaves(value: Any, path: Path = ()) -> Iterator[Path]:
     """Yield the fields of an applied configuration; a list, and an empty map, is one field."""
-    if isinstance(value, Mapping) and value:
+    if isinstance(value, dict) and value:
         for name, inner in value.items():
             yield from leaves(inner, (*path, name))
     else:
+        yield path
+
+
+def changed_leaves(new: Any, old: Any, path: Path = ()) -> Iterator[Path]:
+    """Yield the fields of a value (`leaves`) that are others in an older one, or not there."""
+    if isinstance(new, dict) and new:
+        before = old if isinstance(old, dict) else {}
+        for name, inner in new.items():
+            if inner is not before.get(name):
+                yield from changed_leaves(inner, before.get(name), (*path, name))
+    elif new != old:
+        yield path
+
+
+def gone_leaves(old: Any, new: Any, path: Path = ()) -> Iterator[Path]:
+    """Yield the fields of a value (`leaves`) that are not in a newer one."""
+    if isinstance(old, dict) and old:
+        after = new if isinstance(new, dict) else {}
+        for name, inner in old.items():
+            if inner is not after.get(name):
+                yield from gone_leaves(inner, after.get(name), (*path, name))
+    elif new is None:
         yield path
 
 
@@ -123,7 +145,7 @@ def remove_at(target: Json, path: Path) -> None:
 def value_at(target: Any, path: Path) -> Any:
     """Return a field; None if it is not there."""
     for name in path:
-        if not isinstance(target, Mapping):
+        if not isinstance(target, dict):
             return None
         target = target.get(name)
     return target

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from simulation.history import History
 from simulation.loop import SimLoop
@@ -62,8 +63,7 @@ class ReportState:
     report: VolumeHealthReport | None
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A write as it arrived at the API server, and the HTTP status of the answer."""
 
     user: str

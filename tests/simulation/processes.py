@@ -35,14 +35,18 @@ class Host:
         self.name = name
         self._loop = loop
         self.offset = 0.0
+        self._last = (0.0, EPOCH)
 
     def now(self) -> datetime:
         """Return its wall clock."""
-        return EPOCH + timedelta(seconds=self._loop.time() + self.offset)
+        at = self._loop.now + self.offset
+        if at != self._last[0]:
+            self._last = (at, EPOCH + timedelta(seconds=at))
+        return self._last[1]
 
     def monotonic(self) -> float:
         """Return seconds that never jump."""
-        return 1000.0 + self._loop.time()
+        return 1000.0 + self._loop.now
 
 
 class SimCredentials:

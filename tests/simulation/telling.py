@@ -77,9 +77,24 @@ class Segment:
     joins: bool = False
 
 
+def lengthen(segments: list[Segment], new: Segment) -> None:
+    """Add a segment to those before it; if nothing but the time is another, the last one lasts longer."""
+    last = segments[-1] if segments else None
+    if last is not None and _but_time(last) == _but_time(new):
+        segments[-1] = replace(last, end=new.end)
+        return
+    segments.append(new)
+
+
+def _but_time(segment: Segment) -> tuple[object, ...]:
+    return segment.ill, segment.mode, segment.patience, segment.closing, segment.joins
+
+
 def _pieces(segment: Segment, moments: Sequence[float]) -> list[Segment]:
     """Cut a segment at moments."""
     inside = sorted(moment for moment in moments if segment.start < moment < segment.end)
+    if not inside:
+        return [segment]
     return [
         replace(segment, start=start, end=end)
         for start, end in pairwise([segment.start, *inside, segment.end])
