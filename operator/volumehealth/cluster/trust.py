@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Protocol
 
 from volumehealth.model.clock import rfc3339
@@ -32,6 +33,9 @@ class Followed(Protocol):
         """What went wrong last; empty while it is followed."""
 
 
+_confirmed = attrgetter("confirmed")
+
+
 def trust(
     resources: Iterable[Followed],
     *,
@@ -54,7 +58,7 @@ def trust(
         return ViewState(
             complete=False, age=now - started[0], stale=_why("not read yet", unread), stale_since=started[1]
         )
-    oldest = min(followed, key=lambda one: one.confirmed)
+    oldest = min(followed, key=_confirmed)
     age = now - oldest.confirmed
     if age <= stale_after:
         return ViewState(complete=True, age=age)

@@ -218,6 +218,9 @@ class ClusterView:
                 follow(agent_pods(), AgentPodTable(rows.agent_nodes), Part.AGENTS),
                 follow(left_out(), Table(rows.left_out, _pod), Part.AGENTS),
             ]
+        self._of_resource: dict[str, list[Reflector[Any, Any]]] = {}
+        for reflector in self._reflectors:
+            self._of_resource.setdefault(reflector.name, []).append(reflector)
 
     async def run(self) -> None:
         """Follow the cluster until cancelled."""
@@ -246,7 +249,7 @@ class ClusterView:
 
     def follows(self, resource: str) -> bool:
         """Tell whether a resource (`nodes`) is followed: asked for, there, read once, and ours to read."""
-        return any(one.name == resource and one.synced and not one.absent for one in self._reflectors)
+        return any(one.synced and not one.absent for one in self._of_resource.get(resource, ()))
 
     @property
     def refused(self) -> tuple[str, ...]:

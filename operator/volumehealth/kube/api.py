@@ -5,8 +5,7 @@ HTTP is below, in a transport; no client library's models, retries or time limit
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -178,7 +177,7 @@ class Api:
         try:
             async with asyncio.timeout(_ACCEPT):
                 answer = await self._send("GET", path, query, None, ("", accept), idle=idle_timeout)
-            with _aborting(answer):
+            try:
                 yield b""
                 rest, size = [b""], 0
                 while chunk := await _next_chunk(answer, idle_timeout):
@@ -190,6 +189,8 @@ class Api:
                     for other in others:
                         line, rest, size = b"".join(rest), [other], len(other)
                         yield line
+            finally:
+                answer.abort()
         except TimeoutError as error:
             raise errors.ApiUnreachable(f"{self._access.server} did not answer in time") from error
         except OSError as error:
@@ -311,13 +312,15 @@ async def _error(answer: HttpAnswer, *, request: str) -> errors.ApiError:
 
 
 async def _body(answer: HttpAnswer, *, most: int | None = None) -> bytes:
-    """Read an answer to its end, or until it is longer than what is wanted of it."""
-    with _aborting(answer):
-        chunks, size = [], 0
+    """Read an answer to its end, or until it is longer than what is wanted of it; what is left is dropped."""
+    chunks, size = [], 0
+    try:
         while (most is None or size <= most) and (chunk := await answer.chunk()):
             chunks.append(chunk)
             size += len(chunk)
         return b"".join(chunks)
+    finally:
+        answer.abort()
 
 
 async def _next_chunk(answer: HttpAnswer, idle_timeout: float) -> bytes:
@@ -327,12 +330,3 @@ async def _next_chunk(answer: HttpAnswer, idle_timeout: float) -> bytes:
             return await answer.chunk()
     except TimeoutError:
         return b""
-
-
-@contextmanager
-def _aborting(answer: HttpAnswer) -> Iterator[None]:
-    """Drop the connection of an answer that was not read to its end."""
-    try:
-        yield
-    finally:
-        answer.abort()

@@ -222,7 +222,7 @@ class WriteQueue:
 
     def __len__(self) -> int:
         """Return how many writes wait or are on their way."""
-        return len(self._entries.keys() | self._in_flight.keys())
+        return len(self._entries) + sum(key not in self._entries for key in self._in_flight)
 
     def __contains__(self, key: Hashable) -> bool:
         """Tell whether a write waits under this key or is on its way."""

@@ -59,6 +59,7 @@ def date_and_time(when: datetime) -> str:
     return f"{date(when)} {when.astimezone(UTC):%H:%MZ}"
 
 
+@lru_cache(maxsize=1024)  # the same times of conditions and records are read in every check
 def parse_rfc3339(text: str) -> datetime:
     """Read a `metav1.Time` or `MicroTime`, in UTC.
 

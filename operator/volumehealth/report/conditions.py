@@ -5,8 +5,8 @@ while the spec cannot be used.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from volumehealth.judge.policy import PolicyJudgement
 from volumehealth.judge.problem import Problem
@@ -40,8 +40,7 @@ _FEW = 0.1
 """So many new claims beside healthy ones make no doubt; more of them are a driver that is slow to ask."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Condition:
+class _Condition(NamedTuple):
     status: str
     reason: str
     message: str

@@ -1,10 +1,9 @@
 """The moment that counts: now, or when the view was last known to be current."""
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import inf
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from volumehealth.model.clock import Clock
 from volumehealth.model.cluster import ViewState
@@ -25,8 +24,7 @@ class Stateful(Protocol):
         """How far the view can be trusted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """A moment by both clocks.
 
     Attributes:
