@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from random import Random
 
 import pytest
@@ -85,6 +86,42 @@ def test_a_thread_is_done_at_once() -> None:
         said.append(await asyncio.to_thread(str, 5))
 
     assert simulated(work) == ["5"]
+
+
+def test_what_does_not_come_in_time_fails_at_that_moment() -> None:
+    async def work(loop: SimLoop, said: list[str]) -> None:
+        answer: asyncio.Future[str] = loop.create_future()
+        loop.in_world(5.0, answer.set_result, "an answer")
+        said.append(await loop.within(5.5, answer))
+        try:
+            await loop.within(5.5, loop.create_future())
+        except TimeoutError:
+            said.append(f"{loop.time():g}")
+
+    assert simulated(work) == ["an answer", "10.5"]
+
+
+def test_what_was_cancelled_does_not_run() -> None:
+    async def work(loop: SimLoop, said: list[str]) -> None:
+        for moment in ("soon", "later"):
+            schedule = loop.call_soon if moment == "soon" else partial(loop.call_later, 1.0)
+            handle = schedule(said.append, moment)
+            handle.cancel()
+            assert handle.cancelled()
+        await asyncio.sleep(2.0)
+
+    assert simulated(work) == []
+
+
+def test_what_fails_is_told_and_the_loop_goes_on() -> None:
+    loop, said = SimLoop(Random(1)), list[str]()
+    loop.set_exception_handler(
+        lambda _, context: said.append(f"{context['message']}: {context['exception']!r}")
+    )
+    loop.call_soon(said.index, "nothing")
+    loop.run_until_complete(asyncio.sleep(1.0))
+    loop.close()
+    assert said == ["Exception in callback list.index: ValueError(\"'nothing' is not in list\")"]
 
 
 def test_what_spins_without_an_end_is_found() -> None:
