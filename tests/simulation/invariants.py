@@ -70,6 +70,8 @@ _PODS_LATER = 600.0
 """Seconds by which a Pod's Event may come before or after its claim's, where the API server is in trouble."""
 _PODS_EARLIER = 5.0
 _AGENTS_UNKNOWN = AGENT_RENEW_SECONDS + 120.0
+_NUMBERS = 300.0
+"""Seconds after which the numbers of a driver are written again at the latest (`report/drivers.py`)."""
 """Seconds after which an operator that was started anew leads, has seen each new agent's Lease renewed, and told so."""
 _SILENCE = 180.0
 """Seconds for which an answer counts while its source is silent."""
@@ -557,7 +559,8 @@ def _known(
             continue
         regime = _regime(life, at)
         if regime.name != policy:
-            most += regime.unsure  # a process that never knew that spec gave the claim to this policy
+            # A process that never knew that spec gave the claim to this policy.
+            most += regime.unsure or _left_lately(life, policy, at)
             continue
         if _mode(regime) is not Mode.ON:
             return None
@@ -570,6 +573,16 @@ def _known(
         least += known and segment.ill
         most += not known or segment.ill
     return least, most, needed
+
+
+def _left_lately(life: ClaimLife, policy: str, at: float) -> bool:
+    """Tell whether a claim left a policy so lately that the policy may not have been checked since."""
+    for (_, before), (end, _) in pairwise(life.regimes):
+        if before.name == policy and before.patience is not None:
+            check = before.patience.interval + before.patience.timeout + before.patience.slack
+            if end <= at < end + check:
+                return True
+    return False
 
 
 def _owned(world: World, policy: str, at: float) -> Iterator[tuple[ClaimLife, Regime]]:
@@ -772,7 +785,8 @@ def check_rest(world: World, since: float) -> None:
             continue
         if world.jumped and _timeless(old) == _timeless(new):
             continue  # times that lie in the future by the new clock are set to now
-        if world.jumped and at < since + _AGENTS_UNKNOWN and nodechecks.is_of_silence(world, plural, new):
+        unknown = _AGENTS_UNKNOWN + (_NUMBERS if plural == "volumehealthdrivers" else 0.0)
+        if world.jumped and at < since + unknown and nodechecks.is_of_silence(world, plural, new):
             continue  # a Lease that is seen for the first time is as old as it says; by another clock that is too old
         world.history.violate(REST, f"{method} {plural} at rest: {_difference(old, new)}")
 
