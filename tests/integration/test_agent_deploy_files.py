@@ -84,10 +84,12 @@ def test_it_sees_the_registry_and_the_sockets_and_no_pods_volume() -> None:
     assert paths == {
         "registry": f"{DEFAULT_KUBELET_DIR}/{REGISTRY}",
         "plugins": f"{DEFAULT_KUBELET_DIR}/plugins",
+        "csi-plugins": f"{DEFAULT_KUBELET_DIR}/csi-plugins",
     }
     assert {name: one["mountPath"] for name, one in mounts.items()} == paths
     assert all(one["readOnly"] for one in mounts.values())
-    assert mounts["plugins"]["mountPropagation"] == "HostToContainer"
+    for name in ("plugins", "csi-plugins"):
+        assert mounts[name]["mountPropagation"] == "HostToContainer"
 
 
 def test_the_command_line_and_the_environment_are_ones_that_the_agent_takes() -> None:

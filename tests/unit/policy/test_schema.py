@@ -259,7 +259,7 @@ def test_the_status_counts_what_is_counted() -> None:
 
 
 def test_a_record_holds_what_a_restart_needs() -> None:
-    kept = api_names(Finding) - {"clear"}  # what each process counts for itself
+    kept = api_names(Finding) - {"clear", "ending"}  # what each process counts for itself
     assert properties(RECORDS, "status.findings[]") == kept
     assert properties(RECORDS, "status.episodes[]") == api_names(Identity) | {"count"}
     assert properties(RECORDS, "status.history[]") == api_names(Change)
@@ -356,9 +356,10 @@ def test_times_are_times(kind: type[Any]) -> None:
         kind, (DRIVERS, "status")
     )
     for name, hint in get_type_hints(kind).items():
-        if name in {DriverState: ("name", "controller", "unseen", "limits"), Finding: ("clear",)}.get(
-            kind, ()
-        ):
+        if name in {
+            DriverState: ("name", "controller", "unseen", "limits"),
+            Finding: ("clear", "ending"),
+        }.get(kind, ()):
             continue  # the object's own name, below `plugins`, parts of the message; not stored
         found = at(plural, f"{path}.{API_NAMES.get(name) or camel_case(name)}")
         assert (found.get("format") == "date-time") == (datetime in (hint, *get_args(hint)))
