@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -88,6 +88,7 @@ class NodeAgent:
         self._pods: dict[ClaimRef, NodePod] = {}
         self._selection = Selection()
         self._targets: dict[ClaimRef, Target] = {}
+        self._unread: Collection[ClaimRef] = ()
         self._watches: dict[str, tuple[Endpoint, DriverWatch, asyncio.Task[None]]] = {}
         self._missing: dict[str, ReportedDriver] = {}
         self._earlier: dict[str, ReportedDriver] = {}
@@ -218,7 +219,7 @@ class NodeAgent:
                 continue
             self._planned = True
             looked_at = {ref: target.claim for ref, target in targets.items()}
-            if self._ledger.keep(looked_at, self._lookups.unread):
+            if self._ledger.keep(looked_at, self._unread):
                 self._said.set()
             if targets != self._targets:
                 self._forget_answers(targets)
@@ -252,6 +253,7 @@ class NodeAgent:
         self._lookups.want(wanted, labels=by_label, namespaces=by_namespace)
         if not self._planned and not (self._policies.settled and self._lookups.settled()):
             return None
+        self._unread = used.keys() if self._policies.unknown else self._lookups.unread
         claims = self._lookups.claims
         rows = {ref: found.claim for ref, found in claims.items()}
         at_once(self._selection.update(policies, rows, self._lookups.namespaces, None))

@@ -115,6 +115,11 @@ class PolicyStore:
         """Whether every policy that there is was read."""
         return self.reflector.synced and self._versions == self._read
 
+    @property
+    def unknown(self) -> bool:
+        """Whether there is a policy whose spec cannot be used, and of which no earlier one is known: which claims it wants is not known."""
+        return any(version.uid not in self._policies for version in self._read.values())
+
     async def run(self) -> None:
         """Keep up until cancelled."""
         async with asyncio.TaskGroup() as group:
