@@ -90,31 +90,45 @@ def partition(handles: Handles, answers: DriverAnswers, last: Partition | None) 
     if last is not None and last.is_of(handles, answers):
         return last
     doubtful: list[ClaimRef] = []
-    groups: dict[Silence, list[ClaimRef]] = {}
+    groups: dict[Silence, _Group] = {}
     unsaid = handles.keys() - answers.healthy
     unsaid -= answers.others.keys()
     unsaid.discard(NO_HANDLE)
     yield
     for part in in_parts(unsaid, _PART):
-        _put(groups, answers.silence, [ref for handle in part for ref in handles[handle]])
+        _group(groups, answers.silence).add([ref for handle in part for ref in handles[handle]])
         yield
     for number, (handle, answer) in enumerate(answers.others.items()):
-        refs = handles.get(handle, ())
+        of_volume = handles.get(handle, ())
         if answer.outcome is Outcome.SILENT:
-            _put(groups, answer, refs)
+            _group(groups, answer).single += of_volume
         else:
-            doubtful += refs
+            doubtful += of_volume
         if not number % _PART:
             yield
     quiet: dict[Silence, Silent] = {}
-    for silence, found in groups.items():
-        if found:
-            members = frozenset(found)
+    for silence, group in groups.items():
+        for refs in in_parts(group.single, _PART):
+            group.add(refs)
             yield
-            quiet[silence] = silent(members)
+        if group.claims:
+            quiet[silence] = Silent(frozenset(group.claims), tuple(group.first))
             yield
     return Partition(frozenset(doubtful), quiet, (handles, answers))
 
 
-def _put(groups: dict[Silence, list[ClaimRef]], answer: Answer, refs: Sequence[ClaimRef]) -> None:
-    groups.setdefault(Silence(answer.reason, answer.message), []).extend(refs)
+class _Group:
+    """Claims that are silent for one reason, put together in parts: hashing and comparing them all is a long step."""
+
+    def __init__(self) -> None:
+        self.claims: set[ClaimRef] = set()
+        self.first: list[ClaimRef] = []
+        self.single: list[ClaimRef] = []
+
+    def add(self, refs: Sequence[ClaimRef]) -> None:
+        self.claims.update(refs)
+        self.first = nsmallest(EXAMPLES, (*self.first, *refs))
+
+
+def _group(groups: dict[Silence, _Group], answer: Answer) -> _Group:
+    return groups.setdefault(Silence(answer.reason, answer.message), _Group())
