@@ -160,6 +160,8 @@ def judge_claim(
     )  # fmt: skip
     kept, cleared, closed = followed
     known -= _over_for_good(closed, kept, hearing)
+    # What the rules call otherwise now has lasted already, also if it was confirmed without a wait.
+    known |= {one for finding, _ in closed for one in finding.origins if hearing.renamed(one, finding)}
     pending = _take_up(following, kept, hearing, known, tick)
     waiting, confirmed, known = _confirm(pending, kept, hearing, known, past.episodes, now)
     confirmed = _since_before(confirmed, closed, hearing) if closed else confirmed
@@ -519,8 +521,7 @@ def _since_before(
     since: dict[Identity, datetime] = {}
     for finding, _ in closed:
         for origin in finding.origins:
-            heard = hearing.origins.get(origin)
-            named = heard.named_now(finding.identity, finding.message) if heard is not None else None
+            named = hearing.renamed(origin, finding)
             if named is not None:
                 since[named] = min(finding.since, since.get(named, finding.since))
     return [replace(one, since=min(one.since, since.get(one.identity, one.since))) for one in confirmed]
@@ -561,8 +562,8 @@ def _over(
         if heard is None or heard.gone_at(finding.identity, finding.message) is None:
             return None
         stamps.append(heard.stamp)
-        named = heard.named_now(finding.identity, finding.message)
-        if heard.goes_on_unheard(finding.message):
+        named = hearing.renamed(origin, finding)
+        if hearing.begun_to_ignore(origin, finding):
             whys.append(_IGNORED)
         elif named is not None:
             whys.append(f"the rules call it {named.status}/{named.reason} now")

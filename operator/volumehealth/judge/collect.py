@@ -11,7 +11,18 @@ from functools import reduce
 
 from volumehealth.judge.rules import CompiledRules, Ruled
 from volumehealth.judge.text import normalise
-from volumehealth.model.health import DATA_LOSS, Answer, Identity, Outcome, Source, Via, severity
+from volumehealth.model.health import (
+    DATA_LOSS,
+    DEGRADED,
+    Answer,
+    Condition,
+    Finding,
+    Identity,
+    Outcome,
+    Source,
+    Via,
+    severity,
+)
 from volumehealth.model.origin import Observer, Origin
 from volumehealth.model.vocabulary import Reason
 
@@ -20,6 +31,8 @@ MOST_CONDITIONS = 16
 
 _NO_WAIT = timedelta(0)
 _VIAS = tuple(Via)
+_LEGACY = (DEGRADED, Reason.VOLUME_CONDITION_ABNORMAL.value)
+"""Status and reason of a legacy text before the rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +67,8 @@ class OriginStatements:
             not saying something proves nothing.
         ignored_texts: normalised texts that a rule ignored, and when they were last heard.
         positive: True if this is a driver that says that the volume is healthy, or says only what a rule ignores.
-        named: by the normalised text of a legacy driver, what the rules make of it.
+        ignored: statements that a rule ignored, as status, reason and normalised text before the rules.
+        legacy_texts: normalised texts of a legacy driver that no rule ignored.
     """
 
     stamp: datetime
@@ -62,16 +76,8 @@ class OriginStatements:
     clear_at: datetime | None = None
     ignored_texts: dict[str, datetime] = field(default_factory=dict)
     positive: bool = False
-    named: dict[str, Identity] = field(default_factory=dict)
-
-    def named_now(self, identity: Identity, message: str) -> Identity | None:
-        """Return what the rules make now of a legacy text that was made something else before; None if it is not said."""
-        named = self.named.get(normalise(message)) if message else None
-        return named if named != identity else None
-
-    def goes_on_unheard(self, message: str) -> bool:
-        """Tell whether this origin goes on saying something that a rule has begun to ignore."""
-        return bool(message) and normalise(message) in self.ignored_texts
+    ignored: set[tuple[str, str, str]] = field(default_factory=set)
+    legacy_texts: set[str] = field(default_factory=set)
 
     def gone_at(self, identity: Identity, message: str) -> datetime | None:
         """Return when this origin last made clear that something it said before is no longer so; None if it did not.
@@ -90,6 +96,7 @@ class Statements:
     """What is said of one claim now.
 
     Attributes:
+        driver, rules: of the claim, and what makes of its words what is said.
         origins: those that are not silent.
         observers: who says what, by identity.
         answerable: True if something here could say that the volume is healthy.
@@ -98,6 +105,8 @@ class Statements:
         ignored: True if a rule ignored a statement.
     """
 
+    driver: str
+    rules: CompiledRules
     origins: dict[Origin, OriginStatements] = field(default_factory=dict)
     observers: dict[Identity, tuple[Observer, ...]] = field(default_factory=dict)
     answerable: bool = False
@@ -118,6 +127,33 @@ class Statements:
                 for observer in self.observers[identity]
             ),
         )
+
+    def renamed(self, origin: Origin, finding: Finding) -> Identity | None:
+        """Return what the rules make now of a finding that its origin goes on saying as a legacy text.
+
+        None if it is not said, or if the rules make the same of it as before: texts that differ only in their numbers count
+        as one, and rules may tell those numbers apart, so the finding's own text decides.
+        """
+        heard = self.origins.get(origin)
+        if heard is None or not finding.message or normalise(finding.message) not in heard.legacy_texts:
+            return None
+        ruled = self._ruled(origin, _LEGACY, finding.message)
+        named = Identity(finding.source, finding.node, ruled.condition.status, ruled.condition.reason)
+        return None if ruled.ignored or named == finding.identity else named
+
+    def begun_to_ignore(self, origin: Origin, finding: Finding) -> bool:
+        """Tell whether an origin goes on saying a finding that the rules as they are now ignore."""
+        heard = self.origins.get(origin)
+        if heard is None or not finding.message:
+            return False
+        text = normalise(finding.message)
+        return any(
+            (*called, text) in heard.ignored and self._ruled(origin, called, finding.message).ignored
+            for called in ((finding.status, finding.reason), _LEGACY)
+        )
+
+    def _ruled(self, origin: Origin, called: tuple[str, str], message: str) -> Ruled:
+        return self.rules.apply(self.driver, origin.source, Condition(*called, message))
 
     def says_anything(self, origin: Origin) -> bool:
         """Tell whether an origin says something adverse now."""
@@ -161,7 +197,7 @@ def hear(
         now: answers from the future were heard now.
         clock_set: when it was noticed that this process's wall clock had been set; None if it never was.
     """
-    hearing = Statements()
+    hearing = Statements(driver, rules)
     told = (*answers, *stand_ins)
     should_speak = [one for one in told if one.outcome is Outcome.SILENT and could_answer(one)]
     hearing.answerable = bool(should_speak) or any(map(could_answer, answers))
@@ -218,6 +254,7 @@ def _note(
         if rule.ignored:
             text = normalise(condition.message)
             place.ignored_texts[text] = max(at, place.ignored_texts.get(text, at))
+            place.ignored.add((said.status, said.reason, normalise(said.message)))
             continue
         identity = Identity(answer.source, answer.node, condition.status, condition.reason)
         new = Statement(
@@ -229,7 +266,7 @@ def _note(
             patience_of(rule, delay if answer.delay is None else answer.delay),
         )
         if said.reason == Reason.VOLUME_CONDITION_ABNORMAL:
-            place.named[normalise(said.message)] = identity
+            place.legacy_texts.add(normalise(said.message))
         old = place.said.get(identity)
         place.said[identity] = new if old is None else _merge(old, new)
 

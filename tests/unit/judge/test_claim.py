@@ -477,6 +477,43 @@ class TestIgnoring:
             (FOUND, "Offline", 1),
         ]
 
+    def test_what_one_reason_says_in_the_text_that_is_ignored_of_another_must_be_well_for_as_long_as_ever(
+        self,
+    ) -> None:
+        """A driver that has one sentence for all that it says."""
+        noise = Condition("Degraded", "Noise", self.TEXT.message)
+        real = Condition("Inaccessible", "Real", self.TEXT.message)
+        court = Court(settings(unhealthy_after=0, rules=[Rule(RuleMatch(reason="Noise"), ignore=True)]))
+        court.hears(adverse(real, noise))
+        court.hears(adverse(noise), after=1)
+        court.hears(adverse(real, noise), after=1)
+        assert court.notified == [(FOUND, "Real", 1)]
+        for _ in range(7):
+            court.hears(adverse(noise), after=1)
+        assert court.notified == [(FOUND, "Real", 1), (RECOVERED, "Real", 1)]
+
+    @pytest.mark.parametrize(
+        "made", [RuleSet(status="Inaccessible", reason="AlmostFull"), None], ids=["set", "ignored"]
+    )
+    def test_a_text_whose_number_goes_to_and_fro_over_the_border_of_a_rule_is_told_once(
+        self, made: RuleSet | None
+    ) -> None:
+        match = RuleMatch(message="^usage 9[5-9]%$" if made else "^usage 8[0-9]%$")
+        court = Court(settings(unhealthy_after=0, rules=[Rule(match, set=made, ignore=made is None)]))
+        for percent in (96, 94 if made else 89) * 6:
+            court.hears(adverse(replace(self.TEXT, message=f"usage {percent}%")), after=1)
+        assert [kind for kind, *_ in court.notified].count(CLOSED) == 0
+        assert len(court.notified) <= 2
+
+    def test_a_loss_of_data_that_a_rule_calls_otherwise_now_goes_on_without_a_wait(self) -> None:
+        def rules(status: str, reason: str) -> list[Rule]:
+            return [Rule(RuleMatch(message="^resizing$"), set=RuleSet(status=status, reason=reason))]
+
+        court = Court(settings(rules=rules("DataLoss", "Rotten")))
+        court.hears(adverse(self.TEXT))
+        court.settings = settings(rules=rules("Inaccessible", "Away"))
+        assert court.hears(adverse(self.TEXT), after=1).verdict is Verdict.UNHEALTHY
+
     def test_what_another_reason_says_in_an_ignored_text_of_its_own_recovers_as_ever(self) -> None:
         court = Court(settings(unhealthy_after=0, rules=[self.RULE]))
         court.hears(adverse(LOST))
