@@ -65,7 +65,9 @@ _TIMES = frozenset(
 )
 _CHANGING = re.compile(r"(?<=Changing)\d+")
 """What is different in each answer of some volumes' drivers (`plan.ILLNESSES`)."""
-_TIME_IN_TEXT = re.compile(r"^\d+\. |\b\d{1,2} [A-Z][a-z]{2} \d\d:\d\dZ")
+_TIME_IN_TEXT = re.compile(r"^\d+\. |\b\d{1,2} [A-Z][a-z]{2} \d\d:\d\dZ|(?<=kubectl describe vh )\S+ -n \S+")
+_OF_EXAMPLE = frozenset(["example", "message"])
+"""What a problem says of the claim that has had it for the longest time."""
 _PODS_LATER = 600.0
 """Seconds by which a Pod's Event may come before or after its claim's, where the API server is in trouble."""
 _PODS_EARLIER = 5.0
@@ -819,10 +821,11 @@ def _without_reminder(value: Any) -> Any:
 def _timeless(value: Any) -> Any:
     """Return an object without its times and versions, and without the order that follows from times."""
     if isinstance(value, dict):
-        return {name: _timeless(one) for name, one in value.items() if name not in _TIMES}
+        dropped = _TIMES | _OF_EXAMPLE if "example" in value else _TIMES
+        return {name: _timeless(one) for name, one in value.items() if name not in dropped}
     if isinstance(value, list):
         return sorted(map(_timeless, value), key=repr)
-    return _TIME_IN_TEXT.sub("", value) if isinstance(value, str) else value
+    return sorted(_TIME_IN_TEXT.sub("", value).replace(",", " ").split()) if isinstance(value, str) else value
 
 
 def _difference(old: Any, new: Any) -> str:
