@@ -89,6 +89,7 @@ class NodeAgent:
         self._selection = Selection()
         self._targets: dict[ClaimRef, Target] = {}
         self._unread: Collection[ClaimRef] = ()
+        self._looked_at: set[ClaimRef] = set()
         self._watches: dict[str, tuple[Endpoint, DriverWatch, asyncio.Task[None]]] = {}
         self._missing: dict[str, ReportedDriver] = {}
         self._earlier: dict[str, ReportedDriver] = {}
@@ -224,6 +225,7 @@ class NodeAgent:
             if targets != self._targets:
                 self._forget_answers(targets)
                 self._targets = targets
+                self._looked_at |= targets.keys()
                 self._said.set()
             self._usage.keep(targets)
             looks.demand(targets.values())
@@ -253,7 +255,9 @@ class NodeAgent:
         self._lookups.want(wanted, labels=by_label, namespaces=by_namespace)
         if not self._planned and not (self._policies.settled and self._lookups.settled()):
             return None
-        self._unread = used.keys() if self._policies.unknown else self._lookups.unread
+        self._looked_at &= used.keys()
+        # Of claims that were looked at since the start it is known that they are wanted no more.
+        self._unread = used.keys() - self._looked_at if self._policies.unknown else self._lookups.unread
         claims = self._lookups.claims
         rows = {ref: found.claim for ref, found in claims.items()}
         at_once(self._selection.update(policies, rows, self._lookups.namespaces, None))

@@ -183,13 +183,13 @@ class DriverWriter:
         """Write drivers that no check speaks of, and remove those that no claim uses; call it now and then.
 
         The first sweep of a process writes nothing for drivers that no check has spoken of yet; nor does any while a policy
-        is suspended, or its spec cannot be used: nobody can tell which claims it selects.
+        is suspended, or its spec cannot be used, since before this process began: nobody can tell which claims it selects.
         """
         drivers = {claim.driver for claim in self._view.claims.values()} - {"", *NO_CSI_DRIVERS}
         used = set(map(object_name, drivers))
         spoken = {object_name(name) for shares in self._shares.values() for name in shares}
         nodes = self._nodes()
-        for name in used if self._swept and not self._unchecked else used & spoken:
+        for name in used if self._swept and not self._unchecked - self._shares.keys() else used & spoken:
             self._keep(name, nodes)
         for name in self._view.drivers.keys() - used:
             self._remove(name)

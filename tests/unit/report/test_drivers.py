@@ -364,6 +364,17 @@ async def test_an_operator_that_starts_leaves_the_driver_of_a_suspended_policy_a
     assert world.status["hint"] == "no policy selects its claims"
 
 
+async def test_a_suspended_policy_whose_claims_are_known_keeps_no_driver_of_a_policy_that_is_gone(
+    world: World,
+) -> None:
+    await world.check(replace(seen(policy="a"), drivers={}), suspended("a"), seen(policy="b"))
+    world.writer.forget(make_policy("b").uid)
+    for _ in range(2):
+        world.writer.sweep()
+        await world.settle()
+    assert world.status["hint"] == "no policy selects its claims"
+
+
 async def test_what_somebody_changed_by_hand_is_put_right_by_the_next_check(world: World) -> None:
     await world.check(seen())
     world.view.drivers[DRIVER] = RawDriver(DRIVER, {"state": "Broken", "since": "nonsense"})
