@@ -211,15 +211,15 @@ class PluginRegistry:
         """Return where a plugin's socket is for this process.
 
         A driver may name it by a symbolic link to the kubelet's directory (`/var/lib/kubelet` of MicroK8s, k0s and IBM Cloud),
-        which this process does not have.
+        which this process does not have. This is asked once: while a driver restarts there is only its socket's directory.
         """
         path = endpoint.target.removeprefix("unix://")
         if os.path.exists(path):
             return endpoint
         for name in (*_OF_SOCKETS, REGISTRY):
             _, found, rest = path.partition(f"/{name}/")
-            here = self._directory.with_name(name) / rest
-            if found and here.exists():
+            here = os.path.join(self._directory.with_name(name), rest)
+            if found and (os.path.exists(here) or _is_here_alone(here, path)):
                 return Endpoint(f"unix://{here}")
         return endpoint
 
@@ -262,6 +262,11 @@ class PluginRegistry:
         if self._told.get(where) != why:
             self._told[where] = why
             log.info("plugin not asked", extra={"socket": where, "error": why})
+
+
+def _is_here_alone(here: str, elsewhere: str) -> bool:
+    """Tell whether of the directories of two files only the first one exists."""
+    return os.path.isdir(os.path.dirname(here)) and not os.path.isdir(os.path.dirname(elsewhere))
 
 
 def _is_closed(directory: Path) -> bool:

@@ -116,6 +116,18 @@ async def test_a_socket_that_is_named_by_a_link_to_the_kubelets_directory_is_fou
         assert await Looking(kubelet).look() == {NAME: f"unix://{place}/csi.sock"}
 
 
+async def test_a_socket_that_is_not_there_at_that_moment_is_found_by_its_directory(kubelet: Path) -> None:
+    """A driver may be starting anew while its registrar answers, and where its socket is is asked once."""
+    (kubelet / "plugins" / NAME).mkdir(parents=True)
+    (kubelet / "csi-plugins" / NAME).mkdir(parents=True)
+    linked = f"/nowhere/var/lib/kubelet/plugins/{NAME}/csi.sock"
+    async with Registration(kubelet, name=NAME, endpoint=linked):
+        assert await Looking(kubelet).look() == {NAME: f"unix://{kubelet}/plugins/{NAME}/csi.sock"}
+    direct = f"unix://{kubelet}/csi-plugins/{NAME}/csi.sock"
+    async with Registration(kubelet, name=NAME, endpoint=direct):
+        assert await Looking(kubelet).look() == {NAME: direct}
+
+
 async def test_an_endpoint_given_by_hand_works_with_and_without_the_drivers_name(kubelet: Path) -> None:
     async with SimulatedDriver(name=NAME) as driver:
         looking = Looking(kubelet, **{"": driver.endpoint})
@@ -224,6 +236,19 @@ async def test_a_socket_that_this_uid_may_not_connect_to_is_told_until_it_may(ku
             )
         assert await looking.look() == {NAME: "unix:///csi/csi.sock"}
         assert looking.registry.obstacle == ""
+
+
+@needs_root
+async def test_a_directory_that_this_uid_may_not_search_ends_nothing(kubelet: Path) -> None:
+    place = kubelet / "plugins" / NAME
+    place.mkdir(parents=True)
+    place.chmod(0o700)
+    for named in (str(place), f"/nowhere/plugins/{NAME}"):
+        async with Registration(kubelet, name=NAME, endpoint=f"{named}/csi.sock") as registration:
+            registration.socket.parent.chmod(0o755)
+            registration.socket.chmod(0o777)
+            with as_uid(12345):
+                assert await Looking(kubelet).look() == {NAME: f"unix://{place}/csi.sock"}
 
 
 async def test_a_node_without_a_registry_has_no_obstacle(kubelet: Path) -> None:
