@@ -459,13 +459,15 @@ class DriverWatch:
             self._leave_unasked(target)
             return
         api = self._plan.api if target.health else HealthAPI.NONE
+        said: tuple[Condition, ...] | None = None
         if not target.health and self._ledger.drop(target.claim, Observer.DRIVER):
             self._news()
         if not target.counted and self._ledger.drop(target.claim, Observer.CAPACITY):
             self._news()
         if api is HealthAPI.VOLUME_HEALTH:
             try:
-                self._hear(target, await self._health(client, target))
+                said = await self._health(client, target)
+                self._hear(target, said)
             except CsiError as error:
                 condition = backend_error(error, wanted="how the volume is") if target.mounted else None
                 if condition is None or not self._wanted(target):
@@ -489,7 +491,9 @@ class DriverWatch:
             raise
         self._ledger.count(target.claim, counted=True)
         self._usage.note(target.claim.ref, stats.usage, now=self._clock.monotonic(), check=target.capacity)
-        self._take_stats(target, stats, legacy=legacy)
+        if api is not HealthAPI.VOLUME_HEALTH:
+            said = stats.conditions
+        self._take_stats(target, stats, legacy=legacy, well=said == ())
 
     def _leave_unasked(self, target: Target) -> None:
         """Nobody knows how the driver calls a migrated volume: a call without a handle would fail at each ask."""
@@ -541,7 +545,7 @@ class DriverWatch:
         self._served.add(STATS)
         return found
 
-    def _take_stats(self, target: Target, stats: VolumeStats, *, legacy: bool) -> None:
+    def _take_stats(self, target: Target, stats: VolumeStats, *, legacy: bool, well: bool) -> None:
         if legacy:
             if stats.conditions is not None and self._plan.api is HealthAPI.NONE:
                 self._plan = replace(self._plan, hidden=True)
@@ -553,7 +557,7 @@ class DriverWatch:
             if self._wanted(target) and self._ledger.reached(target.claim, now=self._now()):
                 self._news()
             return
-        counted = self._count(target, stats)
+        counted = self._count(target, stats, well=well)
         full = judge_capacity(counted, target.capacity)
         if not self._wanted(target):
             return
@@ -564,14 +568,14 @@ class DriverWatch:
         else:
             self._take_back_errno(target)
 
-    def _count(self, target: Target, stats: VolumeStats) -> tuple[Usage, ...]:
+    def _count(self, target: Target, stats: VolumeStats, *, well: bool) -> tuple[Usage, ...]:
         """Return how full a volume is in each unit, as it was really counted last; missing is not zero (facts D8).
 
-        An abnormal volume often has no usage, or nothing in use: that says nothing, and takes nothing back. One that is well
-        may have been emptied.
+        An abnormal volume often has no usage, or nothing in use: that says nothing, and takes nothing back. One that the driver
+        calls well may have been emptied.
         """
         known = self._counted.setdefault(target.claim.uid, {})
-        counted = [one for one in stats.usage if is_counted(one) or (is_empty(one) and not stats.conditions)]
+        counted = [one for one in stats.usage if is_counted(one) or (well and is_empty(one))]
         if not counted:
             return ()
         known.update((one.unit, one) for one in counted)

@@ -149,6 +149,24 @@ async def test_a_volume_that_was_emptied_is_full_no_more(generation: Generation)
             await found.until(lambda: found.said("vol-1") == [])
 
 
+@pytest.mark.parametrize("word", ["none, ever", "abnormal, by a call of its own"])
+async def test_a_volume_that_its_driver_does_not_call_well_is_not_known_to_be_emptied(word: str) -> None:
+    """A driver may count a directory on which nothing is mounted any more."""
+    none = word == "none, ever"
+    capabilities = {"GET_VOLUME_STATS"} if none else {"GET_VOLUME_STATS", "GET_VOLUME_HEALTH"}
+    async with SimulatedDriver(node_capabilities=capabilities) as driver:
+        driver.fault("vol-1", Fault.OUT_OF_CAPACITY, plane=Plane.CONTROLLER)
+        async with asked(driver) as found:
+            await found.until(lambda: "OutOfCapacity" in found.said("vol-1"))
+            driver.clear("vol-1")
+            if not none:
+                driver.fault("vol-1", Fault.IO_ERRORS, plane=Plane.NODE)
+            driver.volumes["vol-1"].used = 0
+            calls = driver.calls["NodeGetVolumeStats"]
+            await found.until(lambda: driver.calls["NodeGetVolumeStats"] > calls + 12)
+            assert "OutOfCapacity" in found.said("vol-1")
+
+
 async def test_volumes_whose_calls_hang_keep_no_other_waiting() -> None:
     """Facts D10: a dead mount hangs a driver's call; the driver's other volumes keep their interval."""
     handles = [f"vol-{number}" for number in range(20)]
