@@ -1,6 +1,7 @@
 """Who a driver is and how it is asked: found by asking, found anew whenever it may have become another one."""
 
 import math
+from dataclasses import replace
 
 from volumehealth.csi.types import DriverInfo
 from volumehealth.probing.plan import Plan, make_plan
@@ -40,8 +41,9 @@ class Identity:
         self.known = True
         self._found_at = now
         self._retry_delay = self._limits.first_retry
-        if info != self._info:  # it promises something else now: it may have what it lacked before
-            self._info, self._broken = info, frozenset()
+        promised = replace(info, ready=True)  # one that is ready at times promises the same
+        if promised != self._info:  # it promises something else now: it may have what it lacked before
+            self._info, self._broken = promised, frozenset()
         before, self.name = self.name, self.given or info.name
         self.mismatch = ""
         plan = make_plan(info, self._broken)

@@ -64,6 +64,16 @@ def test_a_call_that_went_and_came_back_without_a_new_connection_is_made_again()
     assert who.plan.lists
 
 
+def test_a_driver_that_is_ready_at_times_is_not_asked_again_for_what_it_lacks() -> None:
+    who = identity()
+    who.found(INFO, endpoint="here", now=0.0)
+    who.lacks("ListVolumes")
+    for ready in (True, False, True):
+        who.found(replace(INFO, ready=ready), endpoint="here", now=0.0)
+        assert who.plan is not None
+        assert not who.plan.lists
+
+
 def test_another_driver_at_the_endpoint_is_asked_anew_whatever_it_can() -> None:
     """What was heard of the one is no word about volumes of the other, though they have the same handles."""
     who = identity()
