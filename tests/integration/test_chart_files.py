@@ -255,6 +255,19 @@ def test_the_operators_namespace_enforces_no_standard_that_refuses_its_pods(
     assert space["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == standard
 
 
+@pytest.mark.parametrize("path", ["/var/lib/kubelet/csi-plugins", "/var/lib/kubelet/csi-plugins/"])
+def test_a_directory_that_was_mounted_by_hand_is_not_mounted_twice(helm: Helm, path: str) -> None:
+    """The API server refuses two mounts at one path; before the chart had it, this was how to reach such drivers."""
+    own = {
+        "extraVolumes": [{"name": "csi-plugins", "hostPath": {"path": path}}],
+        "extraVolumeMounts": [{"name": "csi-plugins", "mountPath": path}],
+    }
+    pod = pod_of(helm.render(values={"agent": own}), "DaemonSet")
+    (agent,) = pod["containers"]
+    assert [one["mountPath"] for one in agent["volumeMounts"] if "csi-plugins" in one["mountPath"]] == [path]
+    assert [one["name"] for one in pod["volumes"]].count("csi-plugins") == 1
+
+
 def test_names_that_yaml_takes_for_numbers_stay_names(helm: Helm) -> None:
     agent = {"driver": "d", "namespace": "1e3", "serviceAccount": "0"}
     values = EVERYTHING | {"controllerAgents": [agent], "policies": [{"name": "42"}]}

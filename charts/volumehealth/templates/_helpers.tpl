@@ -51,3 +51,9 @@ meta.helm.sh/release-namespace: {{ toYaml .Release.Namespace }}
 {{- range .Values.controllerAgents }}{{ if .inject }}yes{{ end }}{{ end }}
 {{- end }}
 {{- end }}
+
+{{/* Not empty if the agent's extra mounts have the directory that is mounted by default: the API server refuses it twice. */}}
+{{- define "volumehealth.bringsCsiPlugins" -}}
+{{- $directory := printf "%s/csi-plugins" .Values.kubeletDir }}
+{{- range .Values.agent.extraVolumeMounts }}{{ if eq (toString .mountPath | trimSuffix "/") $directory }}yes{{ end }}{{ end }}
+{{- end }}
