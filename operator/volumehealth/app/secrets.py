@@ -9,9 +9,17 @@ from volumehealth.model.masking import hide
 
 log = logging.getLogger(__name__)
 
-_NAMES = re.compile(r"(?i:(user|name|id|host|server|endpoint|address|ur[li]|region|zone))$")
+_NAMES = re.compile(
+    r"(?:(?:user|name|id|host|server|endpoint|monitor|ur[li]|region|zone|domain|tenant|project|pool|namespace|protocol)s?"
+    r"|address(?:es)?)$",
+    re.IGNORECASE,
+)
 """Ends of the keys whose values are names, such as `userID: kubernetes` of Ceph: masked everywhere, they would take the sense
 out of sentences."""
+_SECRETS = re.compile(r"secret|pass|pwd|token|key|cred", re.IGNORECASE)
+"""What is in keys whose values are none, however they end (`VAULT_SECRET_ID`)."""
+_ACCESS_KEY_ID = re.compile(r"access[_-]?key[_-]?id$", re.IGNORECASE)
+"""End of the keys whose values are names all the same."""
 
 
 class SecretFiles:
@@ -36,7 +44,7 @@ class SecretFiles:
             if known is None or known[0] != changed:
                 known = self._read[driver] = (changed, _parse(path.read_text(encoding="utf-8")))
                 # A driver that refuses one may say it in its error.
-                hide(value for key, value in known[1].items() if not _NAMES.search(key))
+                hide(value for key, value in known[1].items() if not _is_name(key))
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
@@ -44,6 +52,10 @@ class SecretFiles:
             log.warning("secrets not readable", extra={"driver": driver, "error": type(error).__name__})
             return {}
         return known[1]
+
+
+def _is_name(key: str) -> bool:
+    return bool(_ACCESS_KEY_ID.search(key) or (_NAMES.search(key) and not _SECRETS.search(key)))
 
 
 def _parse(text: str) -> Mapping[str, str]:

@@ -6,6 +6,7 @@ Masking twice changes nothing more.
 """
 
 import base64
+import json
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -136,12 +137,13 @@ _FORMS = (
         named=False,
     ),
     # Sessions, which are as good as a password while they last: ?_sid=x (Synology), isisessid=x, "sessionId": "x". A number, as
-    # of an iSCSI session, is none
+    # of an iSCSI session, is none; nor are a security identifier of Windows, the name of a target, and words behind `sid: `
     _form(
-        "sid ionid ion_id ion-id",
+        "sid ionid ion_id ion-id sess_id sess-id",
         (
-            rf"(?P<keep>{_BEGIN}_?(?:sid|[a-z]{{0,8}}sess(?:ion)?[_-]?id)(?:=|\\?[\"']\s{{0,4}}:\s{{0,4}}\\?[\"']|:\s{{0,4}}))"
-            r"(?!\d+\b)[^\s;&,\"'<>\\]{8,}"
+            rf"(?P<keep>{_BEGIN}_?(?:sid|[a-z]{{0,8}}sess(?:ion)?[_-]?id)"
+            r"(?:=|\\?[\"']\s{0,4}:\s{0,4}\\?[\"']|:\s{0,4}(?=[^\s;&,\"'<>\\]*\d)))"
+            r"(?!\d++(?![\w.~+/=%-]*[a-z\d])|S-1-|(?:iqn|nqn|eui|naa)\.)[^\s;&,\"'<>\\]{8,}"
         ),
         named=False,
     ),
@@ -185,20 +187,39 @@ class _Known:
 _known = _Known()
 _MOST_KNOWN, _LEAST_LENGTH = 1024, 6
 """A shorter one may be any word, and whoever guesses it needs no text for that."""
+_WORD_BEGINS = r"(?:(?<![^\W_])|(?<=\\u[0-9A-Fa-f]{4})|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))"
+_WORD_ENDS = r"(?![^\W_])"
 
 
 def hide(secrets: Iterable[str]) -> None:
-    """Mask these secrets from now on wherever they stand, also percent-encoded: who was sent one may say it back."""
+    """Mask these secrets from now on where they are no part of a longer word: who was sent one may say it back."""
     for secret in secrets:
-        for form in {secret, quote(secret, safe="")}:
+        for form in _forms(secret.strip()):  # a block of YAML ends in a line break, which nobody says back
             if len(form) >= _LEAST_LENGTH:
                 _known.texts.pop(form, None)
                 _known.texts[form] = None
     for form in list(_known.texts)[: max(0, len(_known.texts) - _MOST_KNOWN)]:
         del _known.texts[form]
-    longest_first = sorted(_known.texts, key=len, reverse=True)
-    _known.pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+    _known.pattern = _pattern(sorted(_known.texts, key=len, reverse=True)) if _known.texts else None
     _harmless.clear()
+
+
+def _forms(secret: str) -> set[str]:
+    """Return a secret as it may be said back: as it is, percent-encoded, in JSON, and in JSON of Go, which escapes `&`."""
+    in_json = json.dumps(secret, ensure_ascii=False)[1:-1]
+    of_go = re.sub("[&<>]", lambda found: f"\\u{ord(found[0]):04x}", in_json)
+    return {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], in_json, of_go}
+
+
+def _pattern(secrets: Iterable[str]) -> re.Pattern[str]:
+    """Match any of these where no letter or digit of theirs goes on: `default` stays in `defaults`."""
+    words: list[str] = []
+    others: list[str] = []
+    for secret in secrets:
+        ended = re.escape(secret) + (_WORD_ENDS if secret[-1].isalnum() else "")
+        (words if secret[0].isalnum() else others).append(ended)
+    either = [f"{_WORD_BEGINS}(?:{'|'.join(words)})"] if words else []
+    return re.compile("|".join(either + others))
 
 
 def mask(text: str) -> str:

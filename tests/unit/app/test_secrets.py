@@ -45,6 +45,54 @@ def test_a_driver_that_says_a_secret_back_does_not_show_it(
     assert said == "no session for *** at /login?q=*** (*** staple)"
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "tenantDomain",
+        "PROJECT",
+        "storage_pool",
+        "namespace",
+        "Protocol",
+        "monitors",
+        "hosts",
+        "mgmtEndpoints",
+        "servers",
+        "users",
+        "addresses",
+        "accessKeyID",
+        "AWS_ACCESS_KEY_ID",
+        "access_key_id",
+    ],
+)
+def test_what_names_something_is_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setattr(masking, "_known", masking._Known())
+    (tmp_path / "csi.example.com").write_text(json.dumps({key: "storage"}))
+    SecretFiles(str(tmp_path))("csi.example.com")
+
+    assert clean_message("the storage is slow") == "the storage is slow"
+
+
+@pytest.mark.parametrize("key", ["secret_id", "secretId", "VAULT_SECRET_ID", "tokenName", "passwordOfUser"])
+def test_a_secret_is_one_though_its_key_ends_like_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setattr(masking, "_known", masking._Known())
+    (tmp_path / "csi.example.com").write_text(json.dumps({key: "tr0ub4dor"}))
+    SecretFiles(str(tmp_path))("csi.example.com")
+
+    assert clean_message("no session for tr0ub4dor") == "no session for ***"
+
+
+def test_a_secret_is_masked_that_is_written_as_a_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(masking, "_known", masking._Known())
+    (tmp_path / "csi.example.com").write_text("password: |\n  tr0ub4dor\n")
+
+    assert SecretFiles(str(tmp_path))("csi.example.com") == {"password": "tr0ub4dor\n"}
+    assert clean_message("no session for tr0ub4dor today") == "no session for *** today"
+
+
 def test_the_name_of_an_account_is_no_secret_that_is_masked_in_every_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,10 @@ SEEN = {
     '{"data":{"sid":"Zk3jd93kf","is_portal_port":false}}': '{"data":{"sid":"***","is_portal_port":false}}',
     "isisessid=0c2d-11ee; refused": "isisessid=***; refused",
     "sessionId: Zk3jd93kf": "sessionId: ***",
+    "?sess_id=abcdef123456&x=1": "?sess_id=***&x=1",
+    "sess-id: abcdef123456": "sess-id: ***",
+    "session_id: 12345678-aaaa-bbbb is over": "session_id: *** is over",
+    "sid=1234567890/aB+3==; refused": "sid=***; refused",
     "psk NVMeTLSkey-1:01:VRLbtnN9AQb2WXW3c9+wEf/DRLz0QuLdbYvEhwtdWwNf9LrZ:": "psk ***",
     "Authorization: Bearer abcdefghijklmnop1": "Authorization: Bearer ***",
     "Authorization: Basic dXNlcjpwdw==": "Authorization: Basic ***",
@@ -96,6 +100,13 @@ SEEN = {
 HARMLESS = (
     "iscsiadm: Logging in to [sid: 3, target: iqn.2005-10.org.freenas.ctl:x, portal: 10.0.0.1,3260]",
     "session_id=1234567890 of the initiator",
+    "no such session_id=1234567890.",
+    '{"sessionId": "1234567890"}, (session_id=1234567890)',
+    "sid: unknown-session here",
+    "sessid: connection refused",
+    "session_id: not-found",
+    "SID: S-1-5-21-3623811015-3361044348-30300820-1013 has no access",
+    "sid=iqn.2005-10.org.freenas.ctl:x, sid=eui.0025385b21404321, sid: naa.600140512345",
     "the volume's fsid=0f1e2d3c-aaaa is not that of the cluster; residential=no",
     "volume is in a healthy condition",
     "The source path of the volume doesn't exist",
@@ -228,6 +239,26 @@ def test_a_secret_that_was_read_is_masked_where_it_was_seen_before_and_a_short_o
     assert mask(text) == text
     hide(["zq7-unlock", "zq7-unlock-zq7", "a1b2c", ""])
     assert mask(text) == "array *** of pool a1b2c is sealed"
+
+
+@pytest.mark.usefixtures("nothing_known")
+def test_a_secret_that_was_read_is_not_masked_within_a_word() -> None:
+    hide(["default", "==pool=="])
+    assert mask("defaults of nodefault, and of default_1") == "defaults of nodefault, and of ***_1"
+    assert (
+        mask("q=default, %3Ddefault%26, said:\\ndefault, a==pool==b")
+        == "q=***, %3D***%26, said:\\n***, a***b"
+    )
+
+
+@pytest.mark.usefixtures("nothing_known")
+@pytest.mark.parametrize(
+    "dumped", ['p\\"w\\\\<&\u00e9', 'p\\"w\\\\<&\\u00e9', 'p\\"w\\\\\\u003c\\u0026\u00e9']
+)
+def test_a_secret_that_was_read_is_masked_as_json_has_it(dumped: str) -> None:
+    """As it is, as Python and as Go write it."""
+    hide(['p"w\\<&\u00e9'])
+    assert mask(f'{{"x":"{dumped}"}}') == '{"x":"***"}'
 
 
 @pytest.mark.usefixtures("nothing_known")
