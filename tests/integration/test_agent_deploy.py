@@ -242,7 +242,7 @@ async def test_its_pod_goes_beyond_the_baseline_in_four_things_only(
     (reason,) = re.findall(r'violates PodSecurity "baseline:latest": (.*)', str(refused.value))
     assert reason.strip() == (
         'non-default capabilities (container "agent" must not include "SYSLOG" in securityContext.capabilities.add), '
-        'host namespaces (hostPID=true), hostPath volumes (volumes "registry", "plugins"), '
+        'host namespaces (hostPID=true), hostPath volumes (volumes "registry", "plugins", "csi-plugins"), '
         'seLinuxOptions (pod set forbidden securityContext.seLinuxOptions: type "spc_t")'
     )
 
