@@ -181,7 +181,8 @@ class Selection:
     def _reconsider(self, ref: ClaimRef, claim: Claim, touched: frozenset[str]) -> None:
         """Ask the touched policies only: the others still say what they said."""
         held = self._held.get(ref)
-        keep = [uid for uid in held.holders if uid not in touched] if held else []
+        # A claim that was not there when a policy went may be held by it still.
+        keep = [uid for uid in held.holders if uid in self._candidates and uid not in touched] if held else []
         new = self._selecting(claim, touched & self._candidates.keys())
         if held or new:
             self._place(ref, _Held(claim, self._ordered([*keep, *new])))

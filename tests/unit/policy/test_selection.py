@@ -273,6 +273,15 @@ def test_an_update_that_was_given_up_is_made_good_by_the_next() -> None:
     assert selection.members(new.uid).selected == 5
 
 
+def test_a_claim_that_was_away_when_its_policy_went_is_held_by_the_policy_that_comes_next() -> None:
+    """Its going and its coming back are in one update, and that begins with what the new policy selects."""
+    selection, ledger = Selection(), claim("ledger")
+    at_once(selection.update(by_uid(policy("old")), by_ref(ledger), {}, None))
+    at_once(selection.update({}, {}, {}, ()))
+    at_once(selection.update(by_uid(policy("new")), by_ref(ledger), {}, (ledger.ref,)))
+    assert selection.owner(ledger.ref) == "uid-new"
+
+
 def test_an_owner_says_whom_it_was_chosen_before() -> None:
     selection, orders = Selection(), claim("orders")
     old, high = policy("old", age=9), policy("high", priority=5)
