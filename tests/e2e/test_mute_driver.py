@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from support.product import AGENT, AGENT_SPACE
+from support.realdisk import why_no_disks
 from support.realnode import SPACE, NodeDriver, RealNode, obstacles
 from volumehealth_sandbox.assets import checkout
 from volumehealth_sandbox.driver_state import Generation
@@ -454,6 +455,8 @@ def mute(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealNode]:
     """A node with the mute driver."""
     if reasons := obstacles():
         pytest.skip(f"no real node: {'; '.join(reasons)}")
+    if reason := why_no_disks():
+        pytest.skip(f"no disk can be broken: {reason}")
     policy = {
         "interval": "5s",
         "unhealthyAfter": "0s",

@@ -3,38 +3,18 @@
 They take root, loop devices, /dev/fuse with libfuse3, and the tools of the filesystems; where these are not, they skip.
 """
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from support.realdisk import RealNode
-
-
-def why_not() -> str:
-    """Say why real faults cannot be made here; empty if they can."""
-    if os.geteuid() != 0:
-        return "needs root"
-    if not Path("/dev/fuse").exists() or not Path("/dev/loop-control").exists():
-        return "needs /dev/fuse and loop devices"
-    try:
-        import mfusepy  # noqa: F401 - it loads libfuse3
-    except (ImportError, OSError):
-        return "needs libfuse3 (Debian: fuse3)"
-    missing = [
-        one
-        for one in ("mkfs.ext4", "mkfs.xfs", "mkfs.btrfs", "losetup", "fusermount3")
-        if not shutil.which(one)
-    ]
-    return f"needs {', '.join(missing)}" if missing else ""
+from support.realdisk import RealNode, why_no_disks
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what lies here where it cannot be."""
-    why = why_not()
+    why = why_no_disks()
     for item in items:
         if why and Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.skip(reason=why))

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -32,6 +33,24 @@ EVERY = 1.0
 def run(*command: str, timeout: float = 60) -> None:
     """Run a command that must work."""
     subprocess.run(command, check=True, capture_output=True, timeout=timeout)
+
+
+def why_no_disks() -> str:
+    """Say why real faults cannot be made here; empty if they can."""
+    if os.geteuid() != 0:
+        return "needs root"
+    if not Path("/dev/fuse").exists() or not Path("/dev/loop-control").exists():
+        return "needs /dev/fuse and loop devices"
+    try:
+        import mfusepy  # noqa: F401 - it loads libfuse3
+    except (ImportError, OSError):
+        return "needs libfuse3 (Debian: fuse3)"
+    missing = [
+        one
+        for one in ("mkfs.ext4", "mkfs.xfs", "mkfs.btrfs", "losetup", "fusermount3")
+        if not shutil.which(one)
+    ]
+    return f"needs {', '.join(missing)}" if missing else ""
 
 
 class RealVolume:
