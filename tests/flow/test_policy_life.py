@@ -6,11 +6,12 @@ In: an engine on virtual time, a view that a test changes, timers as Kopf drives
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,8 @@ from volumehealth.cluster.view import Listener, Part
 from volumehealth.model.cluster import Claim, Namespace, SilenceAsked, ViewState
 from volumehealth.model.health import DriverAnswers
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.steps import at_once
+from volumehealth.model.policy import Policy
+from volumehealth.model.steps import Steps, at_once
 from volumehealth.pipeline import Pipeline
 from volumehealth.policy.silence import Silences
 from volumehealth.probing.spec import ProbeSpec
@@ -113,18 +115,30 @@ class Turns(Metrics):
         super().check_finished(policy, seconds, at)
 
 
+class Told(Reporter):
+    def __init__(self, *args: Any, owner_of: Callable[[ClaimRef], str | None], **more: Any) -> None:
+        super().__init__(*args, owner_of=owner_of, **more)
+        self._asked = owner_of
+        self.owners: list[str | None] = []
+
+    def forget(self, policy: Policy) -> Steps[None]:
+        self.owners.append(self._asked(make_claim("db").ref))
+        yield from super().forget(policy)
+
+
 class World:
     """An engine, and the timers that Kopf would run."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster, self.turns, self.api = cluster, Turns(), FakeApi()
-        self.reporter = Reporter(
+        self.reporter = Told(
             self.api,
             clock=LoopClock(),
             random=Random(1),
             metrics=self.turns,
             pods_of=lambda _: (),
             limits=None,
+            owner_of=lambda ref: self.engine.owner_of(ref),
         )
         made = controllers_only(cluster, cluster)
         silences = Silences({}, cluster.claims, cluster.namespaces, {})
@@ -210,6 +224,19 @@ async def test_no_timer_ends_while_the_view_is_stale() -> None:
         world.cluster.stale = ""
         world.cluster.show("a")
         assert await world.checks_in(60, "a") >= 10
+
+
+async def test_who_owns_a_claim_now_is_known_before_records_of_a_deleted_policy_go() -> None:
+    """To forget thousands takes turns, and the time after which a record goes without an owner runs meanwhile."""
+    cluster, claim = Cluster(), make_claim("db")
+    cluster.claims[claim.ref] = claim
+    cluster.show("a", priority=1)
+    cluster.show("b")
+    async with working(cluster) as world:
+        assert world.engine.owner_of(claim.ref) == "a"
+        cluster.hide("a")
+        await asyncio.sleep(600)
+        assert world.reporter.owners == ["b"]
 
 
 async def test_a_new_policy_in_an_old_process_is_not_late() -> None:

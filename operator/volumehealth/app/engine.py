@@ -314,10 +314,12 @@ class Engine:
             if slot is not None:
                 slot.wake.set()
             log.info("policy deleted", extra={"policy": entry.raw.name})
-            await self._in_turns(self._reporter.forget(entry.shown))
         if gone:
             uids = [entry.raw.uid for entry in gone]
             await self._in_turns(self._pipeline.follow(self._book.usable(), (), gone=uids))
+            # A record is deleted if nobody owns its claim when the time has come: who owns it now must be known before.
+            for entry in gone:
+                await self._in_turns(self._reporter.forget(entry.shown))
             for uid in self._slots:  # the claims it leaves may be another's now
                 self._wake(uid)
 

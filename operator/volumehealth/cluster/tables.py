@@ -122,7 +122,7 @@ class LeaseTable:
 
     def _age(self, renewed: str) -> float | None:
         """Return how old a Lease says that it is; None if it was never renewed."""
-        moment = moment_of(renewed)
+        moment = moment_of(renewed, again=False)
         return max(0.0, (self._clock.now() - moment).total_seconds()) if moment is not None else None
 
 

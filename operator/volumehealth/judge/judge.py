@@ -139,12 +139,8 @@ class Judge:
             now: the moment; no remembered time is after it.
         """
         for uid, of_policy in healths.items():
-            taken_up: dict[ClaimRef, ClaimHealth] = {}
-            for ref, health in of_policy.items():
-                taken_up[ref] = not_after(resumed(health), now)
-                yield
-            self._memory(uid).healths = taken_up
-        self._unowned = {ref: not_after(resumed(health), now) for ref, health in unowned.items()}
+            self._memory(uid).healths = yield from _taken_up(of_policy, now)
+        self._unowned = yield from _taken_up(unowned, now)
 
     def resume_storage(
         self, uid: str, storage: Mapping[Backend, tuple[ClaimHealth, tuple[ClaimRef, ...]]]
@@ -421,6 +417,14 @@ class Judge:
             fresh=longest_pause,
             clock_set=self._clock_set,
         )
+
+
+def _taken_up(healths: Healths, now: datetime) -> Steps[dict[ClaimRef, ClaimHealth]]:
+    taken_up: dict[ClaimRef, ClaimHealth] = {}
+    for ref, health in healths.items():
+        taken_up[ref] = not_after(resumed(health), now)
+        yield
+    return taken_up
 
 
 def _overdue(memory: _Memory, judgement: PolicyJudgement, settings: JudgeSettings) -> int:

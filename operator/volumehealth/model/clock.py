@@ -59,7 +59,6 @@ def date_and_time(when: datetime) -> str:
     return f"{date(when)} {when.astimezone(UTC):%H:%MZ}"
 
 
-@lru_cache(maxsize=1024)  # the same times of conditions and records are read in every check
 def parse_rfc3339(text: str) -> datetime:
     """Read a `metav1.Time` or `MicroTime`, in UTC.
 
@@ -89,11 +88,19 @@ def parse_rfc3339(text: str) -> datetime:
     return moment
 
 
-def moment_of(raw: object) -> datetime | None:
-    """Read a time that others wrote; None if it is none, or out of range."""
+_remembered = lru_cache(maxsize=1024)(parse_rfc3339)
+
+
+def moment_of(raw: object, *, again: bool = True) -> datetime | None:
+    """Read a time that others wrote; None if it is none, or out of range.
+
+    Args:
+        raw: what they wrote.
+        again: whether the same time is read again and again, as those of conditions and records are in every check.
+    """
     if not isinstance(raw, str):
         return None
     try:
-        return parse_rfc3339(raw)
+        return _remembered(raw) if again else parse_rfc3339(raw)
     except ValueError:
         return None

@@ -79,11 +79,12 @@ class ListAccumulator:
 
     def __init__(self, wanted: frozenset[str], *, legacy: bool = True, limit: int = 0) -> None:
         self._wanted = wanted
-        self._legacy = legacy
         self._limit = limit
         self._absent = set(wanted)
         self._silent: set[str] = set()
         self._adverse: dict[str, tuple[Condition, ...]] = {}
+        # Whether the list names healthy volumes too: who is missing in it may have been cut off.
+        self._names_all = legacy
         self.pages = 0
         self.named = 0
 
@@ -92,6 +93,8 @@ class ListAccumulator:
         self.named += len(entries)
         wanted, absent = self._wanted, self._absent
         for handle, conditions in entries:
+            if not conditions:
+                self._names_all = True
             if handle not in wanted:
                 continue
             absent.discard(handle)
@@ -138,15 +141,11 @@ class ListAccumulator:
         size = len(page.entries)
         if self._limit and size >= self._limit:
             return f"the driver stopped at the limit of {self._limit} entries without a page token"
-        if size and size % _ROUND == 0 and self._names_all(page) and self._absent:
+        if size and size % _ROUND == 0 and self._names_all and self._absent:
             return (
                 f"the driver stopped at {size} entries without a page token, as one with a fixed limit does"
             )
         return ""
-
-    def _names_all(self, page: VolumePage) -> bool:
-        """Tell whether the list names healthy volumes too: who is missing in it may have been cut off."""
-        return self._legacy or any(not conditions for _, conditions in page.entries)
 
     def broken_off(self, error: CsiError) -> ListResult:
         """Return what was read before the error; raise it if that is nothing."""

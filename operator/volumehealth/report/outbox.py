@@ -162,14 +162,14 @@ class Outbox:
     # ---- turns ----
 
     def enter(self, result: CheckResult) -> Steps[None]:
-        """Take the turns of a check, before any output is given it."""
+        """Take the turns of a check, before any output is given it; to take them once more changes nothing."""
         now = self._clock.monotonic()
         for turn in result.transitions:
             if turn.kind is TransitionKind.CLOSED:
                 continue  # nobody is told
             edge = Edge.ABNORMAL if turn.kind is TransitionKind.FOUND else Edge.NORMAL
             facts = self._unrecorded.setdefault(turn.claim, {})
-            facts[Fact(edge, episode_of(turn.uid, turn.finding))] = now
+            facts.setdefault(Fact(edge, episode_of(turn.uid, turn.finding)), now)
             yield
         for debtor in self._debtors:
             for ref, due in debtor.dues(result):

@@ -80,11 +80,14 @@ class Lane:
         self._waiting.append(result)
         self._news.set()
 
-    def drop(self, policy_uid: str) -> None:
-        """Tell nothing more of a policy."""
+    def drop(self, policy_uid: str) -> list[CheckResult]:
+        """Tell nothing more of a policy; return what was not told to its end, the oldest first."""
+        waiting = self._waiting if self._current is None else (self._current, *self._waiting)
+        left = [one for one in waiting if one.policy.uid == policy_uid]
         self._waiting = deque(one for one in self._waiting if one.policy.uid != policy_uid)
         if self._current is not None and self._current.policy.uid == policy_uid:
             self._current = None
+        return left
 
     @property
     def busy(self) -> bool:
@@ -238,8 +241,11 @@ class Reporter:
 
     def forget(self, policy: Policy) -> Steps[None]:
         """A policy was deleted: take back its records and metrics; no Event says that anything recovered."""
-        for lane in (self._grouping, *self._lanes):
+        left = self._grouping.drop(policy.uid)
+        for lane in self._lanes:
             lane.drop(policy.uid)
+        for result in left:  # whichever policy holds these claims next owes what this one found
+            yield from self._outbox.enter(result)
         self._problems.forget(policy.name)
         for output in self._outputs.all:
             yield from output.forget(policy)

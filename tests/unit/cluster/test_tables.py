@@ -7,7 +7,7 @@ import pytest
 from support.health import START, SteppedClock
 from volumehealth.cluster.nodeobjects import LeaseRow
 from volumehealth.cluster.tables import ErrorTable, LeaseLiveness, LeaseTable, NodeTable
-from volumehealth.model.clock import rfc3339
+from volumehealth.model.clock import moment_of, rfc3339
 from volumehealth.model.cluster import Attachment, Node
 
 FIRST_SIGHTS = {
@@ -54,6 +54,14 @@ def test_a_lease_whose_time_is_taken_out_of_it_lives_no_longer_for_that() -> Non
         assert seen["a"].until == 180
     table.put(LeaseRow("a", rfc3339(START), 180))
     assert seen["a"].until == 100 + 180
+
+
+def test_leases_do_not_push_out_of_memory_the_times_that_are_read_in_every_check() -> None:
+    standing = moment_of("2026-11-24T03:00:00.123456Z")
+    table = LeaseTable({}, SteppedClock())
+    for number in range(3_000):
+        table.put(LeaseRow(f"node-{number}", rfc3339(START + timedelta(seconds=number)), 180))
+    assert moment_of("2026-11-24T03:00:00.123456Z") is standing
 
 
 def test_a_node_is_gone_from_its_deletion_until_it_is_back() -> None:

@@ -1,10 +1,11 @@
 """Lists are read to their end, or known to be incomplete, whatever becomes of pages and tokens (facts D1, D2)."""
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 
-from volumehealth.csi.types import VolumePage
+from volumehealth.csi.types import Listed, VolumePage
 from volumehealth.errors import CsiError, DriverUnreachable, TokenRejected
 from volumehealth.model.health import Condition
 from volumehealth.probing.lists import ListReader, ListResult
@@ -61,6 +62,22 @@ async def test_a_page_of_a_hundred_thousand_entries_keeps_nobody_waiting_for_lon
     others.cancel()
     assert reading.named == 100_003
     assert turns > 40
+
+
+async def test_each_entry_of_a_page_is_decoded_once() -> None:
+    decoded = 0
+
+    class Counted(tuple[Listed, ...]):
+        def __iter__(self) -> Iterator[Listed]:
+            nonlocal decoded
+            for entry in super().__iter__():
+                decoded += 1
+                yield entry
+
+    bad = (Condition("Degraded", "Slow", ""),)
+    page = VolumePage(Counted((f"x{number}", bad) for number in range(10_000)))
+    assert (await Script(page).read(legacy=False)).whole
+    assert decoded == 10_000
 
 
 async def test_an_empty_page_with_a_token_is_no_end() -> None:

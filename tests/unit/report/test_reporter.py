@@ -1,7 +1,7 @@
 """All of telling together: each check reaches the status, the Events, the records and the metrics."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from random import Random
@@ -17,13 +17,14 @@ from support.health import (
     make_finding,
     make_health,
     make_pod,
+    make_policy,
     make_result,
 )
 from unit.report.scenes import three_thousand_bad
 from volumehealth.judge.result import CheckResult
 from volumehealth.model.steps import at_once
 from volumehealth.report.metrics import Metrics
-from volumehealth.report.reporter import Reporter
+from volumehealth.report.reporter import Lane, Reporter
 
 pytestmark = pytest.mark.looptime
 
@@ -111,6 +112,37 @@ async def test_a_check_of_a_policy_that_is_gone_is_not_told(reporter: Reporter, 
         await reporter.drain(30)
     assert api.events() == []
     assert api.of_kind("VolumeHealth") == []
+
+
+async def test_a_recovery_is_told_though_its_policy_was_made_anew_before_any_output_took_the_check(
+    reporter: Reporter, api: FakeApi
+) -> None:
+    over = (CLAIM, make_health(CLAIM, recovered=FINDING.confirmed))
+    result = make_result([over], turns=[cleared(CLAIM, FINDING)], healthy=10)
+    reporter.report(result)
+    at_once(reporter.forget(result.policy))
+    reporter.report(make_result([over], policy=replace(result.policy, uid="uid-anew"), healthy=10))
+    async with running(reporter):
+        await reporter.drain(30)
+    assert len(api.events("VolumeConditionNormal", about="PersistentVolumeClaim")) == 1
+
+
+async def test_a_lane_hands_back_what_it_did_not_tell_to_its_end() -> None:
+    results = [bad(), bad(), replace(bad(), policy=make_policy("other"))]
+    left: list[CheckResult] = []
+
+    def publish(result: CheckResult) -> Iterator[None]:
+        yield
+        if not left:
+            left.extend(lane.drop(results[0].policy.uid))
+
+    lane = Lane(publish, name="Events", on_error=lambda _: None)
+    for result in results:
+        lane.put(result)
+    task = asyncio.create_task(lane.run())
+    await lane.idle()
+    task.cancel()
+    assert [id(one) for one in left] == [id(one) for one in results[:2]]
 
 
 async def test_a_policy_that_goes_while_it_is_told_leaves_nothing_behind(
