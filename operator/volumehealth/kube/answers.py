@@ -35,6 +35,7 @@ class Status(msgspec.Struct):
 
 
 _status = msgspec.json.Decoder(Status)
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def error_of(status: int, body: bytes, *, request: str, retry_after: str = "") -> errors.ApiError:
@@ -53,6 +54,18 @@ def error_of(status: int, body: bytes, *, request: str, retry_after: str = "") -
     if told.kind == "Status":
         return error_of_status(told, status=status, retry_after=retry_after)
     return _without_status(status, request=request, retry_after=retry_after)
+
+
+def check_read(body: bytes, *, request: str) -> None:
+    """Refuse a good answer to a look that is no JSON object: a proxy's login page, which says of no object that it is there.
+
+    Raises:
+        ApiUnreachable: if it is none.
+    """
+    try:
+        _object.decode(body)
+    except UNREADABLE as error:
+        raise errors.ApiUnreachable(f"{request}: the answer is not the API server's") from error
 
 
 def _without_status(status: int, *, request: str, retry_after: str) -> errors.ApiError:

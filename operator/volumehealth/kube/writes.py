@@ -20,6 +20,7 @@ from random import Random
 from typing import Protocol
 
 from volumehealth import errors
+from volumehealth.kube.answers import check_read
 from volumehealth.kube.backoff import Backoffs, Cause, Growth
 
 log = logging.getLogger(__name__)
@@ -469,7 +470,7 @@ class WriteQueue:
         # It is tried again if this process leads on.
         if write.method != "GET" and not self._leads():
             raise errors.ApiUnreachable("the Lease was not renewed in time, another process may lead now")
-        return await self._api.request(
+        answer = await self._api.request(
             write.method,
             write.path,
             query=write.query,
@@ -477,6 +478,9 @@ class WriteQueue:
             content_type=write.content_type,
             timeout=self._limits.timeout,
         )
+        if write.method == "GET":
+            check_read(answer, request=f"GET {write.path}")
+        return answer
 
     def _try_again(self, kind: str) -> None:
         """A right is back: try what else of this kind waits for it."""

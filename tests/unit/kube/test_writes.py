@@ -116,6 +116,30 @@ async def test_one_that_may_not_lead_any_more_may_still_look(api: FakeApi) -> No
     assert [end.result for end in ends] == [Result.DONE]
 
 
+class _Login(FakeApi):
+    """Something before the API server that answers the first looks with its login page."""
+
+    pages = 2
+
+    async def request(self, method: str, path: str, **rest: Any) -> bytes:
+        answer = await super().request(method, path, **rest)
+        self.pages -= method == "GET"
+        return answer if self.pages < 0 else b"<html>please log in</html>"
+
+
+async def test_a_page_in_the_place_of_an_object_that_was_looked_at_is_no_object() -> None:
+    """Faults F16: the Event of a recovery was taken for one that is there, and nobody was told."""
+    api = _Login()
+    queue = WriteQueue(api, random=Random(1), observe=lambda *_: None)
+    ends: list[Outcome] = []
+    put(queue, "a", make=lambda: Write("GET", "/things/a"), on_done=ends.append)
+    api.objects["/things/a"] = {"kind": "Thing"}
+    async with running(queue):
+        await queue.drain(30)
+    assert [end.result for end in ends] == [Result.DONE]
+    assert len(api.requests) == 3
+
+
 async def test_more_important_writes_go_first_and_equal_ones_in_order(api: FakeApi) -> None:
     queue = WriteQueue(api, random=Random(1), observe=lambda *_: None, limits=Limits(in_flight=1))
     for priority in (3, 2, 1, 0):
