@@ -72,6 +72,8 @@ _PODS_LATER = 600.0
 """Seconds by which a Pod's Event may come before or after its claim's, where the API server is in trouble."""
 _PODS_EARLIER = 5.0
 _AGENTS_UNKNOWN = AGENT_RENEW_SECONDS + 120.0
+_LONGEST = 120.0
+"""Seconds between two checks of a policy at most."""
 _NUMBERS = 300.0
 """Seconds after which the numbers of a driver are written again at the latest (`report/drivers.py`)."""
 """Seconds after which an operator that was started anew leads, has seen each new agent's Lease renewed, and told so."""
@@ -562,7 +564,7 @@ def _known(
         regime = _regime(life, at)
         if regime.name != policy:
             # A process that never knew that spec gave the claim to this policy.
-            most += regime.unsure or _left_lately(life, policy, at)
+            most += regime.unsure or _left_lately(world, life, policy, at)
             continue
         if _mode(regime) is not Mode.ON:
             return None
@@ -577,14 +579,20 @@ def _known(
     return least, most, needed
 
 
-def _left_lately(life: ClaimLife, policy: str, at: float) -> bool:
-    """Tell whether a claim left a policy so lately that the policy may not have been checked since."""
-    for (_, before), (end, _) in pairwise(life.regimes):
-        if before.name == policy and before.patience is not None:
-            check = before.patience.interval + before.patience.timeout + before.patience.slack
-            if end <= at < end + check:
-                return True
-    return False
+def _left_lately(world: World, life: ClaimLife, policy: str, at: float) -> bool:
+    """Tell whether a claim left a policy so lately that the policy may not have been checked since.
+
+    A policy that held it because the spec of its own could not be used had it as well.
+    """
+    patiences = [one.patience for each in world.lives for _, one in each.regimes if one.name == policy]
+    check = max(
+        (one.interval + one.timeout + one.slack for one in patiences if one is not None), default=_LONGEST
+    )
+    return any(
+        end <= at < end + check
+        for (_, before), (end, _) in pairwise(life.regimes)
+        if before.name == policy or before.unsure
+    )
 
 
 def _owned(world: World, policy: str, at: float) -> Iterator[tuple[ClaimLife, Regime]]:
