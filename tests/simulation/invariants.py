@@ -256,7 +256,9 @@ def _telling_pod(
     normal = [one for one in events if not is_abnormal(one)]
     ends = [until for _, until in windows]
     for one in normal:
-        if not any(abs(one.at - until) <= _PODS_LATER for until in ends):
+        # What was owed on the claim is lost with its record.
+        lost = any(one.at <= at <= one.at + _PODS_LATER for at in over)
+        if not lost and not any(abs(one.at - until) <= _PODS_LATER for until in ends):
             world.history.violate(
                 TELLING, f"Pod {name} is told of an end at {minutes(one.at)}, its claim is not"
             )
