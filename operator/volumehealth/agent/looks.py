@@ -341,6 +341,8 @@ class NodeLooks:
             instances = {
                 (one.fault.status, one.fault.reason.value): one.instance for one in said if one.instance
             }
+            if look is Look.DEVICE and self._is_open(target, sight, said):
+                continue
             for one in self._kept(target, sight, said) if look is Look.DEVICE else ():
                 conditions.append(Condition(one.status, one.reason, one.message))
                 instances[one.status, one.reason] = one.instance
@@ -348,6 +350,16 @@ class NodeLooks:
                 target.claim, observer, conditions, now=self._clock.now(), instances=instances
             )
         return news
+
+    def _is_open(self, target: Target, sight: Sight, said: Sequence[Incident]) -> bool:
+        """Tell whether an agent that knows nothing of a device yet cannot say either that it is well: that has to last, too.
+
+        Another agent may have found something before, whose report went with its Node.
+        """
+        heard = Observer.BLOCK_DEVICE in self._ledger.covered(target.claim.ref)
+        return bool(sight.undecided) and not (
+            heard or said or self._ledger.said(target.claim.ref, Observer.BLOCK_DEVICE)
+        )
 
     def _kept(self, target: Target, sight: Sight, said: Sequence[Incident]) -> Iterator[ReportedCondition]:
         """Yield what was said of a device before and may still be so: it has to last until it is said again."""

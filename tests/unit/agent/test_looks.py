@@ -412,6 +412,23 @@ async def test_an_agent_that_is_started_anew_takes_nothing_back_that_takes_a_min
 
 
 @pytest.mark.parametrize(("breaks", "heals", "said"), LASTING)
+async def test_an_agent_without_an_earlier_report_says_of_no_device_that_it_is_well_before_it_can_know(
+    breaks: Callable[[Looking], None], heals: Callable[[Looking], None], said: str
+) -> None:
+    """Faults A: what another agent had found was told as recovered; its report had gone with its Node."""
+    looking = Looking()
+    breaks(looking)
+    while not looking.said:
+        assert Observer.BLOCK_DEVICE not in looking.ledger.covered(REF)
+        await looking.look()
+    assert looking.said == [said]
+    heals(looking)
+    await looking.look()
+    assert looking.said == []
+    assert Observer.BLOCK_DEVICE in looking.ledger.covered(REF)
+
+
+@pytest.mark.parametrize(("breaks", "heals", "said"), LASTING)
 async def test_an_agent_that_was_paused_takes_nothing_back_that_takes_a_minute_to_see(
     breaks: Callable[[Looking], None], heals: Callable[[Looking], None], said: str
 ) -> None:
