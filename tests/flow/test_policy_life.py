@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -274,11 +275,10 @@ async def test_while_the_api_server_is_away_nobody_is_late_and_afterwards_everyb
         assert world.engine.advancing()[0], "Kopf may be back a moment later"
 
 
-async def test_what_a_record_says_is_gone_on_from_once_a_spec_that_was_invalid_at_the_start_is_mended() -> (
-    None
-):
-    """Faults C9: since when a claim is unhealthy, and its history, were lost with a start beside such a spec."""
-    cluster, claim = Cluster(), make_claim("db")
+def put_sick(
+    cluster: Cluster, claim: Claim, *, labels: Mapping[str, str] = MappingProxyType({}), **status: object
+) -> None:
+    """Put a claim there, and the record that policy a has written of it."""
     finding = {
         "source": "Controller",
         "status": "Inaccessible",
@@ -286,10 +286,18 @@ async def test_what_a_record_says_is_gone_on_from_once_a_spec_that_was_invalid_a
         "message": "the disk is gone",
         "since": "2026-11-24T01:00:00Z",
     }
-    turn = {"time": "2026-11-24T01:02:00Z", "what": "became unhealthy"}
-    status = {"health": "Unhealthy", "policy": "a", "findings": [finding], "history": [turn]}
+    told = {"health": "Unhealthy", "policy": "a", "findings": [finding], **status}
     cluster.claims[claim.ref] = claim
-    cluster.records[claim.ref] = RawRecord(claim.ref, "record", claim.uid, {}, json.dumps(status).encode())
+    cluster.records[claim.ref] = RawRecord(claim.ref, "record", claim.uid, labels, json.dumps(told).encode())
+
+
+async def test_what_a_record_says_is_gone_on_from_once_a_spec_that_was_invalid_at_the_start_is_mended() -> (
+    None
+):
+    """Faults C9: since when a claim is unhealthy, and its history, were lost with a start beside such a spec."""
+    cluster, claim = Cluster(), make_claim("db")
+    turn = {"time": "2026-11-24T01:02:00Z", "what": "became unhealthy"}
+    put_sick(cluster, claim, history=[turn])
     cluster.show("a", interval="never")
     async with working(cluster) as world:
         world.kopf_shows("a")
@@ -307,16 +315,7 @@ async def test_what_a_record_says_is_gone_on_from_once_a_spec_that_was_invalid_a
 async def test_a_policy_that_takes_over_a_sick_claim_is_checked_at_once_however_long_its_interval() -> None:
     """Faults C7: between the two checks the claim was in nobody's status and metrics: an alert ended and fired anew."""
     cluster, claim = Cluster(), make_claim("db")
-    finding = {
-        "source": "Controller",
-        "status": "Inaccessible",
-        "reason": "DiskFailure",
-        "message": "the disk is gone",
-        "since": "2026-11-24T01:00:00Z",
-    }
-    status = {"health": "Unhealthy", "policy": "a", "findings": [finding]}
-    cluster.claims[claim.ref] = claim
-    cluster.records[claim.ref] = RawRecord(claim.ref, "record", claim.uid, {}, json.dumps(status).encode())
+    put_sick(cluster, claim)
     cluster.show("a")
     cluster.show("b", "10m", priority=1, selector={"claimSelector": {"matchLabels": {"tier": "gold"}}})
     async with working(cluster) as world:
@@ -334,19 +333,7 @@ async def test_an_unhealthy_claim_has_its_series_though_its_policy_is_not_checke
 ) -> None:
     """Faults H26: its record said Unhealthy, and its alert ended because the operator was started anew."""
     cluster, claim = Cluster(), make_claim("db")
-    finding = {
-        "source": "Controller",
-        "status": "Inaccessible",
-        "reason": "DiskFailure",
-        "message": "the disk is gone",
-        "since": "2026-11-24T01:00:00Z",
-    }
-    status = {"health": "Unhealthy", "policy": "a", "findings": [finding]}
-    labels = {"volumehealth.dev/policy": "a"}
-    cluster.claims[claim.ref] = claim
-    cluster.records[claim.ref] = RawRecord(
-        claim.ref, "record", claim.uid, labels, json.dumps(status).encode()
-    )
+    put_sick(cluster, claim, labels={"volumehealth.dev/policy": "a"})
     if why == "it is suspended":
         cluster.show("a", suspend=True)
     else:
