@@ -19,8 +19,8 @@ from volumehealth.app.assembly import LeaderWork
 from volumehealth.app.operator import GC_THRESHOLDS
 from volumehealth.kube.api import Api
 from volumehealth.model.clock import SystemClock
+from volumehealth.model.steps import in_slices
 from volumehealth.report.metrics import Metrics
-from volumehealth.report.reporter import in_slices
 from volumehealth.settings import EndpointSetting, Settings
 
 _GOAL = 0.05

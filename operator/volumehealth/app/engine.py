@@ -16,7 +16,7 @@ from volumehealth.model.cluster import Claim
 from volumehealth.model.explanation import Explanation
 from volumehealth.model.health import ClaimHealth, HealthAPI, SourceState
 from volumehealth.model.ids import ClaimRef
-from volumehealth.model.steps import Result, Steps
+from volumehealth.model.steps import Result, Steps, in_slices
 from volumehealth.pipeline import Pipeline
 from volumehealth.policy.select import Members
 from volumehealth.report.metrics import Metrics
@@ -49,8 +49,6 @@ _SETTLE = 0.05
 """Seconds in which changes of the view are taken together."""
 _LONGEST_WAIT = 30.0
 """Seconds after the start that drivers have to answer before a first check says what is not known."""
-_SLICE = 0.01
-"""Seconds after which selecting and judging let others have a turn."""
 
 
 class View(ClaimsView, Protocol):
@@ -407,17 +405,7 @@ class Engine:
             self._metrics.check_finished(entry.raw.name, ended - started, self._clock.now())
 
     async def _in_turns(self, steps: Steps[Result]) -> Result:
-        """Take the steps of a computation; whenever a slice of time is over, let others have a turn."""
-        until = self._clock.monotonic() + _SLICE
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                result: Result = end.value
-                return result
-            if self._clock.monotonic() >= until:
-                await asyncio.sleep(0)
-                until = self._clock.monotonic() + _SLICE
+        return await in_slices(steps, self._clock.monotonic)
 
     async def _result(self, entry: Entry) -> CheckResult:
         if not entry.checks:

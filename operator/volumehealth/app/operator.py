@@ -23,9 +23,9 @@ from volumehealth.errors import LeaseLost
 from volumehealth.kube.api import Api
 from volumehealth.kube.lease import LeaseElector
 from volumehealth.model.clock import SystemClock
+from volumehealth.model.steps import in_slices
 from volumehealth.report.http import PROMETHEUS, Page, health, serve
 from volumehealth.report.metrics import Metrics
-from volumehealth.report.reporter import in_slices
 from volumehealth.settings import HostPort, Settings, identity
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,8 @@ A step is a generator's way to the next `yield`. What a computation reads must n
 how it copes.
 """
 
-from collections.abc import Generator, Iterable, Iterator
+import asyncio
+from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
 from typing import TypeVar
 
@@ -12,6 +13,9 @@ Item = TypeVar("Item")
 
 Result = TypeVar("Result")
 Steps = Generator[None, None, Result]
+
+SLICE = 0.01
+"""Seconds after which a long computation lets others have a turn."""
 
 
 def in_parts(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -29,3 +33,23 @@ def at_once(steps: Steps[Result]) -> Result:
         except StopIteration as end:
             result: Result = end.value
             return result
+
+
+async def in_slices(steps: Steps[Result], time: Callable[[], float] | None = None) -> Result:
+    """Take all steps and return the result; whenever a slice of time is over, others have a turn.
+
+    Args:
+        steps: of the computation.
+        time: in seconds; the event loop's by default.
+    """
+    time = time or asyncio.get_running_loop().time
+    until = time() + SLICE
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        if time() >= until:
+            await asyncio.sleep(0)
+            until = time() + SLICE

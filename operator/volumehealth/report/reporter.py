@@ -19,7 +19,7 @@ from volumehealth.model.health import ClaimHealth
 from volumehealth.model.ids import ClaimRef
 from volumehealth.model.policy import Policy
 from volumehealth.model.runbooks import PAGE
-from volumehealth.model.steps import Result, Steps
+from volumehealth.model.steps import SLICE, Steps, in_slices
 from volumehealth.report.drivers import DriversView
 from volumehealth.report.metrics import Metrics
 from volumehealth.report.outbox import Outbox, StoredRecord
@@ -31,23 +31,6 @@ log = logging.getLogger(__name__)
 
 _RECEIPTS = 5.0
 """Seconds after which records say what was delivered, if no check comes first."""
-_SLICE = 0.01
-"""Seconds after which an output lets others have a turn."""
-
-
-async def in_slices(steps: Steps[Result]) -> Result:
-    """Take all steps and return the result; whenever a slice of time is over, others have a turn."""
-    loop = asyncio.get_running_loop()
-    until = loop.time() + _SLICE
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
-        if loop.time() >= until:
-            await asyncio.sleep(0)
-            until = loop.time() + _SLICE
 
 
 class Lane:
@@ -113,14 +96,14 @@ class Lane:
 
     async def _tell(self, result: CheckResult) -> None:
         loop = asyncio.get_running_loop()
-        until = loop.time() + _SLICE
+        until = loop.time() + SLICE
         try:
             for _ in self._publish(result):
                 if loop.time() >= until:
                     await asyncio.sleep(0)
                     if self._current is not result:  # it was dropped
                         return
-                    until = loop.time() + _SLICE
+                    until = loop.time() + SLICE
         except Exception as error:
             self._on_error(self._name)
             if repr(error) != self._failed:
