@@ -562,10 +562,9 @@ def _over(
         if heard is None or heard.gone_at(finding.identity, finding.message) is None:
             return None
         stamps.append(heard.stamp)
-        named = hearing.renamed(origin, finding)
         if hearing.begun_to_ignore(origin, finding):
             whys.append(_IGNORED)
-        elif named is not None:
+        elif (named := hearing.renamed(origin, finding)) is not None:
             whys.append(f"the rules call it {named.status}/{named.reason} now")
         else:
             delay = healthy_after

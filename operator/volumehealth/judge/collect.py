@@ -65,18 +65,17 @@ class OriginStatements:
         said: its adverse statements by identity.
         clear_at: when it last spoke of the volume in such a way that what it did not say is gone; None if its
             not saying something proves nothing.
-        ignored_texts: normalised texts that a rule ignored, and when they were last heard.
         positive: True if this is a driver that says that the volume is healthy, or says only what a rule ignores.
-        ignored: statements that a rule ignored, as status, reason and normalised text before the rules.
+        ignored: statements that a rule ignored, as status, reason and normalised text before the rules, and when they were
+            last heard.
         legacy_texts: normalised texts of a legacy driver that no rule ignored.
     """
 
     stamp: datetime
     said: dict[Identity, Statement] = field(default_factory=dict)
     clear_at: datetime | None = None
-    ignored_texts: dict[str, datetime] = field(default_factory=dict)
     positive: bool = False
-    ignored: set[tuple[str, str, str]] = field(default_factory=set)
+    ignored: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
     legacy_texts: set[str] = field(default_factory=set)
 
     def gone_at(self, identity: Identity, message: str) -> datetime | None:
@@ -86,8 +85,9 @@ class OriginStatements:
         """
         if identity in self.said:
             return None
-        if self.clear_at is None and self.ignored_texts:
-            return self.ignored_texts.get(normalise(message))
+        if self.clear_at is None and self.ignored:
+            text = normalise(message)
+            return max((at for (*_, ignored), at in self.ignored.items() if ignored == text), default=None)
         return self.clear_at
 
 
@@ -252,9 +252,8 @@ def _note(
     for rule, said in zip(ruled, answer.conditions, strict=True):
         condition = rule.condition
         if rule.ignored:
-            text = normalise(condition.message)
-            place.ignored_texts[text] = max(at, place.ignored_texts.get(text, at))
-            place.ignored.add((said.status, said.reason, normalise(said.message)))
+            key = said.status, said.reason, normalise(said.message)
+            place.ignored[key] = max(at, place.ignored.get(key, at))
             continue
         identity = Identity(answer.source, answer.node, condition.status, condition.reason)
         new = Statement(
