@@ -341,11 +341,12 @@ class NodeLooks:
             instances = {
                 (one.fault.status, one.fault.reason.value): one.instance for one in said if one.instance
             }
-            if look is Look.DEVICE and self._is_open(target, sight, said):
-                continue
-            for one in self._kept(target, sight, said) if look is Look.DEVICE else ():
-                conditions.append(Condition(one.status, one.reason, one.message))
-                instances[one.status, one.reason] = one.instance
+            if look is Look.DEVICE:
+                if self._is_open(target, sight, said):
+                    continue
+                for one in self._kept(target, sight, said):
+                    conditions.append(Condition(one.status, one.reason, one.message))
+                    instances[one.status, one.reason] = one.instance
             news |= self._ledger.hear(
                 target.claim, observer, conditions, now=self._clock.now(), instances=instances
             )

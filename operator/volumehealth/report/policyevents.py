@@ -293,18 +293,16 @@ class PolicyEventWriter:
 
 def _missed(status: Mapping[str, Any]) -> tuple[set[str], set[str]]:
     """Return the drivers and the agents that a status says are silent."""
-    lines, agents = status.get("drivers"), status.get("agents")
-    names = agents.get("silentNames") if isinstance(agents, Mapping) else None
-    told = (
-        [line.partition(": ") for line in lines or () if isinstance(line, str)]
-        if isinstance(lines, list)
-        else []
-    )
+    agents = status.get("agents")
+    names = _texts(agents.get("silentNames")) if isinstance(agents, Mapping) else []
+    told = [line.partition(": ") for line in _texts(status.get("drivers"))]
     down = tuple(str(state) for state in SourceState if state.is_down)
-    return (
-        {name for name, _, state in told if state.startswith(down)},
-        {name for name in names if isinstance(name, str)} if isinstance(names, list) else set(),
-    )
+    return {name for name, _, state in told if state.startswith(down)}, set(names)
+
+
+def _texts(raw: object) -> list[str]:
+    """Return the texts of a list that anybody may have edited."""
+    return [one for one in raw if isinstance(one, str)] if isinstance(raw, list) else []
 
 
 def _monotonic(result: CheckResult) -> float:
